@@ -1,0 +1,76 @@
+# Two commands matter: `make run` and `make test`. Both create what they need.
+#
+#   make run        serve the embedded hypervisor, and print the virsh commands that reach it
+#   make test       tests (with the real peers: virsh, libvirtd, ...), lint and types
+#   make check      what `make test` runs, without looking for peers and dependencies first
+#   make lint       ruff and mypy alone
+#   make generate   rebuild remotevirt/stubs from remotevirt/protocol
+#   make bench      load remotevirt and a libvirtd side by side
+#   make docs       the manual, into docs/_build/html
+#   make clean      remove what the above made, .venv included
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNDIR ?= $(if $(XDG_RUNTIME_DIR),$(XDG_RUNTIME_DIR)/remotevirt,$(CURDIR)/.run)
+TCP_PORT ?= 16509
+
+# Tests to run, and how; for instance: make test TESTS=tests.transport JOBS=
+TESTS ?= tests
+JOBS ?= -j2
+
+.PHONY: help run test check lint generate bench docs clean peers venv
+
+help:
+	@awk '!/^#/ {exit} {sub(/^# ?/, ""); print}' Makefile
+
+venv: $(VENV)/.run-ready
+
+# The daemon's own dependencies.
+$(VENV)/.run-ready: setup.py pyproject.toml
+	@tools/venv "$(PYTHON)" "$(VENV)" ''
+	@touch $@
+
+# Those, and what tests, lint, docs and benchmarks need.
+$(VENV)/.dev-ready: setup.py pyproject.toml
+	@tools/venv "$(PYTHON)" "$(VENV)" '[dev]'
+	@touch $@ $(VENV)/.run-ready
+
+run: $(VENV)/.run-ready
+	@mkdir -p '$(RUNDIR)'
+	@exec $(BIN)/twistd --nodaemon --pidfile= remotevirt --driver test:keep \
+	    --listen 'unix:$(RUNDIR)/remotevirt-sock:mode=700' \
+	    --listen-ro 'unix:$(RUNDIR)/remotevirt-sock-ro:mode=777' \
+	    --listen 'tcp:$(TCP_PORT):interface=127.0.0.1'
+
+peers:
+	@tools/peers
+
+test: peers $(VENV)/.dev-ready
+	@tools/check '$(BIN)' '$(JOBS)' $(TESTS)
+
+check: $(VENV)/.dev-ready
+	@tools/check '$(BIN)' '$(JOBS)' $(TESTS)
+
+lint: $(VENV)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+generate: $(VENV)/.dev-ready
+	$(BIN)/python -m remotevirt.rpcgen generate
+
+bench: peers $(VENV)/.dev-ready
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev-ready
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf '$(VENV)' build dist remotevirt.egg-info docs/_build .mypy_cache .ruff_cache .hypothesis _trial_temp* .run
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache

@@ -1,0 +1,1 @@
+"""Measurements of remotevirt beside libvirtd; ``python -m benchmarks.bench`` runs them."""

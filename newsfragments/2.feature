@@ -1,0 +1,1 @@
+``twistd remotevirt`` serves libvirt's RPC protocol over UNIX sockets, TCP and TLS: an unmodified virsh or libvirt-python lists, defines, starts, watches and stops the guests of the embedded hypervisor.

@@ -1,0 +1,3 @@
+"""libvirt's RPC protocol in Python with Twisted."""
+
+__version__ = "0.1.0"

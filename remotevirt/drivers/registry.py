@@ -1,0 +1,134 @@
+"""Finding drivers: by ``--driver`` specification, and by URI scheme.
+
+A specification is a name or ``package.module:Class``, followed by options in the manner of Twisted's
+endpoint strings: ``test``, ``test:keep:files=/srv/nodes``, ``my.package:Driver:speed=3``. Names come from
+the entry-point group ``remotevirt.drivers``, in which any installed package can register one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Any
+
+from zope.interface.verify import verifyObject
+
+from remotevirt.drivers.base import DriverURI, IDriver
+from remotevirt.stubs.errors import NoConnect
+
+__all__ = ["GROUP", "DriverRegistry", "load_driver"]
+
+GROUP = "remotevirt.drivers"
+"""The entry-point group."""
+
+BUILTIN = {"test": "remotevirt.drivers.test.driver:TestDriver"}
+"""Drivers of our own, found even where the package's metadata is not installed."""
+
+
+def load_driver(spec: str) -> Any:
+    """Make the driver that a specification describes.
+
+    Options are passed to the class as keyword arguments: ``keep`` as True, ``files=DIR`` as text.
+
+    Raises:
+        ValueError: the text is no specification, there is no such driver, or it refuses the options.
+    """
+    words = _split(spec)
+    positional = [word for word, value in words if value is None]
+    target, taken = _find(positional)
+    options: dict[str, Any] = {}
+    for number, (name, value) in enumerate(words):
+        if number < taken:
+            continue
+        key = name.replace("-", "_")
+        if not key.isidentifier() or key in options:
+            raise ValueError(f"driver {spec!r}: {name!r} is no option, or is given twice")
+        options[key] = True if value is None else value
+    try:
+        driver = target(**options)
+    except TypeError as error:
+        raise ValueError(f"driver {spec!r}: {_explain(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"driver {spec!r}: {error}") from error
+    verifyObject(IDriver, driver)
+    return driver
+
+
+def _split(spec: str) -> list[tuple[str, str | None]]:
+    """Split at colons; a backslash takes the next character literally."""
+    words: list[tuple[str, str | None]] = []
+    name, value, current = "", None, ""
+    characters = iter(spec + ":")
+    for character in characters:
+        if character == "\\":
+            current += next(characters, "")
+        elif character == "=" and value is None:
+            name, value, current = current, "", ""
+        elif character == ":":
+            words.append((current, None) if value is None else (name, current))
+            value, current = None, ""
+        else:
+            current += character
+    return words
+
+
+def _find(positional: list[str]) -> tuple[Any, int]:
+    """Return the class that the first word or two name, and how many words that took."""
+    name = positional[0] if positional else ""
+    if not name:
+        raise ValueError("a driver needs a name, or package.module:Class")
+    found = [point for point in entry_points(group=GROUP) if point.name == name]
+    if found:
+        return found[0].load(), 1
+    if name in BUILTIN:
+        module, _, attribute = BUILTIN[name].partition(":")
+        return getattr(importlib.import_module(module), attribute), 1
+    if len(positional) < 2:
+        known = sorted({*BUILTIN, *(point.name for point in entry_points(group=GROUP))})
+        raise ValueError(f"no driver named {name!r}; known: {', '.join(known)}, or package.module:Class")
+    try:
+        return getattr(importlib.import_module(name), positional[1]), 2
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"cannot load driver {name}:{positional[1]}: {error}") from error
+
+
+def _explain(error: TypeError) -> str:
+    """Turn a complaint about keyword arguments into one about options."""
+    text = str(error)
+    _, found, option = text.partition("unexpected keyword argument ")
+    return f"unknown option {option}" if found else text
+
+
+class DriverRegistry:
+    """The drivers of a daemon, by the URI schemes that they answer."""
+
+    __slots__ = ("_by_scheme", "drivers")
+
+    def __init__(self, drivers: Iterable[Any]) -> None:
+        self.drivers = tuple(drivers)
+        self._by_scheme: dict[str, Any] = {}
+        for driver in self.drivers:
+            for scheme in driver.schemes:
+                if scheme in self._by_scheme:
+                    raise ValueError(f"two drivers answer {scheme}: URIs")
+                self._by_scheme[scheme] = driver
+
+    def route(self, name: str | None) -> tuple[Any, DriverURI]:
+        """Return the driver that a client's URI means, and the URI in parts.
+
+        No URI, or an empty one, means the first driver's default.
+
+        Raises:
+            VirError: VIR_ERR_NO_CONNECT, nobody answers this URI.
+        """
+        if not name:
+            if not self.drivers:
+                raise NoConnect()
+            name = str(self.drivers[0].default_uri)
+        try:
+            uri = DriverURI.parse(name)
+            driver = self._by_scheme[uri.scheme]
+        except (ValueError, KeyError):
+            raise NoConnect(name[:256]) from None
+        return driver, uri

@@ -1,0 +1,109 @@
+"""One domain of the test hypervisor: its record, and the table of its states.
+
+A record holds two definitions. ``live`` is what the domain is now, whether it runs or not; ``config`` is
+what a running persistent domain will be after it stops, and None while nothing distinguishes the two
+(the domain is off, or transient). Starting copies ``live`` to ``config``; stopping moves ``config`` back.
+
+Nobody but :class:`remotevirt.drivers.test.world.World` changes ``name``, ``id``, ``state``, ``persistent``,
+``autostart``, ``managed_save`` or ``snapshots``: lists are cached, and only the world knows when to drop
+them. What hot calls answer with is kept ready made beside the definition: the reference, and the numbers
+of ``domain_get_info``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from remotevirt.drivers.test.definition import Definition
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.remote import NonnullDomain
+
+__all__ = ["INACTIVE_ID", "POWER_ACTIONS", "DomainRecord"]
+
+INACTIVE_ID: Final = -1
+"""The id of a domain that does not run."""
+
+POWER_ACTIONS: Final[dict[str, tuple[int, int]]] = {
+    "destroy": (c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_SHUTDOWN),
+    "preserve": (c.VIR_DOMAIN_SHUTOFF, c.VIR_DOMAIN_SHUTOFF_SHUTDOWN),
+    "restart": (c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_BOOTED),
+    "rename-restart": (c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_BOOTED),
+}
+"""What ``on_poweroff`` and ``on_reboot`` lead to: state and reason."""
+
+
+class DomainRecord:
+    """A domain of a world.
+
+    Attributes:
+        uuid: 16 bytes, the key that references are resolved by; never changes.
+        name: as in both definitions.
+        id: positive while active, otherwise -1.
+        ref: ready made reference to the domain as it is now.
+        live, config: the definitions, see above.
+        state, reason: virDomainState and the reason in that state's own enum.
+        persistent, autostart, managed_save: what they say.
+        snapshots, checkpoints: by name.
+        max_memory, memory: of ``live``, in KiB.
+        vcpus: of ``live``, the ones that are on.
+    """
+
+    __slots__ = (
+        "autostart",
+        "checkpoints",
+        "config",
+        "id",
+        "live",
+        "managed_save",
+        "max_memory",
+        "memory",
+        "name",
+        "persistent",
+        "reason",
+        "ref",
+        "snapshots",
+        "state",
+        "uuid",
+        "vcpus",
+    )
+
+    def __init__(self, definition: Definition, *, persistent: bool) -> None:
+        self.uuid: bytes = definition.uuid
+        self.name: str = definition.name
+        self.id = INACTIVE_ID
+        self.live = definition
+        self.config: Definition | None = None
+        self.state: int = c.VIR_DOMAIN_SHUTOFF
+        self.reason: int = c.VIR_DOMAIN_SHUTOFF_UNKNOWN
+        self.persistent = persistent
+        self.autostart = False
+        self.managed_save = False
+        self.snapshots: dict[str, object] = {}
+        self.checkpoints: dict[str, object] = {}
+        self.max_memory = self.memory = self.vcpus = 0
+        self.ref = NonnullDomain(self.name, self.uuid, self.id)
+        self.refresh()
+
+    def __repr__(self) -> str:
+        return f"<DomainRecord {self.name!r} id={self.id} state={self.state}/{self.reason}>"
+
+    @property
+    def active(self) -> bool:
+        """Whether the domain has an id: it runs, is paused, or has crashed in place."""
+        return self.id != INACTIVE_ID
+
+    @property
+    def persistent_definition(self) -> Definition:
+        """The definition that survives a stop; ``live`` where there is no other."""
+        return self.config or self.live
+
+    def make_ref(self) -> None:
+        """Make ``ref`` anew, after ``name`` or ``id`` changed. The one place where it is made."""
+        self.ref = NonnullDomain(self.name, self.uuid, self.id)
+
+    def refresh(self) -> None:
+        """Take over the numbers of ``live``, after it changed or was replaced."""
+        live = self.live
+        self.max_memory = live.max_memory
+        self.memory = live.memory
+        self.vcpus = live.vcpus

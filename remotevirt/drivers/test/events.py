@@ -1,0 +1,21 @@
+"""The events that the test hypervisor publishes."""
+
+from __future__ import annotations
+
+from remotevirt.drivers.events import Event
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.remote import NonnullDomain
+from remotevirt.stubs.remote.event import DomainEventLifecycleMsg
+
+__all__ = ["lifecycle", "metadata_change"]
+
+
+def lifecycle(ref: NonnullDomain, event: int, detail: int) -> Event:
+    """Return a lifecycle event; ``ref`` is the domain as it is after the change."""
+    msg = DomainEventLifecycleMsg(ref, event, detail)
+    return Event("domain", c.VIR_DOMAIN_EVENT_ID_LIFECYCLE, ref.uuid, msg)
+
+
+def metadata_change(ref: NonnullDomain, kind: int, uri: str | None) -> Event:
+    """Return the event that a title, a description, or the element of a namespace changed."""
+    return Event("domain", c.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, ref.uuid, (ref, kind, uri))

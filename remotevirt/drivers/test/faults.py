@@ -1,0 +1,85 @@
+"""The errors of the test hypervisor, worded once.
+
+libvirt's clients show these texts to people and compare the fields in scripts, so each carries the code,
+the reporting domain and the extra fields of libvirt 9.0.0's test driver. Two layers complain: the public
+API (domain 20, or 12 where the driver itself looked), which names the function and the argument, and the
+driver (domain 12). We answer for both, because nothing stands between the dispatcher and us.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from remotevirt.errors import VirError
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError, InvalidArg, NoDomain, OperationInvalid, Rpc
+from remotevirt.stubs.remote import NonnullDomain
+
+__all__ = [
+    "argument_error",
+    "check_count",
+    "check_flags",
+    "exclusive_flags",
+    "no_domain",
+    "not_running",
+    "too_large",
+]
+
+
+def no_domain(dom: NonnullDomain) -> VirError:
+    """Return the error for a reference to a domain that is not (or no longer) there."""
+    uuid = UUID(bytes=dom.uuid)
+    return NoDomain(f"no domain with matching uuid '{uuid}' ({dom.name})", domain=c.VIR_FROM_TEST)
+
+
+def not_running(domain: int = c.VIR_FROM_DOMAIN) -> VirError:
+    """Return the error for a call that needs an active domain."""
+    return OperationInvalid("domain is not running", domain=domain)
+
+
+def argument_error(function: str, argument: str, message: str, domain: int = c.VIR_FROM_DOMAIN) -> VirError:
+    """Return what the public API says of a bad argument: the whole text, and who and what in str1, str2."""
+    return InvalidArg(
+        message=message, domain=domain, str1=function, str2=argument, int1=0, int2=0, detail=None
+    )
+
+
+def exclusive_flags(function: str, argument: str = "ctl") -> VirError:
+    """Return the error for a call that wants both the live and the persistent definition."""
+    return argument_error(
+        function,
+        argument,
+        "Flags 'VIR_DOMAIN_AFFECT_LIVE' and 'VIR_DOMAIN_AFFECT_CONFIG' are mutually exclusive",
+    )
+
+
+def check_flags(flags: int, supported: int, function: str, domain: int = c.VIR_FROM_TEST) -> None:
+    """Refuse bits that a call does not know; ``function`` is the name that libvirt's text shows."""
+    unknown = flags & ~supported
+    if unknown:
+        message = f"unsupported flags ({unknown:#x}) in function {function}"
+        raise argument_error(function, "flags", message, domain)
+
+
+def check_count(value: int, maximum: int, name: str, limit: str) -> None:
+    """Bound the size of an answer that a client asks for, as the old list calls do.
+
+    Raises:
+        Rpc: ``value`` is negative or over ``maximum``; ``limit`` names the bound in the text.
+    """
+    if value < 0:
+        raise Rpc(f"{name} must be non-negative", domain=c.VIR_FROM_RPC)
+    if value > maximum:
+        raise Rpc(f"{name} > {limit}", domain=c.VIR_FROM_RPC)
+
+
+def too_large(value: int, maximum: int, name: str, text: str | None = None) -> None:
+    """Bound the size of an answer that a client asks for, as the calls with parameters do.
+
+    Raises:
+        InternalError: ``value`` is negative or over ``maximum``; ``text`` replaces the usual words.
+    """
+    if value < 0:
+        raise InternalError(f"{name} must be non-negative", domain=c.VIR_FROM_RPC)
+    if value > maximum:
+        raise InternalError(text or f"{name} too large", domain=c.VIR_FROM_RPC)

@@ -1,0 +1,117 @@
+"""What a domain is and how it does: info, state, XML, and the small properties."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from remotevirt.drivers.test.calls import DomainCalls
+from remotevirt.drivers.test.faults import check_flags, no_domain, not_running
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.remote import NonnullDomain
+from remotevirt.stubs.remote.domain import (
+    DomainGetControlInfoRet,
+    DomainGetInfoRet,
+    DomainGetSecurityLabelRet,
+    DomainGetStateRet,
+    DomainGetTimeRet,
+)
+
+__all__ = ["InfoCalls"]
+
+GUEST_TIME: Final = 627319920
+"""The time in every guest: 1989-11-17, seconds since 1970."""
+
+XML_FLAGS: Final[int] = c.VIR_DOMAIN_XML_SECURE | c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE
+"""What domain_get_xml_desc knows."""
+
+LABEL: Final = DomainGetSecurityLabelRet(b"libvirt-test\0", 1)
+NO_LABEL: Final = DomainGetSecurityLabelRet(b"\0", 0)
+
+CONTROL_OK: Final = DomainGetControlInfoRet(c.VIR_DOMAIN_CONTROL_OK, 0, 0)
+
+
+class InfoCalls(DomainCalls):
+    """Calls that look at one domain."""
+
+    def domain_get_info(self, dom: NonnullDomain) -> DomainGetInfoRet:
+        """Return state, memory in KiB, CPUs, and the CPU time: the host's clock, to the microsecond."""
+        record = self.domains.get(dom.uuid)
+        if record is None:
+            raise no_domain(dom)
+        cpu_time = self.world.now() // 1000 * 1000
+        return DomainGetInfoRet(record.state, record.max_memory, record.memory, record.vcpus, cpu_time)
+
+    def domain_get_state(self, dom: NonnullDomain, flags: int) -> DomainGetStateRet:
+        """Return state and reason."""
+        if flags:
+            check_flags(flags, 0, "testDomainGetState")
+        record = self.domains.get(dom.uuid)
+        if record is None:
+            raise no_domain(dom)
+        return DomainGetStateRet(record.state, record.reason)
+
+    def domain_get_control_info(self, dom: NonnullDomain, flags: int) -> DomainGetControlInfoRet:
+        """Return that the hypervisor has a domain under control."""
+        check_flags(flags, 0, "testDomainGetControlInfo")
+        self.active(dom)
+        return CONTROL_OK
+
+    def domain_get_xml_desc(self, dom: NonnullDomain, flags: int) -> str:
+        """Return the live or (VIR_DOMAIN_XML_INACTIVE) the persistent definition."""
+        check_flags(flags, XML_FLAGS, "testDomainGetXMLDesc")
+        record = self.record(dom)
+        inactive = flags & c.VIR_DOMAIN_XML_INACTIVE
+        definition = record.persistent_definition if inactive else record.live
+        return definition.format(flags, record.id)
+
+    def domain_get_os_type(self, dom: NonnullDomain) -> str:
+        """Return "linux" for any domain, even one that is gone, as libvirt does."""
+        return "linux"
+
+    def domain_get_hostname(self, dom: NonnullDomain, flags: int) -> str:
+        """Return the guest's host name: the domain's, followed by "host"."""
+        check_flags(flags, 0, "testDomainGetHostname")
+        return f"{self.active(dom).name}host"
+
+    def domain_get_time(self, dom: NonnullDomain, flags: int) -> DomainGetTimeRet:
+        """Return the guest's time, which stands still."""
+        check_flags(flags, 0, "testDomainGetTime")
+        if self.record(dom).state != c.VIR_DOMAIN_RUNNING:
+            raise not_running(c.VIR_FROM_TEST)
+        return DomainGetTimeRet(GUEST_TIME, 0)
+
+    def domain_set_time(self, dom: NonnullDomain, seconds: int, nseconds: int, flags: int) -> None:
+        """Accept a time and forget it."""
+        check_flags(flags, c.VIR_DOMAIN_TIME_SYNC, "testDomainSetTime")
+        self.active(dom)
+
+    def domain_get_autostart(self, dom: NonnullDomain) -> int:
+        """Return 1 if a domain would start with its host."""
+        return int(self.record(dom).autostart)
+
+    def domain_set_autostart(self, dom: NonnullDomain, autostart: int) -> None:
+        """Set whether a domain would start with its host; transient ones are taken too."""
+        self.world.set_autostart(self.record(dom), bool(autostart))
+
+    def domain_is_active(self, dom: NonnullDomain) -> int:
+        """Return 1 for an active domain."""
+        return int(self.record(dom).id >= 0)
+
+    def domain_is_persistent(self, dom: NonnullDomain) -> int:
+        """Return 1 for a persistent domain."""
+        return int(self.record(dom).persistent)
+
+    def domain_is_updated(self, dom: NonnullDomain) -> int:
+        """Return 0, for any domain, as libvirt does."""
+        return 0
+
+    def domain_get_security_label(self, dom: NonnullDomain) -> DomainGetSecurityLabelRet:
+        """Return the label that every active domain has; the text ends in a zero byte."""
+        return LABEL if self.record(dom).active else NO_LABEL
+
+    def domain_get_messages(self, dom: NonnullDomain, flags: int) -> tuple[str, ...]:
+        """Return the warnings about a domain: none."""
+        known = c.VIR_DOMAIN_MESSAGE_DEPRECATION | c.VIR_DOMAIN_MESSAGE_TAINTING
+        check_flags(flags, known, "testDomainGetMessages")
+        self.record(dom)
+        return ()

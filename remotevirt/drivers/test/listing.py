@@ -1,0 +1,83 @@
+"""Listing domains and looking them up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from remotevirt.drivers.test.calls import DomainCalls
+from remotevirt.drivers.test.domain import INACTIVE_ID
+from remotevirt.drivers.test.faults import argument_error, check_count, check_flags
+from remotevirt.drivers.test.filters import ALL_FILTERS, groups_of, matches
+from remotevirt.drivers.test.world import MAX_CACHED_LISTS
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import NoDomain
+from remotevirt.stubs.remote import ConnectListAllDomainsRet, NonnullDomain
+
+__all__ = ["MAX_LIST", "ListingCalls"]
+
+MAX_LIST: Final = 16384
+"""REMOTE_DOMAIN_LIST_MAX."""
+
+
+class ListingCalls(DomainCalls):
+    """Lists, old and new, and lookups."""
+
+    def connect_num_of_domains(self) -> int:
+        """Return how many domains are active."""
+        return len(self.world.by_id)
+
+    def connect_list_domains(self, maxids: int) -> Sequence[int]:
+        """Return the ids of the active domains, at most ``maxids``."""
+        check_count(maxids, MAX_LIST, "maxids", "REMOTE_DOMAIN_LIST_MAX")
+        return list(self.world.by_id)[:maxids]
+
+    def connect_num_of_defined_domains(self) -> int:
+        """Return how many domains are inactive."""
+        return len(self.domains) - len(self.world.by_id)
+
+    def connect_list_defined_domains(self, maxnames: int) -> Sequence[str]:
+        """Return the names of the inactive domains, at most ``maxnames``."""
+        check_count(maxnames, MAX_LIST, "maxnames", "REMOTE_DOMAIN_LIST_MAX")
+        names = [record.name for record in self.domains.values() if record.id == INACTIVE_ID]
+        return names[:maxnames]
+
+    def connect_list_all_domains(self, need_results: int, flags: int) -> ConnectListAllDomainsRet:
+        """Return the domains that pass a filter, or with ``need_results`` 0 only how many.
+
+        The same object is returned until something changes that a list can show.
+        """
+        cached = self.world.lists.get(flags)
+        if cached is None:
+            check_flags(flags, ALL_FILTERS, "testConnectListAllDomains")
+            groups = groups_of(flags)
+            refs = tuple(record.ref for record in self.domains.values() if matches(record, groups))
+            cached = ConnectListAllDomainsRet(refs, len(refs))
+            if len(self.world.lists) >= MAX_CACHED_LISTS:
+                self.world.lists.clear()
+            self.world.lists[flags] = cached
+        return cached if need_results else ConnectListAllDomainsRet((), cached.ret)
+
+    def domain_lookup_by_id(self, id: int) -> NonnullDomain:
+        """Return the active domain of an id."""
+        record = self.world.by_id.get(id)
+        if record is not None:
+            return record.ref
+        if id < 0:
+            function = "virDomainLookupByID"
+            raise argument_error(function, "id", f"id in {function} must be zero or greater")
+        raise NoDomain(domain=c.VIR_FROM_TEST)
+
+    def domain_lookup_by_uuid(self, uuid: bytes) -> NonnullDomain:
+        """Return the domain of a UUID."""
+        record = self.domains.get(uuid)
+        if record is None:
+            raise NoDomain(domain=c.VIR_FROM_TEST)
+        return record.ref
+
+    def domain_lookup_by_name(self, name: str) -> NonnullDomain:
+        """Return the domain of a name."""
+        record = self.world.by_name.get(name)
+        if record is None:
+            raise NoDomain(domain=c.VIR_FROM_TEST)
+        return record.ref

@@ -1,0 +1,115 @@
+"""Titles, descriptions, and elements of strangers' XML that are kept with a domain."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from remotevirt.drivers.test.calls import IMPACT, DomainCalls
+from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.events import metadata_change
+from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InvalidArg, NoDomainMetadata
+from remotevirt.stubs.remote import NonnullDomain
+
+__all__ = ["MAX_METADATA", "MetadataCalls"]
+
+MAX_METADATA: Final = 1024 * 1024
+"""Characters that title, description and elements of one definition may have together; with the rest of
+the definition they must fit the 4 MiB of a string on the wire even if every one is escaped. libvirt: none,
+until the document is too long to be sent."""
+
+DESCRIPTION: Final[int] = c.VIR_DOMAIN_METADATA_DESCRIPTION
+TITLE: Final[int] = c.VIR_DOMAIN_METADATA_TITLE
+ELEMENT: Final[int] = c.VIR_DOMAIN_METADATA_ELEMENT
+
+
+class MetadataCalls(DomainCalls):
+    """Reading and changing metadata."""
+
+    def domain_get_metadata(self, dom: NonnullDomain, type: int, uri: str | None, flags: int) -> str:
+        """Return a title, a description, or the element of a namespace.
+
+        Raises:
+            NoDomainMetadata: there is none.
+        """
+        function = "virDomainGetMetadata"
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags(function)
+        if type in (TITLE, DESCRIPTION):
+            if uri is not None:
+                raise argument_error(function, "uri", f"uri in {function} must be NULL")
+        elif type == ELEMENT and uri is None:
+            raise argument_error(function, "uri", f"uri in {function} must not be NULL")
+        check_flags(flags, IMPACT, "testDomainGetMetadata")
+        definition = self.one_definition(self.record(dom), flags)
+        if type not in (DESCRIPTION, TITLE, ELEMENT):
+            raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_DOMAIN)
+        if type == ELEMENT:
+            found = definition.metadata(uri or "")
+        else:
+            found = definition.title if type == TITLE else definition.description
+        if not found:
+            text = "Requested metadata element is not present"
+            raise NoDomainMetadata(text, domain=c.VIR_FROM_DOMAIN)
+        return found
+
+    def domain_set_metadata(
+        self,
+        dom: NonnullDomain,
+        type: int,
+        metadata: str | None,
+        key: str | None,
+        uri: str | None,
+        flags: int,
+    ) -> None:
+        """Change, or with ``metadata`` None remove, a title, a description or an element.
+
+        Args:
+            dom: the domain.
+            type: of virDomainMetadataType.
+            metadata: the text; for an element, XML.
+            key: prefix of the element's namespace.
+            uri: the element's namespace.
+            flags: virDomainModificationImpact; both definitions at once are possible.
+        """
+        self._check(type, metadata, key, uri)
+        check_flags(flags, IMPACT, "testDomainSetMetadata")
+        record = self.record(dom)
+        definitions = [found for found in self.definitions(record, flags) if found]
+        if not DESCRIPTION <= type <= ELEMENT:
+            raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_DOMAIN)
+        for definition in definitions:
+            _change(definition, type, metadata, key, uri)
+        self.world.hub.publish(metadata_change(record.ref, type, uri if type == ELEMENT else None))
+
+    @staticmethod
+    def _check(type: int, metadata: str | None, key: str | None, uri: str | None) -> None:
+        """Check the arguments as the public API does."""
+        function = "virDomainSetMetadata"
+        if type == TITLE and metadata is not None and "\n" in metadata:
+            raise argument_error(function, "metadata", "metadata title can't contain newlines")
+        if type in (TITLE, DESCRIPTION):
+            for name, value in (("uri", uri), ("key", key)):
+                if value is not None:
+                    raise argument_error(function, name, f"{name} in {function} must be NULL")
+        elif type == ELEMENT:
+            if uri is None:
+                raise argument_error(function, "uri", f"uri in {function} must not be NULL")
+            if metadata is not None and key is None:
+                raise argument_error(function, "key", f"key in {function} must not be NULL")
+
+
+def _change(
+    definition: Definition, type: int, metadata: str | None, key: str | None, uri: str | None
+) -> None:
+    """Change one definition."""
+    if metadata is not None and definition.metadata_size(without=uri) + len(metadata) > MAX_METADATA:
+        text = f"the metadata of a domain may hold {MAX_METADATA} characters"
+        raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+    if type == TITLE:
+        definition.title = metadata or None
+    elif type == DESCRIPTION:
+        definition.description = metadata or None
+    else:
+        definition.set_metadata(uri or "", key or "", metadata)

@@ -1,0 +1,66 @@
+"""Scheduler parameters: one weight, which is always 50."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from remotevirt.drivers.test.calls import DomainCalls
+from remotevirt.drivers.test.faults import argument_error, check_flags, too_large
+from remotevirt.drivers.test.typed import check_params, uint_param
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.remote import NonnullDomain, TypedParam
+from remotevirt.stubs.remote.domain import DomainGetSchedulerTypeRet
+
+__all__ = ["SchedulerCalls"]
+
+MAX_PARAMS: Final = 16
+"""REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX."""
+
+WEIGHT: Final = uint_param(c.VIR_DOMAIN_SCHEDULER_WEIGHT, 50)
+"""Every domain's weight; setting it is accepted and changes nothing."""
+
+KNOWN: Final = {WEIGHT.field: WEIGHT.value.type}
+
+
+class SchedulerCalls(DomainCalls):
+    """The "fair" scheduler."""
+
+    def domain_get_scheduler_type(self, dom: NonnullDomain) -> DomainGetSchedulerTypeRet:
+        """Return the scheduler's name and how many parameters it has, for any domain."""
+        return DomainGetSchedulerTypeRet("fair", 1)
+
+    def domain_get_scheduler_parameters(self, dom: NonnullDomain, nparams: int) -> Sequence[TypedParam]:
+        """Return the weight."""
+        return self._get(dom, nparams, 0, "virDomainGetSchedulerParameters")
+
+    def domain_get_scheduler_parameters_flags(
+        self, dom: NonnullDomain, nparams: int, flags: int
+    ) -> Sequence[TypedParam]:
+        """Return the weight; no flag is known, not even the one that C clients always set."""
+        return self._get(dom, nparams, flags, "virDomainGetSchedulerParametersFlags")
+
+    def _get(self, dom: NonnullDomain, nparams: int, flags: int, function: str) -> Sequence[TypedParam]:
+        too_large(nparams, MAX_PARAMS, "nparams")
+        if nparams == 0:
+            raise argument_error(function, "params", f"params in {function} must not be NULL")
+        check_flags(flags, 0, "testDomainGetSchedulerParametersFlags")
+        self.record(dom)
+        return (WEIGHT,)
+
+    def domain_set_scheduler_parameters(self, dom: NonnullDomain, params: Sequence[TypedParam]) -> None:
+        """Check a weight and forget it."""
+        self._set(dom, params, 0, "virDomainSetSchedulerParameters")
+
+    def domain_set_scheduler_parameters_flags(
+        self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
+    ) -> None:
+        """As domain_set_scheduler_parameters; no flag is known."""
+        self._set(dom, params, flags, "virDomainSetSchedulerParametersFlags")
+
+    def _set(self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int, function: str) -> None:
+        if not params:
+            raise argument_error(function, "params", f"params in {function} must not be NULL")
+        check_flags(flags, 0, "testDomainSetSchedulerParametersFlags")
+        check_params(params, KNOWN)
+        self.record(dom)

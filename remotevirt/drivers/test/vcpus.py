@@ -1,0 +1,216 @@
+"""Reading and changing a domain's CPUs, and where they may run.
+
+A CPU map is a bitmap, the lowest CPU in the lowest bit of the first byte. Clients say how many bytes they
+want for each; maps are cut or filled with zeros to fit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from remotevirt.drivers.test.calls import CONFIG, IMPACT, LIVE, DomainCalls
+from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags, too_large
+from remotevirt.drivers.test.host import MAX_VCPUS
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid
+from remotevirt.stubs.remote import NonnullDomain, VcpuInfo
+from remotevirt.stubs.remote.domain import (
+    DomainGetEmulatorPinInfoRet,
+    DomainGetVcpuPinInfoRet,
+    DomainGetVcpusRet,
+)
+
+__all__ = ["VcpuCalls"]
+
+MAXIMUM: Final[int] = c.VIR_DOMAIN_VCPU_MAXIMUM
+
+MAX_INFO: Final = 16384
+"""REMOTE_VCPUINFO_MAX."""
+
+MAX_MAPS: Final = 8388608
+"""REMOTE_CPUMAPS_MAX, in bytes."""
+
+MAX_MAP: Final = 2048
+"""REMOTE_CPUMAP_MAX, in bytes."""
+
+
+class VcpuCalls(DomainCalls):
+    """CPUs and their pinning."""
+
+    def domain_get_max_vcpus(self, dom: NonnullDomain) -> int:
+        """Return the most CPUs that an active domain can have without a restart."""
+        return self.active(dom).live.max_vcpus
+
+    def domain_get_vcpus_flags(self, dom: NonnullDomain, flags: int) -> int:
+        """Return how many CPUs a domain has, or with VIR_DOMAIN_VCPU_MAXIMUM can have."""
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags("virDomainGetVcpusFlags")
+        check_flags(flags, IMPACT | MAXIMUM, "testDomainGetVcpusFlags")
+        definition = self.one_definition(self.record(dom), flags)
+        return definition.max_vcpus if flags & MAXIMUM else definition.vcpus
+
+    def domain_set_vcpus(self, dom: NonnullDomain, nvcpus: int) -> None:
+        """Change the number of CPUs of an active domain."""
+        self._check(nvcpus, "virDomainSetVcpus")
+        self._set(dom, nvcpus, LIVE)
+
+    def domain_set_vcpus_flags(self, dom: NonnullDomain, nvcpus: int, flags: int) -> None:
+        """Change the number of CPUs, now, later or both, or with VIR_DOMAIN_VCPU_MAXIMUM the most."""
+        function = "virDomainSetVcpusFlags"
+        if flags & MAXIMUM and not flags & CONFIG:
+            text = "Flag 'VIR_DOMAIN_AFFECT_CONFIG' is required by flag 'VIR_DOMAIN_VCPU_MAXIMUM'"
+            raise argument_error(function, "ctl", text)
+        self._check(nvcpus, function)
+        self._set(dom, nvcpus, flags)
+
+    @staticmethod
+    def _check(nvcpus: int, function: str) -> None:
+        """Check a number of CPUs as the public API does."""
+        if nvcpus == 0:
+            raise argument_error(function, "nvcpus", f"nvcpus in {function} must not be zero")
+
+    def _set(self, dom: NonnullDomain, nvcpus: int, flags: int) -> None:
+        """Change the definitions that are meant."""
+        check_flags(flags, IMPACT | MAXIMUM, "testDomainSetVcpusFlags")
+        if nvcpus > MAX_VCPUS:
+            # libvirt prints the unsigned number as if it were signed
+            shown = nvcpus - 2**32 if nvcpus >= 2**31 else nvcpus
+            text = f"requested cpu amount exceeds maximum supported amount ({shown} > {MAX_VCPUS})"
+            raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+        record = self.record(dom)
+        live, config = self.definitions(record, flags)
+        meant = [definition for definition in (live, config) if definition]
+        if flags & MAXIMUM:
+            assert config is not None
+            config.max_vcpus = nvcpus
+            config.vcpus = min(config.vcpus, nvcpus)
+        else:
+            most = min(definition.max_vcpus for definition in meant)
+            if nvcpus > most:
+                text = f"requested cpu amount exceeds maximum ({nvcpus} > {most})"
+                raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+            for definition in meant:
+                definition.vcpus = nvcpus
+        record.refresh()
+
+    def domain_get_vcpus(self, dom: NonnullDomain, maxinfo: int, maplen: int) -> DomainGetVcpusRet:
+        """Return state, CPU time in nanoseconds and host CPU of each CPU, and its map.
+
+        The maps fill ``maxinfo * maplen`` bytes, however many CPUs there are.
+        """
+        _check_maps("maxinfo", maxinfo, maplen)
+        if maxinfo == 0:
+            function = "virDomainGetVcpus"
+            raise argument_error(function, "info", f"info in {function} must not be NULL")
+        record = self.record(dom)
+        if not record.active:
+            text = "cannot list vcpus for an inactive domain"
+            raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
+        live, hosts = record.live, self.world.node.cpus
+        shown = range(min(maxinfo, live.vcpus))
+        cpu_time = self.world.now() // 10000
+        maps = [_map_of(live, vcpu, hosts) for vcpu in shown]
+        info = [
+            VcpuInfo(vcpu, c.VIR_VCPU_RUNNING, cpu_time, max(cpumap.bit_length() - 1, 0))
+            for vcpu, cpumap in zip(shown, maps, strict=True)
+        ]
+        return DomainGetVcpusRet(info, _join(maps, maxinfo, maplen))
+
+    def domain_get_vcpu_pin_info(
+        self, dom: NonnullDomain, ncpumaps: int, maplen: int, flags: int
+    ) -> DomainGetVcpuPinInfoRet:
+        """Return the maps of a domain's CPUs; ``num`` is how many of ``ncpumaps`` are meant."""
+        function = "virDomainGetVcpuPinInfo"
+        _check_maps("ncpumaps", ncpumaps, maplen)
+        if maplen == 0:
+            raise argument_error(function, "cpumaps", f"cpumaps in {function} must not be NULL")
+        if ncpumaps == 0:
+            raise argument_error(function, "ncpumaps", f"ncpumaps in {function} must be greater than zero")
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags(function)
+        definition = self.one_definition(self.record(dom), flags)
+        shown = min(ncpumaps, definition.max_vcpus)
+        hosts = self.world.node.cpus
+        maps = [_map_of(definition, vcpu, hosts) for vcpu in range(min(shown, definition.vcpus))]
+        return DomainGetVcpuPinInfoRet(_join(maps, ncpumaps, maplen), shown)
+
+    def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> None:
+        """Say on which host CPUs a CPU of an active domain may run."""
+        self._pin(dom, vcpu, cpumap, "virDomainPinVcpu")
+
+    def domain_pin_vcpu_flags(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, flags: int) -> None:
+        """As domain_pin_vcpu; libvirt 9.0.0's test driver knows no flag."""
+        check_flags(flags, 0, "testDomainPinVcpuFlags")
+        self._pin(dom, vcpu, cpumap, "virDomainPinVcpuFlags")
+
+    def _pin(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, function: str) -> None:
+        """Pin a CPU of the live definition."""
+        if not cpumap:
+            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+        record = self.record(dom)
+        if not record.active:
+            text = "cannot pin vcpus on an inactive domain"
+            raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
+        if vcpu >= record.live.vcpus:
+            text = f"requested vcpu '{vcpu}' is not present in the domain"
+            raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+        record.live.pin_vcpu(vcpu, int.from_bytes(cpumap, "little"))
+
+    def domain_get_emulator_pin_info(
+        self, dom: NonnullDomain, maplen: int, flags: int
+    ) -> DomainGetEmulatorPinInfoRet:
+        """Return the map of the emulator's threads."""
+        function = "virDomainGetEmulatorPinInfo"
+        if maplen < 0:
+            raise InternalError("maplen must be non-negative", domain=c.VIR_FROM_RPC)
+        if maplen > MAX_MAPS:
+            raise InternalError("maplen > REMOTE_CPUMAPS_MAX", domain=c.VIR_FROM_RPC)
+        if maplen == 0:
+            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags(function)
+        check_flags(flags, IMPACT, "testDomainGetEmulatorPinInfo")
+        definition = self.one_definition(self.record(dom), flags)
+        cpumap = definition.emulator_pin
+        if cpumap is None:
+            cpumap = definition.cpu_mask
+        if cpumap is None:
+            cpumap = (1 << self.world.node.cpus) - 1
+        return DomainGetEmulatorPinInfoRet(_join([cpumap], 1, maplen), 1)
+
+    def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> None:
+        """Say on which host CPUs the emulator may run."""
+        function = "virDomainPinEmulator"
+        if not cpumap:
+            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+        check_flags(flags, IMPACT, "testDomainPinEmulator")
+        bits = int.from_bytes(cpumap, "little")
+        if not bits:
+            raise InvalidArg("Empty cpu list for pinning", domain=c.VIR_FROM_TEST)
+        self.one_definition(self.record(dom), flags).emulator_pin = bits
+
+
+def _check_maps(name: str, count: int, maplen: int) -> None:
+    """Bound the answer as libvirt's daemon does."""
+    too_large(count, MAX_INFO, name, f"{name} > REMOTE_VCPUINFO_MAX")
+    if maplen < 0:
+        # libvirt names the wrong argument in one of the two calls
+        wrong = "maplen" if name == "ncpumaps" else name
+        raise InternalError(f"{wrong} must be non-negative", domain=c.VIR_FROM_RPC)
+    if count * maplen > MAX_MAPS:
+        raise InternalError("maxinfo * maplen > REMOTE_CPUMAPS_MAX", domain=c.VIR_FROM_RPC)
+
+
+def _map_of(definition: Definition, vcpu: int, hosts: int) -> int:
+    """Return the bitmap of a CPU: its own pinning, the domain's mask, or every host CPU."""
+    cpumap = definition.vcpu_pin(vcpu)
+    if cpumap is None:
+        cpumap = definition.cpu_mask
+    return (1 << hosts) - 1 if cpumap is None else cpumap
+
+
+def _join(maps: list[int], count: int, maplen: int) -> bytes:
+    """Lay out ``count`` maps of ``maplen`` bytes, the missing ones empty."""
+    mask = (1 << 8 * maplen) - 1
+    return b"".join((bits & mask).to_bytes(maplen, "little") for bits in maps).ljust(count * maplen, b"\0")

@@ -1,0 +1,236 @@
+"""A world: everything that the test hypervisor manages, and the only hand that changes it.
+
+::
+
+    DomainRecord  <-- by_uuid (all, in order of definition)
+                  <-- by_name (all)
+                  <-- by_id   (the active ones)
+
+Every change that a list filter can see goes through a method of :class:`World`, which ends in
+:meth:`World.changed`: the generation grows and the cached lists are dropped. Between two changes the
+same list is handed out again and again; it is a tuple of references, so nobody can spoil it.
+
+Bounds: a world holds at most :data:`MAX_DOMAINS` domains, as many as a list reply can carry, and at most
+:data:`MAX_TEXT` characters of definitions; more are refused with an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from remotevirt.drivers.events import EventHub
+from remotevirt.drivers.test import events
+from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.domain import INACTIVE_ID, DomainRecord
+from remotevirt.drivers.test.node import Node
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import NoDomain, OperationFailed, OperationInvalid
+from remotevirt.stubs.remote import ConnectListAllDomainsRet
+
+__all__ = ["MAX_CACHED_LISTS", "MAX_DOMAINS", "MAX_TEXT", "World"]
+
+MAX_DOMAINS: Final = 16384
+"""Domains in a world; REMOTE_DOMAIN_LIST_MAX, the most that a list reply can carry. libvirt: none."""
+
+MAX_TEXT: Final = 256 * 1024 * 1024
+"""Characters of all definitions of a world together, as they were defined. libvirt: none."""
+
+MAX_CACHED_LISTS: Final = 32
+"""Filter combinations whose list is kept. There are thousands of them; real clients use a few."""
+
+
+class World:
+    """The objects of one ``test:///`` URI.
+
+    Attributes:
+        node: the host that the world pretends to run on; capabilities: its document.
+        hub: where events go.
+        by_uuid, by_name, by_id: the domains.
+        generation: grows with every change that a list can show.
+        lists: cached lists of the present generation, by filter flags.
+        now: the time in nanoseconds since 1970.
+    """
+
+    __slots__ = (
+        "by_id",
+        "by_name",
+        "by_uuid",
+        "generation",
+        "hub",
+        "lists",
+        "next_id",
+        "node",
+        "now",
+        "text",
+    )
+
+    def __init__(self, node: Node, now: Callable[[], int] = time.time_ns) -> None:
+        self.node = node
+        self.capabilities = node.capabilities()
+        self.hub = EventHub()
+        self.by_uuid: dict[bytes, DomainRecord] = {}
+        self.by_name: dict[str, DomainRecord] = {}
+        self.by_id: dict[int, DomainRecord] = {}
+        self.generation = 0
+        self.lists: dict[int, ConnectListAllDomainsRet] = {}
+        self.next_id = 1
+        self.now = now
+        self.text = 0
+
+    def changed(self) -> None:
+        """Note that lists may look different from now on."""
+        self.generation += 1
+        self.lists.clear()
+
+    def assign(self, definition: Definition, *, live: bool) -> tuple[DomainRecord, bool]:
+        """Take in a definition: of a new domain, or a newer one of a domain that is there.
+
+        Args:
+            definition: its UUID says which domain is meant.
+            live: the domain is about to start with it; otherwise it is the persistent definition.
+
+        Returns:
+            The record, and whether this definition replaces one of the same kind.
+
+        Raises:
+            OperationFailed: name and UUID belong to different domains, or the world is full.
+            OperationInvalid: it is to be started, and runs.
+        """
+        record = self._find(definition, live=live)
+        if record is None:
+            self._make_room(definition, None)
+            record = DomainRecord(definition, persistent=False)
+            self.by_uuid[record.uuid] = record
+            self.by_name[record.name] = record
+            self.changed()
+            return record, False
+        if live:
+            self._make_room(definition, None)
+            record.config, record.live, replaced = record.live, definition, True
+        elif record.active:
+            self._make_room(definition, record.config)
+            replaced = record.config is not None
+            record.config = definition
+        else:
+            self._make_room(definition, record.live)
+            record.live, replaced = definition, True
+        record.refresh()
+        return record, replaced
+
+    def _find(self, definition: Definition, *, live: bool) -> DomainRecord | None:
+        """Return the domain that a definition means, None if it is a new one."""
+        record = self.by_uuid.get(definition.uuid)
+        if record is not None:
+            if record.name != definition.name:
+                uuid = UUID(bytes=record.uuid)
+                raise OperationFailed(
+                    f"domain '{record.name}' is already defined with uuid {uuid}", domain=c.VIR_FROM_DOMAIN
+                )
+            if live and record.active:
+                raise OperationInvalid(f"domain '{record.name}' is already active", domain=c.VIR_FROM_DOMAIN)
+            return record
+        named = self.by_name.get(definition.name)
+        if named is not None:
+            uuid = UUID(bytes=named.uuid)
+            raise OperationFailed(
+                f"domain '{named.name}' already exists with uuid {uuid}", domain=c.VIR_FROM_DOMAIN
+            )
+        return None
+
+    def _make_room(self, definition: Definition, instead: Definition | None) -> None:
+        """Count the text of a definition that comes in, and of the one that goes."""
+        if instead is None and len(self.by_uuid) >= MAX_DOMAINS and definition.uuid not in self.by_uuid:
+            raise OperationFailed(f"a test node holds at most {MAX_DOMAINS} domains", domain=c.VIR_FROM_TEST)
+        text = self.text + definition.size - (instead.size if instead else 0)
+        if text > MAX_TEXT:
+            raise OperationFailed(
+                f"the definitions of a test node may hold {MAX_TEXT} characters", domain=c.VIR_FROM_TEST
+            )
+        self.text = text
+
+    def remove(self, record: DomainRecord) -> None:
+        """Forget a domain."""
+        del self.by_uuid[record.uuid]
+        del self.by_name[record.name]
+        self.by_id.pop(record.id, None)
+        self.text -= record.live.size + (record.config.size if record.config else 0)
+        self.changed()
+
+    def rename(self, record: DomainRecord, name: str) -> None:
+        """Give an inactive domain a free name."""
+        del self.by_name[record.name]
+        record.name = record.live.name = name
+        if record.config:
+            record.config.name = name
+        self.by_name[name] = record
+        record.make_ref()
+        self.changed()
+
+    def start(self, record: DomainRecord, reason: int, state: int = c.VIR_DOMAIN_RUNNING) -> None:
+        """Make a domain active, with the next free id."""
+        record.id = self.next_id
+        self.next_id += 1
+        self.by_id[record.id] = record
+        if record.persistent and record.config is None:
+            record.config = record.live.copy()
+            self.text += record.config.size
+        record.managed_save = False
+        record.make_ref()
+        self.set_state(record, state, reason)
+
+    def stop(self, record: DomainRecord, reason: int) -> None:
+        """Make a domain inactive; the persistent definition, where there is one, takes over."""
+        self.by_id.pop(record.id, None)
+        record.id = INACTIVE_ID
+        if record.config is not None:
+            self.text -= record.live.size
+            record.live, record.config = record.config, None
+            record.refresh()
+        record.make_ref()
+        self.set_state(record, c.VIR_DOMAIN_SHUTOFF, reason)
+
+    def stop_and_tell(self, record: DomainRecord, reason: int, detail: int) -> None:
+        """Stop a domain and publish it; a transient one is gone afterwards."""
+        self.stop(record, reason)
+        self.publish(record, c.VIR_DOMAIN_EVENT_STOPPED, detail)
+        if not record.persistent:
+            self.remove(record)
+
+    def set_state(self, record: DomainRecord, state: int, reason: int) -> None:
+        """Change the state of a domain, and nothing else."""
+        record.state = state
+        record.reason = reason
+        self.changed()
+
+    def set_persistent(self, record: DomainRecord, persistent: bool) -> None:
+        """Make a domain persistent, or transient."""
+        record.persistent = persistent
+        self.changed()
+
+    def set_autostart(self, record: DomainRecord, autostart: bool) -> None:
+        """Set whether a domain would start with its host."""
+        record.autostart = autostart
+        self.changed()
+
+    def set_managed_save(self, record: DomainRecord, saved: bool) -> None:
+        """Set whether a domain has a saved image."""
+        record.managed_save = saved
+        self.changed()
+
+    def publish(self, record: DomainRecord, event: int, detail: int) -> None:
+        """Publish a lifecycle event of a domain as it is now."""
+        self.hub.publish(events.lifecycle(record.ref, event, detail))
+
+    def named(self, name: str) -> DomainRecord:
+        """Return the domain of a name.
+
+        Raises:
+            NoDomain: there is none.
+        """
+        record = self.by_name.get(name)
+        if record is None:
+            raise NoDomain(domain=c.VIR_FROM_TEST)
+        return record

@@ -1,0 +1,440 @@
+"""Emit one struct or union as a NamedTuple with a straight-line codec.
+
+Fields are first resolved to *shapes*: what typedefs hide is looked through, and what has a fixed size on
+the wire becomes a code of :mod:`struct`. Neighbouring fixed-size fields are then fused into one
+``Struct``, and everything else becomes one expression (packing) and one statement or short loop
+(unpacking) in terms of :mod:`remotevirt.xdr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from remotevirt.rpcgen.model import Bound, Contract, Declaration, Enum, Kind, Struct, Typedef, Union
+from remotevirt.rpcgen.naming import class_name, field_name
+
+__all__ = ["CodecEmitter", "Shape"]
+
+UNBOUNDED = Bound(None, 0xFFFFFFFF)
+
+NUMBERS: dict[str, tuple[str, int, str]] = {
+    # contract type: struct code, size on the wire, Python type
+    "int": ("i", 4, "int"),
+    "unsigned int": ("I", 4, "int"),
+    "hyper": ("q", 8, "int"),
+    "unsigned hyper": ("Q", 8, "int"),
+    "float": ("f", 4, "float"),
+    "double": ("d", 8, "float"),
+    "bool": ("I", 4, "int"),
+    "char": ("3xB", 4, "int"),
+    "unsigned char": ("3xB", 4, "int"),
+    "short": ("i", 4, "int"),
+    "unsigned short": ("2xH", 4, "int"),
+}
+
+
+@attrs.frozen
+class Shape:
+    """A declaration with its typedefs resolved.
+
+    ``kind`` and ``type`` are those of the innermost declaration; ``optional`` tells that a typedef or the
+    declaration itself makes it optional.
+    """
+
+    kind: Kind
+    type: str
+    bound: Bound | None = None
+    optional: bool = False
+
+
+def _fuse(codes: Iterable[str]) -> str:
+    """Join struct codes, counting repeats: i, i, Q -> 2iQ."""
+    fused: list[tuple[str, int]] = []
+    for code in codes:
+        if fused and fused[-1][0] == code and len(code) == 1:
+            fused[-1] = (code, fused[-1][1] + 1)
+        else:
+            fused.append((code, 1))
+    return "".join(code if count == 1 else f"{count}{code}" for code, count in fused)
+
+
+class CodecEmitter:
+    """Emit the classes of one module.
+
+    Args:
+        contract: where names are looked up.
+        is_result: tells whether a struct is a procedure's result (they get ``encode``).
+    """
+
+    def __init__(self, contract: Contract, is_result: Callable[[str], bool]) -> None:
+        self.contract = contract
+        self.is_result = is_result
+        self.structs: set[str] = set()
+        self.used: set[str] = set()
+        """Contract names (structs, unions, enums, constants) that the emitted text refers to."""
+        self.helpers: set[str] = set()
+        """Names of :mod:`remotevirt.xdr` that the emitted text refers to."""
+
+    # -- shapes ------------------------------------------------------------------------------------
+
+    def shape(self, declaration: Declaration) -> Shape:
+        """Resolve a declaration through its typedefs."""
+        kind, type_, bound, optional = declaration.kind, declaration.type, declaration.bound, False
+        if kind is Kind.OPTIONAL:
+            kind, optional = Kind.SCALAR, True
+        while kind is Kind.SCALAR:
+            target = self.contract.get(type_)
+            if not isinstance(target, Typedef):
+                break
+            inner = target.declaration
+            kind, type_, bound = inner.kind, inner.type, inner.bound
+            if kind is Kind.OPTIONAL:
+                kind, optional = Kind.SCALAR, True
+        return Shape(kind, type_, bound, optional)
+
+    def python_type(self, declaration: Declaration) -> str:
+        """Return the annotation of a field."""
+        shape = self.shape(declaration)
+        text = self._plain_type(shape)
+        return f"{text} | None" if shape.optional else text
+
+    def _plain_type(self, shape: Shape) -> str:
+        if shape.kind is Kind.STRING:
+            return "str"
+        if shape.kind in (Kind.OPAQUE, Kind.OPAQUE_FIXED):
+            return "bytes"
+        if shape.kind in (Kind.FIXED_ARRAY, Kind.VARIABLE_ARRAY):
+            if shape.type in ("char", "unsigned char"):
+                return "bytes"
+            return f"Sequence[{self.python_type(Declaration('item', shape.type))}]"
+        if shape.type in NUMBERS:
+            return NUMBERS[shape.type][2]
+        self.used.add(shape.type)
+        return class_name(shape.type)
+
+    def least_size(self, declaration: Declaration, depth: int = 0) -> int:
+        """Return the smallest size in bytes that a value can have on the wire."""
+        shape = self.shape(declaration)
+        if shape.optional or depth > 8:
+            return 4
+        if shape.kind is Kind.OPAQUE_FIXED and shape.bound:
+            return ((shape.bound.value or 0) + 3) & ~3
+        if shape.kind is Kind.FIXED_ARRAY and shape.bound:
+            return (shape.bound.value or 0) * self.least_size(Declaration("item", shape.type), depth + 1)
+        if shape.kind is not Kind.SCALAR:
+            return 4
+        if shape.type in NUMBERS:
+            return NUMBERS[shape.type][1]
+        target = self.contract[shape.type]
+        if isinstance(target, Struct):
+            return sum(self.least_size(field, depth + 1) for field in target.fields)
+        if isinstance(target, Union):
+            arms = [arm.field for arm in target.arms] + ([target.default] if target.has_default else [])
+            return 4 + min((self.least_size(arm, depth + 1) if arm else 0) for arm in arms)
+        return 4
+
+    def _fixed_code(self, shape: Shape) -> tuple[str, int] | None:
+        """Return struct code and size where a value can be part of a fused Struct."""
+        if shape.optional:
+            return None
+        if shape.kind is Kind.OPAQUE_FIXED and shape.bound:
+            size = shape.bound.value or 0
+            padding = -size & 3
+            return f"{size}s" + (f"{padding}x" if padding else ""), size + padding
+        if shape.kind is not Kind.SCALAR:
+            return None
+        if shape.type in NUMBERS:
+            code, size, _ = NUMBERS[shape.type]
+            return code, size
+        if isinstance(self.contract.get(shape.type), Enum):
+            return "i", 4
+        return None
+
+    def _maximum(self, bound: Bound | None) -> str:
+        bound = bound or UNBOUNDED
+        if bound.name:
+            self.used.add(bound.name)
+            return bound.name
+        return str(UNBOUNDED.value if bound.value is None else bound.value)
+
+    def _helper(self, name: str) -> str:
+        self.helpers.add(name)
+        return name
+
+    def _struct(self, codes: str) -> str:
+        self.structs.add(codes)
+        return f"_{codes}"
+
+    # -- packing -----------------------------------------------------------------------------------
+
+    def pack_lines(self, fields: Iterable[Declaration]) -> list[str]:
+        """Return the body of a pack function whose fields are local variables."""
+        checks: list[str] = []
+        parts: list[str] = []
+        run: list[tuple[str, str]] = []
+
+        def close_run() -> None:
+            if run:
+                codes = _fuse(code for code, _ in run)
+                parts.append(f"{self._struct(codes)}.pack({', '.join(name for _, name in run)})")
+                run.clear()
+
+        for field in fields:
+            name = field_name(field.name)
+            shape = self.shape(field)
+            fixed = self._fixed_code(shape)
+            if fixed:
+                if shape.kind is Kind.OPAQUE_FIXED and shape.bound:
+                    size = shape.bound.value
+                    checks.append(f"if len({name}) != {size}:")
+                    self._helper("XDRError")
+                    checks.append(
+                        f'    raise XDRError(f"{field.name} of {{len({name})}} bytes, not {size}")'
+                    )
+                run.append((fixed[0], name))
+                continue
+            close_run()
+            parts += self._pack_parts(shape, name)
+        close_run()
+        if len(parts) == 1 and not parts[0].startswith("*"):
+            return [*checks, f"return {parts[0]}"]
+        one_line = f'return b"".join(({", ".join(parts)}))'
+        if len(one_line) <= 100:
+            return [*checks, one_line]
+        return [*checks, 'return b"".join(', "    (", *(f"        {part}," for part in parts), "    )", ")"]
+
+    def _pack_parts(self, shape: Shape, name: str) -> list[str]:
+        """Return the expressions, some of them starred, that make a variable's encoding when joined."""
+        if shape.kind in (Kind.FIXED_ARRAY, Kind.VARIABLE_ARRAY) and not shape.optional:
+            return self._pack_array(shape, name)
+        return [self._pack_one(shape, name)]
+
+    def _pack_one(self, shape: Shape, name: str) -> str:
+        if shape.optional:
+            parts = self._pack_parts(attrs.evolve(shape, optional=False), name)
+            inner = parts[0] if len(parts) == 1 else f'b"".join(({", ".join(parts)}))'
+            return f"{self._helper('ABSENT')} if {name} is None else {self._helper('PRESENT')} + {inner}"
+        fixed = self._fixed_code(shape)
+        if fixed:
+            return f"{self._struct(fixed[0])}.pack({name})"
+        if shape.kind is Kind.STRING:
+            return f"{self._helper('pack_string')}({name}, {self._maximum(shape.bound)})"
+        if shape.kind is Kind.OPAQUE:
+            return f"{self._helper('pack_opaque')}({name}, {self._maximum(shape.bound)})"
+        return f"{name}.pack()"
+
+    def _pack_array(self, shape: Shape, name: str) -> list[str]:
+        maximum = self._maximum(shape.bound)
+        variable = shape.kind is Kind.VARIABLE_ARRAY
+        if shape.type in ("char", "unsigned char"):
+            return [f"{self._helper('pack_chars' if variable else 'pack_fixed_chars')}({name}, {maximum})"]
+        item = self.shape(Declaration("item", shape.type))
+        code = self._fixed_code(item)
+        if code and len(code[0]) == 1 and variable:
+            return [f'{self._helper("pack_numbers")}({name}, {maximum}, "{code[0]}")']
+        parts = self._pack_parts(item, "item")
+        element = parts[0] if len(parts) == 1 else f'b"".join(({", ".join(parts)}))'
+        items = f"*[{element} for item in {name}]"
+        return [f"{self._helper('pack_count')}(len({name}), {maximum})", items] if variable else [items]
+
+    # -- unpacking ---------------------------------------------------------------------------------
+
+    def unpack_lines(self, fields: Iterable[Declaration]) -> list[str]:
+        """Return statements that decode fields into local variables, advancing ``pos``."""
+        lines: list[str] = []
+        run: list[tuple[str, int, str]] = []
+        enums: list[str] = []
+
+        def close_run() -> None:
+            if run:
+                codes = _fuse(code for code, _, _ in run)
+                names = ", ".join(name for _, _, name in run)
+                left = f"({names},)" if len(run) == 1 else names
+                lines.append(f"{left} = {self._struct(codes)}.unpack_from(buf, pos)")
+                lines.append(f"pos += {sum(size for _, size, _ in run)}")
+                run.clear()
+            lines.extend(enums)
+            enums.clear()
+
+        for field in fields:
+            name = field_name(field.name)
+            shape = self.shape(field)
+            fixed = self._fixed_code(shape)
+            if fixed:
+                run.append((*fixed, name))
+                if isinstance(self.contract.get(shape.type), Enum):
+                    self.used.add(shape.type)
+                    enums.append(f"{name} = {self._helper('unpack_enum')}({class_name(shape.type)}, {name})")
+                continue
+            close_run()
+            lines.extend(self._unpack_part(shape, name))
+        close_run()
+        return lines
+
+    def _unpack_part(self, shape: Shape, name: str) -> list[str]:
+        if shape.optional:
+            inner = self._unpack_part(attrs.evolve(shape, optional=False), name)
+            annotation = self._plain_type(shape)
+            return [
+                f"{name}: {annotation} | None = None",
+                f"present, pos = {self._helper('unpack_optional')}(buf, pos)",
+                "if present:",
+                *(f"    {line}" for line in inner),
+            ]
+        fixed = self._fixed_code(shape)
+        if fixed:
+            lines = [f"({name},) = {self._struct(fixed[0])}.unpack_from(buf, pos)", f"pos += {fixed[1]}"]
+            if isinstance(self.contract.get(shape.type), Enum):
+                self.used.add(shape.type)
+                lines.append(f"{name} = {self._helper('unpack_enum')}({class_name(shape.type)}, {name})")
+            return lines
+        if shape.kind is Kind.STRING:
+            return [f"{name}, pos = {self._helper('unpack_string')}(buf, pos, {self._maximum(shape.bound)})"]
+        if shape.kind is Kind.OPAQUE:
+            return [f"{name}, pos = {self._helper('unpack_opaque')}(buf, pos, {self._maximum(shape.bound)})"]
+        if shape.kind is Kind.SCALAR:
+            self.used.add(shape.type)
+            return [f"{name}, pos = {class_name(shape.type)}.unpack(buf, pos)"]
+        return self._unpack_array(shape, name)
+
+    def _unpack_array(self, shape: Shape, name: str) -> list[str]:
+        maximum = self._maximum(shape.bound)
+        variable = shape.kind is Kind.VARIABLE_ARRAY
+        if shape.type in ("char", "unsigned char"):
+            function = "unpack_chars" if variable else "unpack_fixed_chars"
+            return [f"{name}, pos = {self._helper(function)}(buf, pos, {maximum})"]
+        declaration = Declaration("item", shape.type)
+        item = self.shape(declaration)
+        code = self._fixed_code(item)
+        is_enum = isinstance(self.contract.get(item.type), Enum)
+        if code and len(code[0]) == 1 and variable and not is_enum:
+            helper = self._helper("unpack_numbers")
+            return [f'{name}, pos = {helper}(buf, pos, {maximum}, "{code[0]}", {code[1]})']
+        lines: list[str] = []
+        count = maximum
+        if variable:
+            least = self.least_size(declaration)
+            lines.append(f"count, pos = {self._helper('unpack_count')}(buf, pos, {maximum}, {least})")
+            count = "count"
+        return [
+            *lines,
+            f"{name}: list[{self.python_type(declaration)}] = []",
+            f"for _ in range({count}):",
+            *(f"    {line}" for line in self._unpack_part(item, "item")),
+            f"    {name}.append(item)",
+        ]
+
+    # -- classes -----------------------------------------------------------------------------------
+
+    def struct(self, struct: Struct) -> list[str]:
+        """Return the text of one struct's class."""
+        name = class_name(struct.name)
+        names = [field_name(field.name) for field in struct.fields]
+        lines = [f"class {name}(NamedTuple):", *self._docstring(struct.name, struct.comment, struct.fields)]
+        for field in struct.fields:
+            ignore = "  # type: ignore[assignment]" if field.name in ("count", "index") else ""
+            lines.append(f"    {field_name(field.name)}: {self.python_type(field)}{ignore}")
+        tuple_text = f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
+        body = self.pack_lines(struct.fields)
+        if len(names) == 1 and self.is_result(struct.name):
+            field = struct.fields[0]
+            lines += [
+                "",
+                "    @staticmethod",
+                f"    def encode({names[0]}: {self.python_type(field)}) -> bytes:",
+                *(f"        {line}" for line in body),
+                "",
+                "    def pack(self) -> bytes:",
+                "        return self.encode(self[0])",
+            ]
+        else:
+            left = tuple_text if len(names) == 1 else ", ".join(names)
+            lines += ["", "    def pack(self) -> bytes:", f"        {left} = self"]
+            lines += [f"        {line}" for line in body]
+        lines += [
+            "",
+            "    @staticmethod",
+            f"    def unpack(buf: bytes, pos: int) -> tuple[{name}, int]:",
+            *(f"        {line}" for line in self.unpack_lines(struct.fields)),
+            f"        return _new({name}, {tuple_text}), pos",
+        ]
+        return lines
+
+    def _docstring(self, name: str, comment: str, fields: Iterable[Declaration]) -> list[str]:
+        bounds = []
+        for field in fields:
+            shape = self.shape(field)
+            if shape.bound and shape.kind in (Kind.VARIABLE_ARRAY, Kind.OPAQUE) and shape.bound.name:
+                unit = "bytes" if shape.kind is Kind.OPAQUE else "elements"
+                bounds.append(f"``{field.name}``: at most {shape.bound.name} {unit}.")
+        text = " ".join(comment.split())
+        lines = [f'    """{name}.' if not text else f'    """{name}: {text}']
+        if bounds:
+            return [*lines, "", *(f"    {bound}" for bound in bounds), '    """', ""]
+        return [lines[0] + '"""', ""]
+
+    def union(self, union: Union) -> list[str]:
+        """Return the text of one union's class: the discriminant, and the value of its arm."""
+        name = class_name(union.name)
+        discriminant = field_name(union.discriminant.name)
+        self._helper("XDRError")
+        fields = [arm.field for arm in union.arms] + ([union.default] if union.has_default else [])
+        kinds = list(dict.fromkeys("None" if field is None else self.python_type(field) for field in fields))
+        lines = [
+            f"class {name}(NamedTuple):",
+            f'    """{union.name}: ``{discriminant}`` tells what ``value`` is."""',
+            "",
+            f"    {discriminant}: int",
+            f"    value: {' | '.join(kinds)}",
+            "",
+            "    def pack(self) -> bytes:",
+            f"        {discriminant}: int",
+            "        value: Any",
+            f"        {discriminant}, value = self",
+        ]
+        for condition, field in self._arms(union, discriminant):
+            lines.append(f"        {condition}")
+            lines += [f"            {line}" for line in self._pack_arm(discriminant, field)]
+        if not union.has_default:
+            lines.append(f'        raise XDRError(f"{union.name} has no arm {{{discriminant}}}")')
+        lines += [
+            "",
+            "    @staticmethod",
+            f"    def unpack(buf: bytes, pos: int) -> tuple[{name}, int]:",
+            "        value: Any",
+            f"        ({discriminant},) = {self._struct('i')}.unpack_from(buf, pos)",
+            "        pos += 4",
+        ]
+        for condition, field in self._arms(union, discriminant):
+            lines.append(f"        {condition}")
+            if field is None:
+                lines.append("            value = None")
+            else:
+                renamed = attrs.evolve(field, name="value")
+                lines += [f"            {line}" for line in self.unpack_lines([renamed])]
+            lines.append(f"            return _new({name}, ({discriminant}, value)), pos")
+        if not union.has_default:
+            lines.append(f'        raise XDRError(f"{union.name} has no arm {{{discriminant}}}")')
+        return lines
+
+    def _arms(self, union: Union, discriminant: str) -> list[tuple[str, Declaration | None]]:
+        arms: list[tuple[str, Declaration | None]] = []
+        for arm in union.arms:
+            labels = []
+            for case in arm.cases:
+                if case.name:
+                    self.used.add(case.name)
+                labels.append(case.name or str(case.value))
+            test = f"== {labels[0]}" if len(labels) == 1 else f"in ({', '.join(labels)})"
+            arms.append((f"if {discriminant} {test}:", arm.field))
+        if union.has_default:
+            arms.append(("if True:  # any other value", union.default))
+        return arms
+
+    def _pack_arm(self, discriminant: str, field: Declaration | None) -> list[str]:
+        head = Declaration(discriminant, "int")
+        if field is None:
+            return self.pack_lines([head])
+        return self.pack_lines([head, attrs.evolve(field, name="value")])

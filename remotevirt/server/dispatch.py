@@ -1,0 +1,288 @@
+"""Dispatch: from a whole undecoded request to its reply.
+
+:meth:`Dispatcher.dispatch` is entered with a frame. Program, version, procedure and type are its first 16
+bytes, and these bytes are the key of a :class:`Row` that holds all a call needs: how to decode, the bound
+driver method, how to encode, and what the reply begins with. A row is made when its procedure is first
+called, after state and rights were checked, so that an ordinary call costs one look-up.
+
+A call ends in one of three ways, each handled here once for all procedures: it is answered; the driver
+refuses with a VirError, which is sent; or something is wrong with the call itself, and the dispatcher
+makes the error. Any other exception is a bug of the driver: the client gets an internal error that tells
+nothing of it, and the log gets the traceback.
+
+A method may return its value, and then the reply is written at once, or a Deferred or coroutine, and then
+it is kept among those in flight until it ends. When the client goes, these are cancelled, and what still
+comes of them is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from remotevirt.errors import VirError
+from remotevirt.procedures import Procedure, Program
+from remotevirt.rpc.message import HEADER_SIZE, error_payload
+from remotevirt.stubs import constants as vir
+from remotevirt.stubs.errors import InternalError, NoSupport, Rpc
+from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
+from remotevirt.stubs.message import VIR_NET_MESSAGE_PAYLOAD_MAX, MessageStatus, MessageType
+from remotevirt.xdr import DECODE_ERRORS, UINT
+
+__all__ = ["KEEPALIVE", "Dispatcher", "Handlers", "Row"]
+
+SMALL = 1024
+"""Replies up to this size are not counted in :attr:`Dispatcher.bulk`: one read cannot hold enough calls for
+them to add up to much."""
+
+KEY_SIZE = 16
+"""Program, version, procedure and type: what a row is found by."""
+
+_pack_uint = UINT.pack
+_unpack_uint = UINT.unpack_from
+
+_OK = _pack_uint(MessageStatus.VIR_NET_OK)
+_ERROR = _pack_uint(MessageStatus.VIR_NET_ERROR)
+_CALL = _pack_uint(MessageType.VIR_NET_CALL)
+_CALLS = (_CALL, _pack_uint(MessageType.VIR_NET_CALL_WITH_FDS))
+_REPLY = _pack_uint(MessageType.VIR_NET_REPLY)
+_STREAMS = (_pack_uint(MessageType.VIR_NET_STREAM), _pack_uint(MessageType.VIR_NET_STREAM_HOLE))
+
+KEEPALIVE = _pack_uint(KEEPALIVE_PROGRAM)
+"""What the frames of the keepalive program begin with."""
+
+_OVERHEAD = 4 + HEADER_SIZE
+_ASYNCHRONOUS = (Deferred, CoroutineType)
+
+
+class Handlers(Protocol):
+    """Where the dispatcher finds the methods of one client's connection."""
+
+    def find(self, program: Program, procedure: Procedure) -> tuple[Callable[..., Any], Guard | None]:
+        """Return the bound method that answers a procedure, and what checks its arguments, if anything.
+
+        Raises:
+            VirError: the state or the rights of the client do not allow it, or nobody answers it.
+        """
+
+
+Guard = Callable[[Any], None]
+"""Called with decoded arguments; raises VirError if they need a right that the client has not."""
+
+
+class Row:
+    """All that the calls of one procedure need, for one client.
+
+    Attributes:
+        procedure: the facts, for whoever looks closer.
+        decode: arguments from a frame, None if there are none.
+        guard: checks decoded arguments, None if there is nothing to check.
+        method: the bound method that answers.
+        encode: the result's encoder, None if there is none.
+        head: program, version, procedure and type of the reply, as they are sent.
+    """
+
+    __slots__ = ("decode", "encode", "guard", "head", "method", "procedure")
+
+    def __init__(
+        self, procedure: Procedure, head: bytes, method: Callable[..., Any], guard: Guard | None
+    ) -> None:
+        self.procedure = procedure
+        self.decode = procedure.decode
+        self.encode = procedure.encode
+        self.method = method
+        self.guard = guard
+        self.head = head
+
+
+class Dispatcher:
+    """Dispatches the calls of one client.
+
+    Args:
+        programs: (number, version) -> program.
+        handlers: finds the methods.
+        on_result: called when an asynchronous call has ended and its reply is in :attr:`out`.
+        on_keepalive: called with the procedure of a keepalive message.
+
+    Attributes:
+        out: pieces of replies, in order, for whoever sends them to take.
+        bulk: bytes of large replies among them, for whoever takes them to reset.
+        in_flight: the Deferreds of calls that have not ended.
+    """
+
+    log = Logger()
+
+    __slots__ = (
+        "_handlers",
+        "_on_keepalive",
+        "_on_result",
+        "_programs",
+        "_rows",
+        "bulk",
+        "closed",
+        "in_flight",
+        "out",
+    )
+
+    def __init__(
+        self,
+        programs: dict[tuple[int, int], Program],
+        handlers: Handlers,
+        on_result: Callable[[], None],
+        on_keepalive: Callable[[int], None],
+    ) -> None:
+        self._programs = programs
+        self._handlers = handlers
+        self._on_result = on_result
+        self._on_keepalive = on_keepalive
+        self._rows: dict[bytes, Row] = {}
+        self.out: list[bytes] = []
+        self.bulk = 0
+        self.in_flight: set[Deferred[Any]] = set()
+        self.closed = False
+
+    def dispatch(self, frame: bytes) -> None:
+        """Serve one request. What can be answered at once is in :attr:`out` afterwards."""
+        row = self._rows.get(frame[:KEY_SIZE])
+        if row is None or frame[20:24] != _OK:
+            row = self._find(frame)
+            if row is None:
+                return
+        args: tuple[Any, ...] = ()
+        if row.decode is not None:
+            try:
+                args, _ = row.decode(frame, HEADER_SIZE)
+            except DECODE_ERRORS:
+                self._refuse(row.head, frame[16:20], _rpc_error("Unable to decode message payload"))
+                return
+        try:
+            if row.guard is not None:
+                row.guard(args)
+            value = row.method(*args)
+            if isinstance(value, _ASYNCHRONOUS):
+                self._begin(row, frame[16:20], value)
+                return
+            encode = row.encode
+            payload = b"" if encode is None else encode(value)
+        except VirError as error:
+            self._refuse(row.head, frame[16:20], error)
+            return
+        except Exception:
+            self._refuse(row.head, frame[16:20], self._explain(row, Failure()))
+            return
+        size = len(payload)
+        if size > SMALL:
+            if size > VIR_NET_MESSAGE_PAYLOAD_MAX:
+                self._refuse(row.head, frame[16:20], self._too_large(row.procedure, size))
+                return
+            self.bulk += size
+        self.out += (_pack_uint(_OVERHEAD + size), row.head, frame[16:20], _OK, payload)
+
+    def close(self) -> None:
+        """Cancel what is in flight; nothing is answered from now on. May be called again."""
+        self.closed = True
+        self.forget()
+        for deferred in tuple(self.in_flight):
+            deferred.cancel()
+        self.in_flight.clear()
+        self.out.clear()
+
+    def forget(self) -> None:
+        """Drop the rows: the methods or the rights of the client have changed."""
+        self._rows.clear()
+
+    # -- rows ----------------------------------------------------------------------------------------
+
+    def _find(self, frame: bytes) -> Row | None:
+        """Make the row of a call, or answer a request that has none."""
+        type_ = frame[12:16]
+        if type_ in _STREAMS:
+            return None  # packets of streams that have ended may still arrive: they mean nothing
+        if frame[:4] == KEEPALIVE:
+            self._on_keepalive(_unpack_uint(frame, 8)[0])
+            return None
+        head = frame[:12] + _REPLY
+        try:
+            number, version, procedure = (_unpack_uint(frame, pos)[0] for pos in (0, 4, 8))
+            program = self._programs.get((number, version))
+            if program is None:
+                if type_ not in _CALLS:
+                    return None
+                raise _rpc_error(f"Cannot find program {_signed(number)} version {_signed(version)}")
+            if type_ not in _CALLS:
+                raise _rpc_error(f"Unexpected message type {_unpack_uint(type_)[0]}")
+            if frame[20:24] != _OK:
+                raise _rpc_error(f"Unexpected message status {_unpack_uint(frame, 20)[0]}")
+            known = program.procedures.get(procedure)
+            if known is None or known.event:
+                raise _rpc_error(f"unknown procedure: {_signed(procedure)}")
+            method, guard = self._handlers.find(program, known)
+            if type_ != _CALL:
+                raise NoSupport(known.api)
+        except Exception:
+            self._refuse(head, frame[16:20], self._explain(None, Failure()))
+            return None
+        row = Row(known, head, method, guard)
+        self._rows[frame[:KEY_SIZE]] = row
+        return row
+
+    # -- asynchronous results --------------------------------------------------------------------------
+
+    def _begin(self, row: Row, serial: bytes, value: Any) -> None:
+        """Keep a call in flight until its Deferred or coroutine ends."""
+        deferred = value if isinstance(value, Deferred) else Deferred.fromCoroutine(value)
+        self.in_flight.add(deferred)
+        deferred.addCallbacks(self._reply, lambda failure: failure, callbackArgs=(row, serial))
+        deferred.addErrback(self._failed, row, serial)
+        deferred.addBoth(self._ended, deferred)
+
+    def _reply(self, value: Any, row: Row, serial: bytes) -> None:
+        if self.closed:
+            return
+        payload = b"" if row.encode is None else row.encode(value)
+        if len(payload) > VIR_NET_MESSAGE_PAYLOAD_MAX:
+            raise self._too_large(row.procedure, len(payload))
+        self.out += (_pack_uint(_OVERHEAD + len(payload)), row.head, serial, _OK, payload)
+
+    def _failed(self, failure: Failure, row: Row, serial: bytes) -> None:
+        if not self.closed:
+            self._refuse(row.head, serial, self._explain(row, failure))
+
+    def _ended(self, _: object, deferred: Deferred[Any]) -> None:
+        self.in_flight.discard(deferred)
+        if not self.closed:
+            self._on_result()
+
+    # -- errors ----------------------------------------------------------------------------------------
+
+    def _explain(self, row: Row | None, failure: Failure) -> VirError:
+        """Turn what went wrong into the error that the client is told."""
+        error = failure.value
+        if isinstance(error, VirError):
+            return error
+        name = row.procedure.name if row else "dispatch"
+        self.log.failure("{procedure} ended with an exception that is no VirError", failure, procedure=name)
+        return InternalError(f"unexpected failure in {name}", domain=vir.VIR_FROM_RPC)
+
+    def _too_large(self, procedure: Procedure, size: int) -> VirError:
+        detail = f"Reply of {procedure.name} is {size} bytes, more than {VIR_NET_MESSAGE_PAYLOAD_MAX}"
+        return _rpc_error(detail)
+
+    def _refuse(self, head: bytes, serial: bytes, error: VirError) -> None:
+        payload = error_payload(error)
+        self.out += (_pack_uint(_OVERHEAD + len(payload)), head, serial, _ERROR, payload)
+
+
+def _rpc_error(detail: str) -> VirError:
+    """The error that the dispatcher makes itself: VIR_ERR_RPC from VIR_FROM_RPC."""
+    return Rpc(detail, domain=vir.VIR_FROM_RPC)
+
+
+def _signed(number: int) -> int:
+    """A word as C's ``%d`` prints it."""
+    return number - (1 << 32) if number >> 31 else number

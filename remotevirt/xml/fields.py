@@ -1,0 +1,437 @@
+"""Documents as tables: a model's fields say where they stand in the XML, for reading and for writing alike.
+
+A model is an attrs class whose fields are declared, in the order libvirt prints them, by the functions below::
+
+    @attrs.define
+    class Watchdog(Model):
+        TAG = "watchdog"
+        model: str = attribute("model", Choice("i6300esb diag288"), required=True)
+        action: str = attribute("action", Choice("reset none"), default="reset")
+        info: DeviceInfo = inline(DeviceInfo)
+
+`attribute`, `leaf`, `nested_attribute`, `flag`, `body`
+    hold plain values: ``<tag NAME='v'>``, ``<NAME>v</NAME>``, ``<NAME attr='v'/>``, ``<NAME/>``, the own text.
+`child`, `children`, `inline`
+    hold other models: one element, any number of them, or fields that belong to the same element.
+`hook`
+    is for what fits none of these: a pair of functions.
+
+None is "not there" and is not printed. After its fields are read a model's :meth:`Model.complete` may check them
+against each other and fill in what libvirt fills in while reading. What the schema does not know is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias, TypeVar
+
+import attrs
+
+from remotevirt.xml.parse import Element, child_elements, text_of
+from remotevirt.xml.values import Refusal, Scalar, Text, Where, missing_attribute
+from remotevirt.xml.write import Raw, Tag
+from remotevirt.xml.write import leaf as leaf_tag
+
+__all__ = [
+    "Model",
+    "Printing",
+    "Reading",
+    "Source",
+    "attribute",
+    "body",
+    "child",
+    "children",
+    "flag",
+    "hidden",
+    "hook",
+    "inline",
+    "leaf",
+    "nested_attribute",
+]
+
+M = TypeVar("M", bound="Model")
+_SPEC = "xml"
+TEXT = Text()
+
+
+class Source:
+    """An element being read: its attributes, its children by tag, and the tag's own name."""
+
+    __slots__ = ("_children", "element", "get", "tag")
+
+    def __init__(self, element: Element) -> None:
+        self.element = element
+        self.tag: str = element.tag
+        self.get: Callable[[str], str | None] = element.get
+        self._children: dict[str, list[Element]] | None = None
+
+    @property
+    def children(self) -> dict[str, list[Element]]:
+        """The child elements by tag."""
+        if self._children is None:
+            self._children = child_elements(self.element)
+        return self._children
+
+    def first(self, tag: str) -> Element | None:
+        """The first child with a tag."""
+        found = self.children.get(tag)
+        return found[0] if found else None
+
+
+@attrs.frozen
+class Reading:
+    """What reading depends on.
+
+    Args:
+        live: the document describes a running guest: keep what only a running guest has.
+        facts: what the driver adds, for hooks that know its type.
+    """
+
+    live: bool = False
+    facts: Any = None
+
+
+@attrs.frozen
+class Printing:
+    """What printing depends on.
+
+    Args:
+        secure: print passwords.
+        inactive: leave out what only a running guest has.
+        migratable: leave out what an old libvirt would not take.
+    """
+
+    secure: bool = False
+    inactive: bool = False
+    migratable: bool = False
+
+
+class Model:
+    """The base of all models; see the module's text."""
+
+    __slots__ = ()
+    TAG: ClassVar[str] = ""
+    KEEP: ClassVar[bool] = False
+    """Print the element even if there is nothing in it."""
+    HOLD: ClassVar[bool] = False
+    """Print a start and an end tag even if there is nothing between them."""
+
+    @classmethod
+    def read(cls, element: Element, how: Reading) -> Self:
+        """Read an element; raises VirError."""
+        return cls.read_source(Source(element), how)
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        """Read an element that was looked into before."""
+        model = cls()
+        for name, spec in layout(cls):
+            value = spec.read(source, how, model)
+            if value is not None:
+                setattr(model, name, value)
+        model.complete(source, how)
+        return model
+
+    def complete(self, source: Source, how: Reading) -> None:
+        """Check and fill in, once all fields are read. Raises VirError."""
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        """Print all fields into a tag."""
+        for name, spec in layout(type(self)):
+            value = getattr(self, name)
+            if value is not None:
+                spec.write(value, tag, how, self)
+
+    def element(self, how: Printing) -> Tag:
+        """The element of this model."""
+        tag = Tag(self.TAG, hold=self.HOLD)
+        self.fill(tag, how)
+        return tag
+
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        """Add this model's element to its parent, unless there is nothing to say."""
+        tag = self.element(how)
+        if self.KEEP or self.HOLD or not tag.is_bare():
+            parent.add(tag)
+
+    def copy(self) -> Self:
+        """A copy that shares nothing that can change."""
+        twin = type(self)()
+        for field in attrs.fields(type(self)):
+            setattr(twin, field.name, _copied(getattr(self, field.name)))
+        return twin
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Model):
+        return value.copy()
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return value
+
+
+class Spec:
+    """How one field is read and written."""
+
+    __slots__ = ()
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        raise NotImplementedError
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        raise NotImplementedError
+
+
+Layout: TypeAlias = tuple[tuple[str, Spec], ...]
+_LAYOUTS: dict[type[Model], Layout] = {}
+
+
+def layout(cls: type[Model]) -> Layout:
+    """The fields of a model that stand in the XML, in printing order."""
+    known = _LAYOUTS.get(cls)
+    if known is None:
+        known = tuple((field.name, field.metadata[_SPEC]) for field in attrs.fields(cls) if _SPEC in field.metadata)
+        _LAYOUTS[cls] = known
+    return known
+
+
+@attrs.frozen
+class _Value(Spec):
+    """What the plain values share."""
+
+    name: str
+    scalar: Scalar = TEXT
+    secure: bool = False
+    live: bool = False
+
+    def shows(self, how: Printing) -> bool:
+        return not ((self.secure and not how.secure) or (self.live and how.inactive))
+
+
+@attrs.frozen
+class _Attribute(_Value):
+    required: Refusal | bool = False
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        if self.live and not how.live:
+            return None
+        text = source.get(self.name)
+        if text is None or (not text and not isinstance(self.required, bool)):
+            if not self.required:
+                return None
+            raise missing_attribute(source.tag, self.name) if self.required is True else self.required("")
+        return self.scalar.read(text, Where(source.tag, self.name))
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        if self.shows(how):
+            tag.attributes.append((self.name, self.scalar.write(value)))
+
+
+@attrs.frozen
+class _Leaf(_Value):
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        element = source.first(self.name)
+        if element is None or (self.live and not how.live):
+            return None
+        text = text_of(element)
+        return self.scalar.read(text, Where(self.name)) if text else None
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        if self.shows(how):
+            tag.children.append(leaf_tag(self.name, self.scalar.write(value)))
+
+
+@attrs.frozen
+class _NestedAttribute(_Value):
+    attribute: str = ""
+    required: Refusal | bool = False
+    default: Any = None
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        element = source.first(self.name)
+        if element is None or (self.live and not how.live):
+            return None
+        text = element.get(self.attribute)
+        if text is None:
+            if not self.required:
+                return self.default
+            raise missing_attribute(self.name, self.attribute) if self.required is True else self.required("")
+        return self.scalar.read(text, Where(self.name, self.attribute))
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        if self.shows(how):
+            tag.children.append(Tag(self.name).set(self.attribute, self.scalar.write(value)))
+
+
+@attrs.frozen
+class _Flag(_Value):
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        return True if self.name in source.children else None
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        if value and self.shows(how):
+            tag.children.append(Tag(self.name))
+
+
+@attrs.frozen
+class _Body(_Value):
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        text = text_of(source.element)
+        return self.scalar.read(text, Where(source.tag)) if text else None
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        tag.text = self.scalar.write(value)
+
+
+@attrs.frozen
+class _Child(Spec):
+    cls: type[Model]
+    many: bool = False
+    limit: int = 0
+    too_many: Refusal | None = None
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        found = source.children.get(self.cls.TAG)
+        if not found:
+            return None
+        if self.many:
+            return [self.cls.read(element, how) for element in found]
+        if self.too_many and len(found) > 1:
+            raise self.too_many("")
+        return self.cls.read(found[0], how)
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        if self.many:
+            for item in value:
+                item.print_into(tag, how)
+        else:
+            value.print_into(tag, how)
+
+
+@attrs.frozen
+class _Inline(Spec):
+    cls: type[Model]
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        return self.cls.read_source(source, how)
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        value.fill(tag, how)
+
+
+Reader: TypeAlias = Callable[[Source, Reading, Any], Any]
+Writer: TypeAlias = Callable[[Any, Printing, Any], "Tag | Raw | None"]
+
+
+@attrs.frozen
+class _Hook(Spec):
+    reader: Reader
+    writer: Writer
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        return self.reader(source, how, model)
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        made = self.writer(value, how, model)
+        if made is not None:
+            tag.children.append(made)
+
+
+def _field(spec: Spec, default: Any = None, factory: Any = None) -> Any:
+    if factory is not None:
+        return attrs.field(factory=factory, metadata={_SPEC: spec})
+    return attrs.field(default=default, metadata={_SPEC: spec})
+
+
+def attribute(
+    name: str,
+    scalar: Scalar = TEXT,
+    *,
+    default: Any = None,
+    required: Refusal | bool = False,
+    secure: bool = False,
+    live: bool = False,
+) -> Any:
+    """An attribute of the element.
+
+    Args:
+        name: in the XML.
+        scalar: the kind of value.
+        default: the value where the attribute is not there; it is printed.
+        required: True, or the error to raise, where the attribute must be there.
+        secure: print only where passwords are asked for.
+        live: only a running guest has it.
+    """
+    return _field(_Attribute(name, scalar, secure, live, required), default)
+
+
+def leaf(name: str, scalar: Scalar = TEXT, *, default: Any = None, live: bool = False) -> Any:
+    """A child element that holds text; empty is as good as not there."""
+    return _field(_Leaf(name, scalar, False, live), default)
+
+
+def nested_attribute(
+    path: str,
+    scalar: Scalar = TEXT,
+    *,
+    default: Any = None,
+    required: Refusal | bool = False,
+    absent: Any = None,
+    live: bool = False,
+) -> Any:
+    """A child element with one attribute, ``path`` being ``child/attribute``.
+
+    ``default`` is the value without the child, ``absent`` that of a child without the attribute.
+    """
+    name, _, attribute_name = path.partition("/")
+    return _field(_NestedAttribute(name, scalar, False, live, attribute_name, required, absent), default)
+
+
+def flag(name: str) -> Any:
+    """A child element that is there or not."""
+    return _field(_Flag(name), False)
+
+
+def body(scalar: Scalar = TEXT) -> Any:
+    """The text of the element itself."""
+    return _field(_Body("", scalar))
+
+
+def child(cls: type[M], *, too_many: Refusal | None = None) -> Any:
+    """One child element; of several the first counts, unless ``too_many`` refuses them."""
+    return _field(_Child(cls, False, 0, too_many))
+
+
+def children(cls: type[M]) -> Any:
+    """Any number of child elements, in document order."""
+    return _field(_Child(cls, True), factory=list)
+
+
+def inline(cls: type[M]) -> Any:
+    """The fields of another model, in this element."""
+    return _field(_Inline(cls), factory=cls)
+
+
+def hook(reader: Reader, writer: Writer, *, default: Any = None, factory: Any = None) -> Any:
+    """A field of its own kind.
+
+    Args:
+        reader: (source, how, the model so far) -> the value, or None.
+        writer: (value, how, model) -> an element, or None.
+    """
+    return _field(_Hook(reader, writer), default, factory)
+
+
+def hidden(default: Any = None, factory: Any = None) -> Any:
+    """A field that does not stand in the XML."""
+    return attrs.field(factory=factory) if factory is not None else attrs.field(default=default)
+
+
+class Variants(NamedTuple):
+    """Models for one element, told apart by an attribute: see :func:`variants`."""
+
+    tag: str
+    key: str
+    models: dict[str, type[Model]]

@@ -1,0 +1,165 @@
+"""Reading XML that strangers wrote, safely, and complaining about it in libvirt's words.
+
+lxml sits on libxml2, the parser that libvirt itself uses, so the texts and positions of syntax errors are the
+ones users know::
+
+    (domain_definition):1: Opening and ending tag mismatch: b line 1 and a
+    <a><b></a>
+    ----------^
+
+The message is followed by the line at fault and a pointer below it; the pointer counts bytes. The texts are
+those of libxml2 2.9, which libvirt 9.0.0 is built with on most systems; the few that newer releases word
+differently are put back.
+
+What a document may cost is bounded before libxml2 sees it: its size, the number of tags and of attributes.
+libxml2 bounds the depth (256). A document type declaration is refused before it is parsed, so no entity but the
+five of XML itself exists, and nothing is ever fetched. Everything that is wrong with a document becomes a
+:class:`~remotevirt.errors.VirError`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, TypeAlias
+
+from lxml import etree
+
+from remotevirt.errors import VirError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
+from remotevirt.stubs.errors import XmlDetail, XmlError
+
+__all__ = ["MAX_ATTRIBUTES", "MAX_BYTES", "MAX_ELEMENTS", "Element", "child_elements", "parse_document", "text_of"]
+
+Element: TypeAlias = Any
+"""An lxml element; lxml has no types of its own."""
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""The longest document: libvirt's own bound on a string of the wire (VIR_NET_MESSAGE_STRING_MAX)."""
+
+MAX_ELEMENTS: Final = 100_000
+"""The most tags that start in one document; a guest with hundreds of devices has a few thousand."""
+
+MAX_ATTRIBUTES: Final = 200_000
+"""The most equals signs in one document, hence attributes."""
+
+_FATAL = 3
+_PROLOG = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->", re.DOTALL)
+_REWORDED = (
+    (re.compile(r"^Unsupported encoding: "), "Unsupported encoding "),
+    (re.compile(r"^(Excessive depth in document: \d+), use"), r"\1 use"),
+)
+
+
+def parse_document(text: str, *, root: str, source: str, domain: int = VIR_FROM_DOMAIN) -> Element:
+    """Parse a document and check the name of its root.
+
+    Args:
+        text: the document; bytes that are not UTF-8 are expected as surrogate escapes.
+        root: the name the root element must have.
+        source: what libvirt calls the text in errors, such as ``(domain_definition)``.
+        domain: virErrorDomain of syntax errors.
+
+    Raises:
+        VirError: XmlDetail for syntax errors, XmlError for another root or a document that costs too much.
+    """
+    element = parse_fragment(text, source=source, domain=domain)
+    name = local_name(element)
+    if name != root:
+        raise XmlError(f"expecting root element of '{root}', not '{name}'", domain=VIR_FROM_XML)
+    return element
+
+
+def parse_fragment(text: str, *, source: str, domain: int = VIR_FROM_DOMAIN) -> Element:
+    """Parse a document with whatever root; see :func:`parse_document`."""
+    data = text.encode("utf-8", "surrogateescape")
+    # libvirt hands C strings around: a document ends at its first NUL.
+    data = data.partition(b"\0")[0]
+    _check_cost(data)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(data, error.start, source, domain) from None
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_pis=True,
+        remove_comments=True,
+        strip_cdata=True,
+    )
+    try:
+        element = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise _syntax_error(data, parser.error_log or error.error_log, source, domain) from None
+    except (ValueError, LookupError) as error:
+        raise XmlError(str(error), domain=VIR_FROM_XML) from None
+    if element is None:
+        raise _detail(source, 1, "Document is empty", b"", 0, domain)
+    return element
+
+
+def local_name(element: Element) -> str:
+    """The element's name without its namespace."""
+    tag: str = element.tag
+    return tag.rpartition("}")[2] if tag.startswith("{") else tag
+
+
+def child_elements(element: Element) -> dict[str, list[Element]]:
+    """The children of an element by tag, in document order; comments and the like are left out."""
+    children: dict[str, list[Element]] = {}
+    for child in element:
+        tag = child.tag
+        if isinstance(tag, str):
+            children.setdefault(tag, []).append(child)
+    return children
+
+
+def text_of(element: Element) -> str:
+    """All text inside an element, that of its descendants included (XPath's ``string()``)."""
+    if len(element) == 0:
+        return element.text or ""
+    return "".join(element.itertext())
+
+
+def _check_cost(data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise XmlError(f"document of {len(data)} bytes is longer than {MAX_BYTES}", domain=VIR_FROM_XML)
+    if data.count(b"<") > 2 * MAX_ELEMENTS:
+        raise XmlError(f"document has more than {MAX_ELEMENTS} elements", domain=VIR_FROM_XML)
+    if data.count(b"=") > MAX_ATTRIBUTES:
+        raise XmlError(f"document has more than {MAX_ATTRIBUTES} attributes", domain=VIR_FROM_XML)
+    position = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    while match := _PROLOG.match(data, position):
+        position = match.end()
+    if data.startswith(b"<!DOCTYPE", position):
+        raise XmlError("document type declarations are not accepted", domain=VIR_FROM_XML)
+
+
+def _syntax_error(data: bytes, log: Any, source: str, domain: int) -> VirError:
+    entry = next((entry for entry in log if entry.level >= _FATAL), None)
+    if entry is None:
+        return XmlError("failed to parse xml document", domain=VIR_FROM_XML)
+    message: str = entry.message
+    for pattern, words in _REWORDED:
+        message = pattern.sub(words, message)
+    lines = data.split(b"\n")
+    line = min(max(entry.line, 1), len(lines))
+    return _detail(source, entry.line, message, lines[line - 1], max(entry.column - 1, 0), domain)
+
+
+def _not_utf8(data: bytes, position: int, source: str, domain: int) -> VirError:
+    start = data.rfind(b"\n", 0, position) + 1
+    end = data.find(b"\n", position)
+    # The C string's final NUL counts as a byte, and nothing is read beyond it.
+    shown = " ".join(f"0x{byte:02X}" for byte in (data[position : position + 4] + bytes(4))[:4])
+    message = f"Input is not proper UTF-8, indicate encoding !\nBytes: {shown}"
+    line = data[start : end if end >= 0 else len(data)]
+    return _detail(source, data.count(b"\n", 0, position) + 1, message, line, position - start, domain)
+
+
+def _detail(source: str, number: int, message: str, line: bytes, column: int, domain: int) -> VirError:
+    shown = line.rstrip(b"\r").decode("utf-8", "surrogateescape") or "(null)"
+    return XmlDetail(f"{source}:{number}: {message}\n{shown}\n{'-' * column}^", domain=domain)

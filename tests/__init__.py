@@ -1,0 +1,1 @@
+"""The tests of remotevirt; run them with `trial tests`."""

@@ -1,0 +1,109 @@
+"""A real libvirtd and remotevirt side by side, and what each answers to the same bytes.
+
+:class:`Pair` starts both daemons for one test, each with a connection that keeps the driver's world alive.
+``pair.ask`` runs the same exchange on a fresh connection to each; what came back is an :class:`Outcome`, in which
+only what may not differ is left: header without serial, and the payload as generated structs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from remotevirt.stubs import remote
+from tests.interop import golden
+from tests.interop.daemons import Daemon, Libvirtd, Remotevirt
+from tests.interop.peers import require
+from tests.wire import REMOTE, Closed, Frame, WireClient
+
+__all__ = ["CLOSED", "Outcome", "Pair", "arguments", "outcome_of", "start"]
+
+T = TypeVar("T")
+
+
+class Outcome(NamedTuple):
+    """What a daemon answered: the header's fields, and the payload taken apart."""
+
+    program: int
+    version: int
+    procedure: int
+    type: int
+    serial: int
+    status: int
+    value: object
+
+
+CLOSED = "the connection was closed"
+"""In place of an outcome."""
+
+
+def arguments(name: str, *fields: Any) -> bytes:
+    """The encoded arguments of a procedure of the remote program."""
+    kind = remote.PROGRAM.by_name[name].args
+    assert (kind is None) == (not fields), name
+    return b"" if kind is None else bytes(kind(*fields).pack())
+
+
+def outcome_of(frame: Frame) -> Outcome:
+    """A reply, decoded."""
+    decoded = golden.decode(frame)
+    value = decoded.value if not decoded.rest else (decoded.value, decoded.rest)
+    return Outcome(*frame[:6], value)
+
+
+def start(case: SynchronousTestCase, daemon: Daemon) -> None:
+    """Start a daemon that ends with the test."""
+    case.addCleanup(daemon.stop)
+    daemon.start()
+
+
+class Pair:
+    """Both daemons, running until the test ends.
+
+    Args:
+        case: the test that uses them; it is skipped where libvirtd is not installed.
+        pki: certificates, for TLS.
+    """
+
+    def __init__(self, case: SynchronousTestCase, *, pki: Path | None = None) -> None:
+        require("libvirtd")
+        self.libvirtd = Libvirtd(pki=pki)
+        self.remotevirt = Remotevirt(pki=pki)
+        for daemon in self.daemons:
+            start(case, daemon)
+            keeper = WireClient(str(daemon.unix))
+            case.addCleanup(keeper.close)
+            keeper.open()
+
+    @property
+    def daemons(self) -> tuple[Daemon, Daemon]:
+        """libvirtd, then remotevirt."""
+        return self.libvirtd, self.remotevirt
+
+    def each(self, exchange: Callable[[WireClient], T], *, readonly: bool = False) -> tuple[T | str, T | str]:
+        """What an exchange gives on a fresh connection to each daemon, ``CLOSED`` where it was closed."""
+
+        def result(daemon: Daemon) -> T | str:
+            with WireClient(str(daemon.unix_ro if readonly else daemon.unix)) as client:
+                try:
+                    return exchange(client)
+                except Closed:
+                    return CLOSED
+
+        return result(self.libvirtd), result(self.remotevirt)
+
+    def call(
+        self, name: str, *fields: Any, readonly: bool = False
+    ) -> tuple[Outcome | str, Outcome | str]:
+        """What each daemon answers to one call of an opened connection."""
+        payload = arguments(name, *fields)
+        number = remote.PROGRAM.by_name[name].number
+
+        def exchange(client: WireClient) -> Outcome:
+            client.open(flags=1 if readonly else 0)
+            return outcome_of(client.call(REMOTE, number, payload))
+
+        return self.each(exchange, readonly=readonly)

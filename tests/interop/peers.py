@@ -1,0 +1,114 @@
+"""The real peers that interop tests talk with, and what to do when one is missing.
+
+A machine without a peer skips the tests that need it, and the report says which package to install; with
+``CI=true`` in the environment a missing peer fails them instead, so that no continuous run is green by
+accident.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import trustme
+from twisted.trial.unittest import FailTest, SkipTest
+
+from tests.interop.daemons import find_libvirtd
+
+__all__ = ["PYTHON", "Output", "make_pki", "require", "run", "run_python", "run_virsh", "start_virsh"]
+
+PYTHON = "/usr/bin/python3"
+"""The interpreter that Debian's python3-libvirt belongs to."""
+
+TIMEOUT = 30.0
+"""Seconds that one command of a client may take."""
+
+
+class Output(NamedTuple):
+    """What a finished command left."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(command: Sequence[str], *, stdin: str = "", timeout: float = TIMEOUT) -> Output:
+    """Run a client to its end, in the C locale; a client that takes too long is ended and fails the test."""
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "LC_ALL": "C", "LANGUAGE": "C"},
+    )
+    return Output(done.returncode, done.stdout, done.stderr)
+
+
+def run_virsh(uri: str, *arguments: str, readonly: bool = False, stdin: str = "") -> Output:
+    """Run one ``virsh`` command; without arguments virsh reads commands from ``stdin``."""
+    return run(["virsh", *(["-r"] if readonly else []), "-c", uri, *arguments], stdin=stdin)
+
+
+def start_virsh(uri: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a ``virsh`` that runs beside the test; its output is piped and line by line."""
+    command = ["stdbuf", "-oL", "virsh", "-c", uri, *arguments]
+    env = {**os.environ, "LC_ALL": "C", "LANGUAGE": "C"}
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+    )
+
+
+def run_python(script: str, *arguments: str) -> Output:
+    """Run a script with the interpreter that has libvirt's Python binding."""
+    return run([PYTHON, "-c", script, *arguments])
+
+
+@cache
+def _has_binding() -> bool:
+    return Path(PYTHON).exists() and run([PYTHON, "-c", "import libvirt"]).status == 0
+
+
+PEERS: dict[str, tuple[Callable[[], bool], str]] = {
+    "virsh": (lambda: shutil.which("virsh") is not None, "libvirt-clients"),
+    "virt-admin": (lambda: shutil.which("virt-admin") is not None, "libvirt-clients"),
+    "libvirtd": (lambda: find_libvirtd() is not None, "libvirt-daemon, libvirt-daemon-system"),
+    "libvirt-python": (_has_binding, "python3-libvirt"),
+    "certtool": (lambda: shutil.which("certtool") is not None, "gnutls-bin"),
+}
+"""Each peer: whether it is here, and the Debian packages that bring it."""
+
+
+def require(*names: str) -> None:
+    """Skip the running test, or with ``CI=true`` fail it, unless all of these peers are installed."""
+    for name in names:
+        present, packages = PEERS[name]
+        if not present():
+            text = f"{name} is not installed (Debian: {packages})"
+            raise FailTest(text) if os.environ.get("CI") == "true" else SkipTest(text)
+
+
+def make_pki(folder: Path) -> Path:
+    """Make a certificate authority, a server's and a client's certificate, laid out as libvirt's ``pkipath``.
+
+    Returns:
+        the folder, with cacert.pem, servercert.pem, serverkey.pem, clientcert.pem and clientkey.pem.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    authority = trustme.CA(organization_name="remotevirt tests")
+    authority.cert_pem.write_to_path(str(folder / "cacert.pem"))
+    server = authority.issue_cert(
+        "localhost", str(ipaddress.IPv4Address("127.0.0.1")), common_name="localhost"
+    )
+    client = authority.issue_cert("client@example.org", common_name="client")
+    for name, leaf in (("server", server), ("client", client)):
+        leaf.private_key_pem.write_to_path(str(folder / f"{name}key.pem"))
+        leaf.cert_chain_pems[0].write_to_path(str(folder / f"{name}cert.pem"))
+    return folder

@@ -1,0 +1,81 @@
+"""A certificate authority for tests, and the folders that daemons and clients read.
+
+What trustme cannot make (revocation lists, certificates of the past, a server's own mistakes) is made with
+``cryptography`` by the same authority.
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+DAY = datetime.timedelta(days=1)
+
+
+def now() -> datetime.datetime:
+    """The present, as certificates count it."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+class Authority:
+    """A certificate authority that can be asked for everything a test needs."""
+
+    def __init__(self) -> None:
+        self.ca = trustme.CA()
+        self.pem = self.ca.cert_pem.bytes()
+        self.certificate = x509.load_pem_x509_certificate(self.pem)
+        self.key = serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None)
+
+    def issue(self, name: str = "localhost", **kwargs: datetime.datetime) -> tuple[bytes, bytes]:
+        """Issue a certificate; `not_before` and `not_after` may be given.
+
+        Returns:
+            The certificate and its key, as PEM.
+        """
+        leaf = self.ca.issue_cert(name, "127.0.0.1", common_name=name, **kwargs)
+        return leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
+
+    def expired(self, name: str = "localhost") -> tuple[bytes, bytes]:
+        """Issue a certificate whose time is over."""
+        return self.issue(name, not_before=now() - 30 * DAY, not_after=now() - DAY)
+
+    def revoke(self, *certificates: bytes, valid: datetime.timedelta = DAY) -> bytes:
+        """Make a revocation list, as PEM, that is valid for a time from now on (or was, if negative)."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now() - 2 * DAY)
+            .next_update(now() + valid)
+        )
+        for pem in certificates:
+            serial = x509.load_pem_x509_certificate(pem).serial_number
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now() - DAY).build()
+            )
+        signed = builder.sign(self.key, hashes.SHA256())  # type: ignore[arg-type]
+        return signed.public_bytes(serialization.Encoding.PEM)
+
+    def server_folder(
+        self, path: Path, pair: tuple[bytes, bytes] | None = None, crl: bytes | None = None
+    ) -> Path:
+        """Write what ``libvirttls:`` reads into a new folder."""
+        certificate, key = pair or self.issue()
+        return write(path, cacert=self.pem, servercert=certificate, serverkey=key, cacrl=crl)
+
+    def client_folder(self, path: Path, pair: tuple[bytes, bytes] | None = None) -> Path:
+        """Write what virsh reads with ``?pkipath=`` into a new folder."""
+        certificate, key = pair or self.issue("client")
+        return write(path, cacert=self.pem, clientcert=certificate, clientkey=key)
+
+
+def write(path: Path, **files: bytes | None) -> Path:
+    """Write NAME.pem files into a new folder; None is left out."""
+    path.mkdir(parents=True)
+    for name, data in files.items():
+        if data is not None:
+            (path / f"{name}.pem").write_bytes(data)
+    return path
