@@ -180,7 +180,9 @@ def _permission(annotation: Annotation) -> Permission:
         condition = ParamCondition(parts[3], parts[4])
         names += parts[3:]
     if len(parts) not in {2, 3, 5} or any(_IDENTIFIER.fullmatch(name) is None for name in names):
-        annotation.fail("expected object:permission, object:permission:FLAGS or object:permission::argument:VALUE")
+        annotation.fail(
+            "expected object:permission, object:permission:FLAGS or object:permission::argument:VALUE"
+        )
     return Permission(parts[0], parts[1], condition)
 
 

@@ -6,18 +6,21 @@ The classes mirror those of :mod:`remotevirt.rpcgen.model`; where that has value
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
 
 from remotevirt.rpcgen.lexer import Comment
 from remotevirt.rpcgen.model import Kind, Location
 
 __all__ = [
-    "Definition",
     "Document",
     "SyntaxArm",
     "SyntaxBound",
     "SyntaxConstant",
     "SyntaxDeclaration",
+    "SyntaxDefinition",
     "SyntaxEnum",
     "SyntaxMember",
     "SyntaxProcedure",
@@ -141,8 +144,7 @@ class SyntaxUnion:
 class SyntaxProcedure:
     """``args`` and ``ret`` are type names, None for void.
 
-    ``event`` tells how the text decides whether this is an event: by the annotation (None) or, in libvirt's
-    dialect, by the structs that there are.
+    ``facts`` are attributes of the model's procedure that follow from something else than the doc comment.
     """
 
     constant: str
@@ -151,8 +153,7 @@ class SyntaxProcedure:
     ret: Value | None
     doc: Comment | None
     location: Location
-    event: bool | None = None
-    trailer: str = ""
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -169,7 +170,7 @@ class SyntaxProgram:
     version_location: Location
 
 
-Definition = SyntaxConstant | SyntaxTypedef | SyntaxEnum | SyntaxStruct | SyntaxUnion
+SyntaxDefinition = SyntaxConstant | SyntaxTypedef | SyntaxEnum | SyntaxStruct | SyntaxUnion
 
 
 @attrs.frozen
@@ -177,6 +178,6 @@ class Document:
     """One file: its definitions and programs in order, and the lines meant for rpcgen's output."""
 
     file: str
-    definitions: tuple[Definition, ...]
+    definitions: tuple[SyntaxDefinition, ...]
     programs: tuple[SyntaxProgram, ...]
     passthrough: tuple[str, ...] = ()

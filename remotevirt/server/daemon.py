@@ -8,6 +8,7 @@ from typing import Any
 from remotevirt.drivers.registry import DriverRegistry
 from remotevirt.procedures import Program
 from remotevirt.server.limits import Limits
+from remotevirt.server.linger import Linger
 from remotevirt.stubs import lxc, qemu, remote
 
 __all__ = ["LIBVIRT_VERSION", "PROGRAMS", "Daemon"]
@@ -34,5 +35,6 @@ class Daemon:
         self.registry = DriverRegistry(drivers)
         self.limits = limits or Limits()
         self.reactor = reactor
+        self.linger = Linger(reactor)
         self.clients: set[Any] = set()
         self.programs = {(program.number, program.version): program for program in PROGRAMS}

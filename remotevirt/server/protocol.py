@@ -15,10 +15,16 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IFileDescriptorReceiver, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
+    IPushProducer,
+    ITCPTransport,
+    IWriteDescriptor,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -59,6 +65,7 @@ class ServerProtocol(Protocol):
         self._unsent = 0
         self._pong_unsent = False
         self._lost = False
+        self._send_now: Callable[[], object] | None = None
         self._keepalive: Keepalive | None = None
         self._keepalive_call: Any = None
 
@@ -70,6 +77,8 @@ class ServerProtocol(Protocol):
         transport: Any = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
+        if IWriteDescriptor.providedBy(transport):
+            self._send_now = transport.doWrite
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -132,13 +141,23 @@ class ServerProtocol(Protocol):
             self._read(wanted)
 
     def _flush(self) -> None:
-        """Hand the pieces that the dispatcher has made to the transport, in one write."""
+        """Hand the pieces that the dispatcher has made to the transport, in one write.
+
+        A transport only queues what is written until the reactor comes round to it. Where the transport
+        is a descriptor itself (TCP, UNIX; not TLS), it is told to send at once, which saves the client a
+        turn of the reactor; if the socket takes less than all, the reactor goes on as usual.
+        """
         dispatcher = self.dispatcher
         data = b"".join(dispatcher.out)
         dispatcher.out.clear()
         dispatcher.bulk = 0
-        if self.transport is not None and not self._lost:
-            self.transport.write(data)
+        transport: Any = self.transport
+        if self._lost:
+            return
+        transport.write(data)
+        if self._send_now is not None and not transport.disconnecting:
+            self._send_now()
+        self.daemon.linger.served()
 
     def _read(self, wanted: bool) -> None:
         self._reading = wanted

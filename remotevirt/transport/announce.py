@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from remotevirt.transport.listener import Listener, Transport, show_address
+from remotevirt.transport.tls import LibvirtTLSEndpoint
 
 __all__ = ["Announcer", "virsh_command"]
 
@@ -61,12 +62,16 @@ class Announcer:
         """A listener is open at `address`."""
         note = " (read-only)" if listener.readonly else ""
         self.write(f"Listening on {show_address(address, listener.transport)}{note}")
-        command = virsh_command(self.uri, address, listener.transport, readonly=listener.readonly)
+        endpoint = listener.endpoint
+        host = endpoint.credentials.host if isinstance(endpoint, LibvirtTLSEndpoint) else None
+        command = virsh_command(self.uri, address, listener.transport, readonly=listener.readonly, host=host)
         if command is not None:
             self.write(f"    {command}")
 
 
-def virsh_command(uri: str, address: IAddress, transport: Transport, *, readonly: bool = False) -> str | None:
+def virsh_command(
+    uri: str, address: IAddress, transport: Transport, *, readonly: bool = False, host: str | None = None
+) -> str | None:
     """The command that reaches a listener, to paste into a shell.
 
     Args:
@@ -74,6 +79,7 @@ def virsh_command(uri: str, address: IAddress, transport: Transport, *, readonly
         address: where it listens.
         transport: how.
         readonly: whether clients may only look there.
+        host: the name to call it by, where its address will not do.
 
     Returns:
         None where virsh could not say the address.
@@ -82,18 +88,18 @@ def virsh_command(uri: str, address: IAddress, transport: Transport, *, readonly
     if isinstance(address, UNIXAddress):
         if not address.name:
             return None
-        host = ""
+        authority = ""
         query = f"?socket={quote(address.name)}"
     elif isinstance(address, IPv4Address | IPv6Address):
-        name = ANY_ADDRESS.get(address.host, address.host)
-        host = f"[{name}]" if ":" in name else name
+        name = host or ANY_ADDRESS.get(address.host, address.host)
+        authority = f"[{name}]" if ":" in name else name
         if address.port != DEFAULT_PORTS[transport]:
-            host += f":{address.port}"
+            authority += f":{address.port}"
         query = ""
     else:
         return None
     flag = "-r " if readonly else ""
-    return f"virsh {flag}-c '{parts.scheme}+{transport}://{host}{parts.path or '/'}{query}'"
+    return f"virsh {flag}-c '{parts.scheme}+{transport}://{authority}{parts.path or '/'}{query}'"
 
 
 def _log(line: str) -> None:

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 from cryptography import x509
@@ -52,6 +53,25 @@ SESSION_ID = b"remotevirt"
 
 MAX_FILE = 4 << 20
 """Bytes read of any one file: a revocation list with tens of thousands of entries is 1-2 MiB."""
+
+MAX_NAME = 200
+"""Characters of a certificate's name that go into the log."""
+
+VERIFY_ERRORS = {
+    3: "there is no revocation list of its authority",
+    9: "the certificate is not valid yet",
+    10: "the certificate has expired",
+    11: "the revocation list is not valid yet",
+    12: "the revocation list has expired",
+    18: "the certificate is signed by itself",
+    19: "the certificate is of another authority",
+    20: "the certificate is of another authority",
+    23: "the certificate has been revoked",
+    26: "the certificate is not meant for clients",
+}
+"""OpenSSL's verification errors (x509_vfy.h) that operators meet, in words of ours."""
+
+Refused: TypeAlias = "Callable[[SSL.Connection, str], object]"
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\s*", re.DOTALL)
 
@@ -124,8 +144,20 @@ class Credentials:
             raise PKIError(f"{key_file}: is not the key of the certificate in {cert_file}")
         return found
 
-    def context(self) -> SSL.Context:
+    @property
+    def host(self) -> str | None:
+        """The first host name that our certificate is for; clients check that they called us by one of them."""
+        try:
+            names = self.chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return None
+        return next((name for name in names.get_values_for_type(x509.DNSName) if "*" not in name), None)
+
+    def context(self, refused: Refused) -> SSL.Context:
         """An OpenSSL context that demands and verifies a client's certificate.
+
+        Args:
+            refused: called with a connection and the reason, when a certificate was shown that will not do.
 
         TLS 1.2 exactly. Under TLS 1.3 OpenSSL sends session tickets right after the handshake, and libvirt's
         clients, who read the first record for the confirmation byte, take that for a failure ("Unable to read
@@ -148,10 +180,10 @@ class Credentials:
         for intermediate in self.chain[1:]:
             context.add_extra_chain_cert(intermediate)
         context.use_privatekey(self.key)  # type: ignore[arg-type]
-        self._trust(context)
+        self._trust(context, refused)
         return context
 
-    def _trust(self, context: SSL.Context) -> None:
+    def _trust(self, context: SSL.Context, refused: Refused) -> None:
         """Tell the context whose certificates to accept, and which of them not to."""
         store = context.get_cert_store()
         if store is None:  # pragma: no cover - OpenSSL gives every context a store
@@ -163,7 +195,20 @@ class Credentials:
             store.add_crl(revoked)
         if self.revoked:
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK)
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT | SSL.VERIFY_CLIENT_ONCE)
+
+        def verify(
+            connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, accepted: int
+        ) -> bool:
+            """Leave OpenSSL's verdict as it is, but pass on the reason, which its exception lacks."""
+            if not accepted:
+                reason = VERIFY_ERRORS.get(error, f"OpenSSL's X509 error {error}")
+                # What a stranger wrote into a certificate is shown escaped and cut short.
+                name = ascii(certificate.to_cryptography().subject.rfc4514_string()[:MAX_NAME])
+                refused(connection, f"{reason} ({name})")
+            return bool(accepted)
+
+        mode = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT | SSL.VERIFY_CLIENT_ONCE
+        context.set_verify(mode, verify)
 
 
 def _read(path: Path) -> bytes:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -68,7 +69,8 @@ class ServerConnections:
     """Makes OpenSSL connections from one context, which holds keys and trust."""
 
     def __init__(self, credentials: Credentials) -> None:
-        self.context = credentials.context()
+        self.verdicts: WeakKeyDictionary[SSL.Connection, str] = WeakKeyDictionary()
+        self.context = credentials.context(self.verdicts.__setitem__)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection for one client; Twisted feeds it bytes."""
@@ -128,7 +130,18 @@ class Greeting(Protocol):
             self.behind.connectionLost(reason)
         elif not self.over:
             self._leave()
-            log.info("TLS client {peer} refused: {why}", peer=_show(self.address), why=_explain(reason))
+            log.info("TLS client {peer} refused: {why}", peer=_show(self.address), why=self._explain(reason))
+
+    def _explain(self, reason: Failure) -> str:
+        """Why there was no handshake: the verdict on the certificate, or OpenSSL's words, or neither."""
+        transport: Any = self.transport
+        verdict = self.greetings.verdicts.get(transport.getHandle())
+        if verdict is not None:
+            return verdict
+        error = reason.value
+        if isinstance(error, SSL.Error) and error.args and error.args[0]:
+            return ", ".join(str(entry[-1]) for entry in error.args[0])
+        return "the connection ended during the handshake"
 
     def _timed_out(self) -> None:
         self._timeout = None
@@ -156,6 +169,7 @@ class GreetingFactory(Factory):
     Args:
         wrapped: makes the protocols behind.
         clock: for the timeout.
+        verdicts: why a connection's certificate was refused, if it was.
         timeout: seconds for a handshake.
         max_greetings: handshakes under way at once.
     """
@@ -166,11 +180,13 @@ class GreetingFactory(Factory):
         self,
         wrapped: IProtocolFactory,
         clock: IReactorTime,
+        verdicts: Mapping[SSL.Connection, str],
         timeout: float = HANDSHAKE_TIMEOUT,
         max_greetings: int = MAX_GREETINGS,
     ) -> None:
         self.wrapped = wrapped
         self.clock = clock
+        self.verdicts = verdicts
         self.timeout = timeout
         self.max_greetings = max_greetings
         self.waiting = 0
@@ -205,13 +221,16 @@ class LibvirtTLSEndpoint:
     ) -> None:
         self.reactor = reactor
         self.credentials = credentials
+        self._connections = ServerConnections(credentials)
         self._endpoint = wrapServerTLS(
-            ServerConnections(credentials), TCP4ServerEndpoint(reactor, port, backlog, interface), reactor
+            self._connections, TCP4ServerEndpoint(reactor, port, backlog, interface), reactor
         )
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Start listening; what `protocolFactory` makes sees accepted clients only."""
-        return self._endpoint.listen(GreetingFactory(protocolFactory, self.reactor))
+        return self._endpoint.listen(
+            GreetingFactory(protocolFactory, self.reactor, self._connections.verdicts)
+        )
 
 
 def endpoint_from_fields(
@@ -240,11 +259,3 @@ def _show(address: IAddress) -> str:
     """A peer's address for the log."""
     host = getattr(address, "host", None)
     return str(address) if host is None else f"{host} port {getattr(address, 'port', '?')}"
-
-
-def _explain(reason: Failure) -> str:
-    """Why a handshake failed, in a few words: OpenSSL's own, without its stack of library names."""
-    error = reason.value
-    if isinstance(error, SSL.Error) and error.args and error.args[0]:
-        return ", ".join(str(entry[-1]) for entry in error.args[0])
-    return "the connection ended during the handshake"

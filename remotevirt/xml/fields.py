@@ -23,7 +23,7 @@ against each other and fill in what libvirt fills in while reading. What the sch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import attrs
 
@@ -46,7 +46,9 @@ __all__ = [
     "hook",
     "inline",
     "leaf",
+    "leaves",
     "nested_attribute",
+    "variant",
 ]
 
 M = TypeVar("M", bound="Model")
@@ -321,6 +323,44 @@ class _Inline(Spec):
         value.fill(tag, how)
 
 
+Chooser: TypeAlias = Callable[[Element], "type[Model] | None"]
+
+
+@attrs.frozen
+class _Variant(Spec):
+    tag: str
+    choose: Chooser
+    many: bool
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        found = source.children.get(self.tag)
+        if not found:
+            return None
+        read = []
+        for element in found if self.many else found[:1]:
+            cls = self.choose(element)
+            if cls is not None:
+                read.append(cls.read(element, how))
+        return read if self.many else (read[0] if read else None)
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        for item in value if self.many else (value,):
+            item.print_into(tag, how)
+
+
+@attrs.frozen
+class _Leaves(Spec):
+    name: str
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        found = source.children.get(self.name)
+        return [text_of(element) for element in found] if found else None
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        for text in value:
+            tag.children.append(leaf_tag(self.name, text))
+
+
 Reader: TypeAlias = Callable[[Source, Reading, Any], Any]
 Writer: TypeAlias = Callable[[Any, Printing, Any], "Tag | Raw | None"]
 
@@ -429,9 +469,18 @@ def hidden(default: Any = None, factory: Any = None) -> Any:
     return attrs.field(factory=factory) if factory is not None else attrs.field(default=default)
 
 
-class Variants(NamedTuple):
-    """Models for one element, told apart by an attribute: see :func:`variants`."""
+def variant(tag: str, choose: Chooser, *, many: bool = False) -> Any:
+    """A child element (or many) whose model depends on what is in it.
 
-    tag: str
-    key: str
-    models: dict[str, type[Model]]
+    Args:
+        tag: of the element.
+        choose: the element -> its model's class, or None to skip the element; may raise VirError.
+        many: keep all of them.
+    """
+    spec = _Variant(tag, choose, many)
+    return _field(spec, factory=list) if many else _field(spec)
+
+
+def leaves(name: str) -> Any:
+    """Any number of child elements that hold text, as a list of texts."""
+    return _field(_Leaves(name), factory=list)

@@ -302,7 +302,7 @@ _SUFFIXES: Final = {"": 1, "b": 1, "byte": 1, "bytes": 1}
 _POWERS: Final = "kmgtpe"
 
 
-def parse_scaled(text: str, unit: str | None, *, path: str, default: int = 1024, high: int = 2**64 - 1) -> int:
+def parse_scaled(text: str, unit: str | None, *, path: str, default: int = 1024, high: int = 2**63 - 1) -> int:
     """A size in bytes: a number and a unit (b, KiB, kB, MiB, ... or k, M, ...).
 
     Args:
@@ -315,7 +315,7 @@ def parse_scaled(text: str, unit: str | None, *, path: str, default: int = 1024,
     Raises:
         VirError: XmlError for no number, InvalidArg for an unknown unit, Overflow.
     """
-    number = parse_integer(text, high=2**64 - 1) if text[:1].isdigit() else None
+    number = parse_integer(text, high=2**64 - 1)
     if number is None:
         raise XmlError(f"Invalid value '{text}' for element or attribute '{path}'", domain=VIR_FROM_XML)
     scale = default

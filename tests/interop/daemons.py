@@ -263,7 +263,7 @@ class Remotevirt(Daemon):
     def _is_up(self) -> bool:
         ports = dict(self._listening())
         self.tcp_port = ports.get("tcp", 0)
-        self.tls_port = ports.get("libvirttls", 0)
+        self.tls_port = ports.get("tls", 0)
         return (
             _accepts(str(self.unix))
             and _accepts(str(self.unix_ro))
@@ -272,6 +272,6 @@ class Remotevirt(Daemon):
         )
 
     def _listening(self) -> Iterator[tuple[str, int]]:
-        """The kind and port of each "Listening on KIND:PORT..." line."""
-        for kind, port in re.findall(r"Listening on (tcp|libvirttls):(\d+)", self.log()):
-            yield kind, int(port)
+        """The transport and port of each "Listening on TRANSPORT:HOST:PORT" line."""
+        for transport, port in re.findall(r"Listening on (tcp|tls):127\.0\.0\.1:(\d+)", self.log()):
+            yield transport, int(port)

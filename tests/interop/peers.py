@@ -11,6 +11,7 @@ import ipaddress
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,10 +22,13 @@ from twisted.trial.unittest import FailTest, SkipTest
 
 from tests.interop.daemons import find_libvirtd
 
-__all__ = ["PYTHON", "Output", "make_pki", "require", "run", "run_python", "run_virsh", "start_virsh"]
+__all__ = ["PYTHON", "Output", "Running", "make_pki", "require", "run", "run_python", "run_virsh"]
 
 PYTHON = "/usr/bin/python3"
 """The interpreter that Debian's python3-libvirt belongs to."""
+
+PLAIN = {"LC_ALL": "C", "LANGUAGE": "C"}
+"""For clients: no translated texts."""
 
 TIMEOUT = 30.0
 """Seconds that one command of a client may take."""
@@ -47,7 +51,7 @@ def run(command: Sequence[str], *, stdin: str = "", timeout: float = TIMEOUT) ->
         text=True,
         timeout=timeout,
         check=False,
-        env={**os.environ, "LC_ALL": "C", "LANGUAGE": "C"},
+        env={**os.environ, **PLAIN},
     )
     return Output(done.returncode, done.stdout, done.stderr)
 
@@ -57,13 +61,56 @@ def run_virsh(uri: str, *arguments: str, readonly: bool = False, stdin: str = ""
     return run(["virsh", *(["-r"] if readonly else []), "-c", uri, *arguments], stdin=stdin)
 
 
-def start_virsh(uri: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a ``virsh`` that runs beside the test; its output is piped and line by line."""
-    command = ["stdbuf", "-oL", "virsh", "-c", uri, *arguments]
-    env = {**os.environ, "LC_ALL": "C", "LANGUAGE": "C"}
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
-    )
+class Running:
+    """A client that runs beside the test, and the lines it has printed so far."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        # virsh writes to a pipe in large blocks unless told otherwise.
+        self._process = subprocess.Popen(
+            ["stdbuf", "-oL", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **PLAIN},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+
+    def _has(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+    def saw(self, text: str, within: float = 0.5) -> bool:
+        """Whether a line with this text is printed within so many seconds, or was before."""
+        with self._news:
+            return self._news.wait_for(lambda: self._has(text), within)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until a line with this text is printed.
+
+        Raises:
+            FailTest: it was not, within the time that a command may take.
+        """
+        if not self.saw(text, TIMEOUT):
+            raise FailTest(f"no line with {text!r} in:\n" + "\n".join(self.lines))
+
+    def stop(self) -> None:
+        """End the client."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
 
 def run_python(script: str, *arguments: str) -> Output:

@@ -46,7 +46,7 @@ class CredentialsTests(TestCase):
     def test_context_can_be_made(self) -> None:
         certificate, key = self.authority.issue()
         self.authority.server_folder(self.folder, (certificate, key), self.authority.revoke())
-        Credentials.load(self.folder).context()
+        Credentials.load(self.folder).context(lambda connection, reason: None)
 
     def test_intermediate_authority(self) -> None:
         """A chain is followed to the root; only the root is the clients' authority."""

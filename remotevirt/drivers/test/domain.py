@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.test.definition import Definition
+from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
 
-__all__ = ["INACTIVE_ID", "POWER_ACTIONS", "DomainRecord"]
+__all__ = ["INACTIVE_ID", "POWER_ACTIONS", "DomainRecord", "DomainRef"]
 
 INACTIVE_ID: Final = -1
 """The id of a domain that does not run."""
@@ -30,6 +31,10 @@ POWER_ACTIONS: Final[dict[str, tuple[int, int]]] = {
     "rename-restart": (c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_BOOTED),
 }
 """What ``on_poweroff`` and ``on_reboot`` lead to: state and reason."""
+
+
+class DomainRef(Kept, NonnullDomain):
+    """A reference whose encoding is kept: every list and lookup sends it."""
 
 
 class DomainRecord:
@@ -81,7 +86,8 @@ class DomainRecord:
         self.snapshots: dict[str, object] = {}
         self.checkpoints: dict[str, object] = {}
         self.max_memory = self.memory = self.vcpus = 0
-        self.ref = NonnullDomain(self.name, self.uuid, self.id)
+        self.ref: DomainRef
+        self.make_ref()
         self.refresh()
 
     def __repr__(self) -> str:
@@ -99,7 +105,7 @@ class DomainRecord:
 
     def make_ref(self) -> None:
         """Make ``ref`` anew, after ``name`` or ``id`` changed. The one place where it is made."""
-        self.ref = NonnullDomain(self.name, self.uuid, self.id)
+        self.ref = DomainRef(self.name, self.uuid, self.id)
 
     def refresh(self) -> None:
         """Take over the numbers of ``live``, after it changed or was replaced."""

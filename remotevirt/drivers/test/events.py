@@ -5,7 +5,7 @@ from __future__ import annotations
 from remotevirt.drivers.events import Event
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
-from remotevirt.stubs.remote.event import DomainEventLifecycleMsg
+from remotevirt.stubs.remote.event import DomainEventCallbackMetadataChangeMsg, DomainEventLifecycleMsg
 
 __all__ = ["lifecycle", "metadata_change"]
 
@@ -18,4 +18,5 @@ def lifecycle(ref: NonnullDomain, event: int, detail: int) -> Event:
 
 def metadata_change(ref: NonnullDomain, kind: int, uri: str | None) -> Event:
     """Return the event that a title, a description, or the element of a namespace changed."""
-    return Event("domain", c.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, ref.uuid, (ref, kind, uri))
+    msg = DomainEventCallbackMetadataChangeMsg(0, ref, kind, uri)
+    return Event("domain", c.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, ref.uuid, msg)

@@ -9,7 +9,7 @@ from remotevirt.drivers.test.calls import DomainCalls
 from remotevirt.drivers.test.domain import INACTIVE_ID
 from remotevirt.drivers.test.faults import argument_error, check_count, check_flags
 from remotevirt.drivers.test.filters import ALL_FILTERS, groups_of, matches
-from remotevirt.drivers.test.world import MAX_CACHED_LISTS
+from remotevirt.drivers.test.world import MAX_CACHED_LISTS, DomainList
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoDomain
 from remotevirt.stubs.remote import ConnectListAllDomainsRet, NonnullDomain
@@ -52,7 +52,7 @@ class ListingCalls(DomainCalls):
             check_flags(flags, ALL_FILTERS, "testConnectListAllDomains")
             groups = groups_of(flags)
             refs = tuple(record.ref for record in self.domains.values() if matches(record, groups))
-            cached = ConnectListAllDomainsRet(refs, len(refs))
+            cached = DomainList(refs, len(refs))
             if len(self.world.lists) >= MAX_CACHED_LISTS:
                 self.world.lists.clear()
             self.world.lists[flags] = cached

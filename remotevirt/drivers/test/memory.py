@@ -27,28 +27,28 @@ class MemoryCalls(DomainCalls):
 
     def domain_set_max_memory(self, dom: NonnullDomain, memory: int) -> None:
         """Change the most that an inactive domain can have."""
-        self._check(memory, "virDomainSetMaxMemory")
-        self._set(dom, memory, MAXIMUM)
+        self._check_memory(memory, "virDomainSetMaxMemory")
+        self._set_memory(dom, memory, MAXIMUM)
 
     def domain_set_memory(self, dom: NonnullDomain, memory: int) -> None:
         """Change what an active domain has."""
-        self._check(memory, "virDomainSetMemory")
-        self._set(dom, memory, LIVE)
+        self._check_memory(memory, "virDomainSetMemory")
+        self._set_memory(dom, memory, LIVE)
 
     def domain_set_memory_flags(self, dom: NonnullDomain, memory: int, flags: int) -> None:
         """Change what a domain has, or with VIR_DOMAIN_MEM_MAXIMUM can have, now or later."""
-        self._check(memory, "virDomainSetMemoryFlags")
-        self._set(dom, memory, flags)
+        self._check_memory(memory, "virDomainSetMemoryFlags")
+        self._set_memory(dom, memory, flags)
 
     @staticmethod
-    def _check(memory: int, function: str) -> None:
+    def _check_memory(memory: int, function: str) -> None:
         """Check a size as the public API does."""
         if memory == 0:
             raise argument_error(function, "memory", f"memory in {function} must not be zero")
         if memory > MAX_KIB:
             raise Overflow(f"input too large: {memory}", domain=c.VIR_FROM_DOMAIN)
 
-    def _set(self, dom: NonnullDomain, memory: int, flags: int) -> None:
+    def _set_memory(self, dom: NonnullDomain, memory: int, flags: int) -> None:
         """Change one definition."""
         check_flags(flags, IMPACT | MAXIMUM, "testDomainSetMemoryFlags")
         record = self.record(dom)

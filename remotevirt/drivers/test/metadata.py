@@ -73,7 +73,7 @@ class MetadataCalls(DomainCalls):
             uri: the element's namespace.
             flags: virDomainModificationImpact; both definitions at once are possible.
         """
-        self._check(type, metadata, key, uri)
+        self._check_metadata(type, metadata, key, uri)
         check_flags(flags, IMPACT, "testDomainSetMetadata")
         record = self.record(dom)
         definitions = [found for found in self.definitions(record, flags) if found]
@@ -84,7 +84,7 @@ class MetadataCalls(DomainCalls):
         self.world.hub.publish(metadata_change(record.ref, type, uri if type == ELEMENT else None))
 
     @staticmethod
-    def _check(type: int, metadata: str | None, key: str | None, uri: str | None) -> None:
+    def _check_metadata(type: int, metadata: str | None, key: str | None, uri: str | None) -> None:
         """Check the arguments as the public API does."""
         function = "virDomainSetMetadata"
         if type == TITLE and metadata is not None and "\n" in metadata:

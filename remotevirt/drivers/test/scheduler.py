@@ -32,15 +32,17 @@ class SchedulerCalls(DomainCalls):
 
     def domain_get_scheduler_parameters(self, dom: NonnullDomain, nparams: int) -> Sequence[TypedParam]:
         """Return the weight."""
-        return self._get(dom, nparams, 0, "virDomainGetSchedulerParameters")
+        return self._get_weight(dom, nparams, 0, "virDomainGetSchedulerParameters")
 
     def domain_get_scheduler_parameters_flags(
         self, dom: NonnullDomain, nparams: int, flags: int
     ) -> Sequence[TypedParam]:
         """Return the weight; no flag is known, not even the one that C clients always set."""
-        return self._get(dom, nparams, flags, "virDomainGetSchedulerParametersFlags")
+        return self._get_weight(dom, nparams, flags, "virDomainGetSchedulerParametersFlags")
 
-    def _get(self, dom: NonnullDomain, nparams: int, flags: int, function: str) -> Sequence[TypedParam]:
+    def _get_weight(
+        self, dom: NonnullDomain, nparams: int, flags: int, function: str
+    ) -> Sequence[TypedParam]:
         too_large(nparams, MAX_PARAMS, "nparams")
         if nparams == 0:
             raise argument_error(function, "params", f"params in {function} must not be NULL")
@@ -50,15 +52,17 @@ class SchedulerCalls(DomainCalls):
 
     def domain_set_scheduler_parameters(self, dom: NonnullDomain, params: Sequence[TypedParam]) -> None:
         """Check a weight and forget it."""
-        self._set(dom, params, 0, "virDomainSetSchedulerParameters")
+        self._set_weight(dom, params, 0, "virDomainSetSchedulerParameters")
 
     def domain_set_scheduler_parameters_flags(
         self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
     ) -> None:
         """As domain_set_scheduler_parameters; no flag is known."""
-        self._set(dom, params, flags, "virDomainSetSchedulerParametersFlags")
+        self._set_weight(dom, params, flags, "virDomainSetSchedulerParametersFlags")
 
-    def _set(self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int, function: str) -> None:
+    def _set_weight(
+        self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int, function: str
+    ) -> None:
         if not params:
             raise argument_error(function, "params", f"params in {function} must not be NULL")
         check_flags(flags, 0, "testDomainSetSchedulerParametersFlags")

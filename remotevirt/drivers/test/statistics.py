@@ -14,7 +14,7 @@ from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.drivers.test.faults import argument_error, check_flags, too_large
 from remotevirt.drivers.test.filters import GROUPS, groups_of, matches
 from remotevirt.drivers.test.info import GUEST_TIME
-from remotevirt.drivers.test.typed import int_param, ullong_param, uint_param
+from remotevirt.drivers.test.typed import int_param, uint_param, ullong_param
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, InternalError, InvalidArg, OperationUnsupported
 from remotevirt.stubs.remote import (

@@ -52,8 +52,8 @@ class VcpuCalls(DomainCalls):
 
     def domain_set_vcpus(self, dom: NonnullDomain, nvcpus: int) -> None:
         """Change the number of CPUs of an active domain."""
-        self._check(nvcpus, "virDomainSetVcpus")
-        self._set(dom, nvcpus, LIVE)
+        self._check_vcpus(nvcpus, "virDomainSetVcpus")
+        self._set_vcpus(dom, nvcpus, LIVE)
 
     def domain_set_vcpus_flags(self, dom: NonnullDomain, nvcpus: int, flags: int) -> None:
         """Change the number of CPUs, now, later or both, or with VIR_DOMAIN_VCPU_MAXIMUM the most."""
@@ -61,16 +61,16 @@ class VcpuCalls(DomainCalls):
         if flags & MAXIMUM and not flags & CONFIG:
             text = "Flag 'VIR_DOMAIN_AFFECT_CONFIG' is required by flag 'VIR_DOMAIN_VCPU_MAXIMUM'"
             raise argument_error(function, "ctl", text)
-        self._check(nvcpus, function)
-        self._set(dom, nvcpus, flags)
+        self._check_vcpus(nvcpus, function)
+        self._set_vcpus(dom, nvcpus, flags)
 
     @staticmethod
-    def _check(nvcpus: int, function: str) -> None:
+    def _check_vcpus(nvcpus: int, function: str) -> None:
         """Check a number of CPUs as the public API does."""
         if nvcpus == 0:
             raise argument_error(function, "nvcpus", f"nvcpus in {function} must not be zero")
 
-    def _set(self, dom: NonnullDomain, nvcpus: int, flags: int) -> None:
+    def _set_vcpus(self, dom: NonnullDomain, nvcpus: int, flags: int) -> None:
         """Change the definitions that are meant."""
         check_flags(flags, IMPACT | MAXIMUM, "testDomainSetVcpusFlags")
         if nvcpus > MAX_VCPUS:
@@ -137,14 +137,14 @@ class VcpuCalls(DomainCalls):
 
     def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> None:
         """Say on which host CPUs a CPU of an active domain may run."""
-        self._pin(dom, vcpu, cpumap, "virDomainPinVcpu")
+        self._pin_vcpu(dom, vcpu, cpumap, "virDomainPinVcpu")
 
     def domain_pin_vcpu_flags(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, flags: int) -> None:
         """As domain_pin_vcpu; libvirt 9.0.0's test driver knows no flag."""
         check_flags(flags, 0, "testDomainPinVcpuFlags")
-        self._pin(dom, vcpu, cpumap, "virDomainPinVcpuFlags")
+        self._pin_vcpu(dom, vcpu, cpumap, "virDomainPinVcpuFlags")
 
-    def _pin(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, function: str) -> None:
+    def _pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, function: str) -> None:
         """Pin a CPU of the live definition."""
         if not cpumap:
             raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")

@@ -26,11 +26,12 @@ from remotevirt.drivers.test import events
 from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.domain import INACTIVE_ID, DomainRecord
 from remotevirt.drivers.test.node import Node
+from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoDomain, OperationFailed, OperationInvalid
 from remotevirt.stubs.remote import ConnectListAllDomainsRet
 
-__all__ = ["MAX_CACHED_LISTS", "MAX_DOMAINS", "MAX_TEXT", "World"]
+__all__ = ["MAX_CACHED_LISTS", "MAX_DOMAINS", "MAX_TEXT", "DomainList", "World"]
 
 MAX_DOMAINS: Final = 16384
 """Domains in a world; REMOTE_DOMAIN_LIST_MAX, the most that a list reply can carry. libvirt: none."""
@@ -40,6 +41,10 @@ MAX_TEXT: Final = 256 * 1024 * 1024
 
 MAX_CACHED_LISTS: Final = 32
 """Filter combinations whose list is kept. There are thousands of them; real clients use a few."""
+
+
+class DomainList(Kept, ConnectListAllDomainsRet):
+    """A list whose encoding is kept as long as the list itself."""
 
 
 class World:
@@ -58,6 +63,7 @@ class World:
         "by_id",
         "by_name",
         "by_uuid",
+        "capabilities",
         "generation",
         "hub",
         "lists",
@@ -75,7 +81,7 @@ class World:
         self.by_name: dict[str, DomainRecord] = {}
         self.by_id: dict[int, DomainRecord] = {}
         self.generation = 0
-        self.lists: dict[int, ConnectListAllDomainsRet] = {}
+        self.lists: dict[int, DomainList] = {}
         self.next_id = 1
         self.now = now
         self.text = 0

@@ -1,0 +1,96 @@
+"""The test hypervisor as a driver: which world a connection gets.
+
+``test:///default``
+    one world, shared by all its connections. As in libvirt it is made anew when somebody opens it after
+    the last connection has closed; with the option ``keep`` it lives as long as the daemon.
+``test:///PATH.xml``
+    a world of the connection's own, from a node file below the folder of the option ``files``.
+"""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
+from remotevirt.drivers.test.default_world import default_world
+from remotevirt.drivers.test.file_world import file_world
+from remotevirt.drivers.test.hypervisor import TestHypervisor
+from remotevirt.drivers.test.node_file import NodeFolder
+from remotevirt.drivers.test.world import World
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InvalidArg
+
+__all__ = ["TestDriver"]
+
+
+@implementer(IDriver)
+class TestDriver:
+    """An embedded hypervisor that runs nothing and answers everything, for trying things out.
+
+    Args:
+        keep: hold one default world for the daemon's life (``test:keep``).
+        files: the folder below which node files may be opened (``test:files=DIR``); None for no files.
+
+    Raises:
+        ValueError: an option makes no sense.
+    """
+
+    name = "test"
+    schemes = ("test",)
+    default_uri = "test:///default"
+
+    def __init__(self, keep: bool | str = False, files: str | bool | None = None) -> None:
+        if not isinstance(keep, bool):
+            raise ValueError("keep takes no value")
+        if isinstance(files, bool):
+            raise ValueError("files needs a folder: files=DIR")
+        self.keep = keep
+        self.folder = None if files is None else NodeFolder(files)
+        self.shared: World | None = None
+        self.users = 0
+
+    def open(self, uri: DriverURI, client: ClientInfo) -> DriverConnection:
+        """Open the default world or that of a node file.
+
+        Raises:
+            VirError: the URI names neither, or its file is refused.
+        """
+        if uri.path in ("", "/"):
+            raise InvalidArg("testOpen: supply a path or use test:///default", domain=c.VIR_FROM_TEST)
+        if uri.path == "/default":
+            if self.shared is None:
+                self.shared = default_world()
+            self.users += 1
+            return self._connect(uri, self.shared, _Once(self._leave))
+        world = file_world(uri.path, self.folder, readonly=client.readonly)
+        return self._connect(uri, world, _Once(lambda: None))
+
+    def _leave(self) -> None:
+        """Note that a connection to the default world has closed."""
+        self.users -= 1
+        if self.users == 0 and not self.keep:
+            self.shared = None
+
+    @staticmethod
+    def _connect(uri: DriverURI, world: World, on_close: _Once) -> DriverConnection:
+        """Compose a connection to a world."""
+        return DriverConnection(
+            uri=uri.text,
+            hypervisor=TestHypervisor(world, uri.text),
+            events=world.hub,
+            on_close=on_close,
+        )
+
+
+class _Once:
+    """Calls something the first time that it is called, and never again."""
+
+    __slots__ = ("_action",)
+
+    def __init__(self, action: object) -> None:
+        self._action = action if callable(action) else None
+
+    def __call__(self) -> None:
+        action, self._action = self._action, None
+        if action is not None:
+            action()

@@ -1,0 +1,68 @@
+"""Sets of CPUs and NUMA nodes in libvirt's notation: ``0-3,^2,8``.
+
+A set is kept as its canonical text (``0-1,3,8``), which is how it is printed and compared; its members are
+counted out only on demand. Members are below 16384, whatever a document says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_NONE
+from remotevirt.stubs.errors import InvalidArg
+from remotevirt.xml.values import Scalar, Where
+
+__all__ = ["MAX_CPUS", "CpuSet", "format_bitmap", "parse_bitmap"]
+
+MAX_CPUS: Final = 16384
+"""The largest set: libvirt's VIR_DOMAIN_CPUMASK_LEN."""
+
+_PART: Final = re.compile(r"\s*(\^?)(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?\Z")
+
+
+def parse_bitmap(text: str) -> set[int]:
+    """The members of a set; raises InvalidArg for what is none."""
+    members: set[int] = set()
+    for part in text.split(","):
+        match = _PART.match(part)
+        if match is None:
+            raise _bad(text)
+        first = int(match[2])
+        last = first if match[3] is None else int(match[3])
+        if last < first or last >= MAX_CPUS or (match[1] and match[3] is not None):
+            raise _bad(text)
+        if match[1]:
+            if first not in members:
+                raise _bad(text)
+            members.discard(first)
+        else:
+            members.update(range(first, last + 1))
+    return members
+
+
+def format_bitmap(members: set[int]) -> str:
+    """The canonical text of a set."""
+    parts: list[str] = []
+    ordered = sorted(members)
+    start = 0
+    for index, member in enumerate(ordered):
+        if index + 1 == len(ordered) or ordered[index + 1] != member + 1:
+            first = ordered[start]
+            parts.append(str(first) if first == member else f"{first}-{member}")
+            start = index + 1
+    return ",".join(parts)
+
+
+def _bad(text: str) -> InvalidArg:
+    return InvalidArg(f"Failed to parse bitmap '{text}'", domain=VIR_FROM_NONE)
+
+
+@attrs.frozen
+class CpuSet(Scalar):
+    """A set as its canonical text; an empty one is as good as none."""
+
+    def read(self, text: str, where: Where) -> str | None:
+        return format_bitmap(parse_bitmap(text)) or None

@@ -1,0 +1,259 @@
+"""What most devices have in common: alias, boot order, option ROM, and where on which bus they sit."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_XML
+from remotevirt.stubs.errors import InternalError, XmlError
+from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, child, hook, inline, leaf, variant
+from remotevirt.xml.parse import Element
+from remotevirt.xml.values import Choice, Integer, Text, on_off, xml_error, yes_no
+from remotevirt.xml.write import Tag
+
+__all__ = ["Address", "BootableInfo", "DeviceInfo", "DriveAddress", "PciAddress", "RomInfo", "choose_address"]
+
+USER_ALIAS = "ua-"
+"""What the aliases begin with that users choose; others are a running guest's own."""
+
+
+@attrs.define
+class Address(Model):
+    """The base of all addresses."""
+
+    TAG: ClassVar[str] = "address"
+    KEEP: ClassVar[bool] = True
+
+
+def _hex(digits: int, bits: int, high: int | None = None) -> Integer:
+    return Integer(bits=bits, base=0, style=f"#0{digits + 2}x", high=high)
+
+
+@attrs.define
+class Zpci(Model):
+    """The s390 side of a PCI address."""
+
+    TAG: ClassVar[str] = "zpci"
+    uid: int | None = attribute("uid", Integer(base=0, style="#06x"))
+    fid: int | None = attribute("fid", Integer(base=0, style="#010x"))
+
+
+def check_pci(domain: int, bus: int, slot: int, function: int) -> None:
+    """Refuse a PCI address out of bounds."""
+    for name, value, high in (
+        ("domain", domain, 0xFFFF),
+        ("bus", bus, 0xFF),
+        ("slot", slot, 0x1F),
+        ("function", function, 7),
+    ):
+        if value > high:
+            digits = {"domain": 1, "bus": 1, "slot": 1, "function": 1}[name]
+            raise XmlError(
+                f"Invalid PCI address {name}='0x{value:0{digits}x}', must be <= 0x{high:X}", domain=VIR_FROM_XML
+            )
+
+
+@attrs.define
+class PciPlace(Model):
+    """The four numbers of a PCI address."""
+
+    domain: int = attribute("domain", _hex(4, 32), default=0)
+    bus: int = attribute("bus", _hex(2, 32), default=0)
+    slot: int = attribute("slot", _hex(2, 32), default=0)
+    function: int = attribute("function", _hex(1, 32), default=0)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        check_pci(self.domain, self.bus, self.slot, self.function)
+
+    def is_zero(self) -> bool:
+        """Whether nothing was said."""
+        return not (self.domain or self.bus or self.slot or self.function)
+
+
+@attrs.define
+class PciAddress(Address):
+    type: str = attribute("type")
+    place: PciPlace = inline(PciPlace)
+    multifunction: bool | None = attribute("multifunction", on_off())
+    zpci: Zpci | None = child(Zpci)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.place.is_zero() and any(source.get(name) for name in ("domain", "bus", "slot", "function")):
+            raise XmlError("Invalid PCI address 0000:00:00, at least one of domain, bus, or slot must be > 0")
+
+
+@attrs.define
+class DriveAddress(Address):
+    type: str = attribute("type", default="drive")
+    controller: int = attribute("controller", Integer(), default=0)
+    bus: int = attribute("bus", Integer(), default=0)
+    target: int = attribute("target", Integer(), default=0)
+    unit: int = attribute("unit", Integer(), default=0)
+
+
+@attrs.define
+class VirtioSerialAddress(Address):
+    type: str = attribute("type", default="virtio-serial")
+    controller: int = attribute("controller", Integer(), default=0)
+    bus: int = attribute("bus", Integer(), default=0)
+    port: int = attribute("port", Integer(), default=0)
+
+
+@attrs.define
+class CcidAddress(Address):
+    type: str = attribute("type", default="ccid")
+    controller: int = attribute("controller", Integer(), default=0)
+    slot: int = attribute("slot", Integer(), default=0)
+
+
+@attrs.define
+class UsbAddress(Address):
+    type: str = attribute("type", default="usb")
+    bus: int = attribute("bus", Integer(), default=0)
+    port: str | None = attribute("port", Text())
+
+
+@attrs.define
+class SpaprVioAddress(Address):
+    type: str = attribute("type", default="spapr-vio")
+    reg: int | None = attribute("reg", Integer(bits=64, base=16, style="#010x"))
+
+
+@attrs.define
+class CcwAddress(Address):
+    type: str = attribute("type", default="ccw")
+    cssid: int | None = attribute("cssid", Integer(base=0, style="#x"))
+    ssid: int | None = attribute("ssid", Integer(base=0, style="#x"))
+    devno: int | None = attribute("devno", Integer(base=0, style="#06x"))
+
+
+@attrs.define
+class IsaAddress(Address):
+    type: str = attribute("type", default="isa")
+    iobase: int | None = attribute("iobase", Integer(base=16, style="#x", zero="silent"))
+    irq: int | None = attribute("irq", Integer(base=16, style="#x", zero="silent"))
+
+
+@attrs.define
+class DimmAddress(Address):
+    type: str = attribute("type", default="dimm")
+    slot: int = attribute("slot", Integer(), default=0)
+    base: int | None = attribute("base", Integer(bits=64, base=16, style="#x", zero="silent"))
+
+
+@attrs.define
+class PlainAddress(Address):
+    type: str = attribute("type")
+
+
+_ADDRESSES: dict[str, type[Address]] = {
+    "pci": PciAddress,
+    "drive": DriveAddress,
+    "virtio-serial": VirtioSerialAddress,
+    "ccid": CcidAddress,
+    "usb": UsbAddress,
+    "spapr-vio": SpaprVioAddress,
+    "virtio-s390": PlainAddress,
+    "ccw": CcwAddress,
+    "virtio-mmio": PlainAddress,
+    "isa": IsaAddress,
+    "dimm": DimmAddress,
+    "unassigned": PlainAddress,
+}
+
+
+def choose_address(element: Element) -> type[Model] | None:
+    """The model for an ``<address>``."""
+    kind = element.get("type")
+    if kind is None:
+        raise XmlError("Missing required attribute 'type' in element 'address'", domain=VIR_FROM_XML)
+    cls = _ADDRESSES.get(kind)
+    if cls is None:
+        raise XmlError(f"Invalid value for attribute 'type' in element 'address': '{kind}'.", domain=VIR_FROM_XML)
+    return cls
+
+
+@attrs.define
+class Boot(Model):
+    """A device's place in the order of booting."""
+
+    TAG: ClassVar[str] = "boot"
+    order: int = attribute("order", Integer(zero="refused"), required=True)
+    loadparm: str | None = attribute("loadparm")
+
+
+@attrs.define
+class Rom(Model):
+    """An option ROM."""
+
+    TAG: ClassVar[str] = "rom"
+    enabled: bool | None = attribute("enabled", yes_no())
+    bar: bool | None = attribute("bar", on_off())
+    file: str | None = attribute("file")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.enabled is False and (self.bar is not None or self.file is not None):
+            raise XmlError("ROM tuning is not supported when ROM is disabled", domain=20)
+
+
+@attrs.define
+class Master(Model):
+    """The companion of a USB controller."""
+
+    TAG: ClassVar[str] = "master"
+    startport: int = attribute("startport", Integer(), required=True)
+
+
+@attrs.define
+class Acpi(Model):
+    TAG: ClassVar[str] = "acpi"
+    index: int | None = attribute("index", Integer(zero="silent"))
+
+
+def _read_alias(source: Source, how: Reading, model: Any) -> str | None:
+    element = source.first("alias")
+    name: str | None = element.get("name") if element is not None else None
+    if name and (how.live or name.startswith(USER_ALIAS)):
+        return name
+    return None
+
+
+def _write_alias(value: str, how: Printing, model: Any) -> Tag | None:
+    if how.inactive and not value.startswith(USER_ALIAS):
+        return None
+    return Tag("alias").set("name", value)
+
+
+
+
+@attrs.define
+class DeviceInfo(Model):
+    """Alias and address of a device."""
+
+    alias: str | None = hook(_read_alias, _write_alias)
+    master: Master | None = child(Master)
+    acpi: Acpi | None = child(Acpi)
+    address: Address | None = variant("address", choose_address)
+
+
+@attrs.define
+class BootableInfo(Model):
+    """That, and a boot order."""
+
+    boot: Boot | None = child(Boot)
+    alias: str | None = hook(_read_alias, _write_alias)
+    acpi: Acpi | None = child(Acpi)
+    address: Address | None = variant("address", choose_address)
+
+
+@attrs.define
+class RomInfo(Model):
+    """That, and an option ROM: network and host devices."""
+
+    boot: Boot | None = child(Boot)
+    alias: str | None = hook(_read_alias, _write_alias)
+    rom: Rom | None = child(Rom)
+    acpi: Acpi | None = child(Acpi)
+    address: Address | None = variant("address", choose_address)

@@ -1,0 +1,83 @@
+"""``<clock>``: what time it is in the guest, and its timers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from remotevirt.xml.fields import Model, Reading, Source, attribute, child, children
+from remotevirt.xml.values import Choice, Integer, internal, parse_integer, unsupported, xml_error, yes_no
+
+__all__ = ["Clock", "Timer"]
+
+
+@attrs.define
+class Catchup(Model):
+    TAG: ClassVar[str] = "catchup"
+    threshold: int | None = attribute("threshold", Integer(bits=64, zero="silent"))
+    slew: int | None = attribute("slew", Integer(bits=64, zero="silent"))
+    limit: int | None = attribute("limit", Integer(bits=64, zero="silent"))
+
+
+@attrs.define
+class Timer(Model):
+    """One of the guest's timers."""
+
+    TAG: ClassVar[str] = "timer"
+    name: str = attribute("name", Choice("platform pit rtc hpet tsc kvmclock hypervclock armvtimer"), required=True)
+    present: bool | None = attribute("present", yes_no())
+    tickpolicy: str | None = attribute("tickpolicy", Choice("delay catchup merge discard"))
+    track: str | None = attribute("track", Choice("boot guest wall realtime"))
+    frequency: int | None = attribute("frequency", Integer(bits=64, zero="silent"))
+    mode: str | None = attribute("mode", Choice("auto native emulate paravirt smpsafe"))
+    catchup: Catchup | None = child(Catchup)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        pass
+
+
+@attrs.define
+class Clock(Model):
+    """The guest's clock."""
+
+    TAG: ClassVar[str] = "clock"
+    KEEP: ClassVar[bool] = True
+    offset: str = attribute(
+        "offset",
+        Choice("utc localtime variable timezone absolute", refusal=unsupported("unknown clock offset '{}'")),
+        default="utc",
+    )
+    adjustment: str | None = attribute("adjustment")
+    basis: str | None = attribute("basis", Choice("utc localtime", refusal=unsupported("unknown clock basis '{}'")))
+    timezone: str | None = attribute("timezone")
+    start: int | None = attribute("start", Integer(bits=64))
+    timers: list[Timer] = children(Timer)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        wanted = self.adjustment
+        number = parse_integer(wanted, low=-(2**63), high=2**63 - 1) if wanted else None
+        self.adjustment = None
+        if self.offset in {"utc", "localtime"}:
+            if wanted == "reset":
+                self.adjustment = "reset"
+            elif wanted:
+                if number is None:
+                    raise xml_error("unknown clock adjustment '{}'")(wanted)
+                if number:
+                    self.offset, self.basis, self.adjustment = "variable", self.offset, str(number)
+                    self.timezone = self.start = None
+                    return
+        elif self.offset == "variable":
+            self.adjustment = str(number or 0)
+            self.basis = self.basis or "utc"
+        elif self.offset == "timezone" and self.timezone is None:
+            raise internal("missing 'timezone' attribute for clock with offset='timezone'")("")
+        elif self.offset == "absolute" and self.start is None:
+            raise internal("missing 'start' attribute for clock with offset='absolute'")("")
+        if self.offset != "variable":
+            self.basis = None
+        if self.offset != "timezone":
+            self.timezone = None
+        if self.offset != "absolute":
+            self.start = None

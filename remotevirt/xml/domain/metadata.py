@@ -1,0 +1,45 @@
+"""``<metadata>``: what applications keep with a domain; libvirt only carries it.
+
+The children are kept as elements of lxml and printed as libxml2 does, with double quotes and the prefixes of
+the one who wrote them. Every application has one element, known by its namespace: that of the later one wins
+nothing, the first stays.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar, Self
+
+import attrs
+from lxml import etree
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.xml.fields import Model, Printing, Reading, Source
+from remotevirt.xml.parse import Element
+from remotevirt.xml.write import Raw, Tag
+
+__all__ = ["Metadata"]
+
+
+@attrs.define
+class Metadata(Model):
+    """The elements of all applications; never changed in place."""
+
+    TAG: ClassVar[str] = "metadata"
+    root: Element = attrs.field(default=None)
+
+    @classmethod
+    def read(cls, element: Element, how: Reading) -> Self:
+        model = cls()
+        model.root = element
+        return model
+
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        parent.add(Raw(self.text()))
+
+    def text(self) -> str:
+        """The element as libvirt prints it."""
+        return str(etree.tostring(self.root, encoding="unicode"))
+
+    def copy(self) -> Self:
+        return type(self)(self.root)

@@ -1,0 +1,195 @@
+"""``<os>``: what kind of guest it is and how it boots."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    body,
+    child,
+    children,
+    hook,
+    leaf,
+    leaves,
+    nested_attribute,
+)
+from remotevirt.xml.parse import text_of
+from remotevirt.xml.values import Choice, Integer, unsupported, xml_error, yes_no
+from remotevirt.xml.write import Tag
+
+__all__ = ["ARCHITECTURES", "OS_TYPES", "BootDevice", "Os", "OsType"]
+
+OS_TYPES = frozenset("hvm xen linux exe uml xenpvh".split())
+ARCHITECTURES = frozenset(
+    "alpha armv6l armv7l armv7b aarch64 cris i686 ia64 lm32 loongarch64 m68k microblaze microblazeel mips mipsel"
+    " mips64 mips64el or32 parisc parisc64 ppc ppc64 ppc64le ppcemb riscv32 riscv64 s390 s390x sh4 sh4eb sparc"
+    " sparc64 unicore32 x86_64 xtensa xtensaeb".split()
+)
+
+MAX_BOOT_TIMEOUT = 65535
+
+
+@attrs.define
+class OsType(Model):
+    """The kind of guest, its architecture and machine."""
+
+    TAG: ClassVar[str] = "type"
+    arch: str = attribute("arch")
+    machine: str | None = attribute("machine")
+    name: str = body()
+
+
+@attrs.define
+class FirmwareFeature(Model):
+    TAG: ClassVar[str] = "feature"
+    enabled: bool = attribute("enabled", yes_no(), required=True)
+    name: str = attribute("name", Choice("enrolled-keys secure-boot"), required=True)
+
+
+@attrs.define
+class Firmware(Model):
+    TAG: ClassVar[str] = "firmware"
+    features: list[FirmwareFeature] = children(FirmwareFeature)
+
+
+@attrs.define
+class Loader(Model):
+    """The guest's firmware."""
+
+    TAG: ClassVar[str] = "loader"
+    readonly: bool | None = attribute("readonly", yes_no())
+    secure: bool | None = attribute("secure", yes_no())
+    type: str | None = attribute("type", Choice("rom pflash"))
+    stateless: bool | None = attribute("stateless", yes_no())
+    path: str | None = body()
+
+
+@attrs.define
+class Nvram(Model):
+    """Where the firmware keeps its variables."""
+
+    TAG: ClassVar[str] = "nvram"
+    template: str | None = attribute("template")
+    path: str | None = body()
+
+
+@attrs.define
+class InitVariable(Model):
+    TAG: ClassVar[str] = "initenv"
+    name: str = attribute("name", required=xml_error("No name supplied for <initenv> element"))
+    value: str | None = body()
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.value is None:
+            raise xml_error(f"No value supplied for <initenv name='{self.name}'> element")("")
+
+
+@attrs.define
+class AcpiTable(Model):
+    TAG: ClassVar[str] = "table"
+    type: str = attribute("type", Choice("slic"), required=True)
+    path: str | None = body()
+
+
+@attrs.define
+class OsAcpi(Model):
+    TAG: ClassVar[str] = "acpi"
+    table: AcpiTable | None = child(AcpiTable)
+
+
+@attrs.define
+class BootDevice(Model):
+    """One device to boot from."""
+
+    TAG: ClassVar[str] = "boot"
+    dev: str = attribute("dev", Choice("fd cdrom hd network"), required=True)
+
+
+@attrs.define
+class BootMenu(Model):
+    TAG: ClassVar[str] = "bootmenu"
+    enable: bool | None = attribute("enable", yes_no())
+    timeout: int | None = attribute("timeout", Integer(bits=16, refusal=xml_error("invalid value for boot menu timeout")))
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if not self.enable:
+            self.timeout = None
+
+
+@attrs.define
+class Bios(Model):
+    TAG: ClassVar[str] = "bios"
+    useserial: bool | None = attribute("useserial", yes_no())
+    reboot_timeout: int | None = attribute(
+        "rebootTimeout",
+        Integer(signed=True, low=-1, high=65535, refusal=xml_error("invalid value for rebootTimeout, must be in range [-1,65535]")),
+    )
+
+
+def _read_kind(source: Source, how: Reading, model: Any) -> OsType | None:
+    element = source.first("type")
+    return OsType.read(element, how) if element is not None and text_of(element) else None
+
+
+def _write_kind(value: OsType, how: Printing, model: Any) -> Tag:
+    return value.element(how)
+
+
+_EXE_ONLY = ("init", "initargs", "initenv", "initdir", "inituser", "initgroup")
+_BOOT_ONLY = ("kernel", "initrd", "cmdline", "dtb", "root", "loader", "nvram")
+
+
+@attrs.define
+class Os(Model):
+    """What the guest is and how it boots."""
+
+    TAG: ClassVar[str] = "os"
+    firmware: str | None = attribute("firmware", Choice("bios efi", silent="none"))
+    kind: OsType | None = hook(_read_kind, _write_kind)
+    firmware_features: Firmware | None = child(Firmware)
+    init: str | None = leaf("init")
+    initargs: list[str] = leaves("initarg")
+    initenv: list[InitVariable] = children(InitVariable)
+    initdir: str | None = leaf("initdir")
+    inituser: str | None = leaf("inituser")
+    initgroup: str | None = leaf("initgroup")
+    loader: Loader | None = child(Loader)
+    nvram: Nvram | None = child(Nvram)
+    kernel: str | None = leaf("kernel")
+    initrd: str | None = leaf("initrd")
+    cmdline: str | None = leaf("cmdline")
+    dtb: str | None = leaf("dtb")
+    root: str | None = leaf("root")
+    acpi: OsAcpi | None = child(OsAcpi)
+    boot: list[BootDevice] = children(BootDevice)
+    bootmenu: BootMenu | None = child(BootMenu)
+    bios: Bios | None = child(Bios)
+    smbios: str | None = nested_attribute(
+        "smbios/mode", Choice("emulate host sysinfo", refusal=unsupported("unknown smbios mode '{}'"))
+    )
+
+    def complete(self, source: Source, how: Reading) -> None:
+        kind = self.kind.name if self.kind else None
+        if kind == "exe":
+            for name in _BOOT_ONLY:
+                setattr(self, name, None)
+        else:
+            for name in _EXE_ONLY:
+                setattr(self, name, [] if name in {"initargs", "initenv"} else None)
+        if kind != "hvm":
+            self.boot, self.bootmenu, self.bios = [], None, None
+
+
+def check_kind(name: str) -> None:
+    """Refuse a kind of guest that does not exist."""
+    if name not in OS_TYPES:
+        raise ConfigUnsupported(f"unknown OS type '{name}'", domain=VIR_FROM_DOMAIN)

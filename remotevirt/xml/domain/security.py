@@ -1,0 +1,134 @@
+"""Security labels, key wrapping and protected guests."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import XmlError
+from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, children, leaf
+from remotevirt.xml.values import Choice, Integer, on_off, xml_error, yes_no
+from remotevirt.xml.write import Tag
+
+__all__ = ["DeviceSecLabel", "KeyWrap", "LaunchSecurity", "SecLabel"]
+
+
+@attrs.define
+class SecLabel(Model):
+    """A label of a security driver for the guest."""
+
+    TAG: ClassVar[str] = "seclabel"
+    KEEP: ClassVar[bool] = True
+    type: str = attribute("type", Choice("none dynamic static"), default="dynamic")
+    model: str | None = attribute("model")
+    relabel: bool | None = attribute("relabel", yes_no())
+    label: str | None = leaf("label")
+    imagelabel: str | None = leaf("imagelabel", live=True)
+    baselabel: str | None = leaf("baselabel")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.model == "none":
+            self.type = "none"
+        if self.type == "none":
+            if self.relabel:
+                raise XmlError("resource relabeling is not compatible with 'none' label type", domain=VIR_FROM_DOMAIN)
+            self.relabel = False
+        elif self.type == "dynamic" and self.relabel is False:
+            raise XmlError("dynamic label type must use resource relabeling", domain=VIR_FROM_DOMAIN)
+        elif self.relabel is None:
+            self.relabel = self.type == "dynamic"
+        if self.type == "static" and self.label is None:
+            raise XmlError("security label is missing", domain=VIR_FROM_DOMAIN)
+        if self.type != "static" and not how.live:
+            self.label = None
+        if self.type != "dynamic":
+            self.baselabel = None
+        if self.type == "none":
+            self.label = None
+        if self.model is None and self.type != "none" and self.baselabel:
+            raise XmlError("missing security model", domain=VIR_FROM_DOMAIN)
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        tag.set("type", self.type).set("model", self.model)
+        if self.type == "none":
+            return
+        tag.set("relabel", "yes" if self.relabel else "no")
+        for name, text in (("label", self.label), ("imagelabel", self.imagelabel), ("baselabel", self.baselabel)):
+            if text is not None and not (how.inactive and name == "imagelabel"):
+                leaf_tag = Tag(name)
+                leaf_tag.text = text
+                tag.add(leaf_tag)
+
+
+@attrs.define
+class DeviceSecLabel(Model):
+    """A label for one disk image or character device."""
+
+    TAG: ClassVar[str] = "seclabel"
+    KEEP: ClassVar[bool] = True
+    model: str | None = attribute("model")
+    labelskip: bool | None = attribute("labelskip", yes_no())
+    relabel: bool | None = attribute("relabel", yes_no())
+    label: str | None = leaf("label")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.labelskip:
+            self.relabel = False if how.live else None
+        else:
+            self.labelskip = None
+            if self.relabel is None:
+                self.relabel = True
+        if self.label is not None and self.relabel is False:
+            raise XmlError(
+                "Cannot specify a label if relabelling is turned off. "
+                f"model={self.model or 'DEFAULT'}",
+                domain=VIR_FROM_DOMAIN,
+            )
+
+
+@attrs.define
+class Cipher(Model):
+    TAG: ClassVar[str] = "cipher"
+    name: str = attribute("name", Choice("aes dea"), required=True)
+    state: bool = attribute("state", on_off(), required=True)
+
+
+@attrs.define
+class KeyWrap(Model):
+    TAG: ClassVar[str] = "keywrap"
+    ciphers: list[Cipher] = children(Cipher)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        names = [cipher.name for cipher in self.ciphers]
+        for name in ("aes", "dea"):
+            if names.count(name) > 1:
+                raise XmlError(
+                    f"A domain definition can have no more than one cipher node with name {name}",
+                    domain=VIR_FROM_DOMAIN,
+                )
+        self.ciphers.sort(key=lambda cipher: cipher.name)
+
+
+@attrs.define
+class LaunchSecurity(Model):
+    """AMD's and IBM's protected guests."""
+
+    TAG: ClassVar[str] = "launchSecurity"
+    KEEP: ClassVar[bool] = True
+    type: str = attribute("type", Choice("sev s390-pv"), required=True)
+    kernel_hashes: bool | None = attribute("kernelHashes", yes_no())
+    cbitpos: int | None = leaf("cbitpos", Integer())
+    reduced_phys_bits: int | None = leaf("reducedPhysBits", Integer())
+    policy: int | None = leaf("policy", Integer(base=16, style="#06x"))
+    dh_cert: str | None = leaf("dhCert")
+    session: str | None = leaf("session")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type == "sev":
+            if self.policy is None:
+                raise XmlError("failed to get launch security policy", domain=VIR_FROM_DOMAIN)
+        else:
+            self.kernel_hashes = self.cbitpos = self.reduced_phys_bits = None
+            self.policy = self.dh_cert = self.session = None
