@@ -5,16 +5,16 @@ r"""The configuration file: libvirtd.conf's grammar, and the keys of it that mea
     # a comment
     listen_tcp = 1
     listen_addr = "127.0.0.1"
-    tls_allowed_dn_list = [ "CN=one", "CN=two" ]     # a list may go on over several lines
+    max_clients = 100
 
 A value is a string in double or single quotes, a number, or a list of these. There are no escapes: a string
-ends at the next quote of its kind, on the same line, or at ``\"\"\"`` if it began with that. (Grammar after
-libvirt's ``virconf``, measured with libvirtd 9.0.0.)
+ends at the next quote of its kind, on the same line, or at ``\"\"\"`` if it began with that. A list
+may go on over several lines. (libvirtd 9.0.0, measured, reads it so too, except for comments within a list.)
 
-A key we do not know is an error with its line: a daemon that quietly ignores ``auth_tcp = "sasl"`` is a
-daemon that lets everybody in. For the same reason the ``auth_*`` keys are read, and only ``none``, which is
-what happens, is accepted. Two defaults differ from libvirtd's, on the careful side: TLS has to be asked for,
-and TCP without ``listen_addr`` is served on the loopback address only.
+A key we do not know, or one given twice, is an error with its line, where libvirtd reads on: a daemon that
+quietly ignores a misspelt ``auth_tcp`` is a daemon that lets everybody in. For the same reason the ``auth_*``
+keys are read, and only ``none``, which is what happens, is accepted. Two defaults differ from libvirtd's, on the
+careful side: TLS has to be asked for, and TCP without ``listen_addr`` is served on the loopback address only.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r]+ | \#[^\n]*)
   | (?P<newline>\n)
-  | (?P<name>[A-Za-z_][A-Za-z0-9_.]*)
+  | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
   | (?P<number>-?[0-9]+)
   | (?P<long>\"\"\".*?\"\"\")
   | (?P<string>"[^"\n]*" | '[^'\n]*')
@@ -135,10 +135,10 @@ class _Reader:
             if self.token == ",":
                 self.advance()
                 self.skip_newlines()
+            elif self.kind == "end":
+                raise self.error("the list is not closed", line)
             elif self.token != "]":
-                raise self.error(
-                    "',' or ']' is wanted" if self.kind != "end" else "the list is not closed", line
-                )
+                raise self.error(f"',' or ']' is wanted, not {_show(self.kind, self.token)}")
         self.advance()
         return items
 

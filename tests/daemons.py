@@ -101,13 +101,8 @@ class ProcessTestCase(TestCase):
     ) -> Process:
         """Start a program; it is ended after the test."""
         process = Process()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "LC_ALL": "C",
-            **(env or {}),
-        }
+        fixed = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "LC_ALL": "C"}
+        environment = {**os.environ, **fixed, **(env or {})}
         reactor.spawnProcess(process, command[0], command, environment, str(cwd) if cwd else None)
         self.addCleanup(self.end, process)
         return process

@@ -6,7 +6,7 @@ several becomes a package with a module for each (``remote/domain.x`` -> ``remot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 
 import attrs
@@ -48,12 +48,12 @@ def _driver(source: Source, procedure: Procedure) -> str | None:
     return None if procedure.daemon or procedure.event else source.drivers.get(_stem(procedure.location))
 
 
-def emit_stubs(sources: Sequence[Source], external: Mapping[str, int]) -> dict[str, str]:
+def emit_stubs(sources: Sequence[Source], external: Collection[str]) -> dict[str, str]:
     """Return path below ``remotevirt/stubs`` -> text, for all contracts and the driver interfaces.
 
     Args:
         sources: the contracts, each after those it imports.
-        external: the public constants that access conditions may name.
+        external: names of the public constants, which access conditions may use.
     """
     files: dict[str, str] = {}
     homes: dict[str, dict[str, str]] = {}
@@ -170,10 +170,17 @@ def _drivers_package() -> str:
         HEADER.format(source="remotevirt/protocol").rstrip(),
         '"""The interfaces that a driver author implements, one class for each sub-driver."""',
         "",
-        *(f"from {STUBS}.drivers.{driver} import {name}" for driver, (name, _) in INTERFACES.items()),
+        *(f"from {STUBS}.drivers.{driver} import {name}" for driver, (name, _, _) in INTERFACES.items()),
+        f"from {STUBS} import constants as vir",
+        "",
+        "ERROR_DOMAINS = {",
+        *(f'    "{driver}": vir.{domain},' for driver, (_, _, domain) in INTERFACES.items()),
+        "}",
+        '"""Sub-driver -> the error domain of what it does not support."""',
         "",
         "__all__ = [",
-        *(f'    "{name}",' for name, _ in sorted(INTERFACES.values())),
+        '    "ERROR_DOMAINS",',
+        *(f'    "{name}",' for name, _, _ in sorted(INTERFACES.values())),
         "]",
     ]
     return "\n".join(lines) + "\n"

@@ -19,15 +19,16 @@ from remotevirt.rpcgen.naming import class_name, field_name
 __all__ = ["INTERFACES", "DriverPlan", "driver_method_name", "emit_driver"]
 
 INTERFACES = {
-    "hypervisor": ("HypervisorDriver", "host and domains"),
-    "network": ("NetworkDriver", "virtual networks and their ports"),
-    "storage": ("StorageDriver", "storage pools and volumes"),
-    "interface": ("InterfaceDriver", "the host's network interfaces"),
-    "nodedev": ("NodeDeviceDriver", "the host's devices"),
-    "secret": ("SecretDriver", "secrets"),
-    "nwfilter": ("NWFilterDriver", "network filters and their bindings"),
+    "hypervisor": ("HypervisorDriver", "host and domains", "VIR_FROM_DOM"),
+    "network": ("NetworkDriver", "virtual networks and their ports", "VIR_FROM_NETWORK"),
+    "storage": ("StorageDriver", "storage pools and volumes", "VIR_FROM_STORAGE"),
+    "interface": ("InterfaceDriver", "the host's network interfaces", "VIR_FROM_INTERFACE"),
+    "nodedev": ("NodeDeviceDriver", "the host's devices", "VIR_FROM_NODEDEV"),
+    "secret": ("SecretDriver", "secrets", "VIR_FROM_SECRET"),
+    "nwfilter": ("NWFilterDriver", "network filters and their bindings", "VIR_FROM_NWFILTER"),
 }
-"""Sub-driver -> name of its base class, what it is about."""
+"""Sub-driver -> name of its base class, what it is about, and the error domain that libvirt names when one of
+its functions is not supported."""
 
 
 @attrs.frozen
@@ -45,12 +46,12 @@ def driver_method_name(program: str, procedure: str) -> str:
 
 def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str:
     """Return the text of one sub-driver's module."""
-    name, about = INTERFACES[plan.driver]
+    name, about, domain = INTERFACES[plan.driver]
     emitters: dict[str, CodecEmitter] = {}
     methods: list[str] = []
     for program, contract, procedure in plan.procedures:
         emitter = emitters.setdefault(program, CodecEmitter(contract, lambda _: False))
-        methods += ["", *_method(emitter, program, procedure)]
+        methods += ["", *_method(emitter, program, procedure, domain)]
     body = [
         f"class {name}:",
         f'    """What a driver can do with {about}. Override what yours can do.',
@@ -67,6 +68,7 @@ def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str
     if "Sequence[" in text:
         imports += ["from collections.abc import Sequence", ""]
     imports.append("from remotevirt.procedures import Result")
+    imports.append("from remotevirt.stubs import constants as vir")
     imports.append("from remotevirt.stubs.errors import NoSupport")
     foreign: dict[str, set[str]] = {}
     for program, emitter in emitters.items():
@@ -80,7 +82,7 @@ def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str
     return "\n".join([*head, *imports, "", "", text]) + "\n"
 
 
-def _method(emitter: CodecEmitter, program: str, procedure: Procedure) -> list[str]:
+def _method(emitter: CodecEmitter, program: str, procedure: Procedure, domain: str) -> list[str]:
     parameters = ["self"]
     if procedure.args:
         struct = emitter.contract[procedure.args]
@@ -110,8 +112,12 @@ def _method(emitter: CodecEmitter, program: str, procedure: Procedure) -> list[s
     details = wrap_comment(where + (f" Needs {access}." if access else ""), "        ")
     docstring = [*comment, "", *details] if comment else details
     docstring[0] = '        """' + docstring[0].strip()
-    argument = f'"{procedure.api}"' if procedure.api else ""
-    return [*lines, *docstring, '        """', f"        raise NoSupport({argument})"]
+    if program != "remote":
+        domain = "VIR_FROM_NONE"
+    elif (procedure.api or "").startswith("virNodeDevice"):
+        domain = "VIR_FROM_NODEDEV"
+    argument = f'"{procedure.api}"' if procedure.api else "None"
+    return [*lines, *docstring, '        """', f"        raise NoSupport({argument}, domain=vir.{domain})"]
 
 
 def _access(permission: Permission) -> str:

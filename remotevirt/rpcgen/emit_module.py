@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -68,7 +68,7 @@ def wrap_comment(text: str, indent: str, width: int = 100) -> list[str]:
 
 
 def emit_module(
-    contract: Contract, plan: ModulePlan, homes: Mapping[str, str], external: Mapping[str, int]
+    contract: Contract, plan: ModulePlan, homes: Mapping[str, str], external: Collection[str]
 ) -> str:
     """Return the text of one module.
 
@@ -76,7 +76,7 @@ def emit_module(
         contract: the merged contract.
         plan: what this module holds.
         homes: the module in which each definition of the contract lives.
-        external: values of public flags that conditions name, for a check that they exist.
+        external: names of the public constants, for a check that those in conditions exist.
     """
     results = {procedure.ret for program in contract.programs for procedure in program.procedures}
     emitter = CodecEmitter(contract, results.__contains__)
@@ -124,7 +124,7 @@ def _definition(emitter: CodecEmitter, definition: Definition) -> list[str]:
     return []
 
 
-def _row(procedure: Procedure, driver: str | None, external: Mapping[str, int]) -> list[str]:
+def _row(procedure: Procedure, driver: str | None, external: Collection[str]) -> list[str]:
     fields = [str(procedure.number), f'"{procedure.name}"']
     if procedure.args:
         fields.append(f"args={class_name(procedure.args)}")
@@ -156,13 +156,13 @@ def _row(procedure: Procedure, driver: str | None, external: Mapping[str, int]) 
     return ["    Procedure(", *(f"        {field}," for field in fields), "    ),"]
 
 
-def _flag(name: str, external: Mapping[str, int]) -> str:
+def _flag(name: str, external: Collection[str]) -> str:
     if name not in external:
         raise KeyError(f"{name} is not a public constant")
     return f"vir.{name}"
 
 
-def _permissions(permissions: Sequence[Permission], external: Mapping[str, int]) -> str:
+def _permissions(permissions: Sequence[Permission], external: Collection[str]) -> str:
     texts = []
     for permission in permissions:
         text = f'"{permission.object}", "{permission.permission}"'

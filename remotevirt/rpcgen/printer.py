@@ -106,7 +106,9 @@ def print_program(program: Program, contract: Contract) -> str:
 
 def print_procedure(procedure: Procedure) -> str:
     """Return one procedure as text, with its comment and annotations, not indented."""
-    call = f"{procedure.ret or 'void'} {procedure.constant}({procedure.args or 'void'}) = {procedure.number};"
+    ret = procedure.ret or "void"
+    call = f"{procedure.constant}({procedure.args or 'void'}) = {procedure.number};"
+    call = f"{ret} {call}" if len(ret) + len(call) < _WIDTH else f"{ret}\n{_INDENT}{call}"
     comment = _comment(procedure.comment, list(annotation_lines(procedure)))
     return f"{comment}\n{call}" if comment else call
 

@@ -28,8 +28,7 @@ from twisted.python.failure import Failure
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure, Program
 from remotevirt.rpc.message import HEADER_SIZE, error_payload
-from remotevirt.stubs import constants as vir
-from remotevirt.stubs.errors import InternalError, NoSupport, Rpc
+from remotevirt.server.faults import internal_error, rpc_error, unsupported
 from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
 from remotevirt.stubs.message import VIR_NET_MESSAGE_PAYLOAD_MAX, MessageStatus, MessageType
 from remotevirt.xdr import DECODE_ERRORS, UINT
@@ -158,7 +157,7 @@ class Dispatcher:
             try:
                 args, _ = row.decode(frame, HEADER_SIZE)
             except DECODE_ERRORS:
-                self._refuse(row.head, frame[16:20], _rpc_error("Unable to decode message payload"))
+                self._refuse(row.head, frame[16:20], rpc_error("Unable to decode message payload"))
                 return
         try:
             if row.guard is not None:
@@ -213,17 +212,17 @@ class Dispatcher:
             if program is None:
                 if type_ not in _CALLS:
                     return None
-                raise _rpc_error(f"Cannot find program {_signed(number)} version {_signed(version)}")
+                raise rpc_error(f"Cannot find program {_signed(number)} version {_signed(version)}")
             if type_ not in _CALLS:
-                raise _rpc_error(f"Unexpected message type {_unpack_uint(type_)[0]}")
+                raise rpc_error(f"Unexpected message type {_unpack_uint(type_)[0]}")
             if frame[20:24] != _OK:
-                raise _rpc_error(f"Unexpected message status {_unpack_uint(frame, 20)[0]}")
+                raise rpc_error(f"Unexpected message status {_unpack_uint(frame, 20)[0]}")
             known = program.procedures.get(procedure)
             if known is None or known.event:
-                raise _rpc_error(f"unknown procedure: {_signed(procedure)}")
+                raise rpc_error(f"unknown procedure: {_signed(procedure)}")
             method, guard = self._handlers.find(program, known)
             if type_ != _CALL:
-                raise NoSupport(known.api)
+                raise unsupported(known)
         except Exception:
             self._refuse(head, frame[16:20], self._explain(None, Failure()))
             return None
@@ -267,20 +266,15 @@ class Dispatcher:
             return error
         name = row.procedure.name if row else "dispatch"
         self.log.failure("{procedure} ended with an exception that is no VirError", failure, procedure=name)
-        return InternalError(f"unexpected failure in {name}", domain=vir.VIR_FROM_RPC)
+        return internal_error(f"unexpected failure in {name}")
 
     def _too_large(self, procedure: Procedure, size: int) -> VirError:
         detail = f"Reply of {procedure.name} is {size} bytes, more than {VIR_NET_MESSAGE_PAYLOAD_MAX}"
-        return _rpc_error(detail)
+        return rpc_error(detail)
 
     def _refuse(self, head: bytes, serial: bytes, error: VirError) -> None:
         payload = error_payload(error)
         self.out += (_pack_uint(_OVERHEAD + len(payload)), head, serial, _ERROR, payload)
-
-
-def _rpc_error(detail: str) -> VirError:
-    """The error that the dispatcher makes itself: VIR_ERR_RPC from VIR_FROM_RPC."""
-    return Rpc(detail, domain=vir.VIR_FROM_RPC)
 
 
 def _signed(number: int) -> int:

@@ -15,12 +15,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from remotevirt.drivers.events import Event
-from remotevirt.errors import VirError
 from remotevirt.rpc.message import pack_event
+from remotevirt.server.faults import internal_error
 from remotevirt.server.limits import CALLBACKS_MAXIMUM
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import qemu, remote
-from remotevirt.stubs.errors import InternalError
 from remotevirt.xdr import UINT
 
 __all__ = ["FORMS", "EventRelay", "Form"]
@@ -118,11 +117,11 @@ class EventRelay:
         """
         form = FORMS.get((kind, id))
         if form is None or (legacy and form.legacy is None):
-            raise _error(f"unsupported event ID {id}")
+            raise internal_error(f"unsupported event ID {id}")
         if legacy and self._legacy(id) is not None:
-            raise _error(f"domain event {id} already registered")
+            raise internal_error(f"domain event {id} already registered")
         if len(self._callbacks) >= CALLBACKS_MAXIMUM:
-            raise _error(f"a client may not register more than {CALLBACKS_MAXIMUM} events")
+            raise internal_error(f"a client may not register more than {CALLBACKS_MAXIMUM} events")
         number = self._next
         self._next += 1
         self._callbacks[number] = _Callback(kind, id, key, legacy)
@@ -137,7 +136,7 @@ class EventRelay:
         callback = self._callbacks.get(number)
         if callback is None or callback.kind != kind or callback.legacy:
             name = {"storage_pool": "storage pool", "node_device": "node device"}.get(kind, kind)
-            raise _error(f"{name} event callback {number} not registered")
+            raise internal_error(f"{name} event callback {number} not registered")
         del self._callbacks[number]
 
     def deregister_legacy(self, id: int) -> None:
@@ -148,7 +147,7 @@ class EventRelay:
         """
         number = self._legacy(id)
         if number is None:
-            raise _error(f"domain event {id} not registered")
+            raise internal_error(f"domain event {id} not registered")
         del self._callbacks[number]
 
     def _legacy(self, id: int) -> int | None:
@@ -178,7 +177,3 @@ class EventRelay:
                 head = UINT.pack(number)
                 payload = head + _NO_REASON + payload if form.reason else head + payload
             self._send(pack_event(program.number, program.version, procedure, payload))
-
-
-def _error(detail: str) -> VirError:
-    return InternalError(detail, domain=vir.VIR_FROM_RPC)

@@ -14,16 +14,16 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection
-from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure, Program
 from remotevirt.server.access import readonly_guard
 from remotevirt.server.daemon import LIBVIRT_VERSION, Daemon
 from remotevirt.server.dispatch import Guard
 from remotevirt.server.events import EventRelay
+from remotevirt.server.faults import internal_error, unsupported
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import HypervisorDriver
-from remotevirt.stubs.errors import InternalError, NoSupport
+from remotevirt.stubs.errors import NoSupport
 
 __all__ = ["Client", "Session"]
 
@@ -88,12 +88,12 @@ class Session:
         if self.connection is None and not (
             procedure.pre_auth or (name in BEFORE_OPEN and program is remote.PROGRAM)
         ):
-            raise _error("connection not open")
+            raise internal_error("connection not open")
         guard = readonly_guard(procedure) if self.readonly else None
         if own is not None:
             return own, guard
         if procedure.driver is None or procedure.readstream or procedure.writestream:
-            raise NoSupport(procedure.api)
+            raise unsupported(procedure)
         if program is not remote.PROGRAM:
             name = f"{program.name}_{name}"
         method: Callable[..., Any] = getattr(getattr(self.connection, procedure.driver), name)
@@ -128,7 +128,7 @@ class Session:
             VirError: no driver answers the URI, or it refuses; or a connection is open.
         """
         if self.connection is not None or self._opening:
-            raise _error("connection already open")
+            raise internal_error("connection already open")
         driver, uri = self.daemon.registry.route(name)
         if flags & vir.VIR_CONNECT_RO:
             self.readonly = True
@@ -176,7 +176,7 @@ class Session:
         if feature in DAEMON_FEATURES:
             return 1
         if self.connection is None:
-            raise _error("connection not open")
+            raise internal_error("connection not open")
         hypervisor = self.connection.hypervisor
         if type(hypervisor).connect_supports_feature is HypervisorDriver.connect_supports_feature:
             return 0
@@ -260,9 +260,5 @@ class Session:
 
     def _open(self) -> DriverConnection:
         if self.connection is None:
-            raise _error("connection not open")
+            raise internal_error("connection not open")
         return self.connection
-
-
-def _error(detail: str) -> VirError:
-    return InternalError(detail, domain=vir.VIR_FROM_RPC)

@@ -7,6 +7,7 @@ to the log.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
@@ -70,7 +71,12 @@ class Announcer:
 
 
 def virsh_command(
-    uri: str, address: IAddress, transport: Transport, *, readonly: bool = False, host: str | None = None
+    uri: str,
+    address: IAddress,
+    transport: Transport,
+    *,
+    readonly: bool = False,
+    host: str | None = None,
 ) -> str | None:
     """The command that reaches a listener, to paste into a shell.
 
@@ -89,7 +95,7 @@ def virsh_command(
         if not address.name:
             return None
         authority = ""
-        query = f"?socket={quote(address.name)}"
+        query = f"?socket={quote(os.path.abspath(address.name))}"
     elif isinstance(address, IPv4Address | IPv6Address):
         name = host or ANY_ADDRESS.get(address.host, address.host)
         authority = f"[{name}]" if ":" in name else name

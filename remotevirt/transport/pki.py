@@ -146,7 +146,7 @@ class Credentials:
 
     @property
     def host(self) -> str | None:
-        """The first host name that our certificate is for; clients check that they called us by one of them."""
+        """The first host name that our certificate is for; clients check that they used one of those."""
         try:
             names = self.chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:

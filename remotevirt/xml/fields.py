@@ -29,7 +29,7 @@ import attrs
 
 from remotevirt.xml.parse import Element, child_elements, text_of
 from remotevirt.xml.values import Refusal, Scalar, Text, Where, missing_attribute
-from remotevirt.xml.write import Raw, Tag
+from remotevirt.xml.write import Tag, Verbatim
 from remotevirt.xml.write import leaf as leaf_tag
 
 __all__ = [
@@ -362,7 +362,7 @@ class _Leaves(Spec):
 
 
 Reader: TypeAlias = Callable[[Source, Reading, Any], Any]
-Writer: TypeAlias = Callable[[Any, Printing, Any], "Tag | Raw | None"]
+Writer: TypeAlias = Callable[[Any, Printing, Any], "Tag | Verbatim | None"]
 
 
 @attrs.frozen

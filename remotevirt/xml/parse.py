@@ -86,9 +86,8 @@ def parse_fragment(text: str, *, source: str, domain: int = VIR_FROM_DOMAIN) -> 
         load_dtd=False,
         dtd_validation=False,
         huge_tree=False,
-        remove_pis=True,
-        remove_comments=True,
-        strip_cdata=True,
+        remove_blank_text=True,
+        strip_cdata=False,
     )
     try:
         element = etree.fromstring(data, parser)
@@ -121,7 +120,7 @@ def text_of(element: Element) -> str:
     """All text inside an element, that of its descendants included (XPath's ``string()``)."""
     if len(element) == 0:
         return element.text or ""
-    return "".join(element.itertext())
+    return str(element.xpath("string()"))
 
 
 def _check_cost(data: bytes) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["Raw", "Tag", "escape", "leaf", "render"]
+__all__ = ["Tag", "Verbatim", "escape", "leaf", "render"]
 
 _SPECIAL: Final = re.compile("[&<>\"'\x01-\x08\x0b\x0c\x0e-\x1f]")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
@@ -26,16 +26,16 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], ""), text)
 
 
-class Raw:
-    """Lines that are XML already; they are indented to their place, and that is all."""
+class Verbatim:
+    """Text that is XML already, indentation and all."""
 
-    __slots__ = ("lines",)
+    __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        self.lines = text.splitlines()
+        self.text = text
 
     def write(self, out: list[str], indent: str) -> None:
-        out.extend(f"{indent}{line}\n" for line in self.lines)
+        out.append(self.text)
 
 
 class Tag:
@@ -51,7 +51,7 @@ class Tag:
     def __init__(self, name: str, *, hold: bool = False) -> None:
         self.name = name
         self.attributes: list[tuple[str, str]] = []
-        self.children: list[Tag | Raw] = []
+        self.children: list[Tag | Verbatim] = []
         self.text: str | None = None
         self.hold = hold
 
@@ -61,7 +61,7 @@ class Tag:
             self.attributes.append((name, str(value)))
         return self
 
-    def add(self, child: Tag | Raw) -> None:
+    def add(self, child: Tag | Verbatim) -> None:
         """Add a child at the end."""
         self.children.append(child)
 

@@ -167,10 +167,16 @@ def label(operation: tuple[Any, ...]) -> str:
 
 
 def recorded() -> dict[str, dict[str, list[Any]]]:
-    """Return the recording: state -> operation -> [error, afterwards, events, value]."""
-    text = (Path(__file__).with_name("state_table.json")).read_text()
-    table: dict[str, dict[str, list[Any]]] = json.loads(text)
-    return table
+    """Return the recording: state -> operation -> [error, afterwards, events, value].
+
+    In the file the outcomes stand apart, because most of them occur often.
+    """
+    data = json.loads(Path(__file__).with_name("state_table.json").read_text(encoding="utf-8"))
+    outcomes, operations = data["outcomes"], data["operations"]
+    return {
+        state: {operation: outcomes[number] for operation, number in zip(operations, row, strict=True)}
+        for state, row in data["states"].items()
+    }
 
 
 def plain(value: Any) -> Any:

@@ -59,11 +59,12 @@ SYSINFO: Final = """\
 
 FEATURES: Final = frozenset(
     {
+        c.VIR_DRV_FEATURE_FD_PASSING,
         c.VIR_DRV_FEATURE_TYPED_PARAM_STRING,
         c.VIR_DRV_FEATURE_NETWORK_UPDATE_HAS_CORRECT_ORDER,
     }
 )
-"""What the driver has. The daemon knows of keepalive, callbacks and descriptors by itself."""
+"""What the driver has. The daemon knows of keepalive and callbacks by itself."""
 
 
 class HostCalls(DomainCalls):

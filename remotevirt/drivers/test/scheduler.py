@@ -37,7 +37,8 @@ class SchedulerCalls(DomainCalls):
     def domain_get_scheduler_parameters_flags(
         self, dom: NonnullDomain, nparams: int, flags: int
     ) -> Sequence[TypedParam]:
-        """Return the weight; no flag is known, not even the one that C clients always set."""
+        """Fail: libvirt's daemon adds VIR_TYPED_PARAM_STRING_OKAY, which its test driver does not know."""
+        flags |= c.VIR_TYPED_PARAM_STRING_OKAY
         return self._get_weight(dom, nparams, flags, "virDomainGetSchedulerParametersFlags")
 
     def _get_weight(

@@ -132,7 +132,7 @@ class VcpuCalls(DomainCalls):
         definition = self.one_definition(self.record(dom), flags)
         shown = min(ncpumaps, definition.max_vcpus)
         hosts = self.world.node.cpus
-        maps = [_map_of(definition, vcpu, hosts) for vcpu in range(min(shown, definition.vcpus))]
+        maps = [_map_of(definition, vcpu, hosts) for vcpu in range(shown)]
         return DomainGetVcpuPinInfoRet(_join(maps, ncpumaps, maplen), shown)
 
     def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> None:

@@ -199,9 +199,13 @@ class World:
         self.set_state(record, c.VIR_DOMAIN_SHUTOFF, reason)
 
     def stop_and_tell(self, record: DomainRecord, reason: int, detail: int) -> None:
-        """Stop a domain and publish it; a transient one is gone afterwards."""
+        """Stop a domain and publish it; a transient one is gone afterwards.
+
+        The event of a domain that never was persistent still carries the id it had.
+        """
+        before = record.ref if record.config is None else None
         self.stop(record, reason)
-        self.publish(record, c.VIR_DOMAIN_EVENT_STOPPED, detail)
+        self.hub.publish(events.lifecycle(before or record.ref, c.VIR_DOMAIN_EVENT_STOPPED, detail))
         if not record.persistent:
             self.remove(record)
 

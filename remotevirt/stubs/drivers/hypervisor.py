@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.procedures import Result
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.checkpoint import (
     DomainCheckpointListAllChildrenRet,
+    DomainListAllCheckpointsRet,
 )
 from remotevirt.stubs.remote.connect import (
     ConnectGetCpuModelNamesRet,
-    ConnectListAllDomainsRet,
     NodeGetCpuMapRet,
     NodeGetCpuStatsRet,
     NodeGetInfoRet,
@@ -22,6 +23,7 @@ from remotevirt.stubs.remote.connect import (
     NodeGetSevInfoRet,
 )
 from remotevirt.stubs.remote.domain import (
+    ConnectListAllDomainsRet,
     DomainBlockStatsFlagsRet,
     DomainBlockStatsRet,
     DomainGetBlkioParametersRet,
@@ -47,9 +49,9 @@ from remotevirt.stubs.remote.domain import (
     DomainGetTimeRet,
     DomainGetVcpuPinInfoRet,
     DomainGetVcpusRet,
+    DomainInterface,
     DomainInterfaceStatsRet,
-    DomainListAllCheckpointsRet,
-    DomainListAllSnapshotsRet,
+    DomainMemoryStat,
     DomainMigrateBegin3ParamsRet,
     DomainMigrateBegin3Ret,
     DomainMigrateFinish3ParamsRet,
@@ -58,14 +60,13 @@ from remotevirt.stubs.remote.domain import (
     DomainMigratePrepare3ParamsRet,
     DomainMigratePrepare3Ret,
     DomainMigratePrepareRet,
+    DomainStatsRecord,
 )
 from remotevirt.stubs.remote.snapshot import (
+    DomainListAllSnapshotsRet,
     DomainSnapshotListAllChildrenRet,
 )
 from remotevirt.stubs.remote.types import (
-    DomainInterface,
-    DomainMemoryStat,
-    DomainStatsRecord,
     NonnullDomain,
     NonnullDomainCheckpoint,
     NonnullDomainSnapshot,
@@ -85,199 +86,199 @@ class HypervisorDriver:
     def connect_get_type(self) -> Result[str]:
         """Procedure 3: virConnectGetType, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetType")
+        raise NoSupport("virConnectGetType", domain=vir.VIR_FROM_DOM)
 
     def connect_get_version(self) -> Result[int]:
         """Procedure 4: virConnectGetVersion, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetVersion")
+        raise NoSupport("virConnectGetVersion", domain=vir.VIR_FROM_DOM)
 
     def connect_get_max_vcpus(self, type: str | None) -> Result[int]:
         """Procedure 5: virConnectGetMaxVcpus, libvirt 0.3.0. Needs connect.read.
         """
-        raise NoSupport("virConnectGetMaxVcpus")
+        raise NoSupport("virConnectGetMaxVcpus", domain=vir.VIR_FROM_DOM)
 
     def node_get_info(self) -> Result[NodeGetInfoRet]:
         """Procedure 6: virNodeGetInfo, libvirt 0.3.0. Needs connect.read.
         """
-        raise NoSupport("virNodeGetInfo")
+        raise NoSupport("virNodeGetInfo", domain=vir.VIR_FROM_DOM)
 
     def connect_get_capabilities(self) -> Result[str]:
         """Procedure 7: virConnectGetCapabilities, libvirt 0.3.0. Needs connect.read.
         """
-        raise NoSupport("virConnectGetCapabilities")
+        raise NoSupport("virConnectGetCapabilities", domain=vir.VIR_FROM_DOM)
 
     def domain_attach_device(self, dom: NonnullDomain, xml: str) -> Result[None]:
         """Procedure 8: virDomainAttachDevice, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAttachDevice")
+        raise NoSupport("virDomainAttachDevice", domain=vir.VIR_FROM_DOM)
 
     def domain_create(self, dom: NonnullDomain) -> Result[None]:
         """Procedure 9: virDomainCreate, libvirt 0.3.0. Needs domain.start.
         """
-        raise NoSupport("virDomainCreate")
+        raise NoSupport("virDomainCreate", domain=vir.VIR_FROM_DOM)
 
     def domain_create_xml(self, xml_desc: str, flags: int) -> Result[NonnullDomain]:
         """Procedure 10: virDomainCreateXML, libvirt 0.3.0. Needs domain.write; domain.start.
         """
-        raise NoSupport("virDomainCreateXML")
+        raise NoSupport("virDomainCreateXML", domain=vir.VIR_FROM_DOM)
 
     def domain_define_xml(self, xml: str) -> Result[NonnullDomain]:
         """Procedure 11: virDomainDefineXML, libvirt 0.3.0. Needs domain.write; domain.save.
         """
-        raise NoSupport("virDomainDefineXML")
+        raise NoSupport("virDomainDefineXML", domain=vir.VIR_FROM_DOM)
 
     def domain_destroy(self, dom: NonnullDomain) -> Result[None]:
         """Procedure 12: virDomainDestroy, libvirt 0.3.0. Needs domain.stop.
         """
-        raise NoSupport("virDomainDestroy")
+        raise NoSupport("virDomainDestroy", domain=vir.VIR_FROM_DOM)
 
     def domain_detach_device(self, dom: NonnullDomain, xml: str) -> Result[None]:
         """Procedure 13: virDomainDetachDevice, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainDetachDevice")
+        raise NoSupport("virDomainDetachDevice", domain=vir.VIR_FROM_DOM)
 
     def domain_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
         """Procedure 14: virDomainGetXMLDesc, libvirt 0.3.0. Needs domain.read; domain.read_secure if
         VIR_DOMAIN_XML_SECURE; domain.read_secure if VIR_DOMAIN_XML_MIGRATABLE.
         """
-        raise NoSupport("virDomainGetXMLDesc")
+        raise NoSupport("virDomainGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_get_autostart(self, dom: NonnullDomain) -> Result[int]:
         """Procedure 15: virDomainGetAutostart, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetAutostart")
+        raise NoSupport("virDomainGetAutostart", domain=vir.VIR_FROM_DOM)
 
     def domain_get_info(self, dom: NonnullDomain) -> Result[DomainGetInfoRet]:
         """Procedure 16: virDomainGetInfo, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetInfo")
+        raise NoSupport("virDomainGetInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_get_max_memory(self, dom: NonnullDomain) -> Result[int]:
         """Procedure 17: virDomainGetMaxMemory, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMaxMemory")
+        raise NoSupport("virDomainGetMaxMemory", domain=vir.VIR_FROM_DOM)
 
     def domain_get_max_vcpus(self, dom: NonnullDomain) -> Result[int]:
         """Procedure 18: virDomainGetMaxVcpus, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMaxVcpus")
+        raise NoSupport("virDomainGetMaxVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_get_os_type(self, dom: NonnullDomain) -> Result[str]:
         """Procedure 19: virDomainGetOSType, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetOSType")
+        raise NoSupport("virDomainGetOSType", domain=vir.VIR_FROM_DOM)
 
     def domain_get_vcpus(self, dom: NonnullDomain, maxinfo: int, maplen: int) -> Result[DomainGetVcpusRet]:
         """Procedure 20: virDomainGetVcpus, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetVcpus")
+        raise NoSupport("virDomainGetVcpus", domain=vir.VIR_FROM_DOM)
 
     def connect_list_defined_domains(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 21: virConnectListDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectListDefinedDomains")
+        raise NoSupport("virConnectListDefinedDomains", domain=vir.VIR_FROM_DOM)
 
     def domain_lookup_by_id(self, id: int) -> Result[NonnullDomain]:
         """Procedure 22: virDomainLookupByID, libvirt 0.3.0. Needs domain.getattr.
         """
-        raise NoSupport("virDomainLookupByID")
+        raise NoSupport("virDomainLookupByID", domain=vir.VIR_FROM_DOM)
 
     def domain_lookup_by_name(self, name: str) -> Result[NonnullDomain]:
         """Procedure 23: virDomainLookupByName, libvirt 0.3.0. Needs domain.getattr.
         """
-        raise NoSupport("virDomainLookupByName")
+        raise NoSupport("virDomainLookupByName", domain=vir.VIR_FROM_DOM)
 
     def domain_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullDomain]:
         """Procedure 24: virDomainLookupByUUID, libvirt 0.3.0. Needs domain.getattr.
         """
-        raise NoSupport("virDomainLookupByUUID")
+        raise NoSupport("virDomainLookupByUUID", domain=vir.VIR_FROM_DOM)
 
     def connect_num_of_defined_domains(self) -> Result[int]:
         """Procedure 25: virConnectNumOfDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectNumOfDefinedDomains")
+        raise NoSupport("virConnectNumOfDefinedDomains", domain=vir.VIR_FROM_DOM)
 
     def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> Result[None]:
         """Procedure 26: virDomainPinVcpu, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainPinVcpu")
+        raise NoSupport("virDomainPinVcpu", domain=vir.VIR_FROM_DOM)
 
     def domain_reboot(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 27: virDomainReboot, libvirt 0.3.0. Needs domain.init_control; domain.write if
         VIR_DOMAIN_REBOOT_GUEST_AGENT.
         """
-        raise NoSupport("virDomainReboot")
+        raise NoSupport("virDomainReboot", domain=vir.VIR_FROM_DOM)
 
     def domain_resume(self, dom: NonnullDomain) -> Result[None]:
         """Procedure 28: virDomainResume, libvirt 0.3.0. Needs domain.suspend.
         """
-        raise NoSupport("virDomainResume")
+        raise NoSupport("virDomainResume", domain=vir.VIR_FROM_DOM)
 
     def domain_set_autostart(self, dom: NonnullDomain, autostart: int) -> Result[None]:
         """Procedure 29: virDomainSetAutostart, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetAutostart")
+        raise NoSupport("virDomainSetAutostart", domain=vir.VIR_FROM_DOM)
 
     def domain_set_max_memory(self, dom: NonnullDomain, memory: int) -> Result[None]:
         """Procedure 30: virDomainSetMaxMemory, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetMaxMemory")
+        raise NoSupport("virDomainSetMaxMemory", domain=vir.VIR_FROM_DOM)
 
     def domain_set_memory(self, dom: NonnullDomain, memory: int) -> Result[None]:
         """Procedure 31: virDomainSetMemory, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetMemory")
+        raise NoSupport("virDomainSetMemory", domain=vir.VIR_FROM_DOM)
 
     def domain_set_vcpus(self, dom: NonnullDomain, nvcpus: int) -> Result[None]:
         """Procedure 32: virDomainSetVcpus, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetVcpus")
+        raise NoSupport("virDomainSetVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_shutdown(self, dom: NonnullDomain) -> Result[None]:
         """Procedure 33: virDomainShutdown, libvirt 0.3.0. Needs domain.init_control.
         """
-        raise NoSupport("virDomainShutdown")
+        raise NoSupport("virDomainShutdown", domain=vir.VIR_FROM_DOM)
 
     def domain_suspend(self, dom: NonnullDomain) -> Result[None]:
         """Procedure 34: virDomainSuspend, libvirt 0.3.0. Needs domain.suspend.
         """
-        raise NoSupport("virDomainSuspend")
+        raise NoSupport("virDomainSuspend", domain=vir.VIR_FROM_DOM)
 
     def domain_undefine(self, dom: NonnullDomain) -> Result[None]:
         """Procedure 35: virDomainUndefine, libvirt 0.3.0. Needs domain.delete.
         """
-        raise NoSupport("virDomainUndefine")
+        raise NoSupport("virDomainUndefine", domain=vir.VIR_FROM_DOM)
 
     def connect_list_domains(self, maxids: int) -> Result[Sequence[int]]:
         """Procedure 37: virConnectListDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectListDomains")
+        raise NoSupport("virConnectListDomains", domain=vir.VIR_FROM_DOM)
 
     def connect_num_of_domains(self) -> Result[int]:
         """Procedure 51: virConnectNumOfDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectNumOfDomains")
+        raise NoSupport("virConnectNumOfDomains", domain=vir.VIR_FROM_DOM)
 
     def domain_core_dump(self, dom: NonnullDomain, to: str, flags: int) -> Result[None]:
         """Procedure 53: virDomainCoreDump, libvirt 0.3.0. Needs domain.core_dump.
         """
-        raise NoSupport("virDomainCoreDump")
+        raise NoSupport("virDomainCoreDump", domain=vir.VIR_FROM_DOM)
 
     def domain_restore(self, from_: str) -> Result[None]:
         """Procedure 54: virDomainRestore, libvirt 0.3.0. Needs domain.start; domain.write.
         """
-        raise NoSupport("virDomainRestore")
+        raise NoSupport("virDomainRestore", domain=vir.VIR_FROM_DOM)
 
     def domain_save(self, dom: NonnullDomain, to: str) -> Result[None]:
         """Procedure 55: virDomainSave, libvirt 0.3.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainSave")
+        raise NoSupport("virDomainSave", domain=vir.VIR_FROM_DOM)
 
     def domain_get_scheduler_type(self, dom: NonnullDomain) -> Result[DomainGetSchedulerTypeRet]:
         """Procedure 56: virDomainGetSchedulerType, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSchedulerType")
+        raise NoSupport("virDomainGetSchedulerType", domain=vir.VIR_FROM_DOM)
 
     def domain_get_scheduler_parameters(
         self,
@@ -286,7 +287,7 @@ class HypervisorDriver:
     ) -> Result[Sequence[TypedParam]]:
         """Procedure 57: virDomainGetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSchedulerParameters")
+        raise NoSupport("virDomainGetSchedulerParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_set_scheduler_parameters(
         self,
@@ -295,17 +296,17 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 58: virDomainSetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSetSchedulerParameters")
+        raise NoSupport("virDomainSetSchedulerParameters", domain=vir.VIR_FROM_DOM)
 
     def connect_get_hostname(self) -> Result[str]:
         """Procedure 59: virConnectGetHostname, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetHostname")
+        raise NoSupport("virConnectGetHostname", domain=vir.VIR_FROM_DOM)
 
     def connect_supports_feature(self, feature: int) -> Result[int]:
         """Procedure 60: no public function, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare(
         self,
@@ -317,7 +318,7 @@ class HypervisorDriver:
         """Procedure 61: no public function, libvirt 0.3.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_perform(
         self,
@@ -330,32 +331,32 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 62: no public function, libvirt 0.3.2. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish(self, dname: str, cookie: bytes, uri: str, flags: int) -> Result[NonnullDomain]:
         """Procedure 63: no public function, libvirt 0.3.2. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_block_stats(self, dom: NonnullDomain, path: str) -> Result[DomainBlockStatsRet]:
         """Procedure 64: virDomainBlockStats, libvirt 0.3.2. Needs domain.read.
         """
-        raise NoSupport("virDomainBlockStats")
+        raise NoSupport("virDomainBlockStats", domain=vir.VIR_FROM_DOM)
 
     def domain_interface_stats(self, dom: NonnullDomain, device: str) -> Result[DomainInterfaceStatsRet]:
         """Procedure 65: virDomainInterfaceStats, libvirt 0.3.2. Needs domain.read.
         """
-        raise NoSupport("virDomainInterfaceStats")
+        raise NoSupport("virDomainInterfaceStats", domain=vir.VIR_FROM_DOM)
 
     def node_get_cells_free_memory(self, startCell: int, maxcells: int) -> Result[Sequence[int]]:
         """Procedure 101: virNodeGetCellsFreeMemory, libvirt 0.3.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetCellsFreeMemory")
+        raise NoSupport("virNodeGetCellsFreeMemory", domain=vir.VIR_FROM_DOM)
 
     def node_get_free_memory(self) -> Result[int]:
         """Procedure 102: virNodeGetFreeMemory, libvirt 0.3.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetFreeMemory")
+        raise NoSupport("virNodeGetFreeMemory", domain=vir.VIR_FROM_DOM)
 
     def domain_block_peek(
         self,
@@ -367,12 +368,12 @@ class HypervisorDriver:
     ) -> Result[bytes]:
         """Procedure 103: virDomainBlockPeek, libvirt 0.4.2. Needs domain.block_read.
         """
-        raise NoSupport("virDomainBlockPeek")
+        raise NoSupport("virDomainBlockPeek", domain=vir.VIR_FROM_DOM)
 
     def domain_memory_peek(self, dom: NonnullDomain, offset: int, size: int, flags: int) -> Result[bytes]:
         """Procedure 104: virDomainMemoryPeek, libvirt 0.4.2. Needs domain.mem_read.
         """
-        raise NoSupport("virDomainMemoryPeek")
+        raise NoSupport("virDomainMemoryPeek", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare2(
         self,
@@ -385,7 +386,7 @@ class HypervisorDriver:
         """Procedure 108: no public function, libvirt 0.5.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish2(
         self,
@@ -397,47 +398,47 @@ class HypervisorDriver:
     ) -> Result[NonnullDomain]:
         """Procedure 109: no public function, libvirt 0.5.0. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def connect_get_uri(self) -> Result[str]:
         """Procedure 110: virConnectGetURI, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetURI")
+        raise NoSupport("virConnectGetURI", domain=vir.VIR_FROM_DOM)
 
     def node_device_dettach(self, name: str) -> Result[None]:
         """Procedure 118: virNodeDeviceDettach, libvirt 0.6.1. Needs node_device.detach.
         """
-        raise NoSupport("virNodeDeviceDettach")
+        raise NoSupport("virNodeDeviceDettach", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_re_attach(self, name: str) -> Result[None]:
         """Procedure 119: virNodeDeviceReAttach, libvirt 0.6.1. Needs node_device.detach.
         """
-        raise NoSupport("virNodeDeviceReAttach")
+        raise NoSupport("virNodeDeviceReAttach", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_reset(self, name: str) -> Result[None]:
         """Procedure 120: virNodeDeviceReset, libvirt 0.6.1. Needs node_device.detach.
         """
-        raise NoSupport("virNodeDeviceReset")
+        raise NoSupport("virNodeDeviceReset", domain=vir.VIR_FROM_NODEDEV)
 
     def domain_get_security_label(self, dom: NonnullDomain) -> Result[DomainGetSecurityLabelRet]:
         """Procedure 121: virDomainGetSecurityLabel, libvirt 0.6.1. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSecurityLabel")
+        raise NoSupport("virDomainGetSecurityLabel", domain=vir.VIR_FROM_DOM)
 
     def node_get_security_model(self) -> Result[NodeGetSecurityModelRet]:
         """Procedure 122: virNodeGetSecurityModel, libvirt 0.6.1. Needs connect.read.
         """
-        raise NoSupport("virNodeGetSecurityModel")
+        raise NoSupport("virNodeGetSecurityModel", domain=vir.VIR_FROM_DOM)
 
     def connect_domain_xml_from_native(self, nativeFormat: str, nativeConfig: str, flags: int) -> Result[str]:
         """Procedure 135: virConnectDomainXMLFromNative, libvirt 0.6.4. Needs connect.write.
         """
-        raise NoSupport("virConnectDomainXMLFromNative")
+        raise NoSupport("virConnectDomainXMLFromNative", domain=vir.VIR_FROM_DOM)
 
     def connect_domain_xml_to_native(self, nativeFormat: str, domainXml: str, flags: int) -> Result[str]:
         """Procedure 136: virConnectDomainXMLToNative, libvirt 0.6.4. Needs connect.write.
         """
-        raise NoSupport("virConnectDomainXMLToNative")
+        raise NoSupport("virConnectDomainXMLToNative", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare_tunnel(
         self,
@@ -449,32 +450,32 @@ class HypervisorDriver:
         """Procedure 148: no public function, libvirt 0.7.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def connect_is_secure(self) -> Result[int]:
         """Procedure 149: virConnectIsSecure, libvirt 0.7.3.
         """
-        raise NoSupport("virConnectIsSecure")
+        raise NoSupport("virConnectIsSecure", domain=vir.VIR_FROM_DOM)
 
     def domain_is_active(self, dom: NonnullDomain) -> Result[int]:
         """Procedure 150: virDomainIsActive, libvirt 0.7.3. Needs domain.read.
         """
-        raise NoSupport("virDomainIsActive")
+        raise NoSupport("virDomainIsActive", domain=vir.VIR_FROM_DOM)
 
     def domain_is_persistent(self, dom: NonnullDomain) -> Result[int]:
         """Procedure 151: virDomainIsPersistent, libvirt 0.7.3. Needs domain.read.
         """
-        raise NoSupport("virDomainIsPersistent")
+        raise NoSupport("virDomainIsPersistent", domain=vir.VIR_FROM_DOM)
 
     def connect_get_lib_version(self) -> Result[int]:
         """Procedure 157: virConnectGetLibVersion, libvirt 0.7.3. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetLibVersion")
+        raise NoSupport("virConnectGetLibVersion", domain=vir.VIR_FROM_DOM)
 
     def connect_compare_cpu(self, xml: str, flags: int) -> Result[int]:
         """Procedure 158: virConnectCompareCPU, libvirt 0.7.5. Needs connect.read.
         """
-        raise NoSupport("virConnectCompareCPU")
+        raise NoSupport("virConnectCompareCPU", domain=vir.VIR_FROM_DOM)
 
     def domain_memory_stats(
         self,
@@ -484,63 +485,63 @@ class HypervisorDriver:
     ) -> Result[Sequence[DomainMemoryStat]]:
         """Procedure 159: virDomainMemoryStats, libvirt 0.7.5. Needs domain.read.
         """
-        raise NoSupport("virDomainMemoryStats")
+        raise NoSupport("virDomainMemoryStats", domain=vir.VIR_FROM_DOM)
 
     def domain_attach_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
         """Procedure 160: virDomainAttachDeviceFlags, libvirt 0.7.7. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainAttachDeviceFlags")
+        raise NoSupport("virDomainAttachDeviceFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_detach_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
         """Procedure 161: virDomainDetachDeviceFlags, libvirt 0.7.7. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDetachDeviceFlags")
+        raise NoSupport("virDomainDetachDeviceFlags", domain=vir.VIR_FROM_DOM)
 
     def connect_baseline_cpu(self, xmlCPUs: Sequence[str], flags: int) -> Result[str]:
         """Procedure 162: virConnectBaselineCPU, libvirt 0.7.7. Needs connect.read.
         """
-        raise NoSupport("virConnectBaselineCPU")
+        raise NoSupport("virConnectBaselineCPU", domain=vir.VIR_FROM_DOM)
 
     def domain_get_job_info(self, dom: NonnullDomain) -> Result[DomainGetJobInfoRet]:
         """Procedure 163: virDomainGetJobInfo, libvirt 0.7.7. Needs domain.read.
         """
-        raise NoSupport("virDomainGetJobInfo")
+        raise NoSupport("virDomainGetJobInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_abort_job(self, dom: NonnullDomain) -> Result[None]:
         """Procedure 164: virDomainAbortJob, libvirt 0.7.7. Needs domain.write.
         """
-        raise NoSupport("virDomainAbortJob")
+        raise NoSupport("virDomainAbortJob", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_set_max_downtime(self, dom: NonnullDomain, downtime: int, flags: int) -> Result[None]:
         """Procedure 166: virDomainMigrateSetMaxDowntime, libvirt 0.8.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateSetMaxDowntime")
+        raise NoSupport("virDomainMigrateSetMaxDowntime", domain=vir.VIR_FROM_DOM)
 
     def domain_update_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
         """Procedure 174: virDomainUpdateDeviceFlags, libvirt 0.8.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainUpdateDeviceFlags")
+        raise NoSupport("virDomainUpdateDeviceFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_managed_save(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 182: virDomainManagedSave, libvirt 0.8.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainManagedSave")
+        raise NoSupport("virDomainManagedSave", domain=vir.VIR_FROM_DOM)
 
     def domain_has_managed_save_image(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Procedure 183: virDomainHasManagedSaveImage, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainHasManagedSaveImage")
+        raise NoSupport("virDomainHasManagedSaveImage", domain=vir.VIR_FROM_DOM)
 
     def domain_managed_save_remove(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 184: virDomainManagedSaveRemove, libvirt 0.8.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainManagedSaveRemove")
+        raise NoSupport("virDomainManagedSaveRemove", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_create_xml(
         self,
@@ -551,18 +552,18 @@ class HypervisorDriver:
         """Procedure 185: virDomainSnapshotCreateXML, libvirt 0.8.0. Needs domain.snapshot;
         domain.fs_freeze if VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE.
         """
-        raise NoSupport("virDomainSnapshotCreateXML")
+        raise NoSupport("virDomainSnapshotCreateXML", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_get_xml_desc(self, snap: NonnullDomainSnapshot, flags: int) -> Result[str]:
         """Procedure 186: virDomainSnapshotGetXMLDesc, libvirt 0.8.0. Needs domain.read;
         domain.read_secure if VIR_DOMAIN_SNAPSHOT_XML_SECURE.
         """
-        raise NoSupport("virDomainSnapshotGetXMLDesc")
+        raise NoSupport("virDomainSnapshotGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_num(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Procedure 187: virDomainSnapshotNum, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotNum")
+        raise NoSupport("virDomainSnapshotNum", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_list_names(
         self,
@@ -572,7 +573,7 @@ class HypervisorDriver:
     ) -> Result[Sequence[str]]:
         """Procedure 188: virDomainSnapshotListNames, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotListNames")
+        raise NoSupport("virDomainSnapshotListNames", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_lookup_by_name(
         self,
@@ -582,27 +583,27 @@ class HypervisorDriver:
     ) -> Result[NonnullDomainSnapshot]:
         """Procedure 189: virDomainSnapshotLookupByName, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotLookupByName")
+        raise NoSupport("virDomainSnapshotLookupByName", domain=vir.VIR_FROM_DOM)
 
     def domain_has_current_snapshot(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Procedure 190: virDomainHasCurrentSnapshot, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainHasCurrentSnapshot")
+        raise NoSupport("virDomainHasCurrentSnapshot", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_current(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomainSnapshot]:
         """Procedure 191: virDomainSnapshotCurrent, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotCurrent")
+        raise NoSupport("virDomainSnapshotCurrent", domain=vir.VIR_FROM_DOM)
 
     def domain_revert_to_snapshot(self, snap: NonnullDomainSnapshot, flags: int) -> Result[None]:
         """Procedure 192: virDomainRevertToSnapshot, libvirt 0.8.0. Needs domain.snapshot.
         """
-        raise NoSupport("virDomainRevertToSnapshot")
+        raise NoSupport("virDomainRevertToSnapshot", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_delete(self, snap: NonnullDomainSnapshot, flags: int) -> Result[None]:
         """Procedure 193: virDomainSnapshotDelete, libvirt 0.8.0. Needs domain.snapshot.
         """
-        raise NoSupport("virDomainSnapshotDelete")
+        raise NoSupport("virDomainSnapshotDelete", domain=vir.VIR_FROM_DOM)
 
     def domain_get_block_info(
         self,
@@ -612,12 +613,12 @@ class HypervisorDriver:
     ) -> Result[DomainGetBlockInfoRet]:
         """Procedure 194: virDomainGetBlockInfo, libvirt 0.8.1. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlockInfo")
+        raise NoSupport("virDomainGetBlockInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_create_with_flags(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomain]:
         """Procedure 196: virDomainCreateWithFlags, libvirt 0.8.2. Needs domain.start.
         """
-        raise NoSupport("virDomainCreateWithFlags")
+        raise NoSupport("virDomainCreateWithFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_set_memory_parameters(
         self,
@@ -629,7 +630,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMemoryParameters")
+        raise NoSupport("virDomainSetMemoryParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_get_memory_parameters(
         self,
@@ -639,42 +640,42 @@ class HypervisorDriver:
     ) -> Result[DomainGetMemoryParametersRet]:
         """Procedure 198: virDomainGetMemoryParameters, libvirt 0.8.5. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMemoryParameters")
+        raise NoSupport("virDomainGetMemoryParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_set_vcpus_flags(self, dom: NonnullDomain, nvcpus: int, flags: int) -> Result[None]:
         """Procedure 199: virDomainSetVcpusFlags, libvirt 0.8.5. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG;
         domain.write if VIR_DOMAIN_VCPU_GUEST.
         """
-        raise NoSupport("virDomainSetVcpusFlags")
+        raise NoSupport("virDomainSetVcpusFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_get_vcpus_flags(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Procedure 200: virDomainGetVcpusFlags, libvirt 0.8.5. Needs domain.read; domain.write if
         VIR_DOMAIN_VCPU_GUEST.
         """
-        raise NoSupport("virDomainGetVcpusFlags")
+        raise NoSupport("virDomainGetVcpusFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_open_console(self, dom: NonnullDomain, dev_name: str | None, flags: int) -> Result[None]:
         """Procedure 201: virDomainOpenConsole, libvirt 0.8.6. Needs domain.open_device.
         """
-        raise NoSupport("virDomainOpenConsole")
+        raise NoSupport("virDomainOpenConsole", domain=vir.VIR_FROM_DOM)
 
     def domain_is_updated(self, dom: NonnullDomain) -> Result[int]:
         """Procedure 202: virDomainIsUpdated, libvirt 0.8.6. Needs domain.read.
         """
-        raise NoSupport("virDomainIsUpdated")
+        raise NoSupport("virDomainIsUpdated", domain=vir.VIR_FROM_DOM)
 
     def connect_get_sysinfo(self, flags: int) -> Result[str]:
         """Procedure 203: virConnectGetSysinfo, libvirt 0.8.8. Needs connect.read.
         """
-        raise NoSupport("virConnectGetSysinfo")
+        raise NoSupport("virConnectGetSysinfo", domain=vir.VIR_FROM_DOM)
 
     def domain_set_memory_flags(self, dom: NonnullDomain, memory: int, flags: int) -> Result[None]:
         """Procedure 204: virDomainSetMemoryFlags, libvirt 0.9.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMemoryFlags")
+        raise NoSupport("virDomainSetMemoryFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_set_blkio_parameters(
         self,
@@ -686,7 +687,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetBlkioParameters")
+        raise NoSupport("virDomainSetBlkioParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_get_blkio_parameters(
         self,
@@ -696,27 +697,27 @@ class HypervisorDriver:
     ) -> Result[DomainGetBlkioParametersRet]:
         """Procedure 206: virDomainGetBlkioParameters, libvirt 0.9.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlkioParameters")
+        raise NoSupport("virDomainGetBlkioParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_set_max_speed(self, dom: NonnullDomain, bandwidth: int, flags: int) -> Result[None]:
         """Procedure 207: virDomainMigrateSetMaxSpeed, libvirt 0.9.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateSetMaxSpeed")
+        raise NoSupport("virDomainMigrateSetMaxSpeed", domain=vir.VIR_FROM_DOM)
 
     def domain_inject_nmi(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 210: virDomainInjectNMI, libvirt 0.9.2. Needs domain.inject_nmi.
         """
-        raise NoSupport("virDomainInjectNMI")
+        raise NoSupport("virDomainInjectNMI", domain=vir.VIR_FROM_DOM)
 
     def domain_screenshot(self, dom: NonnullDomain, screen: int, flags: int) -> Result[str | None]:
         """Procedure 211: virDomainScreenshot, libvirt 0.9.2. Needs domain.screenshot.
         """
-        raise NoSupport("virDomainScreenshot")
+        raise NoSupport("virDomainScreenshot", domain=vir.VIR_FROM_DOM)
 
     def domain_get_state(self, dom: NonnullDomain, flags: int) -> Result[DomainGetStateRet]:
         """Procedure 212: virDomainGetState, libvirt 0.9.2. Needs domain.read.
         """
-        raise NoSupport("virDomainGetState")
+        raise NoSupport("virDomainGetState", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_begin3(
         self,
@@ -728,7 +729,7 @@ class HypervisorDriver:
     ) -> Result[DomainMigrateBegin3Ret]:
         """Procedure 213: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare3(
         self,
@@ -742,7 +743,7 @@ class HypervisorDriver:
         """Procedure 214: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare_tunnel3(
         self,
@@ -755,7 +756,7 @@ class HypervisorDriver:
         """Procedure 215: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_perform3(
         self,
@@ -770,7 +771,7 @@ class HypervisorDriver:
     ) -> Result[bytes]:
         """Procedure 216: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish3(
         self,
@@ -783,7 +784,7 @@ class HypervisorDriver:
     ) -> Result[DomainMigrateFinish3Ret]:
         """Procedure 217: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_confirm3(
         self,
@@ -794,7 +795,7 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 218: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_set_scheduler_parameters_flags(
         self,
@@ -806,7 +807,7 @@ class HypervisorDriver:
         domain.save unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetSchedulerParametersFlags")
+        raise NoSupport("virDomainSetSchedulerParametersFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_get_scheduler_parameters_flags(
         self,
@@ -816,13 +817,13 @@ class HypervisorDriver:
     ) -> Result[Sequence[TypedParam]]:
         """Procedure 223: virDomainGetSchedulerParametersFlags, libvirt 0.9.2. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSchedulerParametersFlags")
+        raise NoSupport("virDomainGetSchedulerParametersFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_pin_vcpu_flags(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, flags: int) -> Result[None]:
         """Procedure 225: virDomainPinVcpuFlags, libvirt 0.9.3. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainPinVcpuFlags")
+        raise NoSupport("virDomainPinVcpuFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_send_key(
         self,
@@ -834,22 +835,22 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 226: virDomainSendKey, libvirt 0.9.3. Needs domain.send_input.
         """
-        raise NoSupport("virDomainSendKey")
+        raise NoSupport("virDomainSendKey", domain=vir.VIR_FROM_DOM)
 
     def node_get_cpu_stats(self, cpuNum: int, nparams: int, flags: int) -> Result[NodeGetCpuStatsRet]:
         """Procedure 227: virNodeGetCPUStats, libvirt 0.9.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetCPUStats")
+        raise NoSupport("virNodeGetCPUStats", domain=vir.VIR_FROM_DOM)
 
     def node_get_memory_stats(self, nparams: int, cellNum: int, flags: int) -> Result[NodeGetMemoryStatsRet]:
         """Procedure 228: virNodeGetMemoryStats, libvirt 0.9.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetMemoryStats")
+        raise NoSupport("virNodeGetMemoryStats", domain=vir.VIR_FROM_DOM)
 
     def domain_get_control_info(self, dom: NonnullDomain, flags: int) -> Result[DomainGetControlInfoRet]:
         """Procedure 229: virDomainGetControlInfo, libvirt 0.9.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetControlInfo")
+        raise NoSupport("virDomainGetControlInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_get_vcpu_pin_info(
         self,
@@ -860,43 +861,43 @@ class HypervisorDriver:
     ) -> Result[DomainGetVcpuPinInfoRet]:
         """Procedure 230: virDomainGetVcpuPinInfo, libvirt 0.9.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetVcpuPinInfo")
+        raise NoSupport("virDomainGetVcpuPinInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_undefine_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 231: virDomainUndefineFlags, libvirt 0.9.4. Needs domain.delete.
         """
-        raise NoSupport("virDomainUndefineFlags")
+        raise NoSupport("virDomainUndefineFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_save_flags(self, dom: NonnullDomain, to: str, dxml: str | None, flags: int) -> Result[None]:
         """Procedure 232: virDomainSaveFlags, libvirt 0.9.4. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainSaveFlags")
+        raise NoSupport("virDomainSaveFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_restore_flags(self, from_: str, dxml: str | None, flags: int) -> Result[None]:
         """Procedure 233: virDomainRestoreFlags, libvirt 0.9.4. Needs domain.start; domain.write.
         """
-        raise NoSupport("virDomainRestoreFlags")
+        raise NoSupport("virDomainRestoreFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_destroy_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 234: virDomainDestroyFlags, libvirt 0.9.4. Needs domain.stop.
         """
-        raise NoSupport("virDomainDestroyFlags")
+        raise NoSupport("virDomainDestroyFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_save_image_get_xml_desc(self, file: str, flags: int) -> Result[str]:
         """Procedure 235: virDomainSaveImageGetXMLDesc, libvirt 0.9.4. Needs domain.write.
         """
-        raise NoSupport("virDomainSaveImageGetXMLDesc")
+        raise NoSupport("virDomainSaveImageGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_save_image_define_xml(self, file: str, dxml: str, flags: int) -> Result[None]:
         """Procedure 236: virDomainSaveImageDefineXML, libvirt 0.9.4. Needs domain.write;
         domain.hibernate.
         """
-        raise NoSupport("virDomainSaveImageDefineXML")
+        raise NoSupport("virDomainSaveImageDefineXML", domain=vir.VIR_FROM_DOM)
 
     def domain_block_job_abort(self, dom: NonnullDomain, path: str, flags: int) -> Result[None]:
         """Procedure 237: virDomainBlockJobAbort, libvirt 0.9.4. Needs domain.write.
         """
-        raise NoSupport("virDomainBlockJobAbort")
+        raise NoSupport("virDomainBlockJobAbort", domain=vir.VIR_FROM_DOM)
 
     def domain_get_block_job_info(
         self,
@@ -906,7 +907,7 @@ class HypervisorDriver:
     ) -> Result[DomainGetBlockJobInfoRet]:
         """Procedure 238: virDomainGetBlockJobInfo, libvirt 0.9.4. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlockJobInfo")
+        raise NoSupport("virDomainGetBlockJobInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_block_job_set_speed(
         self,
@@ -917,17 +918,17 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 239: virDomainBlockJobSetSpeed, libvirt 0.9.4. Needs domain.write.
         """
-        raise NoSupport("virDomainBlockJobSetSpeed")
+        raise NoSupport("virDomainBlockJobSetSpeed", domain=vir.VIR_FROM_DOM)
 
     def domain_block_pull(self, dom: NonnullDomain, path: str, bandwidth: int, flags: int) -> Result[None]:
         """Procedure 240: virDomainBlockPull, libvirt 0.9.4. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockPull")
+        raise NoSupport("virDomainBlockPull", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_get_max_speed(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Procedure 242: virDomainMigrateGetMaxSpeed, libvirt 0.9.5. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateGetMaxSpeed")
+        raise NoSupport("virDomainMigrateGetMaxSpeed", domain=vir.VIR_FROM_DOM)
 
     def domain_block_stats_flags(
         self,
@@ -938,7 +939,7 @@ class HypervisorDriver:
     ) -> Result[DomainBlockStatsFlagsRet]:
         """Procedure 243: virDomainBlockStatsFlags, libvirt 0.9.5. Needs domain.read.
         """
-        raise NoSupport("virDomainBlockStatsFlags")
+        raise NoSupport("virDomainBlockStatsFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_get_parent(
         self,
@@ -947,17 +948,17 @@ class HypervisorDriver:
     ) -> Result[NonnullDomainSnapshot]:
         """Procedure 244: virDomainSnapshotGetParent, libvirt 0.9.7. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotGetParent")
+        raise NoSupport("virDomainSnapshotGetParent", domain=vir.VIR_FROM_DOM)
 
     def domain_reset(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 245: virDomainReset, libvirt 0.9.7. Needs domain.reset.
         """
-        raise NoSupport("virDomainReset")
+        raise NoSupport("virDomainReset", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_num_children(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
         """Procedure 246: virDomainSnapshotNumChildren, libvirt 0.9.7. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotNumChildren")
+        raise NoSupport("virDomainSnapshotNumChildren", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_list_children_names(
         self,
@@ -967,22 +968,22 @@ class HypervisorDriver:
     ) -> Result[Sequence[str]]:
         """Procedure 247: virDomainSnapshotListChildrenNames, libvirt 0.9.7. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotListChildrenNames")
+        raise NoSupport("virDomainSnapshotListChildrenNames", domain=vir.VIR_FROM_DOM)
 
     def domain_open_graphics(self, dom: NonnullDomain, idx: int, flags: int) -> Result[None]:
         """Procedure 249: virDomainOpenGraphics, libvirt 0.9.7. Needs domain.open_graphics.
         """
-        raise NoSupport("virDomainOpenGraphics")
+        raise NoSupport("virDomainOpenGraphics", domain=vir.VIR_FROM_DOM)
 
     def node_suspend_for_duration(self, target: int, duration: int, flags: int) -> Result[None]:
         """Procedure 250: virNodeSuspendForDuration, libvirt 0.9.8. Needs connect.pm_control.
         """
-        raise NoSupport("virNodeSuspendForDuration")
+        raise NoSupport("virNodeSuspendForDuration", domain=vir.VIR_FROM_DOM)
 
     def domain_block_resize(self, dom: NonnullDomain, disk: str, size: int, flags: int) -> Result[None]:
         """Procedure 251: virDomainBlockResize, libvirt 0.9.8. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockResize")
+        raise NoSupport("virDomainBlockResize", domain=vir.VIR_FROM_DOM)
 
     def domain_set_block_io_tune(
         self,
@@ -995,7 +996,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetBlockIoTune")
+        raise NoSupport("virDomainSetBlockIoTune", domain=vir.VIR_FROM_DOM)
 
     def domain_get_block_io_tune(
         self,
@@ -1006,7 +1007,7 @@ class HypervisorDriver:
     ) -> Result[DomainGetBlockIoTuneRet]:
         """Procedure 253: virDomainGetBlockIoTune, libvirt 0.9.8. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlockIoTune")
+        raise NoSupport("virDomainGetBlockIoTune", domain=vir.VIR_FROM_DOM)
 
     def domain_set_numa_parameters(
         self,
@@ -1018,7 +1019,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetNumaParameters")
+        raise NoSupport("virDomainSetNumaParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_get_numa_parameters(
         self,
@@ -1028,7 +1029,7 @@ class HypervisorDriver:
     ) -> Result[DomainGetNumaParametersRet]:
         """Procedure 255: virDomainGetNumaParameters, libvirt 0.9.9. Needs domain.read.
         """
-        raise NoSupport("virDomainGetNumaParameters")
+        raise NoSupport("virDomainGetNumaParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_set_interface_parameters(
         self,
@@ -1041,7 +1042,7 @@ class HypervisorDriver:
         domain.save unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetInterfaceParameters")
+        raise NoSupport("virDomainSetInterfaceParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_get_interface_parameters(
         self,
@@ -1052,13 +1053,13 @@ class HypervisorDriver:
     ) -> Result[DomainGetInterfaceParametersRet]:
         """Procedure 257: virDomainGetInterfaceParameters, libvirt 0.9.9. Needs domain.read.
         """
-        raise NoSupport("virDomainGetInterfaceParameters")
+        raise NoSupport("virDomainGetInterfaceParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_shutdown_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 258: virDomainShutdownFlags, libvirt 0.9.10. Needs domain.init_control;
         domain.write if VIR_DOMAIN_SHUTDOWN_GUEST_AGENT.
         """
-        raise NoSupport("virDomainShutdownFlags")
+        raise NoSupport("virDomainShutdownFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_pm_suspend_for_duration(
         self,
@@ -1069,7 +1070,7 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 261: virDomainPMSuspendForDuration, libvirt 0.9.10. Needs domain.pm_control.
         """
-        raise NoSupport("virDomainPMSuspendForDuration")
+        raise NoSupport("virDomainPMSuspendForDuration", domain=vir.VIR_FROM_DOM)
 
     def domain_get_cpu_stats(
         self,
@@ -1081,7 +1082,7 @@ class HypervisorDriver:
     ) -> Result[DomainGetCpuStatsRet]:
         """Procedure 262: virDomainGetCPUStats, libvirt 0.9.10. Needs domain.read.
         """
-        raise NoSupport("virDomainGetCPUStats")
+        raise NoSupport("virDomainGetCPUStats", domain=vir.VIR_FROM_DOM)
 
     def domain_get_disk_errors(
         self,
@@ -1091,7 +1092,7 @@ class HypervisorDriver:
     ) -> Result[DomainGetDiskErrorsRet]:
         """Procedure 263: virDomainGetDiskErrors, libvirt 0.9.10. Needs domain.read.
         """
-        raise NoSupport("virDomainGetDiskErrors")
+        raise NoSupport("virDomainGetDiskErrors", domain=vir.VIR_FROM_DOM)
 
     def domain_set_metadata(
         self,
@@ -1105,12 +1106,12 @@ class HypervisorDriver:
         """Procedure 264: virDomainSetMetadata, libvirt 0.9.10. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMetadata")
+        raise NoSupport("virDomainSetMetadata", domain=vir.VIR_FROM_DOM)
 
     def domain_get_metadata(self, dom: NonnullDomain, type: int, uri: str | None, flags: int) -> Result[str]:
         """Procedure 265: virDomainGetMetadata, libvirt 0.9.10. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMetadata")
+        raise NoSupport("virDomainGetMetadata", domain=vir.VIR_FROM_DOM)
 
     def domain_block_rebase(
         self,
@@ -1122,27 +1123,27 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 266: virDomainBlockRebase, libvirt 0.9.10. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockRebase")
+        raise NoSupport("virDomainBlockRebase", domain=vir.VIR_FROM_DOM)
 
     def domain_pm_wakeup(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 267: virDomainPMWakeup, libvirt 0.9.11. Needs domain.pm_control.
         """
-        raise NoSupport("virDomainPMWakeup")
+        raise NoSupport("virDomainPMWakeup", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_is_current(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
         """Procedure 271: virDomainSnapshotIsCurrent, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotIsCurrent")
+        raise NoSupport("virDomainSnapshotIsCurrent", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_has_metadata(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
         """Procedure 272: virDomainSnapshotHasMetadata, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotHasMetadata")
+        raise NoSupport("virDomainSnapshotHasMetadata", domain=vir.VIR_FROM_DOM)
 
     def connect_list_all_domains(self, need_results: int, flags: int) -> Result[ConnectListAllDomainsRet]:
         """Procedure 273: virConnectListAllDomains, libvirt 0.9.13. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectListAllDomains")
+        raise NoSupport("virConnectListAllDomains", domain=vir.VIR_FROM_DOM)
 
     def domain_list_all_snapshots(
         self,
@@ -1152,7 +1153,7 @@ class HypervisorDriver:
     ) -> Result[DomainListAllSnapshotsRet]:
         """Procedure 274: virDomainListAllSnapshots, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainListAllSnapshots")
+        raise NoSupport("virDomainListAllSnapshots", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_list_all_children(
         self,
@@ -1162,23 +1163,23 @@ class HypervisorDriver:
     ) -> Result[DomainSnapshotListAllChildrenRet]:
         """Procedure 275: virDomainSnapshotListAllChildren, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotListAllChildren")
+        raise NoSupport("virDomainSnapshotListAllChildren", domain=vir.VIR_FROM_DOM)
 
     def domain_get_hostname(self, dom: NonnullDomain, flags: int) -> Result[str]:
         """Procedure 277: virDomainGetHostname, libvirt 0.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGetHostname")
+        raise NoSupport("virDomainGetHostname", domain=vir.VIR_FROM_DOM)
 
     def domain_get_security_label_list(self, dom: NonnullDomain) -> Result[DomainGetSecurityLabelListRet]:
         """Procedure 278: virDomainGetSecurityLabelList, libvirt 0.10.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSecurityLabelList")
+        raise NoSupport("virDomainGetSecurityLabelList", domain=vir.VIR_FROM_DOM)
 
     def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> Result[None]:
         """Procedure 279: virDomainPinEmulator, libvirt 0.10.0. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainPinEmulator")
+        raise NoSupport("virDomainPinEmulator", domain=vir.VIR_FROM_DOM)
 
     def domain_get_emulator_pin_info(
         self,
@@ -1188,17 +1189,17 @@ class HypervisorDriver:
     ) -> Result[DomainGetEmulatorPinInfoRet]:
         """Procedure 280: virDomainGetEmulatorPinInfo, libvirt 0.10.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetEmulatorPinInfo")
+        raise NoSupport("virDomainGetEmulatorPinInfo", domain=vir.VIR_FROM_DOM)
 
     def node_set_memory_parameters(self, params: Sequence[TypedParam], flags: int) -> Result[None]:
         """Procedure 288: virNodeSetMemoryParameters, libvirt 0.10.2. Needs connect.write.
         """
-        raise NoSupport("virNodeSetMemoryParameters")
+        raise NoSupport("virNodeSetMemoryParameters", domain=vir.VIR_FROM_DOM)
 
     def node_get_memory_parameters(self, nparams: int, flags: int) -> Result[NodeGetMemoryParametersRet]:
         """Procedure 289: virNodeGetMemoryParameters, libvirt 0.10.2. Needs connect.read.
         """
-        raise NoSupport("virNodeGetMemoryParameters")
+        raise NoSupport("virNodeGetMemoryParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_block_commit(
         self,
@@ -1211,12 +1212,12 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 290: virDomainBlockCommit, libvirt 0.10.2. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockCommit")
+        raise NoSupport("virDomainBlockCommit", domain=vir.VIR_FROM_DOM)
 
     def node_get_cpu_map(self, need_map: int, need_online: int, flags: int) -> Result[NodeGetCpuMapRet]:
         """Procedure 293: virNodeGetCPUMap, libvirt 1.0.0. Needs connect.read.
         """
-        raise NoSupport("virNodeGetCPUMap")
+        raise NoSupport("virNodeGetCPUMap", domain=vir.VIR_FROM_DOM)
 
     def domain_fstrim(
         self,
@@ -1227,7 +1228,7 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 294: virDomainFSTrim, libvirt 1.0.1. Needs domain.fs_trim.
         """
-        raise NoSupport("virDomainFSTrim")
+        raise NoSupport("virDomainFSTrim", domain=vir.VIR_FROM_DOM)
 
     def domain_send_process_signal(
         self,
@@ -1238,22 +1239,22 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 295: virDomainSendProcessSignal, libvirt 1.0.1. Needs domain.send_signal.
         """
-        raise NoSupport("virDomainSendProcessSignal")
+        raise NoSupport("virDomainSendProcessSignal", domain=vir.VIR_FROM_DOM)
 
     def domain_open_channel(self, dom: NonnullDomain, name: str | None, flags: int) -> Result[None]:
         """Procedure 296: virDomainOpenChannel, libvirt 1.0.2. Needs domain.open_device.
         """
-        raise NoSupport("virDomainOpenChannel")
+        raise NoSupport("virDomainOpenChannel", domain=vir.VIR_FROM_DOM)
 
     def domain_get_job_stats(self, dom: NonnullDomain, flags: int) -> Result[DomainGetJobStatsRet]:
         """Procedure 298: virDomainGetJobStats, libvirt 1.0.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetJobStats")
+        raise NoSupport("virDomainGetJobStats", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_get_compression_cache(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Procedure 299: virDomainMigrateGetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateGetCompressionCache")
+        raise NoSupport("virDomainMigrateGetCompressionCache", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_set_compression_cache(
         self,
@@ -1263,12 +1264,12 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 300: virDomainMigrateSetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateSetCompressionCache")
+        raise NoSupport("virDomainMigrateSetCompressionCache", domain=vir.VIR_FROM_DOM)
 
     def node_device_detach_flags(self, name: str, driverName: str | None, flags: int) -> Result[None]:
         """Procedure 301: virNodeDeviceDetachFlags, libvirt 1.0.5. Needs node_device.detach.
         """
-        raise NoSupport("virNodeDeviceDetachFlags")
+        raise NoSupport("virNodeDeviceDetachFlags", domain=vir.VIR_FROM_NODEDEV)
 
     def domain_migrate_begin3_params(
         self,
@@ -1278,7 +1279,7 @@ class HypervisorDriver:
     ) -> Result[DomainMigrateBegin3ParamsRet]:
         """Procedure 302: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare3_params(
         self,
@@ -1289,7 +1290,7 @@ class HypervisorDriver:
         """Procedure 303: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare_tunnel3_params(
         self,
@@ -1300,7 +1301,7 @@ class HypervisorDriver:
         """Procedure 304: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_perform3_params(
         self,
@@ -1312,7 +1313,7 @@ class HypervisorDriver:
     ) -> Result[bytes]:
         """Procedure 305: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish3_params(
         self,
@@ -1323,7 +1324,7 @@ class HypervisorDriver:
     ) -> Result[DomainMigrateFinish3ParamsRet]:
         """Procedure 306: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_confirm3_params(
         self,
@@ -1335,24 +1336,24 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 307: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport()
+        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
 
     def domain_set_memory_stats_period(self, dom: NonnullDomain, period: int, flags: int) -> Result[None]:
         """Procedure 308: virDomainSetMemoryStatsPeriod, libvirt 1.1.1. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMemoryStatsPeriod")
+        raise NoSupport("virDomainSetMemoryStatsPeriod", domain=vir.VIR_FROM_DOM)
 
     def domain_create_xml_with_files(self, xml_desc: str, flags: int) -> Result[NonnullDomain]:
         """Procedure 309: virDomainCreateXMLWithFiles, libvirt 1.1.1. Needs domain.write; domain.start.
         """
-        raise NoSupport("virDomainCreateXMLWithFiles")
+        raise NoSupport("virDomainCreateXMLWithFiles", domain=vir.VIR_FROM_DOM)
 
     def domain_create_with_files(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomain]:
         """Procedure 310: virDomainCreateWithFiles, libvirt 1.1.1. Needs domain.start.
         """
-        raise NoSupport("virDomainCreateWithFiles")
+        raise NoSupport("virDomainCreateWithFiles", domain=vir.VIR_FROM_DOM)
 
     def connect_get_cpu_model_names(
         self,
@@ -1362,7 +1363,7 @@ class HypervisorDriver:
     ) -> Result[ConnectGetCpuModelNamesRet]:
         """Procedure 312: virConnectGetCPUModelNames, libvirt 1.1.3. Needs connect.read.
         """
-        raise NoSupport("virConnectGetCPUModelNames")
+        raise NoSupport("virConnectGetCPUModelNames", domain=vir.VIR_FROM_DOM)
 
     def domain_core_dump_with_format(
         self,
@@ -1373,27 +1374,27 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 334: virDomainCoreDumpWithFormat, libvirt 1.2.3. Needs domain.core_dump.
         """
-        raise NoSupport("virDomainCoreDumpWithFormat")
+        raise NoSupport("virDomainCoreDumpWithFormat", domain=vir.VIR_FROM_DOM)
 
     def domain_fsfreeze(self, dom: NonnullDomain, mountpoints: Sequence[str], flags: int) -> Result[int]:
         """Procedure 335: virDomainFSFreeze, libvirt 1.2.5. Needs domain.fs_freeze.
         """
-        raise NoSupport("virDomainFSFreeze")
+        raise NoSupport("virDomainFSFreeze", domain=vir.VIR_FROM_DOM)
 
     def domain_fsthaw(self, dom: NonnullDomain, mountpoints: Sequence[str], flags: int) -> Result[int]:
         """Procedure 336: virDomainFSThaw, libvirt 1.2.5. Needs domain.fs_freeze.
         """
-        raise NoSupport("virDomainFSThaw")
+        raise NoSupport("virDomainFSThaw", domain=vir.VIR_FROM_DOM)
 
     def domain_get_time(self, dom: NonnullDomain, flags: int) -> Result[DomainGetTimeRet]:
         """Procedure 337: virDomainGetTime, libvirt 1.2.5. Needs domain.write.
         """
-        raise NoSupport("virDomainGetTime")
+        raise NoSupport("virDomainGetTime", domain=vir.VIR_FROM_DOM)
 
     def domain_set_time(self, dom: NonnullDomain, seconds: int, nseconds: int, flags: int) -> Result[None]:
         """Procedure 338: virDomainSetTime, libvirt 1.2.5. Needs domain.set_time.
         """
-        raise NoSupport("virDomainSetTime")
+        raise NoSupport("virDomainSetTime", domain=vir.VIR_FROM_DOM)
 
     def node_get_free_pages(
         self,
@@ -1404,7 +1405,7 @@ class HypervisorDriver:
     ) -> Result[Sequence[int]]:
         """Procedure 340: virNodeGetFreePages, libvirt 1.2.6. Needs connect.read.
         """
-        raise NoSupport("virNodeGetFreePages")
+        raise NoSupport("virNodeGetFreePages", domain=vir.VIR_FROM_DOM)
 
     def connect_get_domain_capabilities(
         self,
@@ -1416,12 +1417,12 @@ class HypervisorDriver:
     ) -> Result[str]:
         """Procedure 342: virConnectGetDomainCapabilities, libvirt 1.2.7. Needs connect.write.
         """
-        raise NoSupport("virConnectGetDomainCapabilities")
+        raise NoSupport("virConnectGetDomainCapabilities", domain=vir.VIR_FROM_DOM)
 
     def domain_open_graphics_fd(self, dom: NonnullDomain, idx: int, flags: int) -> Result[None]:
         """Procedure 343: virDomainOpenGraphicsFD, libvirt 1.2.8. Needs domain.open_graphics.
         """
-        raise NoSupport("virDomainOpenGraphicsFD")
+        raise NoSupport("virDomainOpenGraphicsFD", domain=vir.VIR_FROM_DOM)
 
     def connect_get_all_domain_stats(
         self,
@@ -1431,7 +1432,7 @@ class HypervisorDriver:
     ) -> Result[Sequence[DomainStatsRecord]]:
         """Procedure 344: virConnectGetAllDomainStats, libvirt 1.2.8. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectGetAllDomainStats")
+        raise NoSupport("virConnectGetAllDomainStats", domain=vir.VIR_FROM_DOM)
 
     def domain_block_copy(
         self,
@@ -1443,7 +1444,7 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 345: virDomainBlockCopy, libvirt 1.2.9. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockCopy")
+        raise NoSupport("virDomainBlockCopy", domain=vir.VIR_FROM_DOM)
 
     def node_alloc_pages(
         self,
@@ -1455,22 +1456,22 @@ class HypervisorDriver:
     ) -> Result[int]:
         """Procedure 347: virNodeAllocPages, libvirt 1.2.9. Needs connect.write.
         """
-        raise NoSupport("virNodeAllocPages")
+        raise NoSupport("virNodeAllocPages", domain=vir.VIR_FROM_DOM)
 
     def domain_get_fsinfo(self, dom: NonnullDomain, flags: int) -> Result[DomainGetFsinfoRet]:
         """Procedure 349: virDomainGetFSInfo, libvirt 1.2.11. Needs domain.fs_freeze.
         """
-        raise NoSupport("virDomainGetFSInfo")
+        raise NoSupport("virDomainGetFSInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullDomain]:
         """Procedure 350: virDomainDefineXMLFlags, libvirt 1.2.12. Needs domain.write; domain.save.
         """
-        raise NoSupport("virDomainDefineXMLFlags")
+        raise NoSupport("virDomainDefineXMLFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_get_iothread_info(self, dom: NonnullDomain, flags: int) -> Result[DomainGetIothreadInfoRet]:
         """Procedure 351: virDomainGetIOThreadInfo, libvirt 1.2.14. Needs domain.read.
         """
-        raise NoSupport("virDomainGetIOThreadInfo")
+        raise NoSupport("virDomainGetIOThreadInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_pin_iothread(
         self,
@@ -1482,7 +1483,7 @@ class HypervisorDriver:
         """Procedure 352: virDomainPinIOThread, libvirt 1.2.14. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainPinIOThread")
+        raise NoSupport("virDomainPinIOThread", domain=vir.VIR_FROM_DOM)
 
     def domain_interface_addresses(
         self,
@@ -1493,19 +1494,19 @@ class HypervisorDriver:
         """Procedure 353: virDomainInterfaceAddresses, libvirt 1.2.14. Needs domain.read; domain.write
         if source is VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT.
         """
-        raise NoSupport("virDomainInterfaceAddresses")
+        raise NoSupport("virDomainInterfaceAddresses", domain=vir.VIR_FROM_DOM)
 
     def domain_add_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> Result[None]:
         """Procedure 355: virDomainAddIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainAddIOThread")
+        raise NoSupport("virDomainAddIOThread", domain=vir.VIR_FROM_DOM)
 
     def domain_del_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> Result[None]:
         """Procedure 356: virDomainDelIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDelIOThread")
+        raise NoSupport("virDomainDelIOThread", domain=vir.VIR_FROM_DOM)
 
     def domain_set_user_password(
         self,
@@ -1516,22 +1517,22 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 357: virDomainSetUserPassword, libvirt 1.2.16. Needs domain.set_password.
         """
-        raise NoSupport("virDomainSetUserPassword")
+        raise NoSupport("virDomainSetUserPassword", domain=vir.VIR_FROM_DOM)
 
     def domain_rename(self, dom: NonnullDomain, new_name: str | None, flags: int) -> Result[int]:
         """Procedure 358: virDomainRename, libvirt 1.2.19. Needs domain.write; domain.save.
         """
-        raise NoSupport("virDomainRename")
+        raise NoSupport("virDomainRename", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_start_post_copy(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 364: virDomainMigrateStartPostCopy, libvirt 1.3.3. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateStartPostCopy")
+        raise NoSupport("virDomainMigrateStartPostCopy", domain=vir.VIR_FROM_DOM)
 
     def domain_get_perf_events(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
         """Procedure 365: virDomainGetPerfEvents, libvirt 1.3.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetPerfEvents")
+        raise NoSupport("virDomainGetPerfEvents", domain=vir.VIR_FROM_DOM)
 
     def domain_set_perf_events(
         self,
@@ -1541,23 +1542,23 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 366: virDomainSetPerfEvents, libvirt 1.3.3. Needs domain.write.
         """
-        raise NoSupport("virDomainSetPerfEvents")
+        raise NoSupport("virDomainSetPerfEvents", domain=vir.VIR_FROM_DOM)
 
     def domain_get_guest_vcpus(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
         """Procedure 371: virDomainGetGuestVcpus, libvirt 2.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGetGuestVcpus")
+        raise NoSupport("virDomainGetGuestVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_set_guest_vcpus(self, dom: NonnullDomain, cpumap: str, state: int, flags: int) -> Result[None]:
         """Procedure 372: virDomainSetGuestVcpus, libvirt 2.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetGuestVcpus")
+        raise NoSupport("virDomainSetGuestVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_set_vcpu(self, dom: NonnullDomain, cpumap: str, state: int, flags: int) -> Result[None]:
         """Procedure 384: virDomainSetVcpu, libvirt 3.1.0. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetVcpu")
+        raise NoSupport("virDomainSetVcpu", domain=vir.VIR_FROM_DOM)
 
     def domain_set_block_threshold(
         self,
@@ -1568,18 +1569,18 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 386: virDomainSetBlockThreshold, libvirt 3.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetBlockThreshold")
+        raise NoSupport("virDomainSetBlockThreshold", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_get_max_downtime(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Procedure 387: virDomainMigrateGetMaxDowntime, libvirt 3.7.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateGetMaxDowntime")
+        raise NoSupport("virDomainMigrateGetMaxDowntime", domain=vir.VIR_FROM_DOM)
 
     def domain_managed_save_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
         """Procedure 388: virDomainManagedSaveGetXMLDesc, libvirt 3.7.0. Needs domain.read;
         domain.read_secure if VIR_DOMAIN_SAVE_IMAGE_XML_SECURE.
         """
-        raise NoSupport("virDomainManagedSaveGetXMLDesc")
+        raise NoSupport("virDomainManagedSaveGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_managed_save_define_xml(
         self,
@@ -1590,7 +1591,7 @@ class HypervisorDriver:
         """Procedure 389: virDomainManagedSaveDefineXML, libvirt 3.7.0. Needs domain.write;
         domain.hibernate.
         """
-        raise NoSupport("virDomainManagedSaveDefineXML")
+        raise NoSupport("virDomainManagedSaveDefineXML", domain=vir.VIR_FROM_DOM)
 
     def domain_set_lifecycle_action(
         self,
@@ -1601,14 +1602,14 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 390: virDomainSetLifecycleAction, libvirt 3.9.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetLifecycleAction")
+        raise NoSupport("virDomainSetLifecycleAction", domain=vir.VIR_FROM_DOM)
 
     def domain_detach_device_alias(self, dom: NonnullDomain, alias: str, flags: int) -> Result[None]:
         """Procedure 392: virDomainDetachDeviceAlias, libvirt 4.4.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDetachDeviceAlias")
+        raise NoSupport("virDomainDetachDeviceAlias", domain=vir.VIR_FROM_DOM)
 
     def connect_compare_hypervisor_cpu(
         self,
@@ -1621,7 +1622,7 @@ class HypervisorDriver:
     ) -> Result[int]:
         """Procedure 393: virConnectCompareHypervisorCPU, libvirt 4.4.0. Needs connect.write.
         """
-        raise NoSupport("virConnectCompareHypervisorCPU")
+        raise NoSupport("virConnectCompareHypervisorCPU", domain=vir.VIR_FROM_DOM)
 
     def connect_baseline_hypervisor_cpu(
         self,
@@ -1634,17 +1635,17 @@ class HypervisorDriver:
     ) -> Result[str]:
         """Procedure 394: virConnectBaselineHypervisorCPU, libvirt 4.4.0. Needs connect.write.
         """
-        raise NoSupport("virConnectBaselineHypervisorCPU")
+        raise NoSupport("virConnectBaselineHypervisorCPU", domain=vir.VIR_FROM_DOM)
 
     def node_get_sev_info(self, nparams: int, flags: int) -> Result[NodeGetSevInfoRet]:
         """Procedure 395: virNodeGetSEVInfo, libvirt 4.5.0. Needs connect.read.
         """
-        raise NoSupport("virNodeGetSEVInfo")
+        raise NoSupport("virNodeGetSEVInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_get_launch_security_info(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
         """Procedure 396: virDomainGetLaunchSecurityInfo, libvirt 4.5.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetLaunchSecurityInfo")
+        raise NoSupport("virDomainGetLaunchSecurityInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_set_iothread_params(
         self,
@@ -1657,7 +1658,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetIOThreadParams")
+        raise NoSupport("virDomainSetIOThreadParams", domain=vir.VIR_FROM_DOM)
 
     def domain_checkpoint_create_xml(
         self,
@@ -1668,13 +1669,13 @@ class HypervisorDriver:
         """Procedure 411: virDomainCheckpointCreateXML, libvirt 5.6.0. Needs domain.checkpoint;
         domain.fs_freeze if VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE.
         """
-        raise NoSupport("virDomainCheckpointCreateXML")
+        raise NoSupport("virDomainCheckpointCreateXML", domain=vir.VIR_FROM_DOM)
 
     def domain_checkpoint_get_xml_desc(self, checkpoint: NonnullDomainCheckpoint, flags: int) -> Result[str]:
         """Procedure 412: virDomainCheckpointGetXMLDesc, libvirt 5.6.0. Needs domain.read;
         domain.read_secure if VIR_DOMAIN_CHECKPOINT_XML_SECURE.
         """
-        raise NoSupport("virDomainCheckpointGetXMLDesc")
+        raise NoSupport("virDomainCheckpointGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_list_all_checkpoints(
         self,
@@ -1684,7 +1685,7 @@ class HypervisorDriver:
     ) -> Result[DomainListAllCheckpointsRet]:
         """Procedure 413: virDomainListAllCheckpoints, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainListAllCheckpoints")
+        raise NoSupport("virDomainListAllCheckpoints", domain=vir.VIR_FROM_DOM)
 
     def domain_checkpoint_list_all_children(
         self,
@@ -1694,7 +1695,7 @@ class HypervisorDriver:
     ) -> Result[DomainCheckpointListAllChildrenRet]:
         """Procedure 414: virDomainCheckpointListAllChildren, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainCheckpointListAllChildren")
+        raise NoSupport("virDomainCheckpointListAllChildren", domain=vir.VIR_FROM_DOM)
 
     def domain_checkpoint_lookup_by_name(
         self,
@@ -1704,7 +1705,7 @@ class HypervisorDriver:
     ) -> Result[NonnullDomainCheckpoint]:
         """Procedure 415: virDomainCheckpointLookupByName, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainCheckpointLookupByName")
+        raise NoSupport("virDomainCheckpointLookupByName", domain=vir.VIR_FROM_DOM)
 
     def domain_checkpoint_get_parent(
         self,
@@ -1713,12 +1714,12 @@ class HypervisorDriver:
     ) -> Result[NonnullDomainCheckpoint]:
         """Procedure 416: virDomainCheckpointGetParent, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainCheckpointGetParent")
+        raise NoSupport("virDomainCheckpointGetParent", domain=vir.VIR_FROM_DOM)
 
     def domain_checkpoint_delete(self, checkpoint: NonnullDomainCheckpoint, flags: int) -> Result[None]:
         """Procedure 417: virDomainCheckpointDelete, libvirt 5.6.0. Needs domain.checkpoint.
         """
-        raise NoSupport("virDomainCheckpointDelete")
+        raise NoSupport("virDomainCheckpointDelete", domain=vir.VIR_FROM_DOM)
 
     def domain_get_guest_info(
         self,
@@ -1728,12 +1729,12 @@ class HypervisorDriver:
     ) -> Result[Sequence[TypedParam]]:
         """Procedure 418: virDomainGetGuestInfo, libvirt 5.7.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGetGuestInfo")
+        raise NoSupport("virDomainGetGuestInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_agent_set_response_timeout(self, dom: NonnullDomain, timeout: int, flags: int) -> Result[int]:
         """Procedure 420: virDomainAgentSetResponseTimeout, libvirt 5.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAgentSetResponseTimeout")
+        raise NoSupport("virDomainAgentSetResponseTimeout", domain=vir.VIR_FROM_DOM)
 
     def domain_backup_begin(
         self,
@@ -1745,12 +1746,12 @@ class HypervisorDriver:
         """Procedure 421: virDomainBackupBegin, libvirt 6.0.0. Needs domain.checkpoint;
         domain.block_write.
         """
-        raise NoSupport("virDomainBackupBegin")
+        raise NoSupport("virDomainBackupBegin", domain=vir.VIR_FROM_DOM)
 
     def domain_backup_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
         """Procedure 422: virDomainBackupGetXMLDesc, libvirt 6.0.0. Needs domain.read.
         """
-        raise NoSupport("virDomainBackupGetXMLDesc")
+        raise NoSupport("virDomainBackupGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_authorized_ssh_keys_get(
         self,
@@ -1760,7 +1761,7 @@ class HypervisorDriver:
     ) -> Result[Sequence[str]]:
         """Procedure 424: virDomainAuthorizedSSHKeysGet, libvirt 6.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAuthorizedSSHKeysGet")
+        raise NoSupport("virDomainAuthorizedSSHKeysGet", domain=vir.VIR_FROM_DOM)
 
     def domain_authorized_ssh_keys_set(
         self,
@@ -1771,17 +1772,17 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 425: virDomainAuthorizedSSHKeysSet, libvirt 6.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAuthorizedSSHKeysSet")
+        raise NoSupport("virDomainAuthorizedSSHKeysSet", domain=vir.VIR_FROM_DOM)
 
     def domain_get_messages(self, dom: NonnullDomain, flags: int) -> Result[Sequence[str]]:
         """Procedure 426: virDomainGetMessages, libvirt 7.1.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMessages")
+        raise NoSupport("virDomainGetMessages", domain=vir.VIR_FROM_DOM)
 
     def domain_start_dirty_rate_calc(self, dom: NonnullDomain, seconds: int, flags: int) -> Result[None]:
         """Procedure 427: virDomainStartDirtyRateCalc, libvirt 7.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainStartDirtyRateCalc")
+        raise NoSupport("virDomainStartDirtyRateCalc", domain=vir.VIR_FROM_DOM)
 
     def domain_set_launch_security_state(
         self,
@@ -1791,7 +1792,7 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 439: virDomainSetLaunchSecurityState, libvirt 8.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetLaunchSecurityState")
+        raise NoSupport("virDomainSetLaunchSecurityState", domain=vir.VIR_FROM_DOM)
 
     def domain_save_params(
         self,
@@ -1801,37 +1802,37 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 440: virDomainSaveParams, libvirt 8.4.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainSaveParams")
+        raise NoSupport("virDomainSaveParams", domain=vir.VIR_FROM_DOM)
 
     def domain_restore_params(self, params: Sequence[TypedParam], flags: int) -> Result[None]:
         """Procedure 441: virDomainRestoreParams, libvirt 8.4.0. Needs domain.start; domain.write.
         """
-        raise NoSupport("virDomainRestoreParams")
+        raise NoSupport("virDomainRestoreParams", domain=vir.VIR_FROM_DOM)
 
     def domain_abort_job_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 442: virDomainAbortJobFlags, libvirt 8.5.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAbortJobFlags")
+        raise NoSupport("virDomainAbortJobFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_fd_associate(self, dom: NonnullDomain, name: str, flags: int) -> Result[None]:
         """Procedure 443: virDomainFDAssociate, libvirt 9.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainFDAssociate")
+        raise NoSupport("virDomainFDAssociate", domain=vir.VIR_FROM_DOM)
 
     def domain_graphics_reload(self, dom: NonnullDomain, type: int, flags: int) -> Result[None]:
         """Procedure 448: virDomainGraphicsReload, libvirt 10.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGraphicsReload")
+        raise NoSupport("virDomainGraphicsReload", domain=vir.VIR_FROM_DOM)
 
     def domain_get_autostart_once(self, dom: NonnullDomain) -> Result[int]:
         """Procedure 449: virDomainGetAutostartOnce, libvirt 11.2.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetAutostartOnce")
+        raise NoSupport("virDomainGetAutostartOnce", domain=vir.VIR_FROM_DOM)
 
     def domain_set_autostart_once(self, dom: NonnullDomain, autostart: int) -> Result[None]:
         """Procedure 450: virDomainSetAutostartOnce, libvirt 11.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetAutostartOnce")
+        raise NoSupport("virDomainSetAutostartOnce", domain=vir.VIR_FROM_DOM)
 
     def domain_set_throttle_group(
         self,
@@ -1844,14 +1845,14 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetThrottleGroup")
+        raise NoSupport("virDomainSetThrottleGroup", domain=vir.VIR_FROM_DOM)
 
     def domain_del_throttle_group(self, dom: NonnullDomain, group: str | None, flags: int) -> Result[None]:
         """Procedure 452: virDomainDelThrottleGroup, libvirt 11.2.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDelThrottleGroup")
+        raise NoSupport("virDomainDelThrottleGroup", domain=vir.VIR_FROM_DOM)
 
     def domain_announce_interface(
         self,
@@ -1862,17 +1863,17 @@ class HypervisorDriver:
     ) -> Result[None]:
         """Procedure 456: virDomainAnnounceInterface, libvirt 12.5.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAnnounceInterface")
+        raise NoSupport("virDomainAnnounceInterface", domain=vir.VIR_FROM_DOM)
 
     def qemu_domain_monitor_command(self, dom: NonnullDomain, cmd: str, flags: int) -> Result[str]:
         """Procedure 1: virDomainQemuMonitorCommand, libvirt 0.8.3. Needs domain.write.
         """
-        raise NoSupport("virDomainQemuMonitorCommand")
+        raise NoSupport("virDomainQemuMonitorCommand", domain=vir.VIR_FROM_NONE)
 
     def qemu_domain_attach(self, pid_value: int, flags: int) -> Result[NonnullDomain]:
         """Procedure 2: virDomainQemuAttach, libvirt 0.9.4. Needs domain.start; domain.write.
         """
-        raise NoSupport("virDomainQemuAttach")
+        raise NoSupport("virDomainQemuAttach", domain=vir.VIR_FROM_NONE)
 
     def qemu_domain_agent_command(
         self,
@@ -1883,7 +1884,7 @@ class HypervisorDriver:
     ) -> Result[str | None]:
         """Procedure 3: virDomainQemuAgentCommand, libvirt 0.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainQemuAgentCommand")
+        raise NoSupport("virDomainQemuAgentCommand", domain=vir.VIR_FROM_NONE)
 
     def qemu_connect_domain_monitor_event_register(
         self,
@@ -1894,19 +1895,19 @@ class HypervisorDriver:
         """Procedure 4: virConnectDomainQemuMonitorEventRegister, libvirt 1.2.3. Needs
         connect.search_domains; connect.write.
         """
-        raise NoSupport("virConnectDomainQemuMonitorEventRegister")
+        raise NoSupport("virConnectDomainQemuMonitorEventRegister", domain=vir.VIR_FROM_NONE)
 
     def qemu_connect_domain_monitor_event_deregister(self, callbackID: int) -> Result[None]:
         """Procedure 5: virConnectDomainQemuMonitorEventDeregister, libvirt 1.2.3. Needs connect.write.
         """
-        raise NoSupport("virConnectDomainQemuMonitorEventDeregister")
+        raise NoSupport("virConnectDomainQemuMonitorEventDeregister", domain=vir.VIR_FROM_NONE)
 
     def qemu_domain_monitor_command_with_files(self, dom: NonnullDomain, cmd: str, flags: int) -> Result[str]:
         """Procedure 7: virDomainQemuMonitorCommandWithFiles, libvirt 8.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainQemuMonitorCommandWithFiles")
+        raise NoSupport("virDomainQemuMonitorCommandWithFiles", domain=vir.VIR_FROM_NONE)
 
     def lxc_domain_open_namespace(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Procedure 1: virDomainLxcOpenNamespace, libvirt 1.0.2. Needs domain.open_namespace.
         """
-        raise NoSupport("virDomainLxcOpenNamespace")
+        raise NoSupport("virDomainLxcOpenNamespace", domain=vir.VIR_FROM_NONE)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.procedures import Result
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.interface import (
     ConnectListAllInterfacesRet,
@@ -27,80 +28,80 @@ class InterfaceDriver:
     def connect_num_of_interfaces(self) -> Result[int]:
         """Procedure 126: virConnectNumOfInterfaces, libvirt 0.7.2. Needs connect.search_interfaces.
         """
-        raise NoSupport("virConnectNumOfInterfaces")
+        raise NoSupport("virConnectNumOfInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def connect_list_interfaces(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 127: virConnectListInterfaces, libvirt 0.7.2. Needs connect.search_interfaces.
         """
-        raise NoSupport("virConnectListInterfaces")
+        raise NoSupport("virConnectListInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_lookup_by_name(self, name: str) -> Result[NonnullInterface]:
         """Procedure 128: virInterfaceLookupByName, libvirt 0.7.2. Needs interface.getattr.
         """
-        raise NoSupport("virInterfaceLookupByName")
+        raise NoSupport("virInterfaceLookupByName", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_lookup_by_mac_string(self, mac: str) -> Result[NonnullInterface]:
         """Procedure 129: virInterfaceLookupByMACString, libvirt 0.7.2. Needs interface.getattr.
         """
-        raise NoSupport("virInterfaceLookupByMACString")
+        raise NoSupport("virInterfaceLookupByMACString", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_get_xml_desc(self, iface: NonnullInterface, flags: int) -> Result[str]:
         """Procedure 130: virInterfaceGetXMLDesc, libvirt 0.7.2. Needs interface.read.
         """
-        raise NoSupport("virInterfaceGetXMLDesc")
+        raise NoSupport("virInterfaceGetXMLDesc", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_define_xml(self, xml: str, flags: int) -> Result[NonnullInterface]:
         """Procedure 131: virInterfaceDefineXML, libvirt 0.7.2. Needs interface.write; interface.save.
         """
-        raise NoSupport("virInterfaceDefineXML")
+        raise NoSupport("virInterfaceDefineXML", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_undefine(self, iface: NonnullInterface) -> Result[None]:
         """Procedure 132: virInterfaceUndefine, libvirt 0.7.2. Needs interface.delete.
         """
-        raise NoSupport("virInterfaceUndefine")
+        raise NoSupport("virInterfaceUndefine", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_create(self, iface: NonnullInterface, flags: int) -> Result[None]:
         """Procedure 133: virInterfaceCreate, libvirt 0.7.2. Needs interface.start.
         """
-        raise NoSupport("virInterfaceCreate")
+        raise NoSupport("virInterfaceCreate", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_destroy(self, iface: NonnullInterface, flags: int) -> Result[None]:
         """Procedure 134: virInterfaceDestroy, libvirt 0.7.2. Needs interface.stop.
         """
-        raise NoSupport("virInterfaceDestroy")
+        raise NoSupport("virInterfaceDestroy", domain=vir.VIR_FROM_INTERFACE)
 
     def connect_num_of_defined_interfaces(self) -> Result[int]:
         """Procedure 137: virConnectNumOfDefinedInterfaces, libvirt 0.7.2. Needs
         connect.search_interfaces.
         """
-        raise NoSupport("virConnectNumOfDefinedInterfaces")
+        raise NoSupport("virConnectNumOfDefinedInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def connect_list_defined_interfaces(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 138: virConnectListDefinedInterfaces, libvirt 0.7.2. Needs
         connect.search_interfaces.
         """
-        raise NoSupport("virConnectListDefinedInterfaces")
+        raise NoSupport("virConnectListDefinedInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_is_active(self, iface: NonnullInterface) -> Result[int]:
         """Procedure 156: virInterfaceIsActive, libvirt 0.7.3. Needs interface.read.
         """
-        raise NoSupport("virInterfaceIsActive")
+        raise NoSupport("virInterfaceIsActive", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_change_begin(self, flags: int) -> Result[None]:
         """Procedure 220: virInterfaceChangeBegin, libvirt 0.9.2. Needs connect.interface_transaction.
         """
-        raise NoSupport("virInterfaceChangeBegin")
+        raise NoSupport("virInterfaceChangeBegin", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_change_commit(self, flags: int) -> Result[None]:
         """Procedure 221: virInterfaceChangeCommit, libvirt 0.9.2. Needs connect.interface_transaction.
         """
-        raise NoSupport("virInterfaceChangeCommit")
+        raise NoSupport("virInterfaceChangeCommit", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_change_rollback(self, flags: int) -> Result[None]:
         """Procedure 222: virInterfaceChangeRollback, libvirt 0.9.2. Needs
         connect.interface_transaction.
         """
-        raise NoSupport("virInterfaceChangeRollback")
+        raise NoSupport("virInterfaceChangeRollback", domain=vir.VIR_FROM_INTERFACE)
 
     def connect_list_all_interfaces(
         self,
@@ -109,4 +110,4 @@ class InterfaceDriver:
     ) -> Result[ConnectListAllInterfacesRet]:
         """Procedure 284: virConnectListAllInterfaces, libvirt 0.10.2. Needs connect.search_interfaces.
         """
-        raise NoSupport("virConnectListAllInterfaces")
+        raise NoSupport("virConnectListAllInterfaces", domain=vir.VIR_FROM_INTERFACE)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.procedures import Result
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.network import (
     ConnectListAllNetworksRet,
@@ -32,92 +33,92 @@ class NetworkDriver:
     def connect_list_defined_networks(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 36: virConnectListDefinedNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
-        raise NoSupport("virConnectListDefinedNetworks")
+        raise NoSupport("virConnectListDefinedNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def connect_list_networks(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 38: virConnectListNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
-        raise NoSupport("virConnectListNetworks")
+        raise NoSupport("virConnectListNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def network_create(self, net: NonnullNetwork) -> Result[None]:
         """Procedure 39: virNetworkCreate, libvirt 0.3.0. Needs network.start.
         """
-        raise NoSupport("virNetworkCreate")
+        raise NoSupport("virNetworkCreate", domain=vir.VIR_FROM_NETWORK)
 
     def network_create_xml(self, xml: str) -> Result[NonnullNetwork]:
         """Procedure 40: virNetworkCreateXML, libvirt 0.3.0. Needs network.write; network.start.
         """
-        raise NoSupport("virNetworkCreateXML")
+        raise NoSupport("virNetworkCreateXML", domain=vir.VIR_FROM_NETWORK)
 
     def network_define_xml(self, xml: str) -> Result[NonnullNetwork]:
         """Procedure 41: virNetworkDefineXML, libvirt 0.3.0. Needs network.write; network.save.
         """
-        raise NoSupport("virNetworkDefineXML")
+        raise NoSupport("virNetworkDefineXML", domain=vir.VIR_FROM_NETWORK)
 
     def network_destroy(self, net: NonnullNetwork) -> Result[None]:
         """Procedure 42: virNetworkDestroy, libvirt 0.3.0. Needs network.stop.
         """
-        raise NoSupport("virNetworkDestroy")
+        raise NoSupport("virNetworkDestroy", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_xml_desc(self, net: NonnullNetwork, flags: int) -> Result[str]:
         """Procedure 43: virNetworkGetXMLDesc, libvirt 0.3.0. Needs network.read.
         """
-        raise NoSupport("virNetworkGetXMLDesc")
+        raise NoSupport("virNetworkGetXMLDesc", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_autostart(self, net: NonnullNetwork) -> Result[int]:
         """Procedure 44: virNetworkGetAutostart, libvirt 0.3.0. Needs network.read.
         """
-        raise NoSupport("virNetworkGetAutostart")
+        raise NoSupport("virNetworkGetAutostart", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_bridge_name(self, net: NonnullNetwork) -> Result[str]:
         """Procedure 45: virNetworkGetBridgeName, libvirt 0.3.0. Needs network.read.
         """
-        raise NoSupport("virNetworkGetBridgeName")
+        raise NoSupport("virNetworkGetBridgeName", domain=vir.VIR_FROM_NETWORK)
 
     def network_lookup_by_name(self, name: str) -> Result[NonnullNetwork]:
         """Procedure 46: virNetworkLookupByName, libvirt 0.3.0. Needs network.getattr.
         """
-        raise NoSupport("virNetworkLookupByName")
+        raise NoSupport("virNetworkLookupByName", domain=vir.VIR_FROM_NETWORK)
 
     def network_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullNetwork]:
         """Procedure 47: virNetworkLookupByUUID, libvirt 0.3.0. Needs network.getattr.
         """
-        raise NoSupport("virNetworkLookupByUUID")
+        raise NoSupport("virNetworkLookupByUUID", domain=vir.VIR_FROM_NETWORK)
 
     def network_set_autostart(self, net: NonnullNetwork, autostart: int) -> Result[None]:
         """Procedure 48: virNetworkSetAutostart, libvirt 0.3.0. Needs network.write.
         """
-        raise NoSupport("virNetworkSetAutostart")
+        raise NoSupport("virNetworkSetAutostart", domain=vir.VIR_FROM_NETWORK)
 
     def network_undefine(self, net: NonnullNetwork) -> Result[None]:
         """Procedure 49: virNetworkUndefine, libvirt 0.3.0. Needs network.delete.
         """
-        raise NoSupport("virNetworkUndefine")
+        raise NoSupport("virNetworkUndefine", domain=vir.VIR_FROM_NETWORK)
 
     def connect_num_of_defined_networks(self) -> Result[int]:
         """Procedure 50: virConnectNumOfDefinedNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
-        raise NoSupport("virConnectNumOfDefinedNetworks")
+        raise NoSupport("virConnectNumOfDefinedNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def connect_num_of_networks(self) -> Result[int]:
         """Procedure 52: virConnectNumOfNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
-        raise NoSupport("virConnectNumOfNetworks")
+        raise NoSupport("virConnectNumOfNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def network_is_active(self, net: NonnullNetwork) -> Result[int]:
         """Procedure 152: virNetworkIsActive, libvirt 0.7.3. Needs network.read.
         """
-        raise NoSupport("virNetworkIsActive")
+        raise NoSupport("virNetworkIsActive", domain=vir.VIR_FROM_NETWORK)
 
     def network_is_persistent(self, net: NonnullNetwork) -> Result[int]:
         """Procedure 153: virNetworkIsPersistent, libvirt 0.7.3. Needs network.read.
         """
-        raise NoSupport("virNetworkIsPersistent")
+        raise NoSupport("virNetworkIsPersistent", domain=vir.VIR_FROM_NETWORK)
 
     def connect_list_all_networks(self, need_results: int, flags: int) -> Result[ConnectListAllNetworksRet]:
         """Procedure 283: virConnectListAllNetworks, libvirt 0.10.2. Needs connect.search_networks.
         """
-        raise NoSupport("virConnectListAllNetworks")
+        raise NoSupport("virConnectListAllNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def network_update(
         self,
@@ -132,7 +133,7 @@ class NetworkDriver:
         VIR_NETWORK_UPDATE_AFFECT_CONFIG | VIR_NETWORK_UPDATE_AFFECT_LIVE; network.save if
         VIR_NETWORK_UPDATE_AFFECT_CONFIG.
         """
-        raise NoSupport("virNetworkUpdate")
+        raise NoSupport("virNetworkUpdate", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_dhcp_leases(
         self,
@@ -143,7 +144,7 @@ class NetworkDriver:
     ) -> Result[NetworkGetDhcpLeasesRet]:
         """Procedure 341: virNetworkGetDHCPLeases, libvirt 1.2.6. Needs network.read.
         """
-        raise NoSupport("virNetworkGetDHCPLeases")
+        raise NoSupport("virNetworkGetDHCPLeases", domain=vir.VIR_FROM_NETWORK)
 
     def network_list_all_ports(
         self,
@@ -153,12 +154,12 @@ class NetworkDriver:
     ) -> Result[NetworkListAllPortsRet]:
         """Procedure 404: virNetworkListAllPorts, libvirt 5.5.0. Needs network.search_ports.
         """
-        raise NoSupport("virNetworkListAllPorts")
+        raise NoSupport("virNetworkListAllPorts", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_lookup_by_uuid(self, network: NonnullNetwork, uuid: bytes) -> Result[NonnullNetworkPort]:
         """Procedure 405: virNetworkPortLookupByUUID, libvirt 5.5.0. Needs network_port.getattr.
         """
-        raise NoSupport("virNetworkPortLookupByUUID")
+        raise NoSupport("virNetworkPortLookupByUUID", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_create_xml(
         self,
@@ -168,7 +169,7 @@ class NetworkDriver:
     ) -> Result[NonnullNetworkPort]:
         """Procedure 406: virNetworkPortCreateXML, libvirt 5.5.0. Needs network_port.create.
         """
-        raise NoSupport("virNetworkPortCreateXML")
+        raise NoSupport("virNetworkPortCreateXML", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_get_parameters(
         self,
@@ -178,7 +179,7 @@ class NetworkDriver:
     ) -> Result[NetworkPortGetParametersRet]:
         """Procedure 407: virNetworkPortGetParameters, libvirt 5.5.0. Needs network_port.read.
         """
-        raise NoSupport("virNetworkPortGetParameters")
+        raise NoSupport("virNetworkPortGetParameters", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_set_parameters(
         self,
@@ -188,27 +189,27 @@ class NetworkDriver:
     ) -> Result[None]:
         """Procedure 408: virNetworkPortSetParameters, libvirt 5.5.0. Needs network_port.write.
         """
-        raise NoSupport("virNetworkPortSetParameters")
+        raise NoSupport("virNetworkPortSetParameters", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_get_xml_desc(self, port: NonnullNetworkPort, flags: int) -> Result[str]:
         """Procedure 409: virNetworkPortGetXMLDesc, libvirt 5.5.0. Needs network_port.read.
         """
-        raise NoSupport("virNetworkPortGetXMLDesc")
+        raise NoSupport("virNetworkPortGetXMLDesc", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_delete(self, port: NonnullNetworkPort, flags: int) -> Result[None]:
         """Procedure 410: virNetworkPortDelete, libvirt 5.5.0. Needs network_port.delete.
         """
-        raise NoSupport("virNetworkPortDelete")
+        raise NoSupport("virNetworkPortDelete", domain=vir.VIR_FROM_NETWORK)
 
     def network_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
         """Procedure 432: virNetworkDefineXMLFlags, libvirt 7.7.0. Needs network.write; network.save.
         """
-        raise NoSupport("virNetworkDefineXMLFlags")
+        raise NoSupport("virNetworkDefineXMLFlags", domain=vir.VIR_FROM_NETWORK)
 
     def network_create_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
         """Procedure 437: virNetworkCreateXMLFlags, libvirt 7.8.0. Needs network.write; network.start.
         """
-        raise NoSupport("virNetworkCreateXMLFlags")
+        raise NoSupport("virNetworkCreateXMLFlags", domain=vir.VIR_FROM_NETWORK)
 
     def network_set_metadata(
         self,
@@ -223,7 +224,7 @@ class NetworkDriver:
         unless VIR_NETWORK_UPDATE_AFFECT_CONFIG | VIR_NETWORK_UPDATE_AFFECT_LIVE; network.save if
         VIR_NETWORK_UPDATE_AFFECT_CONFIG.
         """
-        raise NoSupport("virNetworkSetMetadata")
+        raise NoSupport("virNetworkSetMetadata", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_metadata(
         self,
@@ -234,4 +235,4 @@ class NetworkDriver:
     ) -> Result[str]:
         """Procedure 445: virNetworkGetMetadata, libvirt 9.7.0. Needs network.read.
         """
-        raise NoSupport("virNetworkGetMetadata")
+        raise NoSupport("virNetworkGetMetadata", domain=vir.VIR_FROM_NETWORK)

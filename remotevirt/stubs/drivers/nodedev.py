@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.procedures import Result
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.nodedev import (
     ConnectListAllNodeDevicesRet,
@@ -27,48 +28,48 @@ class NodeDeviceDriver:
     def node_num_of_devices(self, cap: str | None, flags: int) -> Result[int]:
         """Procedure 111: virNodeNumOfDevices, libvirt 0.5.0. Needs connect.search_node_devices.
         """
-        raise NoSupport("virNodeNumOfDevices")
+        raise NoSupport("virNodeNumOfDevices", domain=vir.VIR_FROM_NODEDEV)
 
     def node_list_devices(self, cap: str | None, maxnames: int, flags: int) -> Result[Sequence[str]]:
         """Procedure 112: virNodeListDevices, libvirt 0.5.0. Needs connect.search_node_devices.
         """
-        raise NoSupport("virNodeListDevices")
+        raise NoSupport("virNodeListDevices", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_lookup_by_name(self, name: str) -> Result[NonnullNodeDevice]:
         """Procedure 113: virNodeDeviceLookupByName, libvirt 0.5.0. Needs node_device.getattr.
         """
-        raise NoSupport("virNodeDeviceLookupByName")
+        raise NoSupport("virNodeDeviceLookupByName", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_get_xml_desc(self, name: str, flags: int) -> Result[str]:
         """Procedure 114: virNodeDeviceGetXMLDesc, libvirt 0.5.0. Needs node_device.read.
         """
-        raise NoSupport("virNodeDeviceGetXMLDesc")
+        raise NoSupport("virNodeDeviceGetXMLDesc", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_get_parent(self, name: str) -> Result[str | None]:
         """Procedure 115: virNodeDeviceGetParent, libvirt 0.5.0. Needs node_device.read.
         """
-        raise NoSupport("virNodeDeviceGetParent")
+        raise NoSupport("virNodeDeviceGetParent", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_num_of_caps(self, name: str) -> Result[int]:
         """Procedure 116: virNodeDeviceNumOfCaps, libvirt 0.5.0. Needs node_device.read.
         """
-        raise NoSupport("virNodeDeviceNumOfCaps")
+        raise NoSupport("virNodeDeviceNumOfCaps", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_list_caps(self, name: str, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 117: virNodeDeviceListCaps, libvirt 0.5.0. Needs node_device.read.
         """
-        raise NoSupport("virNodeDeviceListCaps")
+        raise NoSupport("virNodeDeviceListCaps", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_create_xml(self, xml_desc: str, flags: int) -> Result[NonnullNodeDevice]:
         """Procedure 123: virNodeDeviceCreateXML, libvirt 0.6.3. Needs node_device.write;
         node_device.start.
         """
-        raise NoSupport("virNodeDeviceCreateXML")
+        raise NoSupport("virNodeDeviceCreateXML", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_destroy(self, name: str) -> Result[None]:
         """Procedure 124: virNodeDeviceDestroy, libvirt 0.6.3. Needs node_device.stop.
         """
-        raise NoSupport("virNodeDeviceDestroy")
+        raise NoSupport("virNodeDeviceDestroy", domain=vir.VIR_FROM_NODEDEV)
 
     def connect_list_all_node_devices(
         self,
@@ -78,7 +79,7 @@ class NodeDeviceDriver:
         """Procedure 285: virConnectListAllNodeDevices, libvirt 0.10.2. Needs
         connect.search_node_devices.
         """
-        raise NoSupport("virConnectListAllNodeDevices")
+        raise NoSupport("virConnectListAllNodeDevices", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_lookup_scsi_host_by_wwn(
         self,
@@ -88,43 +89,43 @@ class NodeDeviceDriver:
     ) -> Result[NonnullNodeDevice]:
         """Procedure 297: virNodeDeviceLookupSCSIHostByWWN, libvirt 1.0.2. Needs node_device.getattr.
         """
-        raise NoSupport("virNodeDeviceLookupSCSIHostByWWN")
+        raise NoSupport("virNodeDeviceLookupSCSIHostByWWN", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_define_xml(self, xml_desc: str, flags: int) -> Result[NonnullNodeDevice]:
         """Procedure 428: virNodeDeviceDefineXML, libvirt 7.3.0. Needs node_device.write;
         node_device.save.
         """
-        raise NoSupport("virNodeDeviceDefineXML")
+        raise NoSupport("virNodeDeviceDefineXML", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_undefine(self, name: str, flags: int) -> Result[None]:
         """Procedure 429: virNodeDeviceUndefine, libvirt 7.3.0. Needs node_device.delete.
         """
-        raise NoSupport("virNodeDeviceUndefine")
+        raise NoSupport("virNodeDeviceUndefine", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_create(self, name: str, flags: int) -> Result[None]:
         """Procedure 430: virNodeDeviceCreate, libvirt 7.3.0. Needs node_device.start.
         """
-        raise NoSupport("virNodeDeviceCreate")
+        raise NoSupport("virNodeDeviceCreate", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_get_autostart(self, name: str) -> Result[int]:
         """Procedure 433: virNodeDeviceGetAutostart, libvirt 7.8.0. Needs node_device.read.
         """
-        raise NoSupport("virNodeDeviceGetAutostart")
+        raise NoSupport("virNodeDeviceGetAutostart", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_set_autostart(self, name: str, autostart: int) -> Result[None]:
         """Procedure 434: virNodeDeviceSetAutostart, libvirt 7.8.0. Needs node_device.write.
         """
-        raise NoSupport("virNodeDeviceSetAutostart")
+        raise NoSupport("virNodeDeviceSetAutostart", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_is_persistent(self, name: str) -> Result[int]:
         """Procedure 435: virNodeDeviceIsPersistent, libvirt 7.8.0. Needs node_device.read.
         """
-        raise NoSupport("virNodeDeviceIsPersistent")
+        raise NoSupport("virNodeDeviceIsPersistent", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_is_active(self, name: str) -> Result[int]:
         """Procedure 436: virNodeDeviceIsActive, libvirt 7.8.0. Needs node_device.read.
         """
-        raise NoSupport("virNodeDeviceIsActive")
+        raise NoSupport("virNodeDeviceIsActive", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_update(self, name: str, xml_desc: str, flags: int) -> Result[None]:
         """Procedure 447: virNodeDeviceUpdate, libvirt 10.1.0. Needs node_device.write;
@@ -132,4 +133,4 @@ class NodeDeviceDriver:
         VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE; node_device.save if
         VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG.
         """
-        raise NoSupport("virNodeDeviceUpdate")
+        raise NoSupport("virNodeDeviceUpdate", domain=vir.VIR_FROM_NODEDEV)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.procedures import Result
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.nwfilter import (
     ConnectListAllNwfilterBindingsRet,
@@ -29,63 +30,63 @@ class NWFilterDriver:
     def nwfilter_lookup_by_name(self, name: str) -> Result[NonnullNwfilter]:
         """Procedure 175: virNWFilterLookupByName, libvirt 0.8.0. Needs nwfilter.getattr.
         """
-        raise NoSupport("virNWFilterLookupByName")
+        raise NoSupport("virNWFilterLookupByName", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullNwfilter]:
         """Procedure 176: virNWFilterLookupByUUID, libvirt 0.8.0. Needs nwfilter.getattr.
         """
-        raise NoSupport("virNWFilterLookupByUUID")
+        raise NoSupport("virNWFilterLookupByUUID", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_get_xml_desc(self, nwfilter: NonnullNwfilter, flags: int) -> Result[str]:
         """Procedure 177: virNWFilterGetXMLDesc, libvirt 0.8.0. Needs nwfilter.read.
         """
-        raise NoSupport("virNWFilterGetXMLDesc")
+        raise NoSupport("virNWFilterGetXMLDesc", domain=vir.VIR_FROM_NWFILTER)
 
     def connect_num_of_nwfilters(self) -> Result[int]:
         """Procedure 178: virConnectNumOfNWFilters, libvirt 0.8.0. Needs connect.search_nwfilters.
         """
-        raise NoSupport("virConnectNumOfNWFilters")
+        raise NoSupport("virConnectNumOfNWFilters", domain=vir.VIR_FROM_NWFILTER)
 
     def connect_list_nwfilters(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 179: virConnectListNWFilters, libvirt 0.8.0. Needs connect.search_nwfilters.
         """
-        raise NoSupport("virConnectListNWFilters")
+        raise NoSupport("virConnectListNWFilters", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_define_xml(self, xml: str) -> Result[NonnullNwfilter]:
         """Procedure 180: virNWFilterDefineXML, libvirt 0.8.0. Needs nwfilter.write; nwfilter.save.
         """
-        raise NoSupport("virNWFilterDefineXML")
+        raise NoSupport("virNWFilterDefineXML", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_undefine(self, nwfilter: NonnullNwfilter) -> Result[None]:
         """Procedure 181: virNWFilterUndefine, libvirt 0.8.0. Needs nwfilter.delete.
         """
-        raise NoSupport("virNWFilterUndefine")
+        raise NoSupport("virNWFilterUndefine", domain=vir.VIR_FROM_NWFILTER)
 
     def connect_list_all_nwfilters(self, need_results: int, flags: int) -> Result[ConnectListAllNwfiltersRet]:
         """Procedure 286: virConnectListAllNWFilters, libvirt 0.10.2. Needs connect.search_nwfilters.
         """
-        raise NoSupport("virConnectListAllNWFilters")
+        raise NoSupport("virConnectListAllNWFilters", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_lookup_by_port_dev(self, name: str) -> Result[NonnullNwfilterBinding]:
         """Procedure 397: virNWFilterBindingLookupByPortDev, libvirt 4.5.0. Needs
         nwfilter_binding.getattr.
         """
-        raise NoSupport("virNWFilterBindingLookupByPortDev")
+        raise NoSupport("virNWFilterBindingLookupByPortDev", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_get_xml_desc(self, nwfilter: NonnullNwfilterBinding, flags: int) -> Result[str]:
         """Procedure 398: virNWFilterBindingGetXMLDesc, libvirt 4.5.0. Needs nwfilter_binding.read.
         """
-        raise NoSupport("virNWFilterBindingGetXMLDesc")
+        raise NoSupport("virNWFilterBindingGetXMLDesc", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_create_xml(self, xml: str, flags: int) -> Result[NonnullNwfilterBinding]:
         """Procedure 399: virNWFilterBindingCreateXML, libvirt 4.5.0. Needs nwfilter_binding.create.
         """
-        raise NoSupport("virNWFilterBindingCreateXML")
+        raise NoSupport("virNWFilterBindingCreateXML", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_delete(self, nwfilter: NonnullNwfilterBinding) -> Result[None]:
         """Procedure 400: virNWFilterBindingDelete, libvirt 4.5.0. Needs nwfilter_binding.delete.
         """
-        raise NoSupport("virNWFilterBindingDelete")
+        raise NoSupport("virNWFilterBindingDelete", domain=vir.VIR_FROM_NWFILTER)
 
     def connect_list_all_nwfilter_bindings(
         self,
@@ -95,10 +96,10 @@ class NWFilterDriver:
         """Procedure 401: virConnectListAllNWFilterBindings, libvirt 4.5.0. Needs
         connect.search_nwfilter_bindings.
         """
-        raise NoSupport("virConnectListAllNWFilterBindings")
+        raise NoSupport("virConnectListAllNWFilterBindings", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullNwfilter]:
         """Procedure 431: virNWFilterDefineXMLFlags, libvirt 7.7.0. Needs nwfilter.write;
         nwfilter.save.
         """
-        raise NoSupport("virNWFilterDefineXMLFlags")
+        raise NoSupport("virNWFilterDefineXMLFlags", domain=vir.VIR_FROM_NWFILTER)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.procedures import Result
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.secret import (
     ConnectListAllSecretsRet,
@@ -27,49 +28,49 @@ class SecretDriver:
     def connect_num_of_secrets(self) -> Result[int]:
         """Procedure 139: virConnectNumOfSecrets, libvirt 0.7.1. Needs connect.search_secrets.
         """
-        raise NoSupport("virConnectNumOfSecrets")
+        raise NoSupport("virConnectNumOfSecrets", domain=vir.VIR_FROM_SECRET)
 
     def connect_list_secrets(self, maxuuids: int) -> Result[Sequence[str]]:
         """Procedure 140: virConnectListSecrets, libvirt 0.7.1. Needs connect.search_secrets.
         """
-        raise NoSupport("virConnectListSecrets")
+        raise NoSupport("virConnectListSecrets", domain=vir.VIR_FROM_SECRET)
 
     def secret_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullSecret]:
         """Procedure 141: virSecretLookupByUUID, libvirt 0.7.1. Needs secret.getattr.
         """
-        raise NoSupport("virSecretLookupByUUID")
+        raise NoSupport("virSecretLookupByUUID", domain=vir.VIR_FROM_SECRET)
 
     def secret_define_xml(self, xml: str, flags: int) -> Result[NonnullSecret]:
         """Procedure 142: virSecretDefineXML, libvirt 0.7.1. Needs secret.write; secret.save.
         """
-        raise NoSupport("virSecretDefineXML")
+        raise NoSupport("virSecretDefineXML", domain=vir.VIR_FROM_SECRET)
 
     def secret_get_xml_desc(self, secret: NonnullSecret, flags: int) -> Result[str]:
         """Procedure 143: virSecretGetXMLDesc, libvirt 0.7.1. Needs secret.read.
         """
-        raise NoSupport("virSecretGetXMLDesc")
+        raise NoSupport("virSecretGetXMLDesc", domain=vir.VIR_FROM_SECRET)
 
     def secret_set_value(self, secret: NonnullSecret, value: bytes, flags: int) -> Result[None]:
         """Procedure 144: virSecretSetValue, libvirt 0.7.1. Needs secret.write.
         """
-        raise NoSupport("virSecretSetValue")
+        raise NoSupport("virSecretSetValue", domain=vir.VIR_FROM_SECRET)
 
     def secret_get_value(self, secret: NonnullSecret, flags: int) -> Result[bytes]:
         """Procedure 145: virSecretGetValue, libvirt 0.7.1. Needs secret.read_secure.
         """
-        raise NoSupport("virSecretGetValue")
+        raise NoSupport("virSecretGetValue", domain=vir.VIR_FROM_SECRET)
 
     def secret_undefine(self, secret: NonnullSecret) -> Result[None]:
         """Procedure 146: virSecretUndefine, libvirt 0.7.1. Needs secret.delete.
         """
-        raise NoSupport("virSecretUndefine")
+        raise NoSupport("virSecretUndefine", domain=vir.VIR_FROM_SECRET)
 
     def secret_lookup_by_usage(self, usageType: int, usageID: str) -> Result[NonnullSecret]:
         """Procedure 147: virSecretLookupByUsage, libvirt 0.7.1. Needs secret.getattr.
         """
-        raise NoSupport("virSecretLookupByUsage")
+        raise NoSupport("virSecretLookupByUsage", domain=vir.VIR_FROM_SECRET)
 
     def connect_list_all_secrets(self, need_results: int, flags: int) -> Result[ConnectListAllSecretsRet]:
         """Procedure 287: virConnectListAllSecrets, libvirt 0.10.2. Needs connect.search_secrets.
         """
-        raise NoSupport("virConnectListAllSecrets")
+        raise NoSupport("virConnectListAllSecrets", domain=vir.VIR_FROM_SECRET)

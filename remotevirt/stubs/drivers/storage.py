@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.procedures import Result
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.storage import (
     ConnectListAllStoragePoolsRet,
@@ -33,119 +34,119 @@ class StorageDriver:
         """Procedure 71: virConnectNumOfStoragePools, libvirt 0.4.1. Needs
         connect.search_storage_pools.
         """
-        raise NoSupport("virConnectNumOfStoragePools")
+        raise NoSupport("virConnectNumOfStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_list_storage_pools(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 72: virConnectListStoragePools, libvirt 0.4.1. Needs connect.search_storage_pools.
         """
-        raise NoSupport("virConnectListStoragePools")
+        raise NoSupport("virConnectListStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_num_of_defined_storage_pools(self) -> Result[int]:
         """Procedure 73: virConnectNumOfDefinedStoragePools, libvirt 0.4.1. Needs
         connect.search_storage_pools.
         """
-        raise NoSupport("virConnectNumOfDefinedStoragePools")
+        raise NoSupport("virConnectNumOfDefinedStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_list_defined_storage_pools(self, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 74: virConnectListDefinedStoragePools, libvirt 0.4.1. Needs
         connect.search_storage_pools.
         """
-        raise NoSupport("virConnectListDefinedStoragePools")
+        raise NoSupport("virConnectListDefinedStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_find_storage_pool_sources(self, type: str, srcSpec: str | None, flags: int) -> Result[str]:
         """Procedure 75: virConnectFindStoragePoolSources, libvirt 0.4.5. Needs
         connect.detect_storage_pools.
         """
-        raise NoSupport("virConnectFindStoragePoolSources")
+        raise NoSupport("virConnectFindStoragePoolSources", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_create_xml(self, xml: str, flags: int) -> Result[NonnullStoragePool]:
         """Procedure 76: virStoragePoolCreateXML, libvirt 0.4.1. Needs storage_pool.start;
         storage_pool.write.
         """
-        raise NoSupport("virStoragePoolCreateXML")
+        raise NoSupport("virStoragePoolCreateXML", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_define_xml(self, xml: str, flags: int) -> Result[NonnullStoragePool]:
         """Procedure 77: virStoragePoolDefineXML, libvirt 0.4.1. Needs storage_pool.write;
         storage_pool.save.
         """
-        raise NoSupport("virStoragePoolDefineXML")
+        raise NoSupport("virStoragePoolDefineXML", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_create(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
         """Procedure 78: virStoragePoolCreate, libvirt 0.4.1. Needs storage_pool.start.
         """
-        raise NoSupport("virStoragePoolCreate")
+        raise NoSupport("virStoragePoolCreate", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_build(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
         """Procedure 79: virStoragePoolBuild, libvirt 0.4.1. Needs storage_pool.format.
         """
-        raise NoSupport("virStoragePoolBuild")
+        raise NoSupport("virStoragePoolBuild", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_destroy(self, pool: NonnullStoragePool) -> Result[None]:
         """Procedure 80: virStoragePoolDestroy, libvirt 0.4.1. Needs storage_pool.stop.
         """
-        raise NoSupport("virStoragePoolDestroy")
+        raise NoSupport("virStoragePoolDestroy", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_delete(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
         """Procedure 81: virStoragePoolDelete, libvirt 0.4.1. Needs storage_pool.format.
         """
-        raise NoSupport("virStoragePoolDelete")
+        raise NoSupport("virStoragePoolDelete", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_undefine(self, pool: NonnullStoragePool) -> Result[None]:
         """Procedure 82: virStoragePoolUndefine, libvirt 0.4.1. Needs storage_pool.delete.
         """
-        raise NoSupport("virStoragePoolUndefine")
+        raise NoSupport("virStoragePoolUndefine", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_refresh(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
         """Procedure 83: virStoragePoolRefresh, libvirt 0.4.1. Needs storage_pool.refresh.
         """
-        raise NoSupport("virStoragePoolRefresh")
+        raise NoSupport("virStoragePoolRefresh", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_name(self, name: str) -> Result[NonnullStoragePool]:
         """Procedure 84: virStoragePoolLookupByName, libvirt 0.4.1. Needs storage_pool.getattr.
         """
-        raise NoSupport("virStoragePoolLookupByName")
+        raise NoSupport("virStoragePoolLookupByName", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullStoragePool]:
         """Procedure 85: virStoragePoolLookupByUUID, libvirt 0.4.1. Needs storage_pool.getattr.
         """
-        raise NoSupport("virStoragePoolLookupByUUID")
+        raise NoSupport("virStoragePoolLookupByUUID", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_volume(self, vol: NonnullStorageVol) -> Result[NonnullStoragePool]:
         """Procedure 86: virStoragePoolLookupByVolume, libvirt 0.4.1. Needs storage_pool.getattr.
         """
-        raise NoSupport("virStoragePoolLookupByVolume")
+        raise NoSupport("virStoragePoolLookupByVolume", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_get_info(self, pool: NonnullStoragePool) -> Result[StoragePoolGetInfoRet]:
         """Procedure 87: virStoragePoolGetInfo, libvirt 0.4.1. Needs storage_pool.read.
         """
-        raise NoSupport("virStoragePoolGetInfo")
+        raise NoSupport("virStoragePoolGetInfo", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_get_xml_desc(self, pool: NonnullStoragePool, flags: int) -> Result[str]:
         """Procedure 88: virStoragePoolGetXMLDesc, libvirt 0.4.1. Needs storage_pool.read.
         """
-        raise NoSupport("virStoragePoolGetXMLDesc")
+        raise NoSupport("virStoragePoolGetXMLDesc", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_get_autostart(self, pool: NonnullStoragePool) -> Result[int]:
         """Procedure 89: virStoragePoolGetAutostart, libvirt 0.4.1. Needs storage_pool.read.
         """
-        raise NoSupport("virStoragePoolGetAutostart")
+        raise NoSupport("virStoragePoolGetAutostart", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_set_autostart(self, pool: NonnullStoragePool, autostart: int) -> Result[None]:
         """Procedure 90: virStoragePoolSetAutostart, libvirt 0.4.1. Needs storage_pool.write.
         """
-        raise NoSupport("virStoragePoolSetAutostart")
+        raise NoSupport("virStoragePoolSetAutostart", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_num_of_volumes(self, pool: NonnullStoragePool) -> Result[int]:
         """Procedure 91: virStoragePoolNumOfVolumes, libvirt 0.4.1. Needs
         storage_pool.search_storage_vols.
         """
-        raise NoSupport("virStoragePoolNumOfVolumes")
+        raise NoSupport("virStoragePoolNumOfVolumes", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_list_volumes(self, pool: NonnullStoragePool, maxnames: int) -> Result[Sequence[str]]:
         """Procedure 92: virStoragePoolListVolumes, libvirt 0.4.1. Needs
         storage_pool.search_storage_vols.
         """
-        raise NoSupport("virStoragePoolListVolumes")
+        raise NoSupport("virStoragePoolListVolumes", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_create_xml(
         self,
@@ -155,42 +156,42 @@ class StorageDriver:
     ) -> Result[NonnullStorageVol]:
         """Procedure 93: virStorageVolCreateXML, libvirt 0.4.1. Needs storage_vol.create.
         """
-        raise NoSupport("virStorageVolCreateXML")
+        raise NoSupport("virStorageVolCreateXML", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_delete(self, vol: NonnullStorageVol, flags: int) -> Result[None]:
         """Procedure 94: virStorageVolDelete, libvirt 0.4.1. Needs storage_vol.delete.
         """
-        raise NoSupport("virStorageVolDelete")
+        raise NoSupport("virStorageVolDelete", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_lookup_by_name(self, pool: NonnullStoragePool, name: str) -> Result[NonnullStorageVol]:
         """Procedure 95: virStorageVolLookupByName, libvirt 0.4.1. Needs storage_vol.getattr.
         """
-        raise NoSupport("virStorageVolLookupByName")
+        raise NoSupport("virStorageVolLookupByName", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_lookup_by_key(self, key: str) -> Result[NonnullStorageVol]:
         """Procedure 96: virStorageVolLookupByKey, libvirt 0.4.1. Needs storage_vol.getattr.
         """
-        raise NoSupport("virStorageVolLookupByKey")
+        raise NoSupport("virStorageVolLookupByKey", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_lookup_by_path(self, path: str) -> Result[NonnullStorageVol]:
         """Procedure 97: virStorageVolLookupByPath, libvirt 0.4.1. Needs storage_vol.getattr.
         """
-        raise NoSupport("virStorageVolLookupByPath")
+        raise NoSupport("virStorageVolLookupByPath", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_get_info(self, vol: NonnullStorageVol) -> Result[StorageVolGetInfoRet]:
         """Procedure 98: virStorageVolGetInfo, libvirt 0.4.1. Needs storage_vol.read.
         """
-        raise NoSupport("virStorageVolGetInfo")
+        raise NoSupport("virStorageVolGetInfo", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_get_xml_desc(self, vol: NonnullStorageVol, flags: int) -> Result[str]:
         """Procedure 99: virStorageVolGetXMLDesc, libvirt 0.4.1. Needs storage_vol.read.
         """
-        raise NoSupport("virStorageVolGetXMLDesc")
+        raise NoSupport("virStorageVolGetXMLDesc", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_get_path(self, vol: NonnullStorageVol) -> Result[str]:
         """Procedure 100: virStorageVolGetPath, libvirt 0.4.1. Needs storage_vol.read.
         """
-        raise NoSupport("virStorageVolGetPath")
+        raise NoSupport("virStorageVolGetPath", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_create_xml_from(
         self,
@@ -201,22 +202,22 @@ class StorageDriver:
     ) -> Result[NonnullStorageVol]:
         """Procedure 125: virStorageVolCreateXMLFrom, libvirt 0.6.4. Needs storage_vol.create.
         """
-        raise NoSupport("virStorageVolCreateXMLFrom")
+        raise NoSupport("virStorageVolCreateXMLFrom", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_is_active(self, pool: NonnullStoragePool) -> Result[int]:
         """Procedure 154: virStoragePoolIsActive, libvirt 0.7.3. Needs storage_pool.read.
         """
-        raise NoSupport("virStoragePoolIsActive")
+        raise NoSupport("virStoragePoolIsActive", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_is_persistent(self, pool: NonnullStoragePool) -> Result[int]:
         """Procedure 155: virStoragePoolIsPersistent, libvirt 0.7.3. Needs storage_pool.read.
         """
-        raise NoSupport("virStoragePoolIsPersistent")
+        raise NoSupport("virStoragePoolIsPersistent", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_wipe(self, vol: NonnullStorageVol, flags: int) -> Result[None]:
         """Procedure 165: virStorageVolWipe, libvirt 0.8.0. Needs storage_vol.format.
         """
-        raise NoSupport("virStorageVolWipe")
+        raise NoSupport("virStorageVolWipe", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_upload(
         self,
@@ -227,7 +228,7 @@ class StorageDriver:
     ) -> Result[None]:
         """Procedure 208: virStorageVolUpload, libvirt 0.9.0. Needs storage_vol.data_write.
         """
-        raise NoSupport("virStorageVolUpload")
+        raise NoSupport("virStorageVolUpload", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_download(
         self,
@@ -238,17 +239,17 @@ class StorageDriver:
     ) -> Result[None]:
         """Procedure 209: virStorageVolDownload, libvirt 0.9.0. Needs storage_vol.data_read.
         """
-        raise NoSupport("virStorageVolDownload")
+        raise NoSupport("virStorageVolDownload", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_wipe_pattern(self, vol: NonnullStorageVol, algorithm: int, flags: int) -> Result[None]:
         """Procedure 259: virStorageVolWipePattern, libvirt 0.9.10. Needs storage_vol.format.
         """
-        raise NoSupport("virStorageVolWipePattern")
+        raise NoSupport("virStorageVolWipePattern", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_resize(self, vol: NonnullStorageVol, capacity: int, flags: int) -> Result[None]:
         """Procedure 260: virStorageVolResize, libvirt 0.9.10. Needs storage_vol.resize.
         """
-        raise NoSupport("virStorageVolResize")
+        raise NoSupport("virStorageVolResize", domain=vir.VIR_FROM_STORAGE)
 
     def connect_list_all_storage_pools(
         self,
@@ -258,7 +259,7 @@ class StorageDriver:
         """Procedure 281: virConnectListAllStoragePools, libvirt 0.10.2. Needs
         connect.search_storage_pools.
         """
-        raise NoSupport("virConnectListAllStoragePools")
+        raise NoSupport("virConnectListAllStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_list_all_volumes(
         self,
@@ -269,7 +270,7 @@ class StorageDriver:
         """Procedure 282: virStoragePoolListAllVolumes, libvirt 0.10.0. Needs
         storage_pool.search_storage_vols.
         """
-        raise NoSupport("virStoragePoolListAllVolumes")
+        raise NoSupport("virStoragePoolListAllVolumes", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_get_info_flags(
         self,
@@ -278,14 +279,14 @@ class StorageDriver:
     ) -> Result[StorageVolGetInfoFlagsRet]:
         """Procedure 378: virStorageVolGetInfoFlags, libvirt 3.0.0. Needs storage_vol.read.
         """
-        raise NoSupport("virStorageVolGetInfoFlags")
+        raise NoSupport("virStorageVolGetInfoFlags", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_target_path(self, path: str) -> Result[NonnullStoragePool]:
         """Procedure 391: virStoragePoolLookupByTargetPath, libvirt 4.1.0. Needs storage_pool.getattr.
         """
-        raise NoSupport("virStoragePoolLookupByTargetPath")
+        raise NoSupport("virStoragePoolLookupByTargetPath", domain=vir.VIR_FROM_STORAGE)
 
     def connect_get_storage_pool_capabilities(self, flags: int) -> Result[str]:
         """Procedure 403: virConnectGetStoragePoolCapabilities, libvirt 5.2.0. Needs connect.read.
         """
-        raise NoSupport("virConnectGetStoragePoolCapabilities")
+        raise NoSupport("virConnectGetStoragePoolCapabilities", domain=vir.VIR_FROM_STORAGE)

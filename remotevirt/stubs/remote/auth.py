@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
+import enum
 import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Procedure
-from remotevirt.stubs.remote.types import (
-    AuthType,
-    REMOTE_AUTH_SASL_DATA_MAX,
-    REMOTE_AUTH_TYPE_LIST_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import REMOTE_STRING_MAX
 from remotevirt.xdr import (
     pack_chars,
     pack_numbers,
@@ -27,6 +23,18 @@ from remotevirt.xdr import (
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
 _2i = struct.Struct(">2i")
 _i = struct.Struct(">i")
+
+REMOTE_AUTH_SASL_DATA_MAX: Final = 65536
+REMOTE_AUTH_TYPE_LIST_MAX: Final = 20
+
+
+class AuthType(enum.IntEnum):
+    """remote_auth_type."""
+
+    REMOTE_AUTH_NONE = 0
+    REMOTE_AUTH_SASL = 1
+    REMOTE_AUTH_POLKIT = 2
+
 
 class AuthListRet(NamedTuple):
     """remote_auth_list_ret.

@@ -9,18 +9,16 @@ from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
-from remotevirt.stubs.remote.types import (
-    NonnullDomain,
-    NonnullDomainCheckpoint,
-    REMOTE_DOMAIN_CHECKPOINT_LIST_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import NonnullDomain, NonnullDomainCheckpoint, REMOTE_STRING_MAX
 from remotevirt.xdr import pack_count, pack_string, unpack_count, unpack_string
 
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
 _I = struct.Struct(">I")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+
+REMOTE_DOMAIN_CHECKPOINT_LIST_MAX: Final = 16384
+
 
 class DomainCheckpointCreateXmlArgs(NamedTuple):
     """remote_domain_checkpoint_create_xml_args."""
@@ -94,6 +92,56 @@ class DomainCheckpointGetXmlDescRet(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainCheckpointGetXmlDescRet, int]:
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainCheckpointGetXmlDescRet, (xml,)), pos
+
+
+class DomainListAllCheckpointsArgs(NamedTuple):
+    """remote_domain_list_all_checkpoints_args."""
+
+    dom: NonnullDomain
+    need_results: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, need_results, flags = self
+        return b"".join((dom.pack(), _iI.pack(need_results, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllCheckpointsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        need_results, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainListAllCheckpointsArgs, (dom, need_results, flags)), pos
+
+
+class DomainListAllCheckpointsRet(NamedTuple):
+    """remote_domain_list_all_checkpoints_ret.
+
+    ``checkpoints``: at most REMOTE_DOMAIN_CHECKPOINT_LIST_MAX elements.
+    """
+
+    checkpoints: Sequence[NonnullDomainCheckpoint]
+    ret: int
+
+    def pack(self) -> bytes:
+        checkpoints, ret = self
+        return b"".join(
+            (
+                pack_count(len(checkpoints), REMOTE_DOMAIN_CHECKPOINT_LIST_MAX),
+                *[item.pack() for item in checkpoints],
+                _i.pack(ret),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllCheckpointsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, 28)
+        checkpoints: list[NonnullDomainCheckpoint] = []
+        for _ in range(count):
+            item, pos = NonnullDomainCheckpoint.unpack(buf, pos)
+            checkpoints.append(item)
+        (ret,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainListAllCheckpointsRet, (checkpoints, ret)), pos
 
 
 class DomainCheckpointListAllChildrenArgs(NamedTuple):
@@ -258,6 +306,17 @@ PROCEDURES: Final = (
         since="5.6.0",
         driver="hypervisor",
         acl=(Permission("domain", "read"), Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_CHECKPOINT_XML_SECURE)),
+    ),
+    Procedure(
+        413,
+        "domain_list_all_checkpoints",
+        args=DomainListAllCheckpointsArgs,
+        ret=DomainListAllCheckpointsRet,
+        api="virDomainListAllCheckpoints",
+        since="5.6.0",
+        driver="hypervisor",
+        acl=(Permission("domain", "read"),),
+        high_priority=True,
     ),
     Procedure(
         414,

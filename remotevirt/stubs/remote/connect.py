@@ -8,26 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
-from remotevirt.stubs.remote.types import (
-    DomainStatsRecord,
-    NodeGetCpuStats,
-    NodeGetMemoryStats,
-    NonnullDomain,
-    REMOTE_CONNECT_CPU_MODELS_MAX,
-    REMOTE_CONNECT_IDENTITY_PARAMS_MAX,
-    REMOTE_CPUMAP_MAX,
-    REMOTE_CPU_BASELINE_MAX,
-    REMOTE_DOMAIN_LIST_MAX,
-    REMOTE_NODE_CPU_STATS_MAX,
-    REMOTE_NODE_MAX_CELLS,
-    REMOTE_NODE_MEMORY_PARAMETERS_MAX,
-    REMOTE_NODE_MEMORY_STATS_MAX,
-    REMOTE_NODE_SEV_INFO_MAX,
-    REMOTE_SECURITY_DOI_MAX,
-    REMOTE_SECURITY_MODEL_MAX,
-    REMOTE_STRING_MAX,
-    TypedParam,
-)
+from remotevirt.stubs.remote.types import REMOTE_CPUMAP_MAX, REMOTE_STRING_MAX, TypedParam
 from remotevirt.xdr import (
     ABSENT,
     PRESENT,
@@ -47,7 +28,6 @@ from remotevirt.xdr import (
 )
 
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
-_2I = struct.Struct(">2I")
 _2i = struct.Struct(">2i")
 _2iI = struct.Struct(">2iI")
 _I = struct.Struct(">I")
@@ -58,6 +38,54 @@ _Q6i = struct.Struct(">Q6i")
 _i = struct.Struct(">i")
 _i2I = struct.Struct(">i2I")
 _iI = struct.Struct(">iI")
+
+REMOTE_CONNECT_IDENTITY_PARAMS_MAX: Final = 20
+REMOTE_NODE_CPU_STATS_MAX: Final = 16
+REMOTE_NODE_MEMORY_STATS_MAX: Final = 16
+REMOTE_NODE_MAX_CELLS: Final = 1024
+REMOTE_SECURITY_MODEL_MAX: Final = 257  # VIR_SECURITY_MODEL_BUFLEN
+REMOTE_SECURITY_DOI_MAX: Final = 257  # VIR_SECURITY_DOI_BUFLEN
+REMOTE_CPU_BASELINE_MAX: Final = 256
+REMOTE_NODE_MEMORY_PARAMETERS_MAX: Final = 64
+REMOTE_CONNECT_CPU_MODELS_MAX: Final = 8192
+REMOTE_NODE_SEV_INFO_MAX: Final = 64
+
+
+class NodeGetCpuStats(NamedTuple):
+    """remote_node_get_cpu_stats."""
+
+    field: str
+    value: int
+
+    def pack(self) -> bytes:
+        field, value = self
+        return b"".join((pack_string(field, REMOTE_STRING_MAX), _Q.pack(value)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuStats, int]:
+        field, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (value,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(NodeGetCpuStats, (field, value)), pos
+
+
+class NodeGetMemoryStats(NamedTuple):
+    """remote_node_get_memory_stats."""
+
+    field: str
+    value: int
+
+    def pack(self) -> bytes:
+        field, value = self
+        return b"".join((pack_string(field, REMOTE_STRING_MAX), _Q.pack(value)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeGetMemoryStats, int]:
+        field, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (value,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(NodeGetMemoryStats, (field, value)), pos
+
 
 class ConnectOpenArgs(NamedTuple):
     """remote_connect_open_args."""
@@ -83,41 +111,6 @@ class ConnectOpenArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectOpenArgs, (name, flags)), pos
-
-
-class ConnectSupportsFeatureArgs(NamedTuple):
-    """remote_connect_supports_feature_args."""
-
-    feature: int
-
-    def pack(self) -> bytes:
-        (feature,) = self
-        return _i.pack(feature)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectSupportsFeatureArgs, int]:
-        (feature,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectSupportsFeatureArgs, (feature,)), pos
-
-
-class ConnectSupportsFeatureRet(NamedTuple):
-    """remote_connect_supports_feature_ret."""
-
-    supported: int
-
-    @staticmethod
-    def encode(supported: int) -> bytes:
-        return _i.pack(supported)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectSupportsFeatureRet, int]:
-        (supported,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectSupportsFeatureRet, (supported,)), pos
 
 
 class ConnectGetTypeRet(NamedTuple):
@@ -155,95 +148,6 @@ class ConnectGetVersionRet(NamedTuple):
         (hv_ver,) = _Q.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectGetVersionRet, (hv_ver,)), pos
-
-
-class ConnectGetLibVersionRet(NamedTuple):
-    """remote_connect_get_lib_version_ret."""
-
-    lib_ver: int
-
-    @staticmethod
-    def encode(lib_ver: int) -> bytes:
-        return _Q.pack(lib_ver)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetLibVersionRet, int]:
-        (lib_ver,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(ConnectGetLibVersionRet, (lib_ver,)), pos
-
-
-class ConnectGetHostnameRet(NamedTuple):
-    """remote_connect_get_hostname_ret."""
-
-    hostname: str
-
-    @staticmethod
-    def encode(hostname: str) -> bytes:
-        return pack_string(hostname, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetHostnameRet, int]:
-        hostname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(ConnectGetHostnameRet, (hostname,)), pos
-
-
-class ConnectGetSysinfoArgs(NamedTuple):
-    """remote_connect_get_sysinfo_args."""
-
-    flags: int
-
-    def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetSysinfoArgs, int]:
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectGetSysinfoArgs, (flags,)), pos
-
-
-class ConnectGetSysinfoRet(NamedTuple):
-    """remote_connect_get_sysinfo_ret."""
-
-    sysinfo: str
-
-    @staticmethod
-    def encode(sysinfo: str) -> bytes:
-        return pack_string(sysinfo, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetSysinfoRet, int]:
-        sysinfo, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(ConnectGetSysinfoRet, (sysinfo,)), pos
-
-
-class ConnectGetUriRet(NamedTuple):
-    """remote_connect_get_uri_ret."""
-
-    uri: str
-
-    @staticmethod
-    def encode(uri: str) -> bytes:
-        return pack_string(uri, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetUriRet, int]:
-        uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(ConnectGetUriRet, (uri,)), pos
 
 
 class ConnectGetMaxVcpusArgs(NamedTuple):
@@ -330,66 +234,361 @@ class ConnectGetCapabilitiesRet(NamedTuple):
         return _new(ConnectGetCapabilitiesRet, (capabilities,)), pos
 
 
-class ConnectGetDomainCapabilitiesArgs(NamedTuple):
-    """remote_connect_get_domain_capabilities_args."""
+class ConnectGetHostnameRet(NamedTuple):
+    """remote_connect_get_hostname_ret."""
 
-    emulatorbin: str | None
-    arch: str | None
-    machine: str | None
-    virttype: str | None
-    flags: int
-
-    def pack(self) -> bytes:
-        emulatorbin, arch, machine, virttype, flags = self
-        return b"".join(
-            (
-                ABSENT if emulatorbin is None else PRESENT + pack_string(emulatorbin, REMOTE_STRING_MAX),
-                ABSENT if arch is None else PRESENT + pack_string(arch, REMOTE_STRING_MAX),
-                ABSENT if machine is None else PRESENT + pack_string(machine, REMOTE_STRING_MAX),
-                ABSENT if virttype is None else PRESENT + pack_string(virttype, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
+    hostname: str
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetDomainCapabilitiesArgs, int]:
-        emulatorbin: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            emulatorbin, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        arch: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            arch, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        machine: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            machine, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        virttype: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            virttype, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectGetDomainCapabilitiesArgs, (emulatorbin, arch, machine, virttype, flags)), pos
-
-
-class ConnectGetDomainCapabilitiesRet(NamedTuple):
-    """remote_connect_get_domain_capabilities_ret."""
-
-    capabilities: str
-
-    @staticmethod
-    def encode(capabilities: str) -> bytes:
-        return pack_string(capabilities, REMOTE_STRING_MAX)
+    def encode(hostname: str) -> bytes:
+        return pack_string(hostname, REMOTE_STRING_MAX)
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetDomainCapabilitiesRet, int]:
-        capabilities, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(ConnectGetDomainCapabilitiesRet, (capabilities,)), pos
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetHostnameRet, int]:
+        hostname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(ConnectGetHostnameRet, (hostname,)), pos
+
+
+class ConnectSupportsFeatureArgs(NamedTuple):
+    """remote_connect_supports_feature_args."""
+
+    feature: int
+
+    def pack(self) -> bytes:
+        (feature,) = self
+        return _i.pack(feature)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectSupportsFeatureArgs, int]:
+        (feature,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectSupportsFeatureArgs, (feature,)), pos
+
+
+class ConnectSupportsFeatureRet(NamedTuple):
+    """remote_connect_supports_feature_ret."""
+
+    supported: int
+
+    @staticmethod
+    def encode(supported: int) -> bytes:
+        return _i.pack(supported)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectSupportsFeatureRet, int]:
+        (supported,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectSupportsFeatureRet, (supported,)), pos
+
+
+class NodeGetCellsFreeMemoryArgs(NamedTuple):
+    """remote_node_get_cells_free_memory_args."""
+
+    startCell: int
+    maxcells: int
+
+    def pack(self) -> bytes:
+        startCell, maxcells = self
+        return _2i.pack(startCell, maxcells)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeGetCellsFreeMemoryArgs, int]:
+        startCell, maxcells = _2i.unpack_from(buf, pos)
+        pos += 8
+        return _new(NodeGetCellsFreeMemoryArgs, (startCell, maxcells)), pos
+
+
+class NodeGetCellsFreeMemoryRet(NamedTuple):
+    """remote_node_get_cells_free_memory_ret.
+
+    ``cells``: at most REMOTE_NODE_MAX_CELLS elements.
+    """
+
+    cells: Sequence[int]
+
+    @staticmethod
+    def encode(cells: Sequence[int]) -> bytes:
+        return pack_numbers(cells, REMOTE_NODE_MAX_CELLS, "Q")
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeGetCellsFreeMemoryRet, int]:
+        cells, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "Q", 8)
+        return _new(NodeGetCellsFreeMemoryRet, (cells,)), pos
+
+
+class NodeGetFreeMemoryRet(NamedTuple):
+    """remote_node_get_free_memory_ret."""
+
+    freeMem: int
+
+    @staticmethod
+    def encode(freeMem: int) -> bytes:
+        return _Q.pack(freeMem)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeGetFreeMemoryRet, int]:
+        (freeMem,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(NodeGetFreeMemoryRet, (freeMem,)), pos
+
+
+class ConnectGetUriRet(NamedTuple):
+    """remote_connect_get_uri_ret."""
+
+    uri: str
+
+    @staticmethod
+    def encode(uri: str) -> bytes:
+        return pack_string(uri, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetUriRet, int]:
+        uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(ConnectGetUriRet, (uri,)), pos
+
+
+class NodeDeviceDettachArgs(NamedTuple):
+    """remote_node_device_dettach_args."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        (name,) = self
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceDettachArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NodeDeviceDettachArgs, (name,)), pos
+
+
+class NodeDeviceReAttachArgs(NamedTuple):
+    """remote_node_device_re_attach_args."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        (name,) = self
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceReAttachArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NodeDeviceReAttachArgs, (name,)), pos
+
+
+class NodeDeviceResetArgs(NamedTuple):
+    """remote_node_device_reset_args."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        (name,) = self
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceResetArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NodeDeviceResetArgs, (name,)), pos
+
+
+class NodeGetSecurityModelRet(NamedTuple):
+    """remote_node_get_security_model_ret.
+
+    ``model``: at most REMOTE_SECURITY_MODEL_MAX elements.
+    ``doi``: at most REMOTE_SECURITY_DOI_MAX elements.
+    """
+
+    model: bytes
+    doi: bytes
+
+    def pack(self) -> bytes:
+        model, doi = self
+        return b"".join(
+            (
+                pack_chars(model, REMOTE_SECURITY_MODEL_MAX),
+                pack_chars(doi, REMOTE_SECURITY_DOI_MAX),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeGetSecurityModelRet, int]:
+        model, pos = unpack_chars(buf, pos, REMOTE_SECURITY_MODEL_MAX)
+        doi, pos = unpack_chars(buf, pos, REMOTE_SECURITY_DOI_MAX)
+        return _new(NodeGetSecurityModelRet, (model, doi)), pos
+
+
+class ConnectIsSecureRet(NamedTuple):
+    """remote_connect_is_secure_ret."""
+
+    secure: int
+
+    @staticmethod
+    def encode(secure: int) -> bytes:
+        return _i.pack(secure)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectIsSecureRet, int]:
+        (secure,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectIsSecureRet, (secure,)), pos
+
+
+class ConnectGetLibVersionRet(NamedTuple):
+    """remote_connect_get_lib_version_ret."""
+
+    lib_ver: int
+
+    @staticmethod
+    def encode(lib_ver: int) -> bytes:
+        return _Q.pack(lib_ver)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetLibVersionRet, int]:
+        (lib_ver,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(ConnectGetLibVersionRet, (lib_ver,)), pos
+
+
+class ConnectCompareCpuArgs(NamedTuple):
+    """remote_connect_compare_cpu_args."""
+
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        xml, flags = self
+        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectCompareCpuArgs, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectCompareCpuArgs, (xml, flags)), pos
+
+
+class ConnectCompareCpuRet(NamedTuple):
+    """remote_connect_compare_cpu_ret."""
+
+    result: int
+
+    @staticmethod
+    def encode(result: int) -> bytes:
+        return _i.pack(result)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectCompareCpuRet, int]:
+        (result,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectCompareCpuRet, (result,)), pos
+
+
+class ConnectBaselineCpuArgs(NamedTuple):
+    """remote_connect_baseline_cpu_args.
+
+    ``xmlCPUs``: at most REMOTE_CPU_BASELINE_MAX elements.
+    """
+
+    xmlCPUs: Sequence[str]
+    flags: int
+
+    def pack(self) -> bytes:
+        xmlCPUs, flags = self
+        return b"".join(
+            (
+                pack_count(len(xmlCPUs), REMOTE_CPU_BASELINE_MAX),
+                *[pack_string(item, REMOTE_STRING_MAX) for item in xmlCPUs],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectBaselineCpuArgs, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_CPU_BASELINE_MAX, 4)
+        xmlCPUs: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            xmlCPUs.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectBaselineCpuArgs, (xmlCPUs, flags)), pos
+
+
+class ConnectBaselineCpuRet(NamedTuple):
+    """remote_connect_baseline_cpu_ret."""
+
+    cpu: str
+
+    @staticmethod
+    def encode(cpu: str) -> bytes:
+        return pack_string(cpu, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectBaselineCpuRet, int]:
+        cpu, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(ConnectBaselineCpuRet, (cpu,)), pos
+
+
+class ConnectGetSysinfoArgs(NamedTuple):
+    """remote_connect_get_sysinfo_args."""
+
+    flags: int
+
+    def pack(self) -> bytes:
+        (flags,) = self
+        return _I.pack(flags)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetSysinfoArgs, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectGetSysinfoArgs, (flags,)), pos
+
+
+class ConnectGetSysinfoRet(NamedTuple):
+    """remote_connect_get_sysinfo_ret."""
+
+    sysinfo: str
+
+    @staticmethod
+    def encode(sysinfo: str) -> bytes:
+        return pack_string(sysinfo, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetSysinfoRet, int]:
+        sysinfo, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(ConnectGetSysinfoRet, (sysinfo,)), pos
 
 
 class NodeGetCpuStatsArgs(NamedTuple):
@@ -490,477 +689,6 @@ class NodeGetMemoryStatsRet(NamedTuple):
         return _new(NodeGetMemoryStatsRet, (params, nparams)), pos
 
 
-class NodeGetCellsFreeMemoryArgs(NamedTuple):
-    """remote_node_get_cells_free_memory_args."""
-
-    startCell: int
-    maxcells: int
-
-    def pack(self) -> bytes:
-        startCell, maxcells = self
-        return _2i.pack(startCell, maxcells)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeGetCellsFreeMemoryArgs, int]:
-        startCell, maxcells = _2i.unpack_from(buf, pos)
-        pos += 8
-        return _new(NodeGetCellsFreeMemoryArgs, (startCell, maxcells)), pos
-
-
-class NodeGetCellsFreeMemoryRet(NamedTuple):
-    """remote_node_get_cells_free_memory_ret.
-
-    ``cells``: at most REMOTE_NODE_MAX_CELLS elements.
-    """
-
-    cells: Sequence[int]
-
-    @staticmethod
-    def encode(cells: Sequence[int]) -> bytes:
-        return pack_numbers(cells, REMOTE_NODE_MAX_CELLS, "Q")
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeGetCellsFreeMemoryRet, int]:
-        cells, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "Q", 8)
-        return _new(NodeGetCellsFreeMemoryRet, (cells,)), pos
-
-
-class NodeGetFreeMemoryRet(NamedTuple):
-    """remote_node_get_free_memory_ret."""
-
-    freeMem: int
-
-    @staticmethod
-    def encode(freeMem: int) -> bytes:
-        return _Q.pack(freeMem)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeGetFreeMemoryRet, int]:
-        (freeMem,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(NodeGetFreeMemoryRet, (freeMem,)), pos
-
-
-class ConnectListDomainsArgs(NamedTuple):
-    """remote_connect_list_domains_args."""
-
-    maxids: int
-
-    def pack(self) -> bytes:
-        (maxids,) = self
-        return _i.pack(maxids)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDomainsArgs, int]:
-        (maxids,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectListDomainsArgs, (maxids,)), pos
-
-
-class ConnectListDomainsRet(NamedTuple):
-    """remote_connect_list_domains_ret.
-
-    ``ids``: at most REMOTE_DOMAIN_LIST_MAX elements.
-    """
-
-    ids: Sequence[int]
-
-    @staticmethod
-    def encode(ids: Sequence[int]) -> bytes:
-        return pack_numbers(ids, REMOTE_DOMAIN_LIST_MAX, "i")
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDomainsRet, int]:
-        ids, pos = unpack_numbers(buf, pos, REMOTE_DOMAIN_LIST_MAX, "i", 4)
-        return _new(ConnectListDomainsRet, (ids,)), pos
-
-
-class ConnectNumOfDomainsRet(NamedTuple):
-    """remote_connect_num_of_domains_ret."""
-
-    num: int
-
-    @staticmethod
-    def encode(num: int) -> bytes:
-        return _i.pack(num)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDomainsRet, int]:
-        (num,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectNumOfDomainsRet, (num,)), pos
-
-
-class ConnectListDefinedDomainsArgs(NamedTuple):
-    """remote_connect_list_defined_domains_args."""
-
-    maxnames: int
-
-    def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedDomainsArgs, int]:
-        (maxnames,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectListDefinedDomainsArgs, (maxnames,)), pos
-
-
-class ConnectListDefinedDomainsRet(NamedTuple):
-    """remote_connect_list_defined_domains_ret.
-
-    ``names``: at most REMOTE_DOMAIN_LIST_MAX elements.
-    """
-
-    names: Sequence[str]
-
-    @staticmethod
-    def encode(names: Sequence[str]) -> bytes:
-        return b"".join(
-            (
-                pack_count(len(names), REMOTE_DOMAIN_LIST_MAX),
-                *[pack_string(item, REMOTE_STRING_MAX) for item in names],
-            )
-        )
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedDomainsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 4)
-        names: list[str] = []
-        for _ in range(count):
-            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-            names.append(item)
-        return _new(ConnectListDefinedDomainsRet, (names,)), pos
-
-
-class ConnectNumOfDefinedDomainsRet(NamedTuple):
-    """remote_connect_num_of_defined_domains_ret."""
-
-    num: int
-
-    @staticmethod
-    def encode(num: int) -> bytes:
-        return _i.pack(num)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDefinedDomainsRet, int]:
-        (num,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectNumOfDefinedDomainsRet, (num,)), pos
-
-
-class NodeGetSecurityModelRet(NamedTuple):
-    """remote_node_get_security_model_ret.
-
-    ``model``: at most REMOTE_SECURITY_MODEL_MAX elements.
-    ``doi``: at most REMOTE_SECURITY_DOI_MAX elements.
-    """
-
-    model: bytes
-    doi: bytes
-
-    def pack(self) -> bytes:
-        model, doi = self
-        return b"".join(
-            (
-                pack_chars(model, REMOTE_SECURITY_MODEL_MAX),
-                pack_chars(doi, REMOTE_SECURITY_DOI_MAX),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeGetSecurityModelRet, int]:
-        model, pos = unpack_chars(buf, pos, REMOTE_SECURITY_MODEL_MAX)
-        doi, pos = unpack_chars(buf, pos, REMOTE_SECURITY_DOI_MAX)
-        return _new(NodeGetSecurityModelRet, (model, doi)), pos
-
-
-class NodeDeviceDettachArgs(NamedTuple):
-    """remote_node_device_dettach_args."""
-
-    name: str
-
-    def pack(self) -> bytes:
-        (name,) = self
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceDettachArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NodeDeviceDettachArgs, (name,)), pos
-
-
-class NodeDeviceDetachFlagsArgs(NamedTuple):
-    """remote_node_device_detach_flags_args."""
-
-    name: str
-    driverName: str | None
-    flags: int
-
-    def pack(self) -> bytes:
-        name, driverName, flags = self
-        return b"".join(
-            (
-                pack_string(name, REMOTE_STRING_MAX),
-                ABSENT if driverName is None else PRESENT + pack_string(driverName, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceDetachFlagsArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        driverName: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            driverName, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NodeDeviceDetachFlagsArgs, (name, driverName, flags)), pos
-
-
-class NodeDeviceReAttachArgs(NamedTuple):
-    """remote_node_device_re_attach_args."""
-
-    name: str
-
-    def pack(self) -> bytes:
-        (name,) = self
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceReAttachArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NodeDeviceReAttachArgs, (name,)), pos
-
-
-class NodeDeviceResetArgs(NamedTuple):
-    """remote_node_device_reset_args."""
-
-    name: str
-
-    def pack(self) -> bytes:
-        (name,) = self
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceResetArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NodeDeviceResetArgs, (name,)), pos
-
-
-class ConnectDomainXmlFromNativeArgs(NamedTuple):
-    """remote_connect_domain_xml_from_native_args."""
-
-    nativeFormat: str
-    nativeConfig: str
-    flags: int
-
-    def pack(self) -> bytes:
-        nativeFormat, nativeConfig, flags = self
-        return b"".join(
-            (
-                pack_string(nativeFormat, REMOTE_STRING_MAX),
-                pack_string(nativeConfig, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlFromNativeArgs, int]:
-        nativeFormat, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        nativeConfig, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectDomainXmlFromNativeArgs, (nativeFormat, nativeConfig, flags)), pos
-
-
-class ConnectDomainXmlFromNativeRet(NamedTuple):
-    """remote_connect_domain_xml_from_native_ret."""
-
-    domainXml: str
-
-    @staticmethod
-    def encode(domainXml: str) -> bytes:
-        return pack_string(domainXml, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlFromNativeRet, int]:
-        domainXml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(ConnectDomainXmlFromNativeRet, (domainXml,)), pos
-
-
-class ConnectDomainXmlToNativeArgs(NamedTuple):
-    """remote_connect_domain_xml_to_native_args."""
-
-    nativeFormat: str
-    domainXml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        nativeFormat, domainXml, flags = self
-        return b"".join(
-            (
-                pack_string(nativeFormat, REMOTE_STRING_MAX),
-                pack_string(domainXml, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlToNativeArgs, int]:
-        nativeFormat, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        domainXml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectDomainXmlToNativeArgs, (nativeFormat, domainXml, flags)), pos
-
-
-class ConnectDomainXmlToNativeRet(NamedTuple):
-    """remote_connect_domain_xml_to_native_ret."""
-
-    nativeConfig: str
-
-    @staticmethod
-    def encode(nativeConfig: str) -> bytes:
-        return pack_string(nativeConfig, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlToNativeRet, int]:
-        nativeConfig, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(ConnectDomainXmlToNativeRet, (nativeConfig,)), pos
-
-
-class ConnectIsSecureRet(NamedTuple):
-    """remote_connect_is_secure_ret."""
-
-    secure: int
-
-    @staticmethod
-    def encode(secure: int) -> bytes:
-        return _i.pack(secure)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectIsSecureRet, int]:
-        (secure,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectIsSecureRet, (secure,)), pos
-
-
-class ConnectCompareCpuArgs(NamedTuple):
-    """remote_connect_compare_cpu_args."""
-
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        xml, flags = self
-        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectCompareCpuArgs, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectCompareCpuArgs, (xml, flags)), pos
-
-
-class ConnectCompareCpuRet(NamedTuple):
-    """remote_connect_compare_cpu_ret."""
-
-    result: int
-
-    @staticmethod
-    def encode(result: int) -> bytes:
-        return _i.pack(result)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectCompareCpuRet, int]:
-        (result,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectCompareCpuRet, (result,)), pos
-
-
-class ConnectBaselineCpuArgs(NamedTuple):
-    """remote_connect_baseline_cpu_args.
-
-    ``xmlCPUs``: at most REMOTE_CPU_BASELINE_MAX elements.
-    """
-
-    xmlCPUs: Sequence[str]
-    flags: int
-
-    def pack(self) -> bytes:
-        xmlCPUs, flags = self
-        return b"".join(
-            (
-                pack_count(len(xmlCPUs), REMOTE_CPU_BASELINE_MAX),
-                *[pack_string(item, REMOTE_STRING_MAX) for item in xmlCPUs],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectBaselineCpuArgs, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_CPU_BASELINE_MAX, 4)
-        xmlCPUs: list[str] = []
-        for _ in range(count):
-            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-            xmlCPUs.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectBaselineCpuArgs, (xmlCPUs, flags)), pos
-
-
-class ConnectBaselineCpuRet(NamedTuple):
-    """remote_connect_baseline_cpu_ret."""
-
-    cpu: str
-
-    @staticmethod
-    def encode(cpu: str) -> bytes:
-        return pack_string(cpu, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectBaselineCpuRet, int]:
-        cpu, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(ConnectBaselineCpuRet, (cpu,)), pos
-
-
 class NodeSuspendForDurationArgs(NamedTuple):
     """remote_node_suspend_for_duration_args."""
 
@@ -977,54 +705,6 @@ class NodeSuspendForDurationArgs(NamedTuple):
         target, duration, flags = _IQI.unpack_from(buf, pos)
         pos += 16
         return _new(NodeSuspendForDurationArgs, (target, duration, flags)), pos
-
-
-class ConnectListAllDomainsArgs(NamedTuple):
-    """remote_connect_list_all_domains_args."""
-
-    need_results: int
-    flags: int
-
-    def pack(self) -> bytes:
-        need_results, flags = self
-        return _iI.pack(need_results, flags)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllDomainsArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(ConnectListAllDomainsArgs, (need_results, flags)), pos
-
-
-class ConnectListAllDomainsRet(NamedTuple):
-    """remote_connect_list_all_domains_ret.
-
-    ``domains``: at most REMOTE_DOMAIN_LIST_MAX elements.
-    """
-
-    domains: Sequence[NonnullDomain]
-    ret: int
-
-    def pack(self) -> bytes:
-        domains, ret = self
-        return b"".join(
-            (
-                pack_count(len(domains), REMOTE_DOMAIN_LIST_MAX),
-                *[item.pack() for item in domains],
-                _I.pack(ret),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllDomainsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 24)
-        domains: list[NonnullDomain] = []
-        for _ in range(count):
-            item, pos = NonnullDomain.unpack(buf, pos)
-            domains.append(item)
-        (ret,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectListAllDomainsRet, (domains, ret)), pos
 
 
 class NodeSetMemoryParametersArgs(NamedTuple):
@@ -1146,6 +826,35 @@ class NodeGetCpuMapRet(NamedTuple):
         return _new(NodeGetCpuMapRet, (cpumap, online, ret)), pos
 
 
+class NodeDeviceDetachFlagsArgs(NamedTuple):
+    """remote_node_device_detach_flags_args."""
+
+    name: str
+    driverName: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        name, driverName, flags = self
+        return b"".join(
+            (
+                pack_string(name, REMOTE_STRING_MAX),
+                ABSENT if driverName is None else PRESENT + pack_string(driverName, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceDetachFlagsArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        driverName: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            driverName, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NodeDeviceDetachFlagsArgs, (name, driverName, flags)), pos
+
+
 class ConnectGetCpuModelNamesArgs(NamedTuple):
     """remote_connect_get_cpu_model_names_args."""
 
@@ -1245,6 +954,68 @@ class NodeGetFreePagesRet(NamedTuple):
         return _new(NodeGetFreePagesRet, (counts,)), pos
 
 
+class ConnectGetDomainCapabilitiesArgs(NamedTuple):
+    """remote_connect_get_domain_capabilities_args."""
+
+    emulatorbin: str | None
+    arch: str | None
+    machine: str | None
+    virttype: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        emulatorbin, arch, machine, virttype, flags = self
+        return b"".join(
+            (
+                ABSENT if emulatorbin is None else PRESENT + pack_string(emulatorbin, REMOTE_STRING_MAX),
+                ABSENT if arch is None else PRESENT + pack_string(arch, REMOTE_STRING_MAX),
+                ABSENT if machine is None else PRESENT + pack_string(machine, REMOTE_STRING_MAX),
+                ABSENT if virttype is None else PRESENT + pack_string(virttype, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetDomainCapabilitiesArgs, int]:
+        emulatorbin: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            emulatorbin, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        arch: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            arch, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        machine: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            machine, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        virttype: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            virttype, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectGetDomainCapabilitiesArgs, (emulatorbin, arch, machine, virttype, flags)), pos
+
+
+class ConnectGetDomainCapabilitiesRet(NamedTuple):
+    """remote_connect_get_domain_capabilities_ret."""
+
+    capabilities: str
+
+    @staticmethod
+    def encode(capabilities: str) -> bytes:
+        return pack_string(capabilities, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetDomainCapabilitiesRet, int]:
+        capabilities, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(ConnectGetDomainCapabilitiesRet, (capabilities,)), pos
+
+
 class NodeAllocPagesArgs(NamedTuple):
     """remote_node_alloc_pages_args.
 
@@ -1294,68 +1065,6 @@ class NodeAllocPagesRet(NamedTuple):
         (ret,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(NodeAllocPagesRet, (ret,)), pos
-
-
-class ConnectGetAllDomainStatsArgs(NamedTuple):
-    """remote_connect_get_all_domain_stats_args.
-
-    ``doms``: at most REMOTE_DOMAIN_LIST_MAX elements.
-    """
-
-    doms: Sequence[NonnullDomain]
-    stats: int
-    flags: int
-
-    def pack(self) -> bytes:
-        doms, stats, flags = self
-        return b"".join(
-            (
-                pack_count(len(doms), REMOTE_DOMAIN_LIST_MAX),
-                *[item.pack() for item in doms],
-                _2I.pack(stats, flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetAllDomainStatsArgs, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 24)
-        doms: list[NonnullDomain] = []
-        for _ in range(count):
-            item, pos = NonnullDomain.unpack(buf, pos)
-            doms.append(item)
-        stats, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(ConnectGetAllDomainStatsArgs, (doms, stats, flags)), pos
-
-
-class ConnectGetAllDomainStatsRet(NamedTuple):
-    """remote_connect_get_all_domain_stats_ret.
-
-    ``retStats``: at most REMOTE_DOMAIN_LIST_MAX elements.
-    """
-
-    retStats: Sequence[DomainStatsRecord]
-
-    @staticmethod
-    def encode(retStats: Sequence[DomainStatsRecord]) -> bytes:
-        return b"".join(
-            (
-                pack_count(len(retStats), REMOTE_DOMAIN_LIST_MAX),
-                *[item.pack() for item in retStats],
-            )
-        )
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetAllDomainStatsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 28)
-        retStats: list[DomainStatsRecord] = []
-        for _ in range(count):
-            item, pos = DomainStatsRecord.unpack(buf, pos)
-            retStats.append(item)
-        return _new(ConnectGetAllDomainStatsRet, (retStats,)), pos
 
 
 class ConnectCompareHypervisorCpuArgs(NamedTuple):
@@ -1638,52 +1347,6 @@ PROCEDURES: Final = (
         acl=(Permission("connect", "read"),),
     ),
     Procedure(
-        21,
-        "connect_list_defined_domains",
-        args=ConnectListDefinedDomainsArgs,
-        ret=ConnectListDefinedDomainsRet,
-        api="virConnectListDefinedDomains",
-        since="0.3.0",
-        driver="hypervisor",
-        acl=(Permission("connect", "search_domains"),),
-        aclfilter=(Permission("domain", "getattr"),),
-        high_priority=True,
-    ),
-    Procedure(
-        25,
-        "connect_num_of_defined_domains",
-        ret=ConnectNumOfDefinedDomainsRet,
-        api="virConnectNumOfDefinedDomains",
-        since="0.3.0",
-        driver="hypervisor",
-        acl=(Permission("connect", "search_domains"),),
-        aclfilter=(Permission("domain", "getattr"),),
-        high_priority=True,
-    ),
-    Procedure(
-        37,
-        "connect_list_domains",
-        args=ConnectListDomainsArgs,
-        ret=ConnectListDomainsRet,
-        api="virConnectListDomains",
-        since="0.3.0",
-        driver="hypervisor",
-        acl=(Permission("connect", "search_domains"),),
-        aclfilter=(Permission("domain", "getattr"),),
-        high_priority=True,
-    ),
-    Procedure(
-        51,
-        "connect_num_of_domains",
-        ret=ConnectNumOfDomainsRet,
-        api="virConnectNumOfDomains",
-        since="0.3.0",
-        driver="hypervisor",
-        acl=(Permission("connect", "search_domains"),),
-        aclfilter=(Permission("domain", "getattr"),),
-        high_priority=True,
-    ),
-    Procedure(
         59,
         "connect_get_hostname",
         ret=ConnectGetHostnameRet,
@@ -1772,26 +1435,6 @@ PROCEDURES: Final = (
         high_priority=True,
     ),
     Procedure(
-        135,
-        "connect_domain_xml_from_native",
-        args=ConnectDomainXmlFromNativeArgs,
-        ret=ConnectDomainXmlFromNativeRet,
-        api="virConnectDomainXMLFromNative",
-        since="0.6.4",
-        driver="hypervisor",
-        acl=(Permission("connect", "write"),),
-    ),
-    Procedure(
-        136,
-        "connect_domain_xml_to_native",
-        args=ConnectDomainXmlToNativeArgs,
-        ret=ConnectDomainXmlToNativeRet,
-        api="virConnectDomainXMLToNative",
-        since="0.6.4",
-        driver="hypervisor",
-        acl=(Permission("connect", "write"),),
-    ),
-    Procedure(
         149,
         "connect_is_secure",
         ret=ConnectIsSecureRet,
@@ -1875,18 +1518,6 @@ PROCEDURES: Final = (
         acl=(Permission("connect", "pm_control"),),
     ),
     Procedure(
-        273,
-        "connect_list_all_domains",
-        args=ConnectListAllDomainsArgs,
-        ret=ConnectListAllDomainsRet,
-        api="virConnectListAllDomains",
-        since="0.9.13",
-        driver="hypervisor",
-        acl=(Permission("connect", "search_domains"),),
-        aclfilter=(Permission("domain", "getattr"),),
-        high_priority=True,
-    ),
-    Procedure(
         288,
         "node_set_memory_parameters",
         args=NodeSetMemoryParametersArgs,
@@ -1954,17 +1585,6 @@ PROCEDURES: Final = (
         since="1.2.7",
         driver="hypervisor",
         acl=(Permission("connect", "write"),),
-    ),
-    Procedure(
-        344,
-        "connect_get_all_domain_stats",
-        args=ConnectGetAllDomainStatsArgs,
-        ret=ConnectGetAllDomainStatsRet,
-        api="virConnectGetAllDomainStats",
-        since="1.2.8",
-        driver="hypervisor",
-        acl=(Permission("connect", "search_domains"),),
-        aclfilter=(Permission("domain", "read"),),
     ),
     Procedure(
         347,

@@ -10,54 +10,11 @@ from typing import Final, NamedTuple
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import (
-    DomainDiskError,
-    DomainFsinfo,
-    DomainInterface,
-    DomainIothreadInfo,
-    DomainMemoryStat,
     NonnullDomain,
-    NonnullDomainCheckpoint,
-    NonnullDomainSnapshot,
-    REMOTE_CPUMAPS_MAX,
     REMOTE_CPUMAP_MAX,
-    REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX,
-    REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX,
-    REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX,
-    REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX,
-    REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX,
-    REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX,
-    REMOTE_DOMAIN_CHECKPOINT_LIST_MAX,
-    REMOTE_DOMAIN_DISK_ERRORS_MAX,
-    REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX,
-    REMOTE_DOMAIN_FSINFO_MAX,
-    REMOTE_DOMAIN_GET_CPU_STATS_MAX,
-    REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX,
-    REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX,
-    REMOTE_DOMAIN_INTERFACE_MAX,
-    REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX,
-    REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX,
     REMOTE_DOMAIN_JOB_STATS_MAX,
-    REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX,
-    REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX,
-    REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX,
-    REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX,
-    REMOTE_DOMAIN_MEMORY_STATS_MAX,
-    REMOTE_DOMAIN_MESSAGES_MAX,
-    REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX,
-    REMOTE_DOMAIN_NUMA_PARAMETERS_MAX,
-    REMOTE_DOMAIN_PERF_EVENTS_MAX,
-    REMOTE_DOMAIN_SAVE_PARAMS_MAX,
-    REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX,
-    REMOTE_DOMAIN_SEND_KEY_MAX,
-    REMOTE_DOMAIN_SNAPSHOT_LIST_MAX,
-    REMOTE_IOTHREAD_INFO_MAX,
-    REMOTE_MIGRATE_COOKIE_MAX,
-    REMOTE_SECURITY_LABEL_LIST_MAX,
-    REMOTE_SECURITY_LABEL_MAX,
     REMOTE_STRING_MAX,
-    REMOTE_VCPUINFO_MAX,
     TypedParam,
-    VcpuInfo,
 )
 from remotevirt.xdr import (
     ABSENT,
@@ -92,6 +49,7 @@ _I = struct.Struct(">I")
 _IQI = struct.Struct(">IQI")
 _Ii = struct.Struct(">Ii")
 _Ii2I = struct.Struct(">Ii2I")
+_IiQi = struct.Struct(">IiQi")
 _Q = struct.Struct(">Q")
 _Q2I = struct.Struct(">Q2I")
 _QI = struct.Struct(">QI")
@@ -99,8 +57,1084 @@ _Qi = struct.Struct(">Qi")
 _i = struct.Struct(">i")
 _i11Q = struct.Struct(">i11Q")
 _iI = struct.Struct(">iI")
+_iQ = struct.Struct(">iQ")
 _q2I = struct.Struct(">q2I")
 _qI = struct.Struct(">qI")
+
+REMOTE_DOMAIN_LIST_MAX: Final = 16384
+REMOTE_VCPUINFO_MAX: Final = 16384
+REMOTE_CPUMAPS_MAX: Final = 8388608
+REMOTE_IOTHREAD_INFO_MAX: Final = 16384
+REMOTE_MIGRATE_COOKIE_MAX: Final = 4194304
+REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX: Final = 16
+REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX: Final = 16
+REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX: Final = 16
+REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX: Final = 32
+REMOTE_DOMAIN_NUMA_PARAMETERS_MAX: Final = 16
+REMOTE_DOMAIN_PERF_EVENTS_MAX: Final = 64
+REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX: Final = 16
+REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX: Final = 16
+REMOTE_DOMAIN_MEMORY_STATS_MAX: Final = 1024
+REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX: Final = 4194304
+REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX: Final = 4194304
+REMOTE_SECURITY_LABEL_LIST_MAX: Final = 64
+REMOTE_SECURITY_LABEL_MAX: Final = 4097  # VIR_SECURITY_LABEL_BUFLEN
+REMOTE_DOMAIN_SEND_KEY_MAX: Final = 16
+REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX: Final = 16
+REMOTE_DOMAIN_GET_CPU_STATS_MAX: Final = 2048
+REMOTE_DOMAIN_DISK_ERRORS_MAX: Final = 256
+REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX: Final = 64
+REMOTE_DOMAIN_SAVE_PARAMS_MAX: Final = 64
+REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX: Final = 256
+REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX: Final = 262144
+REMOTE_DOMAIN_FSINFO_MAX: Final = 256
+REMOTE_DOMAIN_FSINFO_DISKS_MAX: Final = 256
+REMOTE_DOMAIN_INTERFACE_MAX: Final = 2048
+REMOTE_DOMAIN_IP_ADDR_MAX: Final = 2048
+REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX: Final = 64
+REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX: Final = 64
+REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX: Final = 64
+REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX: Final = 64
+REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX: Final = 2048
+REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX: Final = 2048
+REMOTE_DOMAIN_MESSAGES_MAX: Final = 2048
+
+
+class VcpuInfo(NamedTuple):
+    """remote_vcpu_info."""
+
+    number: int
+    state: int
+    cpu_time: int
+    cpu: int
+
+    def pack(self) -> bytes:
+        number, state, cpu_time, cpu = self
+        return _IiQi.pack(number, state, cpu_time, cpu)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[VcpuInfo, int]:
+        number, state, cpu_time, cpu = _IiQi.unpack_from(buf, pos)
+        pos += 20
+        return _new(VcpuInfo, (number, state, cpu_time, cpu)), pos
+
+
+class DomainDiskError(NamedTuple):
+    """remote_domain_disk_error."""
+
+    disk: str
+    error: int
+
+    def pack(self) -> bytes:
+        disk, error = self
+        return b"".join((pack_string(disk, REMOTE_STRING_MAX), _i.pack(error)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDiskError, int]:
+        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (error,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainDiskError, (disk, error)), pos
+
+
+class DomainMemoryStat(NamedTuple):
+    """remote_domain_memory_stat."""
+
+    tag: int
+    val: int
+
+    def pack(self) -> bytes:
+        tag, val = self
+        return _iQ.pack(tag, val)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStat, int]:
+        tag, val = _iQ.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainMemoryStat, (tag, val)), pos
+
+
+class DomainIothreadInfo(NamedTuple):
+    """remote_domain_iothread_info.
+
+    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
+    """
+
+    iothread_id: int
+    cpumap: bytes
+
+    def pack(self) -> bytes:
+        iothread_id, cpumap = self
+        return b"".join((_I.pack(iothread_id), pack_opaque(cpumap, REMOTE_CPUMAP_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainIothreadInfo, int]:
+        (iothread_id,) = _I.unpack_from(buf, pos)
+        pos += 4
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        return _new(DomainIothreadInfo, (iothread_id, cpumap)), pos
+
+
+class DomainStatsRecord(NamedTuple):
+    """remote_domain_stats_record.
+
+    ``params``: at most REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+
+    def pack(self) -> bytes:
+        dom, params = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_count(len(params), REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX),
+                *[item.pack() for item in params],
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainStatsRecord, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        return _new(DomainStatsRecord, (dom, params)), pos
+
+
+class DomainFsinfo(NamedTuple):
+    """remote_domain_fsinfo.
+
+    ``dev_aliases``: at most REMOTE_DOMAIN_FSINFO_DISKS_MAX elements.
+    """
+
+    mountpoint: str
+    name: str
+    fstype: str
+    dev_aliases: Sequence[str]
+
+    def pack(self) -> bytes:
+        mountpoint, name, fstype, dev_aliases = self
+        return b"".join(
+            (
+                pack_string(mountpoint, REMOTE_STRING_MAX),
+                pack_string(name, REMOTE_STRING_MAX),
+                pack_string(fstype, REMOTE_STRING_MAX),
+                pack_count(len(dev_aliases), REMOTE_DOMAIN_FSINFO_DISKS_MAX),
+                *[pack_string(item, REMOTE_STRING_MAX) for item in dev_aliases],
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainFsinfo, int]:
+        mountpoint, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        fstype, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_FSINFO_DISKS_MAX, 4)
+        dev_aliases: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            dev_aliases.append(item)
+        return _new(DomainFsinfo, (mountpoint, name, fstype, dev_aliases)), pos
+
+
+class DomainIpAddr(NamedTuple):
+    """remote_domain_ip_addr."""
+
+    type: int
+    addr: str
+    prefix: int
+
+    def pack(self) -> bytes:
+        type, addr, prefix = self
+        return b"".join((_i.pack(type), pack_string(addr, REMOTE_STRING_MAX), _I.pack(prefix)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainIpAddr, int]:
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        addr, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (prefix,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainIpAddr, (type, addr, prefix)), pos
+
+
+class DomainInterface(NamedTuple):
+    """remote_domain_interface.
+
+    ``addrs``: at most REMOTE_DOMAIN_IP_ADDR_MAX elements.
+    """
+
+    name: str
+    hwaddr: str | None
+    addrs: Sequence[DomainIpAddr]
+
+    def pack(self) -> bytes:
+        name, hwaddr, addrs = self
+        return b"".join(
+            (
+                pack_string(name, REMOTE_STRING_MAX),
+                ABSENT if hwaddr is None else PRESENT + pack_string(hwaddr, REMOTE_STRING_MAX),
+                pack_count(len(addrs), REMOTE_DOMAIN_IP_ADDR_MAX),
+                *[item.pack() for item in addrs],
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainInterface, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        hwaddr: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            hwaddr, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_IP_ADDR_MAX, 12)
+        addrs: list[DomainIpAddr] = []
+        for _ in range(count):
+            item, pos = DomainIpAddr.unpack(buf, pos)
+            addrs.append(item)
+        return _new(DomainInterface, (name, hwaddr, addrs)), pos
+
+
+class DomainAttachDeviceArgs(NamedTuple):
+    """remote_domain_attach_device_args."""
+
+    dom: NonnullDomain
+    xml: str
+
+    def pack(self) -> bytes:
+        dom, xml = self
+        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainAttachDeviceArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainAttachDeviceArgs, (dom, xml)), pos
+
+
+class DomainCreateArgs(NamedTuple):
+    """remote_domain_create_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainCreateArgs, (dom,)), pos
+
+
+class DomainCreateXmlArgs(NamedTuple):
+    """remote_domain_create_xml_args."""
+
+    xml_desc: str
+    flags: int
+
+    def pack(self) -> bytes:
+        xml_desc, flags = self
+        return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlArgs, int]:
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainCreateXmlArgs, (xml_desc, flags)), pos
+
+
+class DomainCreateXmlRet(NamedTuple):
+    """remote_domain_create_xml_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainCreateXmlRet, (dom,)), pos
+
+
+class DomainDefineXmlArgs(NamedTuple):
+    """remote_domain_define_xml_args."""
+
+    xml: str
+
+    def pack(self) -> bytes:
+        (xml,) = self
+        return pack_string(xml, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlArgs, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainDefineXmlArgs, (xml,)), pos
+
+
+class DomainDefineXmlRet(NamedTuple):
+    """remote_domain_define_xml_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainDefineXmlRet, (dom,)), pos
+
+
+class DomainDestroyArgs(NamedTuple):
+    """remote_domain_destroy_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDestroyArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainDestroyArgs, (dom,)), pos
+
+
+class DomainDetachDeviceArgs(NamedTuple):
+    """remote_domain_detach_device_args."""
+
+    dom: NonnullDomain
+    xml: str
+
+    def pack(self) -> bytes:
+        dom, xml = self
+        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDetachDeviceArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainDetachDeviceArgs, (dom, xml)), pos
+
+
+class DomainGetXmlDescArgs(NamedTuple):
+    """remote_domain_get_xml_desc_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetXmlDescArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetXmlDescArgs, (dom, flags)), pos
+
+
+class DomainGetXmlDescRet(NamedTuple):
+    """remote_domain_get_xml_desc_ret."""
+
+    xml: str
+
+    @staticmethod
+    def encode(xml: str) -> bytes:
+        return pack_string(xml, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetXmlDescRet, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainGetXmlDescRet, (xml,)), pos
+
+
+class DomainGetAutostartArgs(NamedTuple):
+    """remote_domain_get_autostart_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetAutostartArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainGetAutostartArgs, (dom,)), pos
+
+
+class DomainGetAutostartRet(NamedTuple):
+    """remote_domain_get_autostart_ret."""
+
+    autostart: int
+
+    @staticmethod
+    def encode(autostart: int) -> bytes:
+        return _i.pack(autostart)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetAutostartRet, int]:
+        (autostart,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetAutostartRet, (autostart,)), pos
+
+
+class DomainGetInfoArgs(NamedTuple):
+    """remote_domain_get_info_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInfoArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainGetInfoArgs, (dom,)), pos
+
+
+class DomainGetInfoRet(NamedTuple):
+    """remote_domain_get_info_ret."""
+
+    state: int
+    maxMem: int
+    memory: int
+    nrVirtCpu: int
+    cpuTime: int
+
+    def pack(self) -> bytes:
+        state, maxMem, memory, nrVirtCpu, cpuTime = self
+        return _3xB2Q2xHQ.pack(state, maxMem, memory, nrVirtCpu, cpuTime)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInfoRet, int]:
+        state, maxMem, memory, nrVirtCpu, cpuTime = _3xB2Q2xHQ.unpack_from(buf, pos)
+        pos += 32
+        return _new(DomainGetInfoRet, (state, maxMem, memory, nrVirtCpu, cpuTime)), pos
+
+
+class DomainGetMaxMemoryArgs(NamedTuple):
+    """remote_domain_get_max_memory_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxMemoryArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainGetMaxMemoryArgs, (dom,)), pos
+
+
+class DomainGetMaxMemoryRet(NamedTuple):
+    """remote_domain_get_max_memory_ret."""
+
+    memory: int
+
+    @staticmethod
+    def encode(memory: int) -> bytes:
+        return _Q.pack(memory)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxMemoryRet, int]:
+        (memory,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGetMaxMemoryRet, (memory,)), pos
+
+
+class DomainGetMaxVcpusArgs(NamedTuple):
+    """remote_domain_get_max_vcpus_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxVcpusArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainGetMaxVcpusArgs, (dom,)), pos
+
+
+class DomainGetMaxVcpusRet(NamedTuple):
+    """remote_domain_get_max_vcpus_ret."""
+
+    num: int
+
+    @staticmethod
+    def encode(num: int) -> bytes:
+        return _i.pack(num)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxVcpusRet, int]:
+        (num,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetMaxVcpusRet, (num,)), pos
+
+
+class DomainGetOsTypeArgs(NamedTuple):
+    """remote_domain_get_os_type_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetOsTypeArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainGetOsTypeArgs, (dom,)), pos
+
+
+class DomainGetOsTypeRet(NamedTuple):
+    """remote_domain_get_os_type_ret."""
+
+    type: str
+
+    @staticmethod
+    def encode(type: str) -> bytes:
+        return pack_string(type, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetOsTypeRet, int]:
+        type, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainGetOsTypeRet, (type,)), pos
+
+
+class DomainGetVcpusArgs(NamedTuple):
+    """remote_domain_get_vcpus_args."""
+
+    dom: NonnullDomain
+    maxinfo: int
+    maplen: int
+
+    def pack(self) -> bytes:
+        dom, maxinfo, maplen = self
+        return b"".join((dom.pack(), _2i.pack(maxinfo, maplen)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        maxinfo, maplen = _2i.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGetVcpusArgs, (dom, maxinfo, maplen)), pos
+
+
+class DomainGetVcpusRet(NamedTuple):
+    """remote_domain_get_vcpus_ret.
+
+    ``info``: at most REMOTE_VCPUINFO_MAX elements.
+    ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
+    """
+
+    info: Sequence[VcpuInfo]
+    cpumaps: bytes
+
+    def pack(self) -> bytes:
+        info, cpumaps = self
+        return b"".join(
+            (
+                pack_count(len(info), REMOTE_VCPUINFO_MAX),
+                *[item.pack() for item in info],
+                pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_VCPUINFO_MAX, 20)
+        info: list[VcpuInfo] = []
+        for _ in range(count):
+            item, pos = VcpuInfo.unpack(buf, pos)
+            info.append(item)
+        cpumaps, pos = unpack_opaque(buf, pos, REMOTE_CPUMAPS_MAX)
+        return _new(DomainGetVcpusRet, (info, cpumaps)), pos
+
+
+class ConnectListDefinedDomainsArgs(NamedTuple):
+    """remote_connect_list_defined_domains_args."""
+
+    maxnames: int
+
+    def pack(self) -> bytes:
+        (maxnames,) = self
+        return _i.pack(maxnames)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedDomainsArgs, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectListDefinedDomainsArgs, (maxnames,)), pos
+
+
+class ConnectListDefinedDomainsRet(NamedTuple):
+    """remote_connect_list_defined_domains_ret.
+
+    ``names``: at most REMOTE_DOMAIN_LIST_MAX elements.
+    """
+
+    names: Sequence[str]
+
+    @staticmethod
+    def encode(names: Sequence[str]) -> bytes:
+        return b"".join(
+            (
+                pack_count(len(names), REMOTE_DOMAIN_LIST_MAX),
+                *[pack_string(item, REMOTE_STRING_MAX) for item in names],
+            )
+        )
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedDomainsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 4)
+        names: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            names.append(item)
+        return _new(ConnectListDefinedDomainsRet, (names,)), pos
+
+
+class DomainLookupByIdArgs(NamedTuple):
+    """remote_domain_lookup_by_id_args."""
+
+    id: int
+
+    def pack(self) -> bytes:
+        (id,) = self
+        return _i.pack(id)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByIdArgs, int]:
+        (id,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainLookupByIdArgs, (id,)), pos
+
+
+class DomainLookupByIdRet(NamedTuple):
+    """remote_domain_lookup_by_id_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByIdRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainLookupByIdRet, (dom,)), pos
+
+
+class DomainLookupByNameArgs(NamedTuple):
+    """remote_domain_lookup_by_name_args."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        (name,) = self
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByNameArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainLookupByNameArgs, (name,)), pos
+
+
+class DomainLookupByNameRet(NamedTuple):
+    """remote_domain_lookup_by_name_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByNameRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainLookupByNameRet, (dom,)), pos
+
+
+class DomainLookupByUuidArgs(NamedTuple):
+    """remote_domain_lookup_by_uuid_args."""
+
+    uuid: bytes
+
+    def pack(self) -> bytes:
+        (uuid,) = self
+        if len(uuid) != 16:
+            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
+        return _16s.pack(uuid)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByUuidArgs, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainLookupByUuidArgs, (uuid,)), pos
+
+
+class DomainLookupByUuidRet(NamedTuple):
+    """remote_domain_lookup_by_uuid_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByUuidRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainLookupByUuidRet, (dom,)), pos
+
+
+class ConnectNumOfDefinedDomainsRet(NamedTuple):
+    """remote_connect_num_of_defined_domains_ret."""
+
+    num: int
+
+    @staticmethod
+    def encode(num: int) -> bytes:
+        return _i.pack(num)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDefinedDomainsRet, int]:
+        (num,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectNumOfDefinedDomainsRet, (num,)), pos
+
+
+class DomainPinVcpuArgs(NamedTuple):
+    """remote_domain_pin_vcpu_args.
+
+    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
+    """
+
+    dom: NonnullDomain
+    vcpu: int
+    cpumap: bytes
+
+    def pack(self) -> bytes:
+        dom, vcpu, cpumap = self
+        return b"".join((dom.pack(), _I.pack(vcpu), pack_opaque(cpumap, REMOTE_CPUMAP_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainPinVcpuArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (vcpu,) = _I.unpack_from(buf, pos)
+        pos += 4
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        return _new(DomainPinVcpuArgs, (dom, vcpu, cpumap)), pos
+
+
+class DomainRebootArgs(NamedTuple):
+    """remote_domain_reboot_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainRebootArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainRebootArgs, (dom, flags)), pos
+
+
+class DomainResumeArgs(NamedTuple):
+    """remote_domain_resume_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainResumeArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainResumeArgs, (dom,)), pos
+
+
+class DomainSetAutostartArgs(NamedTuple):
+    """remote_domain_set_autostart_args."""
+
+    dom: NonnullDomain
+    autostart: int
+
+    def pack(self) -> bytes:
+        dom, autostart = self
+        return b"".join((dom.pack(), _i.pack(autostart)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetAutostartArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (autostart,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetAutostartArgs, (dom, autostart)), pos
+
+
+class DomainSetMaxMemoryArgs(NamedTuple):
+    """remote_domain_set_max_memory_args."""
+
+    dom: NonnullDomain
+    memory: int
+
+    def pack(self) -> bytes:
+        dom, memory = self
+        return b"".join((dom.pack(), _Q.pack(memory)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMaxMemoryArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (memory,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainSetMaxMemoryArgs, (dom, memory)), pos
+
+
+class DomainSetMemoryArgs(NamedTuple):
+    """remote_domain_set_memory_args."""
+
+    dom: NonnullDomain
+    memory: int
+
+    def pack(self) -> bytes:
+        dom, memory = self
+        return b"".join((dom.pack(), _Q.pack(memory)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (memory,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainSetMemoryArgs, (dom, memory)), pos
+
+
+class DomainSetVcpusArgs(NamedTuple):
+    """remote_domain_set_vcpus_args."""
+
+    dom: NonnullDomain
+    nvcpus: int
+
+    def pack(self) -> bytes:
+        dom, nvcpus = self
+        return b"".join((dom.pack(), _I.pack(nvcpus)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetVcpusArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nvcpus,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetVcpusArgs, (dom, nvcpus)), pos
+
+
+class DomainShutdownArgs(NamedTuple):
+    """remote_domain_shutdown_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainShutdownArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainShutdownArgs, (dom,)), pos
+
+
+class DomainSuspendArgs(NamedTuple):
+    """remote_domain_suspend_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSuspendArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainSuspendArgs, (dom,)), pos
+
+
+class DomainUndefineArgs(NamedTuple):
+    """remote_domain_undefine_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainUndefineArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainUndefineArgs, (dom,)), pos
+
+
+class ConnectListDomainsArgs(NamedTuple):
+    """remote_connect_list_domains_args."""
+
+    maxids: int
+
+    def pack(self) -> bytes:
+        (maxids,) = self
+        return _i.pack(maxids)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDomainsArgs, int]:
+        (maxids,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectListDomainsArgs, (maxids,)), pos
+
+
+class ConnectListDomainsRet(NamedTuple):
+    """remote_connect_list_domains_ret.
+
+    ``ids``: at most REMOTE_DOMAIN_LIST_MAX elements.
+    """
+
+    ids: Sequence[int]
+
+    @staticmethod
+    def encode(ids: Sequence[int]) -> bytes:
+        return pack_numbers(ids, REMOTE_DOMAIN_LIST_MAX, "i")
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDomainsRet, int]:
+        ids, pos = unpack_numbers(buf, pos, REMOTE_DOMAIN_LIST_MAX, "i", 4)
+        return _new(ConnectListDomainsRet, (ids,)), pos
+
+
+class ConnectNumOfDomainsRet(NamedTuple):
+    """remote_connect_num_of_domains_ret."""
+
+    num: int
+
+    @staticmethod
+    def encode(num: int) -> bytes:
+        return _i.pack(num)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDomainsRet, int]:
+        (num,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectNumOfDomainsRet, (num,)), pos
+
+
+class DomainCoreDumpArgs(NamedTuple):
+    """remote_domain_core_dump_args."""
+
+    dom: NonnullDomain
+    to: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, to, flags = self
+        return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCoreDumpArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainCoreDumpArgs, (dom, to, flags)), pos
+
+
+class DomainRestoreArgs(NamedTuple):
+    """remote_domain_restore_args."""
+
+    from_: str
+
+    def pack(self) -> bytes:
+        (from_,) = self
+        return pack_string(from_, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainRestoreArgs, int]:
+        from_, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainRestoreArgs, (from_,)), pos
+
+
+class DomainSaveArgs(NamedTuple):
+    """remote_domain_save_args."""
+
+    dom: NonnullDomain
+    to: str
+
+    def pack(self) -> bytes:
+        dom, to = self
+        return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainSaveArgs, (dom, to)), pos
+
 
 class DomainGetSchedulerTypeArgs(NamedTuple):
     """remote_domain_get_scheduler_type_args."""
@@ -183,55 +1217,6 @@ class DomainGetSchedulerParametersRet(NamedTuple):
         return _new(DomainGetSchedulerParametersRet, (params,)), pos
 
 
-class DomainGetSchedulerParametersFlagsArgs(NamedTuple):
-    """remote_domain_get_scheduler_parameters_flags_args."""
-
-    dom: NonnullDomain
-    nparams: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, nparams, flags = self
-        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSchedulerParametersFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetSchedulerParametersFlagsArgs, (dom, nparams, flags)), pos
-
-
-class DomainGetSchedulerParametersFlagsRet(NamedTuple):
-    """remote_domain_get_scheduler_parameters_flags_ret.
-
-    ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-
-    @staticmethod
-    def encode(params: Sequence[TypedParam]) -> bytes:
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-            )
-        )
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSchedulerParametersFlagsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        return _new(DomainGetSchedulerParametersFlagsRet, (params,)), pos
-
-
 class DomainSetSchedulerParametersArgs(NamedTuple):
     """remote_domain_set_scheduler_parameters_args.
 
@@ -260,1624 +1245,6 @@ class DomainSetSchedulerParametersArgs(NamedTuple):
             item, pos = TypedParam.unpack(buf, pos)
             params.append(item)
         return _new(DomainSetSchedulerParametersArgs, (dom, params)), pos
-
-
-class DomainSetSchedulerParametersFlagsArgs(NamedTuple):
-    """remote_domain_set_scheduler_parameters_flags_args.
-
-    ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetSchedulerParametersFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetSchedulerParametersFlagsArgs, (dom, params, flags)), pos
-
-
-class DomainSetBlkioParametersArgs(NamedTuple):
-    """remote_domain_set_blkio_parameters_args.
-
-    ``params``: at most REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetBlkioParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetBlkioParametersArgs, (dom, params, flags)), pos
-
-
-class DomainGetBlkioParametersArgs(NamedTuple):
-    """remote_domain_get_blkio_parameters_args."""
-
-    dom: NonnullDomain
-    nparams: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, nparams, flags = self
-        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlkioParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetBlkioParametersArgs, (dom, nparams, flags)), pos
-
-
-class DomainGetBlkioParametersRet(NamedTuple):
-    """remote_domain_get_blkio_parameters_ret.
-
-    ``params``: at most REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    nparams: int
-
-    def pack(self) -> bytes:
-        params, nparams = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _i.pack(nparams),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlkioParametersRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (nparams,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetBlkioParametersRet, (params, nparams)), pos
-
-
-class DomainSetMemoryParametersArgs(NamedTuple):
-    """remote_domain_set_memory_parameters_args.
-
-    ``params``: at most REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetMemoryParametersArgs, (dom, params, flags)), pos
-
-
-class DomainGetMemoryParametersArgs(NamedTuple):
-    """remote_domain_get_memory_parameters_args."""
-
-    dom: NonnullDomain
-    nparams: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, nparams, flags = self
-        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMemoryParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetMemoryParametersArgs, (dom, nparams, flags)), pos
-
-
-class DomainGetMemoryParametersRet(NamedTuple):
-    """remote_domain_get_memory_parameters_ret.
-
-    ``params``: at most REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    nparams: int
-
-    def pack(self) -> bytes:
-        params, nparams = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _i.pack(nparams),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMemoryParametersRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (nparams,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetMemoryParametersRet, (params, nparams)), pos
-
-
-class DomainBlockResizeArgs(NamedTuple):
-    """remote_domain_block_resize_args."""
-
-    dom: NonnullDomain
-    disk: str
-    size: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, disk, size, flags = self
-        return b"".join((dom.pack(), pack_string(disk, REMOTE_STRING_MAX), _QI.pack(size, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockResizeArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        size, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainBlockResizeArgs, (dom, disk, size, flags)), pos
-
-
-class DomainSetNumaParametersArgs(NamedTuple):
-    """remote_domain_set_numa_parameters_args.
-
-    ``params``: at most REMOTE_DOMAIN_NUMA_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_NUMA_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetNumaParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetNumaParametersArgs, (dom, params, flags)), pos
-
-
-class DomainGetNumaParametersArgs(NamedTuple):
-    """remote_domain_get_numa_parameters_args."""
-
-    dom: NonnullDomain
-    nparams: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, nparams, flags = self
-        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetNumaParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetNumaParametersArgs, (dom, nparams, flags)), pos
-
-
-class DomainGetNumaParametersRet(NamedTuple):
-    """remote_domain_get_numa_parameters_ret.
-
-    ``params``: at most REMOTE_DOMAIN_NUMA_PARAMETERS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    nparams: int
-
-    def pack(self) -> bytes:
-        params, nparams = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_NUMA_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _i.pack(nparams),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetNumaParametersRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (nparams,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetNumaParametersRet, (params, nparams)), pos
-
-
-class DomainSetPerfEventsArgs(NamedTuple):
-    """remote_domain_set_perf_events_args.
-
-    ``params``: at most REMOTE_DOMAIN_PERF_EVENTS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_PERF_EVENTS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetPerfEventsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetPerfEventsArgs, (dom, params, flags)), pos
-
-
-class DomainGetPerfEventsArgs(NamedTuple):
-    """remote_domain_get_perf_events_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetPerfEventsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetPerfEventsArgs, (dom, flags)), pos
-
-
-class DomainGetPerfEventsRet(NamedTuple):
-    """remote_domain_get_perf_events_ret.
-
-    ``params``: at most REMOTE_DOMAIN_PERF_EVENTS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-
-    @staticmethod
-    def encode(params: Sequence[TypedParam]) -> bytes:
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_PERF_EVENTS_MAX),
-                *[item.pack() for item in params],
-            )
-        )
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetPerfEventsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        return _new(DomainGetPerfEventsRet, (params,)), pos
-
-
-class DomainBlockStatsArgs(NamedTuple):
-    """remote_domain_block_stats_args."""
-
-    dom: NonnullDomain
-    path: str
-
-    def pack(self) -> bytes:
-        dom, path = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainBlockStatsArgs, (dom, path)), pos
-
-
-class DomainBlockStatsRet(NamedTuple):
-    """remote_domain_block_stats_ret."""
-
-    rd_req: int
-    rd_bytes: int
-    wr_req: int
-    wr_bytes: int
-    errs: int
-
-    def pack(self) -> bytes:
-        rd_req, rd_bytes, wr_req, wr_bytes, errs = self
-        return _5q.pack(rd_req, rd_bytes, wr_req, wr_bytes, errs)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsRet, int]:
-        rd_req, rd_bytes, wr_req, wr_bytes, errs = _5q.unpack_from(buf, pos)
-        pos += 40
-        return _new(DomainBlockStatsRet, (rd_req, rd_bytes, wr_req, wr_bytes, errs)), pos
-
-
-class DomainBlockStatsFlagsArgs(NamedTuple):
-    """remote_domain_block_stats_flags_args."""
-
-    dom: NonnullDomain
-    path: str
-    nparams: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, nparams, flags = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _iI.pack(nparams, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        nparams, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainBlockStatsFlagsArgs, (dom, path, nparams, flags)), pos
-
-
-class DomainBlockStatsFlagsRet(NamedTuple):
-    """remote_domain_block_stats_flags_ret.
-
-    ``params``: at most REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    nparams: int
-
-    def pack(self) -> bytes:
-        params, nparams = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _i.pack(nparams),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsFlagsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (nparams,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainBlockStatsFlagsRet, (params, nparams)), pos
-
-
-class DomainInterfaceStatsArgs(NamedTuple):
-    """remote_domain_interface_stats_args."""
-
-    dom: NonnullDomain
-    device: str
-
-    def pack(self) -> bytes:
-        dom, device = self
-        return b"".join((dom.pack(), pack_string(device, REMOTE_STRING_MAX)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceStatsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainInterfaceStatsArgs, (dom, device)), pos
-
-
-class DomainInterfaceStatsRet(NamedTuple):
-    """remote_domain_interface_stats_ret."""
-
-    rx_bytes: int
-    rx_packets: int
-    rx_errs: int
-    rx_drop: int
-    tx_bytes: int
-    tx_packets: int
-    tx_errs: int
-    tx_drop: int
-
-    def pack(self) -> bytes:
-        rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop = self
-        return _8q.pack(rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceStatsRet, int]:
-        rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop = _8q.unpack_from(buf, pos)
-        pos += 64
-        return _new(DomainInterfaceStatsRet, (rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)), pos
-
-
-class DomainSetInterfaceParametersArgs(NamedTuple):
-    """remote_domain_set_interface_parameters_args.
-
-    ``params``: at most REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    device: str
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, device, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(device, REMOTE_STRING_MAX),
-                pack_count(len(params), REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetInterfaceParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetInterfaceParametersArgs, (dom, device, params, flags)), pos
-
-
-class DomainGetInterfaceParametersArgs(NamedTuple):
-    """remote_domain_get_interface_parameters_args."""
-
-    dom: NonnullDomain
-    device: str
-    nparams: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, device, nparams, flags = self
-        return b"".join((dom.pack(), pack_string(device, REMOTE_STRING_MAX), _iI.pack(nparams, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInterfaceParametersArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        nparams, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetInterfaceParametersArgs, (dom, device, nparams, flags)), pos
-
-
-class DomainGetInterfaceParametersRet(NamedTuple):
-    """remote_domain_get_interface_parameters_ret.
-
-    ``params``: at most REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    nparams: int
-
-    def pack(self) -> bytes:
-        params, nparams = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _i.pack(nparams),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInterfaceParametersRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (nparams,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetInterfaceParametersRet, (params, nparams)), pos
-
-
-class DomainMemoryStatsArgs(NamedTuple):
-    """remote_domain_memory_stats_args."""
-
-    dom: NonnullDomain
-    maxStats: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, maxStats, flags = self
-        return b"".join((dom.pack(), _2I.pack(maxStats, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStatsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        maxStats, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainMemoryStatsArgs, (dom, maxStats, flags)), pos
-
-
-class DomainMemoryStatsRet(NamedTuple):
-    """remote_domain_memory_stats_ret.
-
-    ``stats``: at most REMOTE_DOMAIN_MEMORY_STATS_MAX elements.
-    """
-
-    stats: Sequence[DomainMemoryStat]
-
-    @staticmethod
-    def encode(stats: Sequence[DomainMemoryStat]) -> bytes:
-        return b"".join(
-            (
-                pack_count(len(stats), REMOTE_DOMAIN_MEMORY_STATS_MAX),
-                *[item.pack() for item in stats],
-            )
-        )
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStatsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MEMORY_STATS_MAX, 12)
-        stats: list[DomainMemoryStat] = []
-        for _ in range(count):
-            item, pos = DomainMemoryStat.unpack(buf, pos)
-            stats.append(item)
-        return _new(DomainMemoryStatsRet, (stats,)), pos
-
-
-class DomainBlockPeekArgs(NamedTuple):
-    """remote_domain_block_peek_args."""
-
-    dom: NonnullDomain
-    path: str
-    offset: int
-    size: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, offset, size, flags = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _Q2I.pack(offset, size, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPeekArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        offset, size, flags = _Q2I.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainBlockPeekArgs, (dom, path, offset, size, flags)), pos
-
-
-class DomainBlockPeekRet(NamedTuple):
-    """remote_domain_block_peek_ret.
-
-    ``buffer``: at most REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX bytes.
-    """
-
-    buffer: bytes
-
-    @staticmethod
-    def encode(buffer: bytes) -> bytes:
-        return pack_opaque(buffer, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPeekRet, int]:
-        buffer, pos = unpack_opaque(buf, pos, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
-        return _new(DomainBlockPeekRet, (buffer,)), pos
-
-
-class DomainMemoryPeekArgs(NamedTuple):
-    """remote_domain_memory_peek_args."""
-
-    dom: NonnullDomain
-    offset: int
-    size: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, offset, size, flags = self
-        return b"".join((dom.pack(), _Q2I.pack(offset, size, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryPeekArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        offset, size, flags = _Q2I.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainMemoryPeekArgs, (dom, offset, size, flags)), pos
-
-
-class DomainMemoryPeekRet(NamedTuple):
-    """remote_domain_memory_peek_ret.
-
-    ``buffer``: at most REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX bytes.
-    """
-
-    buffer: bytes
-
-    @staticmethod
-    def encode(buffer: bytes) -> bytes:
-        return pack_opaque(buffer, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryPeekRet, int]:
-        buffer, pos = unpack_opaque(buf, pos, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
-        return _new(DomainMemoryPeekRet, (buffer,)), pos
-
-
-class DomainGetBlockInfoArgs(NamedTuple):
-    """remote_domain_get_block_info_args."""
-
-    dom: NonnullDomain
-    path: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, flags = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockInfoArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetBlockInfoArgs, (dom, path, flags)), pos
-
-
-class DomainGetBlockInfoRet(NamedTuple):
-    """remote_domain_get_block_info_ret."""
-
-    allocation: int
-    capacity: int
-    physical: int
-
-    def pack(self) -> bytes:
-        allocation, capacity, physical = self
-        return _3Q.pack(allocation, capacity, physical)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockInfoRet, int]:
-        allocation, capacity, physical = _3Q.unpack_from(buf, pos)
-        pos += 24
-        return _new(DomainGetBlockInfoRet, (allocation, capacity, physical)), pos
-
-
-class DomainCreateXmlArgs(NamedTuple):
-    """remote_domain_create_xml_args."""
-
-    xml_desc: str
-    flags: int
-
-    def pack(self) -> bytes:
-        xml_desc, flags = self
-        return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlArgs, int]:
-        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainCreateXmlArgs, (xml_desc, flags)), pos
-
-
-class DomainCreateXmlRet(NamedTuple):
-    """remote_domain_create_xml_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainCreateXmlRet, (dom,)), pos
-
-
-class DomainCreateXmlWithFilesArgs(NamedTuple):
-    """remote_domain_create_xml_with_files_args."""
-
-    xml_desc: str
-    flags: int
-
-    def pack(self) -> bytes:
-        xml_desc, flags = self
-        return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlWithFilesArgs, int]:
-        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainCreateXmlWithFilesArgs, (xml_desc, flags)), pos
-
-
-class DomainCreateXmlWithFilesRet(NamedTuple):
-    """remote_domain_create_xml_with_files_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlWithFilesRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainCreateXmlWithFilesRet, (dom,)), pos
-
-
-class DomainLookupByIdArgs(NamedTuple):
-    """remote_domain_lookup_by_id_args."""
-
-    id: int
-
-    def pack(self) -> bytes:
-        (id,) = self
-        return _i.pack(id)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByIdArgs, int]:
-        (id,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainLookupByIdArgs, (id,)), pos
-
-
-class DomainLookupByIdRet(NamedTuple):
-    """remote_domain_lookup_by_id_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByIdRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainLookupByIdRet, (dom,)), pos
-
-
-class DomainLookupByUuidArgs(NamedTuple):
-    """remote_domain_lookup_by_uuid_args."""
-
-    uuid: bytes
-
-    def pack(self) -> bytes:
-        (uuid,) = self
-        if len(uuid) != 16:
-            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
-        return _16s.pack(uuid)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByUuidArgs, int]:
-        (uuid,) = _16s.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainLookupByUuidArgs, (uuid,)), pos
-
-
-class DomainLookupByUuidRet(NamedTuple):
-    """remote_domain_lookup_by_uuid_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByUuidRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainLookupByUuidRet, (dom,)), pos
-
-
-class DomainLookupByNameArgs(NamedTuple):
-    """remote_domain_lookup_by_name_args."""
-
-    name: str
-
-    def pack(self) -> bytes:
-        (name,) = self
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByNameArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainLookupByNameArgs, (name,)), pos
-
-
-class DomainLookupByNameRet(NamedTuple):
-    """remote_domain_lookup_by_name_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByNameRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainLookupByNameRet, (dom,)), pos
-
-
-class DomainSuspendArgs(NamedTuple):
-    """remote_domain_suspend_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSuspendArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainSuspendArgs, (dom,)), pos
-
-
-class DomainResumeArgs(NamedTuple):
-    """remote_domain_resume_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainResumeArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainResumeArgs, (dom,)), pos
-
-
-class DomainPmSuspendForDurationArgs(NamedTuple):
-    """remote_domain_pm_suspend_for_duration_args."""
-
-    dom: NonnullDomain
-    target: int
-    duration: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, target, duration, flags = self
-        return b"".join((dom.pack(), _IQI.pack(target, duration, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainPmSuspendForDurationArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        target, duration, flags = _IQI.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainPmSuspendForDurationArgs, (dom, target, duration, flags)), pos
-
-
-class DomainPmWakeupArgs(NamedTuple):
-    """remote_domain_pm_wakeup_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainPmWakeupArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainPmWakeupArgs, (dom, flags)), pos
-
-
-class DomainShutdownArgs(NamedTuple):
-    """remote_domain_shutdown_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainShutdownArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainShutdownArgs, (dom,)), pos
-
-
-class DomainRebootArgs(NamedTuple):
-    """remote_domain_reboot_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainRebootArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainRebootArgs, (dom, flags)), pos
-
-
-class DomainResetArgs(NamedTuple):
-    """remote_domain_reset_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainResetArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainResetArgs, (dom, flags)), pos
-
-
-class DomainDestroyArgs(NamedTuple):
-    """remote_domain_destroy_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDestroyArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainDestroyArgs, (dom,)), pos
-
-
-class DomainDestroyFlagsArgs(NamedTuple):
-    """remote_domain_destroy_flags_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDestroyFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainDestroyFlagsArgs, (dom, flags)), pos
-
-
-class DomainGetOsTypeArgs(NamedTuple):
-    """remote_domain_get_os_type_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetOsTypeArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainGetOsTypeArgs, (dom,)), pos
-
-
-class DomainGetOsTypeRet(NamedTuple):
-    """remote_domain_get_os_type_ret."""
-
-    type: str
-
-    @staticmethod
-    def encode(type: str) -> bytes:
-        return pack_string(type, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetOsTypeRet, int]:
-        type, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainGetOsTypeRet, (type,)), pos
-
-
-class DomainGetMaxMemoryArgs(NamedTuple):
-    """remote_domain_get_max_memory_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxMemoryArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainGetMaxMemoryArgs, (dom,)), pos
-
-
-class DomainGetMaxMemoryRet(NamedTuple):
-    """remote_domain_get_max_memory_ret."""
-
-    memory: int
-
-    @staticmethod
-    def encode(memory: int) -> bytes:
-        return _Q.pack(memory)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxMemoryRet, int]:
-        (memory,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetMaxMemoryRet, (memory,)), pos
-
-
-class DomainSetMaxMemoryArgs(NamedTuple):
-    """remote_domain_set_max_memory_args."""
-
-    dom: NonnullDomain
-    memory: int
-
-    def pack(self) -> bytes:
-        dom, memory = self
-        return b"".join((dom.pack(), _Q.pack(memory)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMaxMemoryArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (memory,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainSetMaxMemoryArgs, (dom, memory)), pos
-
-
-class DomainSetMemoryArgs(NamedTuple):
-    """remote_domain_set_memory_args."""
-
-    dom: NonnullDomain
-    memory: int
-
-    def pack(self) -> bytes:
-        dom, memory = self
-        return b"".join((dom.pack(), _Q.pack(memory)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (memory,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainSetMemoryArgs, (dom, memory)), pos
-
-
-class DomainSetMemoryFlagsArgs(NamedTuple):
-    """remote_domain_set_memory_flags_args."""
-
-    dom: NonnullDomain
-    memory: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, memory, flags = self
-        return b"".join((dom.pack(), _QI.pack(memory, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        memory, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainSetMemoryFlagsArgs, (dom, memory, flags)), pos
-
-
-class DomainSetMemoryStatsPeriodArgs(NamedTuple):
-    """remote_domain_set_memory_stats_period_args."""
-
-    dom: NonnullDomain
-    period: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, period, flags = self
-        return b"".join((dom.pack(), _iI.pack(period, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryStatsPeriodArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        period, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainSetMemoryStatsPeriodArgs, (dom, period, flags)), pos
-
-
-class DomainGetInfoArgs(NamedTuple):
-    """remote_domain_get_info_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInfoArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainGetInfoArgs, (dom,)), pos
-
-
-class DomainGetInfoRet(NamedTuple):
-    """remote_domain_get_info_ret."""
-
-    state: int
-    maxMem: int
-    memory: int
-    nrVirtCpu: int
-    cpuTime: int
-
-    def pack(self) -> bytes:
-        state, maxMem, memory, nrVirtCpu, cpuTime = self
-        return _3xB2Q2xHQ.pack(state, maxMem, memory, nrVirtCpu, cpuTime)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInfoRet, int]:
-        state, maxMem, memory, nrVirtCpu, cpuTime = _3xB2Q2xHQ.unpack_from(buf, pos)
-        pos += 32
-        return _new(DomainGetInfoRet, (state, maxMem, memory, nrVirtCpu, cpuTime)), pos
-
-
-class DomainSaveArgs(NamedTuple):
-    """remote_domain_save_args."""
-
-    dom: NonnullDomain
-    to: str
-
-    def pack(self) -> bytes:
-        dom, to = self
-        return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainSaveArgs, (dom, to)), pos
-
-
-class DomainSaveFlagsArgs(NamedTuple):
-    """remote_domain_save_flags_args."""
-
-    dom: NonnullDomain
-    to: str
-    dxml: str | None
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, to, dxml, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(to, REMOTE_STRING_MAX),
-                ABSENT if dxml is None else PRESENT + pack_string(dxml, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        dxml: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSaveFlagsArgs, (dom, to, dxml, flags)), pos
-
-
-class DomainSaveParamsArgs(NamedTuple):
-    """remote_domain_save_params_args.
-
-    ``params``: at most REMOTE_DOMAIN_SAVE_PARAMS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_SAVE_PARAMS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveParamsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSaveParamsArgs, (dom, params, flags)), pos
-
-
-class DomainRestoreArgs(NamedTuple):
-    """remote_domain_restore_args."""
-
-    from_: str
-
-    def pack(self) -> bytes:
-        (from_,) = self
-        return pack_string(from_, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainRestoreArgs, int]:
-        from_, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainRestoreArgs, (from_,)), pos
-
-
-class DomainRestoreFlagsArgs(NamedTuple):
-    """remote_domain_restore_flags_args."""
-
-    from_: str
-    dxml: str | None
-    flags: int
-
-    def pack(self) -> bytes:
-        from_, dxml, flags = self
-        return b"".join(
-            (
-                pack_string(from_, REMOTE_STRING_MAX),
-                ABSENT if dxml is None else PRESENT + pack_string(dxml, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainRestoreFlagsArgs, int]:
-        from_, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        dxml: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainRestoreFlagsArgs, (from_, dxml, flags)), pos
-
-
-class DomainRestoreParamsArgs(NamedTuple):
-    """remote_domain_restore_params_args.
-
-    ``params``: at most REMOTE_DOMAIN_SAVE_PARAMS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        params, flags = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_SAVE_PARAMS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainRestoreParamsArgs, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainRestoreParamsArgs, (params, flags)), pos
-
-
-class DomainSaveImageGetXmlDescArgs(NamedTuple):
-    """remote_domain_save_image_get_xml_desc_args."""
-
-    file: str
-    flags: int
-
-    def pack(self) -> bytes:
-        file, flags = self
-        return b"".join((pack_string(file, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveImageGetXmlDescArgs, int]:
-        file, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSaveImageGetXmlDescArgs, (file, flags)), pos
-
-
-class DomainSaveImageGetXmlDescRet(NamedTuple):
-    """remote_domain_save_image_get_xml_desc_ret."""
-
-    xml: str
-
-    @staticmethod
-    def encode(xml: str) -> bytes:
-        return pack_string(xml, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveImageGetXmlDescRet, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainSaveImageGetXmlDescRet, (xml,)), pos
-
-
-class DomainSaveImageDefineXmlArgs(NamedTuple):
-    """remote_domain_save_image_define_xml_args."""
-
-    file: str
-    dxml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        file, dxml, flags = self
-        return b"".join(
-            (
-                pack_string(file, REMOTE_STRING_MAX),
-                pack_string(dxml, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveImageDefineXmlArgs, int]:
-        file, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSaveImageDefineXmlArgs, (file, dxml, flags)), pos
-
-
-class DomainCoreDumpArgs(NamedTuple):
-    """remote_domain_core_dump_args."""
-
-    dom: NonnullDomain
-    to: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, to, flags = self
-        return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCoreDumpArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainCoreDumpArgs, (dom, to, flags)), pos
-
-
-class DomainCoreDumpWithFormatArgs(NamedTuple):
-    """remote_domain_core_dump_with_format_args."""
-
-    dom: NonnullDomain
-    to: str
-    dumpformat: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, to, dumpformat, flags = self
-        return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX), _2I.pack(dumpformat, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCoreDumpWithFormatArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        dumpformat, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainCoreDumpWithFormatArgs, (dom, to, dumpformat, flags)), pos
-
-
-class DomainScreenshotArgs(NamedTuple):
-    """remote_domain_screenshot_args."""
-
-    dom: NonnullDomain
-    screen: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, screen, flags = self
-        return b"".join((dom.pack(), _2I.pack(screen, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainScreenshotArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        screen, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainScreenshotArgs, (dom, screen, flags)), pos
-
-
-class DomainScreenshotRet(NamedTuple):
-    """remote_domain_screenshot_ret."""
-
-    mime: str | None
-
-    @staticmethod
-    def encode(mime: str | None) -> bytes:
-        return ABSENT if mime is None else PRESENT + pack_string(mime, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainScreenshotRet, int]:
-        mime: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            mime, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainScreenshotRet, (mime,)), pos
-
-
-class DomainGetXmlDescArgs(NamedTuple):
-    """remote_domain_get_xml_desc_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetXmlDescArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetXmlDescArgs, (dom, flags)), pos
-
-
-class DomainGetXmlDescRet(NamedTuple):
-    """remote_domain_get_xml_desc_ret."""
-
-    xml: str
-
-    @staticmethod
-    def encode(xml: str) -> bytes:
-        return pack_string(xml, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetXmlDescRet, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainGetXmlDescRet, (xml,)), pos
 
 
 class DomainMigratePrepareArgs(NamedTuple):
@@ -2036,6 +1403,167 @@ class DomainMigrateFinishRet(NamedTuple):
         return _new(DomainMigrateFinishRet, (ddom,)), pos
 
 
+class DomainBlockStatsArgs(NamedTuple):
+    """remote_domain_block_stats_args."""
+
+    dom: NonnullDomain
+    path: str
+
+    def pack(self) -> bytes:
+        dom, path = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainBlockStatsArgs, (dom, path)), pos
+
+
+class DomainBlockStatsRet(NamedTuple):
+    """remote_domain_block_stats_ret."""
+
+    rd_req: int
+    rd_bytes: int
+    wr_req: int
+    wr_bytes: int
+    errs: int
+
+    def pack(self) -> bytes:
+        rd_req, rd_bytes, wr_req, wr_bytes, errs = self
+        return _5q.pack(rd_req, rd_bytes, wr_req, wr_bytes, errs)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsRet, int]:
+        rd_req, rd_bytes, wr_req, wr_bytes, errs = _5q.unpack_from(buf, pos)
+        pos += 40
+        return _new(DomainBlockStatsRet, (rd_req, rd_bytes, wr_req, wr_bytes, errs)), pos
+
+
+class DomainInterfaceStatsArgs(NamedTuple):
+    """remote_domain_interface_stats_args."""
+
+    dom: NonnullDomain
+    device: str
+
+    def pack(self) -> bytes:
+        dom, device = self
+        return b"".join((dom.pack(), pack_string(device, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceStatsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainInterfaceStatsArgs, (dom, device)), pos
+
+
+class DomainInterfaceStatsRet(NamedTuple):
+    """remote_domain_interface_stats_ret."""
+
+    rx_bytes: int
+    rx_packets: int
+    rx_errs: int
+    rx_drop: int
+    tx_bytes: int
+    tx_packets: int
+    tx_errs: int
+    tx_drop: int
+
+    def pack(self) -> bytes:
+        rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop = self
+        return _8q.pack(rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceStatsRet, int]:
+        rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop = _8q.unpack_from(buf, pos)
+        pos += 64
+        return _new(DomainInterfaceStatsRet, (rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)), pos
+
+
+class DomainBlockPeekArgs(NamedTuple):
+    """remote_domain_block_peek_args."""
+
+    dom: NonnullDomain
+    path: str
+    offset: int
+    size: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, offset, size, flags = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _Q2I.pack(offset, size, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPeekArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        offset, size, flags = _Q2I.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainBlockPeekArgs, (dom, path, offset, size, flags)), pos
+
+
+class DomainBlockPeekRet(NamedTuple):
+    """remote_domain_block_peek_ret.
+
+    ``buffer``: at most REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX bytes.
+    """
+
+    buffer: bytes
+
+    @staticmethod
+    def encode(buffer: bytes) -> bytes:
+        return pack_opaque(buffer, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPeekRet, int]:
+        buffer, pos = unpack_opaque(buf, pos, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX)
+        return _new(DomainBlockPeekRet, (buffer,)), pos
+
+
+class DomainMemoryPeekArgs(NamedTuple):
+    """remote_domain_memory_peek_args."""
+
+    dom: NonnullDomain
+    offset: int
+    size: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, offset, size, flags = self
+        return b"".join((dom.pack(), _Q2I.pack(offset, size, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryPeekArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        offset, size, flags = _Q2I.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainMemoryPeekArgs, (dom, offset, size, flags)), pos
+
+
+class DomainMemoryPeekRet(NamedTuple):
+    """remote_domain_memory_peek_ret.
+
+    ``buffer``: at most REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX bytes.
+    """
+
+    buffer: bytes
+
+    @staticmethod
+    def encode(buffer: bytes) -> bytes:
+        return pack_opaque(buffer, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryPeekRet, int]:
+        buffer, pos = unpack_opaque(buf, pos, REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX)
+        return _new(DomainMemoryPeekRet, (buffer,)), pos
+
+
 class DomainMigratePrepare2Args(NamedTuple):
     """remote_domain_migrate_prepare2_args."""
 
@@ -2154,736 +1682,6 @@ class DomainMigrateFinish2Ret(NamedTuple):
         return _new(DomainMigrateFinish2Ret, (ddom,)), pos
 
 
-class DomainCreateArgs(NamedTuple):
-    """remote_domain_create_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainCreateArgs, (dom,)), pos
-
-
-class DomainCreateWithFlagsArgs(NamedTuple):
-    """remote_domain_create_with_flags_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainCreateWithFlagsArgs, (dom, flags)), pos
-
-
-class DomainCreateWithFlagsRet(NamedTuple):
-    """remote_domain_create_with_flags_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFlagsRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainCreateWithFlagsRet, (dom,)), pos
-
-
-class DomainCreateWithFilesArgs(NamedTuple):
-    """remote_domain_create_with_files_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFilesArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainCreateWithFilesArgs, (dom, flags)), pos
-
-
-class DomainCreateWithFilesRet(NamedTuple):
-    """remote_domain_create_with_files_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFilesRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainCreateWithFilesRet, (dom,)), pos
-
-
-class DomainDefineXmlArgs(NamedTuple):
-    """remote_domain_define_xml_args."""
-
-    xml: str
-
-    def pack(self) -> bytes:
-        (xml,) = self
-        return pack_string(xml, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlArgs, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainDefineXmlArgs, (xml,)), pos
-
-
-class DomainDefineXmlRet(NamedTuple):
-    """remote_domain_define_xml_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainDefineXmlRet, (dom,)), pos
-
-
-class DomainDefineXmlFlagsArgs(NamedTuple):
-    """remote_domain_define_xml_flags_args."""
-
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        xml, flags = self
-        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlFlagsArgs, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainDefineXmlFlagsArgs, (xml, flags)), pos
-
-
-class DomainDefineXmlFlagsRet(NamedTuple):
-    """remote_domain_define_xml_flags_ret."""
-
-    dom: NonnullDomain
-
-    @staticmethod
-    def encode(dom: NonnullDomain) -> bytes:
-        return dom.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlFlagsRet, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainDefineXmlFlagsRet, (dom,)), pos
-
-
-class DomainUndefineArgs(NamedTuple):
-    """remote_domain_undefine_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainUndefineArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainUndefineArgs, (dom,)), pos
-
-
-class DomainUndefineFlagsArgs(NamedTuple):
-    """remote_domain_undefine_flags_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainUndefineFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainUndefineFlagsArgs, (dom, flags)), pos
-
-
-class DomainInjectNmiArgs(NamedTuple):
-    """remote_domain_inject_nmi_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainInjectNmiArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainInjectNmiArgs, (dom, flags)), pos
-
-
-class DomainSendKeyArgs(NamedTuple):
-    """remote_domain_send_key_args.
-
-    ``keycodes``: at most REMOTE_DOMAIN_SEND_KEY_MAX elements.
-    """
-
-    dom: NonnullDomain
-    codeset: int
-    holdtime: int
-    keycodes: Sequence[int]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, codeset, holdtime, keycodes, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                _2I.pack(codeset, holdtime),
-                pack_numbers(keycodes, REMOTE_DOMAIN_SEND_KEY_MAX, "I"),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSendKeyArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        codeset, holdtime = _2I.unpack_from(buf, pos)
-        pos += 8
-        keycodes, pos = unpack_numbers(buf, pos, REMOTE_DOMAIN_SEND_KEY_MAX, "I", 4)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSendKeyArgs, (dom, codeset, holdtime, keycodes, flags)), pos
-
-
-class DomainSendProcessSignalArgs(NamedTuple):
-    """remote_domain_send_process_signal_args."""
-
-    dom: NonnullDomain
-    pid_value: int
-    signum: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, pid_value, signum, flags = self
-        return b"".join((dom.pack(), _q2I.pack(pid_value, signum, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSendProcessSignalArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        pid_value, signum, flags = _q2I.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainSendProcessSignalArgs, (dom, pid_value, signum, flags)), pos
-
-
-class DomainSetVcpusArgs(NamedTuple):
-    """remote_domain_set_vcpus_args."""
-
-    dom: NonnullDomain
-    nvcpus: int
-
-    def pack(self) -> bytes:
-        dom, nvcpus = self
-        return b"".join((dom.pack(), _I.pack(nvcpus)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetVcpusArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (nvcpus,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetVcpusArgs, (dom, nvcpus)), pos
-
-
-class DomainSetVcpusFlagsArgs(NamedTuple):
-    """remote_domain_set_vcpus_flags_args."""
-
-    dom: NonnullDomain
-    nvcpus: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, nvcpus, flags = self
-        return b"".join((dom.pack(), _2I.pack(nvcpus, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetVcpusFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        nvcpus, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainSetVcpusFlagsArgs, (dom, nvcpus, flags)), pos
-
-
-class DomainGetVcpusFlagsArgs(NamedTuple):
-    """remote_domain_get_vcpus_flags_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetVcpusFlagsArgs, (dom, flags)), pos
-
-
-class DomainGetVcpusFlagsRet(NamedTuple):
-    """remote_domain_get_vcpus_flags_ret."""
-
-    num: int
-
-    @staticmethod
-    def encode(num: int) -> bytes:
-        return _i.pack(num)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusFlagsRet, int]:
-        (num,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetVcpusFlagsRet, (num,)), pos
-
-
-class DomainPinVcpuArgs(NamedTuple):
-    """remote_domain_pin_vcpu_args.
-
-    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
-    """
-
-    dom: NonnullDomain
-    vcpu: int
-    cpumap: bytes
-
-    def pack(self) -> bytes:
-        dom, vcpu, cpumap = self
-        return b"".join((dom.pack(), _I.pack(vcpu), pack_opaque(cpumap, REMOTE_CPUMAP_MAX)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainPinVcpuArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (vcpu,) = _I.unpack_from(buf, pos)
-        pos += 4
-        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
-        return _new(DomainPinVcpuArgs, (dom, vcpu, cpumap)), pos
-
-
-class DomainPinVcpuFlagsArgs(NamedTuple):
-    """remote_domain_pin_vcpu_flags_args.
-
-    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
-    """
-
-    dom: NonnullDomain
-    vcpu: int
-    cpumap: bytes
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, vcpu, cpumap, flags = self
-        return b"".join((dom.pack(), _I.pack(vcpu), pack_opaque(cpumap, REMOTE_CPUMAP_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainPinVcpuFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (vcpu,) = _I.unpack_from(buf, pos)
-        pos += 4
-        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainPinVcpuFlagsArgs, (dom, vcpu, cpumap, flags)), pos
-
-
-class DomainGetVcpuPinInfoArgs(NamedTuple):
-    """remote_domain_get_vcpu_pin_info_args."""
-
-    dom: NonnullDomain
-    ncpumaps: int
-    maplen: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, ncpumaps, maplen, flags = self
-        return b"".join((dom.pack(), _2iI.pack(ncpumaps, maplen, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpuPinInfoArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        ncpumaps, maplen, flags = _2iI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainGetVcpuPinInfoArgs, (dom, ncpumaps, maplen, flags)), pos
-
-
-class DomainGetVcpuPinInfoRet(NamedTuple):
-    """remote_domain_get_vcpu_pin_info_ret.
-
-    ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
-    """
-
-    cpumaps: bytes
-    num: int
-
-    def pack(self) -> bytes:
-        cpumaps, num = self
-        return b"".join((pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX), _i.pack(num)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpuPinInfoRet, int]:
-        cpumaps, pos = unpack_opaque(buf, pos, REMOTE_CPUMAPS_MAX)
-        (num,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetVcpuPinInfoRet, (cpumaps, num)), pos
-
-
-class DomainPinEmulatorArgs(NamedTuple):
-    """remote_domain_pin_emulator_args.
-
-    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
-    """
-
-    dom: NonnullDomain
-    cpumap: bytes
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, cpumap, flags = self
-        return b"".join((dom.pack(), pack_opaque(cpumap, REMOTE_CPUMAP_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainPinEmulatorArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainPinEmulatorArgs, (dom, cpumap, flags)), pos
-
-
-class DomainGetEmulatorPinInfoArgs(NamedTuple):
-    """remote_domain_get_emulator_pin_info_args."""
-
-    dom: NonnullDomain
-    maplen: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, maplen, flags = self
-        return b"".join((dom.pack(), _iI.pack(maplen, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetEmulatorPinInfoArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        maplen, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetEmulatorPinInfoArgs, (dom, maplen, flags)), pos
-
-
-class DomainGetEmulatorPinInfoRet(NamedTuple):
-    """remote_domain_get_emulator_pin_info_ret.
-
-    ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
-    """
-
-    cpumaps: bytes
-    ret: int
-
-    def pack(self) -> bytes:
-        cpumaps, ret = self
-        return b"".join((pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX), _i.pack(ret)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetEmulatorPinInfoRet, int]:
-        cpumaps, pos = unpack_opaque(buf, pos, REMOTE_CPUMAPS_MAX)
-        (ret,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetEmulatorPinInfoRet, (cpumaps, ret)), pos
-
-
-class DomainGetVcpusArgs(NamedTuple):
-    """remote_domain_get_vcpus_args."""
-
-    dom: NonnullDomain
-    maxinfo: int
-    maplen: int
-
-    def pack(self) -> bytes:
-        dom, maxinfo, maplen = self
-        return b"".join((dom.pack(), _2i.pack(maxinfo, maplen)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        maxinfo, maplen = _2i.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetVcpusArgs, (dom, maxinfo, maplen)), pos
-
-
-class DomainGetVcpusRet(NamedTuple):
-    """remote_domain_get_vcpus_ret.
-
-    ``info``: at most REMOTE_VCPUINFO_MAX elements.
-    ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
-    """
-
-    info: Sequence[VcpuInfo]
-    cpumaps: bytes
-
-    def pack(self) -> bytes:
-        info, cpumaps = self
-        return b"".join(
-            (
-                pack_count(len(info), REMOTE_VCPUINFO_MAX),
-                *[item.pack() for item in info],
-                pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_VCPUINFO_MAX, 20)
-        info: list[VcpuInfo] = []
-        for _ in range(count):
-            item, pos = VcpuInfo.unpack(buf, pos)
-            info.append(item)
-        cpumaps, pos = unpack_opaque(buf, pos, REMOTE_CPUMAPS_MAX)
-        return _new(DomainGetVcpusRet, (info, cpumaps)), pos
-
-
-class DomainGetMaxVcpusArgs(NamedTuple):
-    """remote_domain_get_max_vcpus_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxVcpusArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainGetMaxVcpusArgs, (dom,)), pos
-
-
-class DomainGetMaxVcpusRet(NamedTuple):
-    """remote_domain_get_max_vcpus_ret."""
-
-    num: int
-
-    @staticmethod
-    def encode(num: int) -> bytes:
-        return _i.pack(num)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxVcpusRet, int]:
-        (num,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetMaxVcpusRet, (num,)), pos
-
-
-class DomainGetIothreadInfoArgs(NamedTuple):
-    """remote_domain_get_iothread_info_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetIothreadInfoArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetIothreadInfoArgs, (dom, flags)), pos
-
-
-class DomainGetIothreadInfoRet(NamedTuple):
-    """remote_domain_get_iothread_info_ret.
-
-    ``info``: at most REMOTE_IOTHREAD_INFO_MAX elements.
-    """
-
-    info: Sequence[DomainIothreadInfo]
-    ret: int
-
-    def pack(self) -> bytes:
-        info, ret = self
-        return b"".join(
-            (
-                pack_count(len(info), REMOTE_IOTHREAD_INFO_MAX),
-                *[item.pack() for item in info],
-                _I.pack(ret),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetIothreadInfoRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_IOTHREAD_INFO_MAX, 8)
-        info: list[DomainIothreadInfo] = []
-        for _ in range(count):
-            item, pos = DomainIothreadInfo.unpack(buf, pos)
-            info.append(item)
-        (ret,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetIothreadInfoRet, (info, ret)), pos
-
-
-class DomainPinIothreadArgs(NamedTuple):
-    """remote_domain_pin_iothread_args.
-
-    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
-    """
-
-    dom: NonnullDomain
-    iothreads_id: int
-    cpumap: bytes
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, iothreads_id, cpumap, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                _I.pack(iothreads_id),
-                pack_opaque(cpumap, REMOTE_CPUMAP_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainPinIothreadArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (iothreads_id,) = _I.unpack_from(buf, pos)
-        pos += 4
-        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainPinIothreadArgs, (dom, iothreads_id, cpumap, flags)), pos
-
-
-class DomainAddIothreadArgs(NamedTuple):
-    """remote_domain_add_iothread_args."""
-
-    dom: NonnullDomain
-    iothread_id: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, iothread_id, flags = self
-        return b"".join((dom.pack(), _2I.pack(iothread_id, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainAddIothreadArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        iothread_id, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainAddIothreadArgs, (dom, iothread_id, flags)), pos
-
-
-class DomainDelIothreadArgs(NamedTuple):
-    """remote_domain_del_iothread_args."""
-
-    dom: NonnullDomain
-    iothread_id: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, iothread_id, flags = self
-        return b"".join((dom.pack(), _2I.pack(iothread_id, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDelIothreadArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        iothread_id, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainDelIothreadArgs, (dom, iothread_id, flags)), pos
-
-
-class DomainSetIothreadParamsArgs(NamedTuple):
-    """remote_domain_set_iothread_params_args.
-
-    ``params``: at most REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    iothread_id: int
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, iothread_id, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                _I.pack(iothread_id),
-                pack_count(len(params), REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetIothreadParamsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (iothread_id,) = _I.unpack_from(buf, pos)
-        pos += 4
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetIothreadParamsArgs, (dom, iothread_id, params, flags)), pos
-
-
 class DomainGetSecurityLabelArgs(NamedTuple):
     """remote_domain_get_security_label_args."""
 
@@ -2920,778 +1718,92 @@ class DomainGetSecurityLabelRet(NamedTuple):
         return _new(DomainGetSecurityLabelRet, (label, enforcing)), pos
 
 
-class DomainGetSecurityLabelListArgs(NamedTuple):
-    """remote_domain_get_security_label_list_args."""
+class ConnectDomainXmlFromNativeArgs(NamedTuple):
+    """remote_connect_domain_xml_from_native_args."""
 
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSecurityLabelListArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainGetSecurityLabelListArgs, (dom,)), pos
-
-
-class DomainGetSecurityLabelListRet(NamedTuple):
-    """remote_domain_get_security_label_list_ret.
-
-    ``labels``: at most REMOTE_SECURITY_LABEL_LIST_MAX elements.
-    """
-
-    labels: Sequence[DomainGetSecurityLabelRet]
-    ret: int
+    nativeFormat: str
+    nativeConfig: str
+    flags: int
 
     def pack(self) -> bytes:
-        labels, ret = self
+        nativeFormat, nativeConfig, flags = self
         return b"".join(
             (
-                pack_count(len(labels), REMOTE_SECURITY_LABEL_LIST_MAX),
-                *[item.pack() for item in labels],
-                _i.pack(ret),
+                pack_string(nativeFormat, REMOTE_STRING_MAX),
+                pack_string(nativeConfig, REMOTE_STRING_MAX),
+                _I.pack(flags),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSecurityLabelListRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_SECURITY_LABEL_LIST_MAX, 8)
-        labels: list[DomainGetSecurityLabelRet] = []
-        for _ in range(count):
-            item, pos = DomainGetSecurityLabelRet.unpack(buf, pos)
-            labels.append(item)
-        (ret,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetSecurityLabelListRet, (labels, ret)), pos
-
-
-class DomainAttachDeviceArgs(NamedTuple):
-    """remote_domain_attach_device_args."""
-
-    dom: NonnullDomain
-    xml: str
-
-    def pack(self) -> bytes:
-        dom, xml = self
-        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainAttachDeviceArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainAttachDeviceArgs, (dom, xml)), pos
-
-
-class DomainAttachDeviceFlagsArgs(NamedTuple):
-    """remote_domain_attach_device_flags_args."""
-
-    dom: NonnullDomain
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, xml, flags = self
-        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainAttachDeviceFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlFromNativeArgs, int]:
+        nativeFormat, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        nativeConfig, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainAttachDeviceFlagsArgs, (dom, xml, flags)), pos
+        return _new(ConnectDomainXmlFromNativeArgs, (nativeFormat, nativeConfig, flags)), pos
 
 
-class DomainDetachDeviceArgs(NamedTuple):
-    """remote_domain_detach_device_args."""
+class ConnectDomainXmlFromNativeRet(NamedTuple):
+    """remote_connect_domain_xml_from_native_ret."""
 
-    dom: NonnullDomain
-    xml: str
-
-    def pack(self) -> bytes:
-        dom, xml = self
-        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX)))
+    domainXml: str
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDetachDeviceArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainDetachDeviceArgs, (dom, xml)), pos
-
-
-class DomainDetachDeviceFlagsArgs(NamedTuple):
-    """remote_domain_detach_device_flags_args."""
-
-    dom: NonnullDomain
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, xml, flags = self
-        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDetachDeviceFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainDetachDeviceFlagsArgs, (dom, xml, flags)), pos
-
-
-class DomainUpdateDeviceFlagsArgs(NamedTuple):
-    """remote_domain_update_device_flags_args."""
-
-    dom: NonnullDomain
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, xml, flags = self
-        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainUpdateDeviceFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainUpdateDeviceFlagsArgs, (dom, xml, flags)), pos
-
-
-class DomainDetachDeviceAliasArgs(NamedTuple):
-    """remote_domain_detach_device_alias_args."""
-
-    dom: NonnullDomain
-    alias: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, alias, flags = self
-        return b"".join((dom.pack(), pack_string(alias, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDetachDeviceAliasArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        alias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainDetachDeviceAliasArgs, (dom, alias, flags)), pos
-
-
-class DomainGetAutostartArgs(NamedTuple):
-    """remote_domain_get_autostart_args."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetAutostartArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainGetAutostartArgs, (dom,)), pos
-
-
-class DomainGetAutostartRet(NamedTuple):
-    """remote_domain_get_autostart_ret."""
-
-    autostart: int
-
-    @staticmethod
-    def encode(autostart: int) -> bytes:
-        return _i.pack(autostart)
+    def encode(domainXml: str) -> bytes:
+        return pack_string(domainXml, REMOTE_STRING_MAX)
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetAutostartRet, int]:
-        (autostart,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetAutostartRet, (autostart,)), pos
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlFromNativeRet, int]:
+        domainXml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(ConnectDomainXmlFromNativeRet, (domainXml,)), pos
 
 
-class DomainSetAutostartArgs(NamedTuple):
-    """remote_domain_set_autostart_args."""
+class ConnectDomainXmlToNativeArgs(NamedTuple):
+    """remote_connect_domain_xml_to_native_args."""
 
-    dom: NonnullDomain
-    autostart: int
-
-    def pack(self) -> bytes:
-        dom, autostart = self
-        return b"".join((dom.pack(), _i.pack(autostart)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetAutostartArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (autostart,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetAutostartArgs, (dom, autostart)), pos
-
-
-class DomainSetMetadataArgs(NamedTuple):
-    """remote_domain_set_metadata_args."""
-
-    dom: NonnullDomain
-    type: int
-    metadata: str | None
-    key: str | None
-    uri: str | None
+    nativeFormat: str
+    domainXml: str
     flags: int
 
     def pack(self) -> bytes:
-        dom, type, metadata, key, uri, flags = self
+        nativeFormat, domainXml, flags = self
         return b"".join(
             (
-                dom.pack(),
-                _i.pack(type),
-                ABSENT if metadata is None else PRESENT + pack_string(metadata, REMOTE_STRING_MAX),
-                ABSENT if key is None else PRESENT + pack_string(key, REMOTE_STRING_MAX),
-                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
+                pack_string(nativeFormat, REMOTE_STRING_MAX),
+                pack_string(domainXml, REMOTE_STRING_MAX),
                 _I.pack(flags),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMetadataArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (type,) = _i.unpack_from(buf, pos)
-        pos += 4
-        metadata: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        key: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        uri: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlToNativeArgs, int]:
+        nativeFormat, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        domainXml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainSetMetadataArgs, (dom, type, metadata, key, uri, flags)), pos
+        return _new(ConnectDomainXmlToNativeArgs, (nativeFormat, domainXml, flags)), pos
 
 
-class DomainGetMetadataArgs(NamedTuple):
-    """remote_domain_get_metadata_args."""
+class ConnectDomainXmlToNativeRet(NamedTuple):
+    """remote_connect_domain_xml_to_native_ret."""
 
-    dom: NonnullDomain
-    type: int
-    uri: str | None
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, type, uri, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                _i.pack(type),
-                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
+    nativeConfig: str
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMetadataArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (type,) = _i.unpack_from(buf, pos)
-        pos += 4
-        uri: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetMetadataArgs, (dom, type, uri, flags)), pos
-
-
-class DomainGetMetadataRet(NamedTuple):
-    """remote_domain_get_metadata_ret."""
-
-    metadata: str
-
-    @staticmethod
-    def encode(metadata: str) -> bytes:
-        return pack_string(metadata, REMOTE_STRING_MAX)
+    def encode(nativeConfig: str) -> bytes:
+        return pack_string(nativeConfig, REMOTE_STRING_MAX)
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMetadataRet, int]:
-        metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainGetMetadataRet, (metadata,)), pos
-
-
-class DomainBlockJobAbortArgs(NamedTuple):
-    """remote_domain_block_job_abort_args."""
-
-    dom: NonnullDomain
-    path: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, flags = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockJobAbortArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainBlockJobAbortArgs, (dom, path, flags)), pos
-
-
-class DomainGetBlockJobInfoArgs(NamedTuple):
-    """remote_domain_get_block_job_info_args."""
-
-    dom: NonnullDomain
-    path: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, flags = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockJobInfoArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetBlockJobInfoArgs, (dom, path, flags)), pos
-
-
-class DomainGetBlockJobInfoRet(NamedTuple):
-    """remote_domain_get_block_job_info_ret."""
-
-    found: int
-    type: int
-    bandwidth: int
-    cur: int
-    end: int
-
-    def pack(self) -> bytes:
-        found, type, bandwidth, cur, end = self
-        return _2i3Q.pack(found, type, bandwidth, cur, end)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockJobInfoRet, int]:
-        found, type, bandwidth, cur, end = _2i3Q.unpack_from(buf, pos)
-        pos += 32
-        return _new(DomainGetBlockJobInfoRet, (found, type, bandwidth, cur, end)), pos
-
-
-class DomainBlockJobSetSpeedArgs(NamedTuple):
-    """remote_domain_block_job_set_speed_args."""
-
-    dom: NonnullDomain
-    path: str
-    bandwidth: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, bandwidth, flags = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _QI.pack(bandwidth, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockJobSetSpeedArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainBlockJobSetSpeedArgs, (dom, path, bandwidth, flags)), pos
-
-
-class DomainBlockPullArgs(NamedTuple):
-    """remote_domain_block_pull_args."""
-
-    dom: NonnullDomain
-    path: str
-    bandwidth: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, bandwidth, flags = self
-        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _QI.pack(bandwidth, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPullArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainBlockPullArgs, (dom, path, bandwidth, flags)), pos
-
-
-class DomainBlockRebaseArgs(NamedTuple):
-    """remote_domain_block_rebase_args."""
-
-    dom: NonnullDomain
-    path: str
-    base: str | None
-    bandwidth: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, base, bandwidth, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(path, REMOTE_STRING_MAX),
-                ABSENT if base is None else PRESENT + pack_string(base, REMOTE_STRING_MAX),
-                _QI.pack(bandwidth, flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockRebaseArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        base: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            base, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainBlockRebaseArgs, (dom, path, base, bandwidth, flags)), pos
-
-
-class DomainBlockCopyArgs(NamedTuple):
-    """remote_domain_block_copy_args.
-
-    ``params``: at most REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    path: str
-    destxml: str
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, path, destxml, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(path, REMOTE_STRING_MAX),
-                pack_string(destxml, REMOTE_STRING_MAX),
-                pack_count(len(params), REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockCopyArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        destxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainBlockCopyArgs, (dom, path, destxml, params, flags)), pos
-
-
-class DomainBlockCommitArgs(NamedTuple):
-    """remote_domain_block_commit_args."""
-
-    dom: NonnullDomain
-    disk: str
-    base: str | None
-    top: str | None
-    bandwidth: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, disk, base, top, bandwidth, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(disk, REMOTE_STRING_MAX),
-                ABSENT if base is None else PRESENT + pack_string(base, REMOTE_STRING_MAX),
-                ABSENT if top is None else PRESENT + pack_string(top, REMOTE_STRING_MAX),
-                _QI.pack(bandwidth, flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockCommitArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        base: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            base, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        top: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            top, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainBlockCommitArgs, (dom, disk, base, top, bandwidth, flags)), pos
-
-
-class DomainSetBlockIoTuneArgs(NamedTuple):
-    """remote_domain_set_block_io_tune_args.
-
-    ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    disk: str
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, disk, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(disk, REMOTE_STRING_MAX),
-                pack_count(len(params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetBlockIoTuneArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetBlockIoTuneArgs, (dom, disk, params, flags)), pos
-
-
-class DomainGetBlockIoTuneArgs(NamedTuple):
-    """remote_domain_get_block_io_tune_args."""
-
-    dom: NonnullDomain
-    disk: str | None
-    nparams: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, disk, nparams, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                ABSENT if disk is None else PRESENT + pack_string(disk, REMOTE_STRING_MAX),
-                _iI.pack(nparams, flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockIoTuneArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        disk: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        nparams, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGetBlockIoTuneArgs, (dom, disk, nparams, flags)), pos
-
-
-class DomainGetBlockIoTuneRet(NamedTuple):
-    """remote_domain_get_block_io_tune_ret.
-
-    ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    nparams: int
-
-    def pack(self) -> bytes:
-        params, nparams = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _i.pack(nparams),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockIoTuneRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (nparams,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetBlockIoTuneRet, (params, nparams)), pos
-
-
-class DomainSetThrottleGroupArgs(NamedTuple):
-    """remote_domain_set_throttle_group_args.
-
-    ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
-    """
-
-    dom: NonnullDomain
-    group: str
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, group, params, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(group, REMOTE_STRING_MAX),
-                pack_count(len(params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetThrottleGroupArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        group, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSetThrottleGroupArgs, (dom, group, params, flags)), pos
-
-
-class DomainDelThrottleGroupArgs(NamedTuple):
-    """remote_domain_del_throttle_group_args."""
-
-    dom: NonnullDomain
-    group: str | None
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, group, flags = self
-        return b"".join(
-            (
-                dom.pack(),
-                ABSENT if group is None else PRESENT + pack_string(group, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainDelThrottleGroupArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        group: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            group, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainDelThrottleGroupArgs, (dom, group, flags)), pos
-
-
-class DomainGetCpuStatsArgs(NamedTuple):
-    """remote_domain_get_cpu_stats_args."""
-
-    dom: NonnullDomain
-    nparams: int
-    start_cpu: int
-    ncpus: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, nparams, start_cpu, ncpus, flags = self
-        return b"".join((dom.pack(), _Ii2I.pack(nparams, start_cpu, ncpus, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetCpuStatsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, start_cpu, ncpus, flags = _Ii2I.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainGetCpuStatsArgs, (dom, nparams, start_cpu, ncpus, flags)), pos
-
-
-class DomainGetCpuStatsRet(NamedTuple):
-    """remote_domain_get_cpu_stats_ret.
-
-    ``params``: at most REMOTE_DOMAIN_GET_CPU_STATS_MAX elements.
-    """
-
-    params: Sequence[TypedParam]
-    nparams: int
-
-    def pack(self) -> bytes:
-        params, nparams = self
-        return b"".join(
-            (
-                pack_count(len(params), REMOTE_DOMAIN_GET_CPU_STATS_MAX),
-                *[item.pack() for item in params],
-                _i.pack(nparams),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetCpuStatsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_GET_CPU_STATS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (nparams,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetCpuStatsRet, (params, nparams)), pos
-
-
-class DomainGetHostnameArgs(NamedTuple):
-    """remote_domain_get_hostname_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetHostnameArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetHostnameArgs, (dom, flags)), pos
-
-
-class DomainGetHostnameRet(NamedTuple):
-    """remote_domain_get_hostname_ret."""
-
-    hostname: str
-
-    @staticmethod
-    def encode(hostname: str) -> bytes:
-        return pack_string(hostname, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetHostnameRet, int]:
-        hostname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainGetHostnameRet, (hostname,)), pos
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainXmlToNativeRet, int]:
+        nativeConfig, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(ConnectDomainXmlToNativeRet, (nativeConfig,)), pos
 
 
 class DomainMigratePrepareTunnelArgs(NamedTuple):
@@ -3795,38 +1907,93 @@ class DomainIsPersistentRet(NamedTuple):
         return _new(DomainIsPersistentRet, (persistent,)), pos
 
 
-class DomainIsUpdatedArgs(NamedTuple):
-    """remote_domain_is_updated_args."""
+class DomainMemoryStatsArgs(NamedTuple):
+    """remote_domain_memory_stats_args."""
 
     dom: NonnullDomain
+    maxStats: int
+    flags: int
 
     def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
+        dom, maxStats, flags = self
+        return b"".join((dom.pack(), _2I.pack(maxStats, flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainIsUpdatedArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStatsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainIsUpdatedArgs, (dom,)), pos
+        maxStats, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainMemoryStatsArgs, (dom, maxStats, flags)), pos
 
 
-class DomainIsUpdatedRet(NamedTuple):
-    """remote_domain_is_updated_ret."""
+class DomainMemoryStatsRet(NamedTuple):
+    """remote_domain_memory_stats_ret.
 
-    updated: int
+    ``stats``: at most REMOTE_DOMAIN_MEMORY_STATS_MAX elements.
+    """
+
+    stats: Sequence[DomainMemoryStat]
 
     @staticmethod
-    def encode(updated: int) -> bytes:
-        return _i.pack(updated)
+    def encode(stats: Sequence[DomainMemoryStat]) -> bytes:
+        return b"".join(
+            (
+                pack_count(len(stats), REMOTE_DOMAIN_MEMORY_STATS_MAX),
+                *[item.pack() for item in stats],
+            )
+        )
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainIsUpdatedRet, int]:
-        (updated,) = _i.unpack_from(buf, pos)
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStatsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MEMORY_STATS_MAX, 12)
+        stats: list[DomainMemoryStat] = []
+        for _ in range(count):
+            item, pos = DomainMemoryStat.unpack(buf, pos)
+            stats.append(item)
+        return _new(DomainMemoryStatsRet, (stats,)), pos
+
+
+class DomainAttachDeviceFlagsArgs(NamedTuple):
+    """remote_domain_attach_device_flags_args."""
+
+    dom: NonnullDomain
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, xml, flags = self
+        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainAttachDeviceFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainIsUpdatedRet, (updated,)), pos
+        return _new(DomainAttachDeviceFlagsArgs, (dom, xml, flags)), pos
+
+
+class DomainDetachDeviceFlagsArgs(NamedTuple):
+    """remote_domain_detach_device_flags_args."""
+
+    dom: NonnullDomain
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, xml, flags = self
+        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDetachDeviceFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainDetachDeviceFlagsArgs, (dom, xml, flags)), pos
 
 
 class DomainGetJobInfoArgs(NamedTuple):
@@ -3871,55 +2038,6 @@ class DomainGetJobInfoRet(NamedTuple):
         return _new(DomainGetJobInfoRet, (type, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining)), pos
 
 
-class DomainGetJobStatsArgs(NamedTuple):
-    """remote_domain_get_job_stats_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobStatsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainGetJobStatsArgs, (dom, flags)), pos
-
-
-class DomainGetJobStatsRet(NamedTuple):
-    """remote_domain_get_job_stats_ret.
-
-    ``params``: at most REMOTE_DOMAIN_JOB_STATS_MAX elements.
-    """
-
-    type: int
-    params: Sequence[TypedParam]
-
-    def pack(self) -> bytes:
-        type, params = self
-        return b"".join(
-            (
-                _i.pack(type),
-                pack_count(len(params), REMOTE_DOMAIN_JOB_STATS_MAX),
-                *[item.pack() for item in params],
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobStatsRet, int]:
-        (type,) = _i.unpack_from(buf, pos)
-        pos += 4
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_JOB_STATS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        return _new(DomainGetJobStatsRet, (type, params)), pos
-
-
 class DomainAbortJobArgs(NamedTuple):
     """remote_domain_abort_job_args."""
 
@@ -3933,61 +2051,6 @@ class DomainAbortJobArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainAbortJobArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainAbortJobArgs, (dom,)), pos
-
-
-class DomainAbortJobFlagsArgs(NamedTuple):
-    """remote_domain_abort_job_flags_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainAbortJobFlagsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainAbortJobFlagsArgs, (dom, flags)), pos
-
-
-class DomainMigrateGetMaxDowntimeArgs(NamedTuple):
-    """remote_domain_migrate_get_max_downtime_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxDowntimeArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainMigrateGetMaxDowntimeArgs, (dom, flags)), pos
-
-
-class DomainMigrateGetMaxDowntimeRet(NamedTuple):
-    """remote_domain_migrate_get_max_downtime_ret."""
-
-    downtime: int
-
-    @staticmethod
-    def encode(downtime: int) -> bytes:
-        return _Q.pack(downtime)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxDowntimeRet, int]:
-        (downtime,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainMigrateGetMaxDowntimeRet, (downtime,)), pos
 
 
 class DomainMigrateSetMaxDowntimeArgs(NamedTuple):
@@ -4009,116 +2072,24 @@ class DomainMigrateSetMaxDowntimeArgs(NamedTuple):
         return _new(DomainMigrateSetMaxDowntimeArgs, (dom, downtime, flags)), pos
 
 
-class DomainMigrateGetCompressionCacheArgs(NamedTuple):
-    """remote_domain_migrate_get_compression_cache_args."""
+class DomainUpdateDeviceFlagsArgs(NamedTuple):
+    """remote_domain_update_device_flags_args."""
 
     dom: NonnullDomain
+    xml: str
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
+        dom, xml, flags = self
+        return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetCompressionCacheArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainUpdateDeviceFlagsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainMigrateGetCompressionCacheArgs, (dom, flags)), pos
-
-
-class DomainMigrateGetCompressionCacheRet(NamedTuple):
-    """remote_domain_migrate_get_compression_cache_ret."""
-
-    cacheSize: int
-
-    @staticmethod
-    def encode(cacheSize: int) -> bytes:
-        return _Q.pack(cacheSize)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetCompressionCacheRet, int]:
-        (cacheSize,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainMigrateGetCompressionCacheRet, (cacheSize,)), pos
-
-
-class DomainMigrateSetCompressionCacheArgs(NamedTuple):
-    """remote_domain_migrate_set_compression_cache_args."""
-
-    dom: NonnullDomain
-    cacheSize: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, cacheSize, flags = self
-        return b"".join((dom.pack(), _QI.pack(cacheSize, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateSetCompressionCacheArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        cacheSize, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainMigrateSetCompressionCacheArgs, (dom, cacheSize, flags)), pos
-
-
-class DomainMigrateSetMaxSpeedArgs(NamedTuple):
-    """remote_domain_migrate_set_max_speed_args."""
-
-    dom: NonnullDomain
-    bandwidth: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, bandwidth, flags = self
-        return b"".join((dom.pack(), _QI.pack(bandwidth, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateSetMaxSpeedArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainMigrateSetMaxSpeedArgs, (dom, bandwidth, flags)), pos
-
-
-class DomainMigrateGetMaxSpeedArgs(NamedTuple):
-    """remote_domain_migrate_get_max_speed_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxSpeedArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainMigrateGetMaxSpeedArgs, (dom, flags)), pos
-
-
-class DomainMigrateGetMaxSpeedRet(NamedTuple):
-    """remote_domain_migrate_get_max_speed_ret."""
-
-    bandwidth: int
-
-    @staticmethod
-    def encode(bandwidth: int) -> bytes:
-        return _Q.pack(bandwidth)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxSpeedRet, int]:
-        (bandwidth,) = _Q.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainMigrateGetMaxSpeedRet, (bandwidth,)), pos
+        return _new(DomainUpdateDeviceFlagsArgs, (dom, xml, flags)), pos
 
 
 class DomainManagedSaveArgs(NamedTuple):
@@ -4194,8 +2165,46 @@ class DomainManagedSaveRemoveArgs(NamedTuple):
         return _new(DomainManagedSaveRemoveArgs, (dom, flags)), pos
 
 
-class DomainManagedSaveGetXmlDescArgs(NamedTuple):
-    """remote_domain_managed_save_get_xml_desc_args."""
+class DomainGetBlockInfoArgs(NamedTuple):
+    """remote_domain_get_block_info_args."""
+
+    dom: NonnullDomain
+    path: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, flags = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockInfoArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetBlockInfoArgs, (dom, path, flags)), pos
+
+
+class DomainGetBlockInfoRet(NamedTuple):
+    """remote_domain_get_block_info_ret."""
+
+    allocation: int
+    capacity: int
+    physical: int
+
+    def pack(self) -> bytes:
+        allocation, capacity, physical = self
+        return _3Q.pack(allocation, capacity, physical)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockInfoRet, int]:
+        allocation, capacity, physical = _3Q.unpack_from(buf, pos)
+        pos += 24
+        return _new(DomainGetBlockInfoRet, (allocation, capacity, physical)), pos
+
+
+class DomainCreateWithFlagsArgs(NamedTuple):
+    """remote_domain_create_with_flags_args."""
 
     dom: NonnullDomain
     flags: int
@@ -4205,112 +2214,136 @@ class DomainManagedSaveGetXmlDescArgs(NamedTuple):
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainManagedSaveGetXmlDescArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFlagsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainManagedSaveGetXmlDescArgs, (dom, flags)), pos
+        return _new(DomainCreateWithFlagsArgs, (dom, flags)), pos
 
 
-class DomainManagedSaveGetXmlDescRet(NamedTuple):
-    """remote_domain_managed_save_get_xml_desc_ret."""
+class DomainCreateWithFlagsRet(NamedTuple):
+    """remote_domain_create_with_flags_ret."""
 
-    xml: str
+    dom: NonnullDomain
 
     @staticmethod
-    def encode(xml: str) -> bytes:
-        return pack_string(xml, REMOTE_STRING_MAX)
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainManagedSaveGetXmlDescRet, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainManagedSaveGetXmlDescRet, (xml,)), pos
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFlagsRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainCreateWithFlagsRet, (dom,)), pos
 
 
-class DomainManagedSaveDefineXmlArgs(NamedTuple):
-    """remote_domain_managed_save_define_xml_args."""
+class DomainSetMemoryParametersArgs(NamedTuple):
+    """remote_domain_set_memory_parameters_args.
+
+    ``params``: at most REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX elements.
+    """
 
     dom: NonnullDomain
-    dxml: str | None
+    params: Sequence[TypedParam]
     flags: int
 
     def pack(self) -> bytes:
-        dom, dxml, flags = self
+        dom, params, flags = self
         return b"".join(
             (
                 dom.pack(),
-                ABSENT if dxml is None else PRESENT + pack_string(dxml, REMOTE_STRING_MAX),
+                pack_count(len(params), REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX),
+                *[item.pack() for item in params],
                 _I.pack(flags),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainManagedSaveDefineXmlArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryParametersArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        dxml: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainManagedSaveDefineXmlArgs, (dom, dxml, flags)), pos
+        return _new(DomainSetMemoryParametersArgs, (dom, params, flags)), pos
 
 
-class DomainListAllSnapshotsArgs(NamedTuple):
-    """remote_domain_list_all_snapshots_args."""
+class DomainGetMemoryParametersArgs(NamedTuple):
+    """remote_domain_get_memory_parameters_args."""
 
     dom: NonnullDomain
-    need_results: int
+    nparams: int
     flags: int
 
     def pack(self) -> bytes:
-        dom, need_results, flags = self
-        return b"".join((dom.pack(), _iI.pack(need_results, flags)))
+        dom, nparams, flags = self
+        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllSnapshotsArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMemoryParametersArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        nparams, flags = _iI.unpack_from(buf, pos)
         pos += 8
-        return _new(DomainListAllSnapshotsArgs, (dom, need_results, flags)), pos
+        return _new(DomainGetMemoryParametersArgs, (dom, nparams, flags)), pos
 
 
-class DomainListAllSnapshotsRet(NamedTuple):
-    """remote_domain_list_all_snapshots_ret.
+class DomainGetMemoryParametersRet(NamedTuple):
+    """remote_domain_get_memory_parameters_ret.
 
-    ``snapshots``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
+    ``params``: at most REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX elements.
     """
 
-    snapshots: Sequence[NonnullDomainSnapshot]
-    ret: int
+    params: Sequence[TypedParam]
+    nparams: int
 
     def pack(self) -> bytes:
-        snapshots, ret = self
+        params, nparams = self
         return b"".join(
             (
-                pack_count(len(snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX),
-                *[item.pack() for item in snapshots],
-                _i.pack(ret),
+                pack_count(len(params), REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _i.pack(nparams),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllSnapshotsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 28)
-        snapshots: list[NonnullDomainSnapshot] = []
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMemoryParametersRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
         for _ in range(count):
-            item, pos = NonnullDomainSnapshot.unpack(buf, pos)
-            snapshots.append(item)
-        (ret,) = _i.unpack_from(buf, pos)
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (nparams,) = _i.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainListAllSnapshotsRet, (snapshots, ret)), pos
+        return _new(DomainGetMemoryParametersRet, (params, nparams)), pos
 
 
-class DomainHasCurrentSnapshotArgs(NamedTuple):
-    """remote_domain_has_current_snapshot_args."""
+class DomainSetVcpusFlagsArgs(NamedTuple):
+    """remote_domain_set_vcpus_flags_args."""
+
+    dom: NonnullDomain
+    nvcpus: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, nvcpus, flags = self
+        return b"".join((dom.pack(), _2I.pack(nvcpus, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetVcpusFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        nvcpus, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainSetVcpusFlagsArgs, (dom, nvcpus, flags)), pos
+
+
+class DomainGetVcpusFlagsArgs(NamedTuple):
+    """remote_domain_get_vcpus_flags_args."""
 
     dom: NonnullDomain
     flags: int
@@ -4320,48 +2353,30 @@ class DomainHasCurrentSnapshotArgs(NamedTuple):
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainHasCurrentSnapshotArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusFlagsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainHasCurrentSnapshotArgs, (dom, flags)), pos
+        return _new(DomainGetVcpusFlagsArgs, (dom, flags)), pos
 
 
-class DomainHasCurrentSnapshotRet(NamedTuple):
-    """remote_domain_has_current_snapshot_ret."""
+class DomainGetVcpusFlagsRet(NamedTuple):
+    """remote_domain_get_vcpus_flags_ret."""
 
-    result: int
+    num: int
 
     @staticmethod
-    def encode(result: int) -> bytes:
-        return _i.pack(result)
+    def encode(num: int) -> bytes:
+        return _i.pack(num)
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainHasCurrentSnapshotRet, int]:
-        (result,) = _i.unpack_from(buf, pos)
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusFlagsRet, int]:
+        (num,) = _i.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainHasCurrentSnapshotRet, (result,)), pos
-
-
-class DomainRevertToSnapshotArgs(NamedTuple):
-    """remote_domain_revert_to_snapshot_args."""
-
-    snap: NonnullDomainSnapshot
-    flags: int
-
-    def pack(self) -> bytes:
-        snap, flags = self
-        return b"".join((snap.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainRevertToSnapshotArgs, int]:
-        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainRevertToSnapshotArgs, (snap, flags)), pos
+        return _new(DomainGetVcpusFlagsRet, (num,)), pos
 
 
 class DomainOpenConsoleArgs(NamedTuple):
@@ -4393,33 +2408,218 @@ class DomainOpenConsoleArgs(NamedTuple):
         return _new(DomainOpenConsoleArgs, (dom, dev_name, flags)), pos
 
 
-class DomainOpenChannelArgs(NamedTuple):
-    """remote_domain_open_channel_args."""
+class DomainIsUpdatedArgs(NamedTuple):
+    """remote_domain_is_updated_args."""
 
     dom: NonnullDomain
-    name: str | None
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainIsUpdatedArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainIsUpdatedArgs, (dom,)), pos
+
+
+class DomainIsUpdatedRet(NamedTuple):
+    """remote_domain_is_updated_ret."""
+
+    updated: int
+
+    @staticmethod
+    def encode(updated: int) -> bytes:
+        return _i.pack(updated)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainIsUpdatedRet, int]:
+        (updated,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainIsUpdatedRet, (updated,)), pos
+
+
+class DomainSetMemoryFlagsArgs(NamedTuple):
+    """remote_domain_set_memory_flags_args."""
+
+    dom: NonnullDomain
+    memory: int
     flags: int
 
     def pack(self) -> bytes:
-        dom, name, flags = self
+        dom, memory, flags = self
+        return b"".join((dom.pack(), _QI.pack(memory, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        memory, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainSetMemoryFlagsArgs, (dom, memory, flags)), pos
+
+
+class DomainSetBlkioParametersArgs(NamedTuple):
+    """remote_domain_set_blkio_parameters_args.
+
+    ``params``: at most REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, params, flags = self
         return b"".join(
             (
                 dom.pack(),
-                ABSENT if name is None else PRESENT + pack_string(name, REMOTE_STRING_MAX),
+                pack_count(len(params), REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX),
+                *[item.pack() for item in params],
                 _I.pack(flags),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainOpenChannelArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetBlkioParametersArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        name: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainOpenChannelArgs, (dom, name, flags)), pos
+        return _new(DomainSetBlkioParametersArgs, (dom, params, flags)), pos
+
+
+class DomainGetBlkioParametersArgs(NamedTuple):
+    """remote_domain_get_blkio_parameters_args."""
+
+    dom: NonnullDomain
+    nparams: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, nparams, flags = self
+        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlkioParametersArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        nparams, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGetBlkioParametersArgs, (dom, nparams, flags)), pos
+
+
+class DomainGetBlkioParametersRet(NamedTuple):
+    """remote_domain_get_blkio_parameters_ret.
+
+    ``params``: at most REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+    nparams: int
+
+    def pack(self) -> bytes:
+        params, nparams = self
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _i.pack(nparams),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlkioParametersRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (nparams,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetBlkioParametersRet, (params, nparams)), pos
+
+
+class DomainMigrateSetMaxSpeedArgs(NamedTuple):
+    """remote_domain_migrate_set_max_speed_args."""
+
+    dom: NonnullDomain
+    bandwidth: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, bandwidth, flags = self
+        return b"".join((dom.pack(), _QI.pack(bandwidth, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateSetMaxSpeedArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        bandwidth, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainMigrateSetMaxSpeedArgs, (dom, bandwidth, flags)), pos
+
+
+class DomainInjectNmiArgs(NamedTuple):
+    """remote_domain_inject_nmi_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainInjectNmiArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainInjectNmiArgs, (dom, flags)), pos
+
+
+class DomainScreenshotArgs(NamedTuple):
+    """remote_domain_screenshot_args."""
+
+    dom: NonnullDomain
+    screen: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, screen, flags = self
+        return b"".join((dom.pack(), _2I.pack(screen, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainScreenshotArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        screen, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainScreenshotArgs, (dom, screen, flags)), pos
+
+
+class DomainScreenshotRet(NamedTuple):
+    """remote_domain_screenshot_ret."""
+
+    mime: str | None
+
+    @staticmethod
+    def encode(mime: str | None) -> bytes:
+        return ABSENT if mime is None else PRESENT + pack_string(mime, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainScreenshotRet, int]:
+        mime: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            mime, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainScreenshotRet, (mime,)), pos
 
 
 class DomainGetStateArgs(NamedTuple):
@@ -4824,6 +3024,149 @@ class DomainMigrateConfirm3Args(NamedTuple):
         return _new(DomainMigrateConfirm3Args, (dom, cookie_in, flags, cancelled)), pos
 
 
+class DomainSetSchedulerParametersFlagsArgs(NamedTuple):
+    """remote_domain_set_scheduler_parameters_flags_args.
+
+    ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_count(len(params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetSchedulerParametersFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetSchedulerParametersFlagsArgs, (dom, params, flags)), pos
+
+
+class DomainGetSchedulerParametersFlagsArgs(NamedTuple):
+    """remote_domain_get_scheduler_parameters_flags_args."""
+
+    dom: NonnullDomain
+    nparams: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, nparams, flags = self
+        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSchedulerParametersFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        nparams, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGetSchedulerParametersFlagsArgs, (dom, nparams, flags)), pos
+
+
+class DomainGetSchedulerParametersFlagsRet(NamedTuple):
+    """remote_domain_get_scheduler_parameters_flags_ret.
+
+    ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+
+    @staticmethod
+    def encode(params: Sequence[TypedParam]) -> bytes:
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+            )
+        )
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSchedulerParametersFlagsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        return _new(DomainGetSchedulerParametersFlagsRet, (params,)), pos
+
+
+class DomainPinVcpuFlagsArgs(NamedTuple):
+    """remote_domain_pin_vcpu_flags_args.
+
+    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
+    """
+
+    dom: NonnullDomain
+    vcpu: int
+    cpumap: bytes
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, vcpu, cpumap, flags = self
+        return b"".join((dom.pack(), _I.pack(vcpu), pack_opaque(cpumap, REMOTE_CPUMAP_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainPinVcpuFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (vcpu,) = _I.unpack_from(buf, pos)
+        pos += 4
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainPinVcpuFlagsArgs, (dom, vcpu, cpumap, flags)), pos
+
+
+class DomainSendKeyArgs(NamedTuple):
+    """remote_domain_send_key_args.
+
+    ``keycodes``: at most REMOTE_DOMAIN_SEND_KEY_MAX elements.
+    """
+
+    dom: NonnullDomain
+    codeset: int
+    holdtime: int
+    keycodes: Sequence[int]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, codeset, holdtime, keycodes, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                _2I.pack(codeset, holdtime),
+                pack_numbers(keycodes, REMOTE_DOMAIN_SEND_KEY_MAX, "I"),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSendKeyArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        codeset, holdtime = _2I.unpack_from(buf, pos)
+        pos += 8
+        keycodes, pos = unpack_numbers(buf, pos, REMOTE_DOMAIN_SEND_KEY_MAX, "I", 4)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSendKeyArgs, (dom, codeset, holdtime, keycodes, flags)), pos
+
+
 class DomainGetControlInfoArgs(NamedTuple):
     """remote_domain_get_control_info_args."""
 
@@ -4860,6 +3203,415 @@ class DomainGetControlInfoRet(NamedTuple):
         return _new(DomainGetControlInfoRet, (state, details, stateTime)), pos
 
 
+class DomainGetVcpuPinInfoArgs(NamedTuple):
+    """remote_domain_get_vcpu_pin_info_args."""
+
+    dom: NonnullDomain
+    ncpumaps: int
+    maplen: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, ncpumaps, maplen, flags = self
+        return b"".join((dom.pack(), _2iI.pack(ncpumaps, maplen, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpuPinInfoArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        ncpumaps, maplen, flags = _2iI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainGetVcpuPinInfoArgs, (dom, ncpumaps, maplen, flags)), pos
+
+
+class DomainGetVcpuPinInfoRet(NamedTuple):
+    """remote_domain_get_vcpu_pin_info_ret.
+
+    ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
+    """
+
+    cpumaps: bytes
+    num: int
+
+    def pack(self) -> bytes:
+        cpumaps, num = self
+        return b"".join((pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX), _i.pack(num)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpuPinInfoRet, int]:
+        cpumaps, pos = unpack_opaque(buf, pos, REMOTE_CPUMAPS_MAX)
+        (num,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetVcpuPinInfoRet, (cpumaps, num)), pos
+
+
+class DomainUndefineFlagsArgs(NamedTuple):
+    """remote_domain_undefine_flags_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainUndefineFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainUndefineFlagsArgs, (dom, flags)), pos
+
+
+class DomainSaveFlagsArgs(NamedTuple):
+    """remote_domain_save_flags_args."""
+
+    dom: NonnullDomain
+    to: str
+    dxml: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, to, dxml, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(to, REMOTE_STRING_MAX),
+                ABSENT if dxml is None else PRESENT + pack_string(dxml, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        dxml: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSaveFlagsArgs, (dom, to, dxml, flags)), pos
+
+
+class DomainRestoreFlagsArgs(NamedTuple):
+    """remote_domain_restore_flags_args."""
+
+    from_: str
+    dxml: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        from_, dxml, flags = self
+        return b"".join(
+            (
+                pack_string(from_, REMOTE_STRING_MAX),
+                ABSENT if dxml is None else PRESENT + pack_string(dxml, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainRestoreFlagsArgs, int]:
+        from_, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        dxml: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainRestoreFlagsArgs, (from_, dxml, flags)), pos
+
+
+class DomainDestroyFlagsArgs(NamedTuple):
+    """remote_domain_destroy_flags_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDestroyFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainDestroyFlagsArgs, (dom, flags)), pos
+
+
+class DomainSaveImageGetXmlDescArgs(NamedTuple):
+    """remote_domain_save_image_get_xml_desc_args."""
+
+    file: str
+    flags: int
+
+    def pack(self) -> bytes:
+        file, flags = self
+        return b"".join((pack_string(file, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveImageGetXmlDescArgs, int]:
+        file, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSaveImageGetXmlDescArgs, (file, flags)), pos
+
+
+class DomainSaveImageGetXmlDescRet(NamedTuple):
+    """remote_domain_save_image_get_xml_desc_ret."""
+
+    xml: str
+
+    @staticmethod
+    def encode(xml: str) -> bytes:
+        return pack_string(xml, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveImageGetXmlDescRet, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainSaveImageGetXmlDescRet, (xml,)), pos
+
+
+class DomainSaveImageDefineXmlArgs(NamedTuple):
+    """remote_domain_save_image_define_xml_args."""
+
+    file: str
+    dxml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        file, dxml, flags = self
+        return b"".join(
+            (
+                pack_string(file, REMOTE_STRING_MAX),
+                pack_string(dxml, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveImageDefineXmlArgs, int]:
+        file, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSaveImageDefineXmlArgs, (file, dxml, flags)), pos
+
+
+class DomainBlockJobAbortArgs(NamedTuple):
+    """remote_domain_block_job_abort_args."""
+
+    dom: NonnullDomain
+    path: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, flags = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockJobAbortArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainBlockJobAbortArgs, (dom, path, flags)), pos
+
+
+class DomainGetBlockJobInfoArgs(NamedTuple):
+    """remote_domain_get_block_job_info_args."""
+
+    dom: NonnullDomain
+    path: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, flags = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockJobInfoArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetBlockJobInfoArgs, (dom, path, flags)), pos
+
+
+class DomainGetBlockJobInfoRet(NamedTuple):
+    """remote_domain_get_block_job_info_ret."""
+
+    found: int
+    type: int
+    bandwidth: int
+    cur: int
+    end: int
+
+    def pack(self) -> bytes:
+        found, type, bandwidth, cur, end = self
+        return _2i3Q.pack(found, type, bandwidth, cur, end)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockJobInfoRet, int]:
+        found, type, bandwidth, cur, end = _2i3Q.unpack_from(buf, pos)
+        pos += 32
+        return _new(DomainGetBlockJobInfoRet, (found, type, bandwidth, cur, end)), pos
+
+
+class DomainBlockJobSetSpeedArgs(NamedTuple):
+    """remote_domain_block_job_set_speed_args."""
+
+    dom: NonnullDomain
+    path: str
+    bandwidth: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, bandwidth, flags = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _QI.pack(bandwidth, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockJobSetSpeedArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        bandwidth, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainBlockJobSetSpeedArgs, (dom, path, bandwidth, flags)), pos
+
+
+class DomainBlockPullArgs(NamedTuple):
+    """remote_domain_block_pull_args."""
+
+    dom: NonnullDomain
+    path: str
+    bandwidth: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, bandwidth, flags = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _QI.pack(bandwidth, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPullArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        bandwidth, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainBlockPullArgs, (dom, path, bandwidth, flags)), pos
+
+
+class DomainMigrateGetMaxSpeedArgs(NamedTuple):
+    """remote_domain_migrate_get_max_speed_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxSpeedArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainMigrateGetMaxSpeedArgs, (dom, flags)), pos
+
+
+class DomainMigrateGetMaxSpeedRet(NamedTuple):
+    """remote_domain_migrate_get_max_speed_ret."""
+
+    bandwidth: int
+
+    @staticmethod
+    def encode(bandwidth: int) -> bytes:
+        return _Q.pack(bandwidth)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxSpeedRet, int]:
+        (bandwidth,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainMigrateGetMaxSpeedRet, (bandwidth,)), pos
+
+
+class DomainBlockStatsFlagsArgs(NamedTuple):
+    """remote_domain_block_stats_flags_args."""
+
+    dom: NonnullDomain
+    path: str
+    nparams: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, nparams, flags = self
+        return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _iI.pack(nparams, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        nparams, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainBlockStatsFlagsArgs, (dom, path, nparams, flags)), pos
+
+
+class DomainBlockStatsFlagsRet(NamedTuple):
+    """remote_domain_block_stats_flags_ret.
+
+    ``params``: at most REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+    nparams: int
+
+    def pack(self) -> bytes:
+        params, nparams = self
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _i.pack(nparams),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsFlagsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (nparams,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainBlockStatsFlagsRet, (params, nparams)), pos
+
+
+class DomainResetArgs(NamedTuple):
+    """remote_domain_reset_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainResetArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainResetArgs, (dom, flags)), pos
+
+
 class DomainOpenGraphicsArgs(NamedTuple):
     """remote_domain_open_graphics_args."""
 
@@ -4879,23 +3631,296 @@ class DomainOpenGraphicsArgs(NamedTuple):
         return _new(DomainOpenGraphicsArgs, (dom, idx, flags)), pos
 
 
-class DomainOpenGraphicsFdArgs(NamedTuple):
-    """remote_domain_open_graphics_fd_args."""
+class DomainBlockResizeArgs(NamedTuple):
+    """remote_domain_block_resize_args."""
 
     dom: NonnullDomain
-    idx: int
+    disk: str
+    size: int
     flags: int
 
     def pack(self) -> bytes:
-        dom, idx, flags = self
-        return b"".join((dom.pack(), _2I.pack(idx, flags)))
+        dom, disk, size, flags = self
+        return b"".join((dom.pack(), pack_string(disk, REMOTE_STRING_MAX), _QI.pack(size, flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainOpenGraphicsFdArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockResizeArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        idx, flags = _2I.unpack_from(buf, pos)
+        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        size, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainBlockResizeArgs, (dom, disk, size, flags)), pos
+
+
+class DomainSetBlockIoTuneArgs(NamedTuple):
+    """remote_domain_set_block_io_tune_args.
+
+    ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    disk: str
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, disk, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(disk, REMOTE_STRING_MAX),
+                pack_count(len(params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetBlockIoTuneArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetBlockIoTuneArgs, (dom, disk, params, flags)), pos
+
+
+class DomainGetBlockIoTuneArgs(NamedTuple):
+    """remote_domain_get_block_io_tune_args."""
+
+    dom: NonnullDomain
+    disk: str | None
+    nparams: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, disk, nparams, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                ABSENT if disk is None else PRESENT + pack_string(disk, REMOTE_STRING_MAX),
+                _iI.pack(nparams, flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockIoTuneArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        disk: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        nparams, flags = _iI.unpack_from(buf, pos)
         pos += 8
-        return _new(DomainOpenGraphicsFdArgs, (dom, idx, flags)), pos
+        return _new(DomainGetBlockIoTuneArgs, (dom, disk, nparams, flags)), pos
+
+
+class DomainGetBlockIoTuneRet(NamedTuple):
+    """remote_domain_get_block_io_tune_ret.
+
+    ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+    nparams: int
+
+    def pack(self) -> bytes:
+        params, nparams = self
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _i.pack(nparams),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockIoTuneRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (nparams,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetBlockIoTuneRet, (params, nparams)), pos
+
+
+class DomainSetNumaParametersArgs(NamedTuple):
+    """remote_domain_set_numa_parameters_args.
+
+    ``params``: at most REMOTE_DOMAIN_NUMA_PARAMETERS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_count(len(params), REMOTE_DOMAIN_NUMA_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetNumaParametersArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetNumaParametersArgs, (dom, params, flags)), pos
+
+
+class DomainGetNumaParametersArgs(NamedTuple):
+    """remote_domain_get_numa_parameters_args."""
+
+    dom: NonnullDomain
+    nparams: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, nparams, flags = self
+        return b"".join((dom.pack(), _iI.pack(nparams, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetNumaParametersArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        nparams, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGetNumaParametersArgs, (dom, nparams, flags)), pos
+
+
+class DomainGetNumaParametersRet(NamedTuple):
+    """remote_domain_get_numa_parameters_ret.
+
+    ``params``: at most REMOTE_DOMAIN_NUMA_PARAMETERS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+    nparams: int
+
+    def pack(self) -> bytes:
+        params, nparams = self
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_NUMA_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _i.pack(nparams),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetNumaParametersRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (nparams,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetNumaParametersRet, (params, nparams)), pos
+
+
+class DomainSetInterfaceParametersArgs(NamedTuple):
+    """remote_domain_set_interface_parameters_args.
+
+    ``params``: at most REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    device: str
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, device, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(device, REMOTE_STRING_MAX),
+                pack_count(len(params), REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetInterfaceParametersArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetInterfaceParametersArgs, (dom, device, params, flags)), pos
+
+
+class DomainGetInterfaceParametersArgs(NamedTuple):
+    """remote_domain_get_interface_parameters_args."""
+
+    dom: NonnullDomain
+    device: str
+    nparams: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, device, nparams, flags = self
+        return b"".join((dom.pack(), pack_string(device, REMOTE_STRING_MAX), _iI.pack(nparams, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInterfaceParametersArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        nparams, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGetInterfaceParametersArgs, (dom, device, nparams, flags)), pos
+
+
+class DomainGetInterfaceParametersRet(NamedTuple):
+    """remote_domain_get_interface_parameters_ret.
+
+    ``params``: at most REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+    nparams: int
+
+    def pack(self) -> bytes:
+        params, nparams = self
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _i.pack(nparams),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetInterfaceParametersRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (nparams,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetInterfaceParametersRet, (params, nparams)), pos
 
 
 class DomainShutdownFlagsArgs(NamedTuple):
@@ -4914,6 +3939,78 @@ class DomainShutdownFlagsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainShutdownFlagsArgs, (dom, flags)), pos
+
+
+class DomainPmSuspendForDurationArgs(NamedTuple):
+    """remote_domain_pm_suspend_for_duration_args."""
+
+    dom: NonnullDomain
+    target: int
+    duration: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, target, duration, flags = self
+        return b"".join((dom.pack(), _IQI.pack(target, duration, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainPmSuspendForDurationArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        target, duration, flags = _IQI.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainPmSuspendForDurationArgs, (dom, target, duration, flags)), pos
+
+
+class DomainGetCpuStatsArgs(NamedTuple):
+    """remote_domain_get_cpu_stats_args."""
+
+    dom: NonnullDomain
+    nparams: int
+    start_cpu: int
+    ncpus: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, nparams, start_cpu, ncpus, flags = self
+        return b"".join((dom.pack(), _Ii2I.pack(nparams, start_cpu, ncpus, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetCpuStatsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        nparams, start_cpu, ncpus, flags = _Ii2I.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainGetCpuStatsArgs, (dom, nparams, start_cpu, ncpus, flags)), pos
+
+
+class DomainGetCpuStatsRet(NamedTuple):
+    """remote_domain_get_cpu_stats_ret.
+
+    ``params``: at most REMOTE_DOMAIN_GET_CPU_STATS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+    nparams: int
+
+    def pack(self) -> bytes:
+        params, nparams = self
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_GET_CPU_STATS_MAX),
+                *[item.pack() for item in params],
+                _i.pack(nparams),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetCpuStatsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_GET_CPU_STATS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (nparams,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetCpuStatsRet, (params, nparams)), pos
 
 
 class DomainGetDiskErrorsArgs(NamedTuple):
@@ -4966,6 +4063,385 @@ class DomainGetDiskErrorsRet(NamedTuple):
         return _new(DomainGetDiskErrorsRet, (errors, nerrors)), pos
 
 
+class DomainSetMetadataArgs(NamedTuple):
+    """remote_domain_set_metadata_args."""
+
+    dom: NonnullDomain
+    type: int
+    metadata: str | None
+    key: str | None
+    uri: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, type, metadata, key, uri, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                _i.pack(type),
+                ABSENT if metadata is None else PRESENT + pack_string(metadata, REMOTE_STRING_MAX),
+                ABSENT if key is None else PRESENT + pack_string(key, REMOTE_STRING_MAX),
+                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMetadataArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        metadata: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        key: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetMetadataArgs, (dom, type, metadata, key, uri, flags)), pos
+
+
+class DomainGetMetadataArgs(NamedTuple):
+    """remote_domain_get_metadata_args."""
+
+    dom: NonnullDomain
+    type: int
+    uri: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, type, uri, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                _i.pack(type),
+                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMetadataArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetMetadataArgs, (dom, type, uri, flags)), pos
+
+
+class DomainGetMetadataRet(NamedTuple):
+    """remote_domain_get_metadata_ret."""
+
+    metadata: str
+
+    @staticmethod
+    def encode(metadata: str) -> bytes:
+        return pack_string(metadata, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetMetadataRet, int]:
+        metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainGetMetadataRet, (metadata,)), pos
+
+
+class DomainBlockRebaseArgs(NamedTuple):
+    """remote_domain_block_rebase_args."""
+
+    dom: NonnullDomain
+    path: str
+    base: str | None
+    bandwidth: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, base, bandwidth, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(path, REMOTE_STRING_MAX),
+                ABSENT if base is None else PRESENT + pack_string(base, REMOTE_STRING_MAX),
+                _QI.pack(bandwidth, flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockRebaseArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        base: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            base, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        bandwidth, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainBlockRebaseArgs, (dom, path, base, bandwidth, flags)), pos
+
+
+class DomainPmWakeupArgs(NamedTuple):
+    """remote_domain_pm_wakeup_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainPmWakeupArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainPmWakeupArgs, (dom, flags)), pos
+
+
+class ConnectListAllDomainsArgs(NamedTuple):
+    """remote_connect_list_all_domains_args."""
+
+    need_results: int
+    flags: int
+
+    def pack(self) -> bytes:
+        need_results, flags = self
+        return _iI.pack(need_results, flags)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllDomainsArgs, int]:
+        need_results, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(ConnectListAllDomainsArgs, (need_results, flags)), pos
+
+
+class ConnectListAllDomainsRet(NamedTuple):
+    """remote_connect_list_all_domains_ret.
+
+    ``domains``: at most REMOTE_DOMAIN_LIST_MAX elements.
+    """
+
+    domains: Sequence[NonnullDomain]
+    ret: int
+
+    def pack(self) -> bytes:
+        domains, ret = self
+        return b"".join(
+            (
+                pack_count(len(domains), REMOTE_DOMAIN_LIST_MAX),
+                *[item.pack() for item in domains],
+                _I.pack(ret),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllDomainsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 24)
+        domains: list[NonnullDomain] = []
+        for _ in range(count):
+            item, pos = NonnullDomain.unpack(buf, pos)
+            domains.append(item)
+        (ret,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectListAllDomainsRet, (domains, ret)), pos
+
+
+class DomainGetHostnameArgs(NamedTuple):
+    """remote_domain_get_hostname_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetHostnameArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetHostnameArgs, (dom, flags)), pos
+
+
+class DomainGetHostnameRet(NamedTuple):
+    """remote_domain_get_hostname_ret."""
+
+    hostname: str
+
+    @staticmethod
+    def encode(hostname: str) -> bytes:
+        return pack_string(hostname, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetHostnameRet, int]:
+        hostname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainGetHostnameRet, (hostname,)), pos
+
+
+class DomainGetSecurityLabelListArgs(NamedTuple):
+    """remote_domain_get_security_label_list_args."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSecurityLabelListArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainGetSecurityLabelListArgs, (dom,)), pos
+
+
+class DomainGetSecurityLabelListRet(NamedTuple):
+    """remote_domain_get_security_label_list_ret.
+
+    ``labels``: at most REMOTE_SECURITY_LABEL_LIST_MAX elements.
+    """
+
+    labels: Sequence[DomainGetSecurityLabelRet]
+    ret: int
+
+    def pack(self) -> bytes:
+        labels, ret = self
+        return b"".join(
+            (
+                pack_count(len(labels), REMOTE_SECURITY_LABEL_LIST_MAX),
+                *[item.pack() for item in labels],
+                _i.pack(ret),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetSecurityLabelListRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_SECURITY_LABEL_LIST_MAX, 8)
+        labels: list[DomainGetSecurityLabelRet] = []
+        for _ in range(count):
+            item, pos = DomainGetSecurityLabelRet.unpack(buf, pos)
+            labels.append(item)
+        (ret,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetSecurityLabelListRet, (labels, ret)), pos
+
+
+class DomainPinEmulatorArgs(NamedTuple):
+    """remote_domain_pin_emulator_args.
+
+    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
+    """
+
+    dom: NonnullDomain
+    cpumap: bytes
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, cpumap, flags = self
+        return b"".join((dom.pack(), pack_opaque(cpumap, REMOTE_CPUMAP_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainPinEmulatorArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainPinEmulatorArgs, (dom, cpumap, flags)), pos
+
+
+class DomainGetEmulatorPinInfoArgs(NamedTuple):
+    """remote_domain_get_emulator_pin_info_args."""
+
+    dom: NonnullDomain
+    maplen: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, maplen, flags = self
+        return b"".join((dom.pack(), _iI.pack(maplen, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetEmulatorPinInfoArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        maplen, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGetEmulatorPinInfoArgs, (dom, maplen, flags)), pos
+
+
+class DomainGetEmulatorPinInfoRet(NamedTuple):
+    """remote_domain_get_emulator_pin_info_ret.
+
+    ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
+    """
+
+    cpumaps: bytes
+    ret: int
+
+    def pack(self) -> bytes:
+        cpumaps, ret = self
+        return b"".join((pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX), _i.pack(ret)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetEmulatorPinInfoRet, int]:
+        cpumaps, pos = unpack_opaque(buf, pos, REMOTE_CPUMAPS_MAX)
+        (ret,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetEmulatorPinInfoRet, (cpumaps, ret)), pos
+
+
+class DomainBlockCommitArgs(NamedTuple):
+    """remote_domain_block_commit_args."""
+
+    dom: NonnullDomain
+    disk: str
+    base: str | None
+    top: str | None
+    bandwidth: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, disk, base, top, bandwidth, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(disk, REMOTE_STRING_MAX),
+                ABSENT if base is None else PRESENT + pack_string(base, REMOTE_STRING_MAX),
+                ABSENT if top is None else PRESENT + pack_string(top, REMOTE_STRING_MAX),
+                _QI.pack(bandwidth, flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockCommitArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        base: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            base, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        top: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            top, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        bandwidth, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainBlockCommitArgs, (dom, disk, base, top, bandwidth, flags)), pos
+
+
 class DomainFstrimArgs(NamedTuple):
     """remote_domain_fstrim_args."""
 
@@ -4996,8 +4472,57 @@ class DomainFstrimArgs(NamedTuple):
         return _new(DomainFstrimArgs, (dom, mountPoint, minimum, flags)), pos
 
 
-class DomainGetTimeArgs(NamedTuple):
-    """remote_domain_get_time_args."""
+class DomainSendProcessSignalArgs(NamedTuple):
+    """remote_domain_send_process_signal_args."""
+
+    dom: NonnullDomain
+    pid_value: int
+    signum: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, pid_value, signum, flags = self
+        return b"".join((dom.pack(), _q2I.pack(pid_value, signum, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSendProcessSignalArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        pid_value, signum, flags = _q2I.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainSendProcessSignalArgs, (dom, pid_value, signum, flags)), pos
+
+
+class DomainOpenChannelArgs(NamedTuple):
+    """remote_domain_open_channel_args."""
+
+    dom: NonnullDomain
+    name: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, name, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                ABSENT if name is None else PRESENT + pack_string(name, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainOpenChannelArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        name: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainOpenChannelArgs, (dom, name, flags)), pos
+
+
+class DomainGetJobStatsArgs(NamedTuple):
+    """remote_domain_get_job_stats_args."""
 
     dom: NonnullDomain
     flags: int
@@ -5007,48 +4532,98 @@ class DomainGetTimeArgs(NamedTuple):
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetTimeArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobStatsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainGetTimeArgs, (dom, flags)), pos
+        return _new(DomainGetJobStatsArgs, (dom, flags)), pos
 
 
-class DomainGetTimeRet(NamedTuple):
-    """remote_domain_get_time_ret."""
+class DomainGetJobStatsRet(NamedTuple):
+    """remote_domain_get_job_stats_ret.
 
-    seconds: int
-    nseconds: int
+    ``params``: at most REMOTE_DOMAIN_JOB_STATS_MAX elements.
+    """
+
+    type: int
+    params: Sequence[TypedParam]
 
     def pack(self) -> bytes:
-        seconds, nseconds = self
-        return _qI.pack(seconds, nseconds)
+        type, params = self
+        return b"".join(
+            (
+                _i.pack(type),
+                pack_count(len(params), REMOTE_DOMAIN_JOB_STATS_MAX),
+                *[item.pack() for item in params],
+            )
+        )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGetTimeRet, int]:
-        seconds, nseconds = _qI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainGetTimeRet, (seconds, nseconds)), pos
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobStatsRet, int]:
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_JOB_STATS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        return _new(DomainGetJobStatsRet, (type, params)), pos
 
 
-class DomainSetTimeArgs(NamedTuple):
-    """remote_domain_set_time_args."""
+class DomainMigrateGetCompressionCacheArgs(NamedTuple):
+    """remote_domain_migrate_get_compression_cache_args."""
 
     dom: NonnullDomain
-    seconds: int
-    nseconds: int
     flags: int
 
     def pack(self) -> bytes:
-        dom, seconds, nseconds, flags = self
-        return b"".join((dom.pack(), _q2I.pack(seconds, nseconds, flags)))
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetTimeArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetCompressionCacheArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        seconds, nseconds, flags = _q2I.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainSetTimeArgs, (dom, seconds, nseconds, flags)), pos
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainMigrateGetCompressionCacheArgs, (dom, flags)), pos
+
+
+class DomainMigrateGetCompressionCacheRet(NamedTuple):
+    """remote_domain_migrate_get_compression_cache_ret."""
+
+    cacheSize: int
+
+    @staticmethod
+    def encode(cacheSize: int) -> bytes:
+        return _Q.pack(cacheSize)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetCompressionCacheRet, int]:
+        (cacheSize,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainMigrateGetCompressionCacheRet, (cacheSize,)), pos
+
+
+class DomainMigrateSetCompressionCacheArgs(NamedTuple):
+    """remote_domain_migrate_set_compression_cache_args."""
+
+    dom: NonnullDomain
+    cacheSize: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, cacheSize, flags = self
+        return b"".join((dom.pack(), _QI.pack(cacheSize, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateSetCompressionCacheArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cacheSize, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainMigrateSetCompressionCacheArgs, (dom, cacheSize, flags)), pos
 
 
 class DomainMigrateBegin3ParamsArgs(NamedTuple):
@@ -5389,6 +4964,118 @@ class DomainMigrateConfirm3ParamsArgs(NamedTuple):
         return _new(DomainMigrateConfirm3ParamsArgs, (dom, params, cookie_in, flags, cancelled)), pos
 
 
+class DomainSetMemoryStatsPeriodArgs(NamedTuple):
+    """remote_domain_set_memory_stats_period_args."""
+
+    dom: NonnullDomain
+    period: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, period, flags = self
+        return b"".join((dom.pack(), _iI.pack(period, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryStatsPeriodArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        period, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainSetMemoryStatsPeriodArgs, (dom, period, flags)), pos
+
+
+class DomainCreateXmlWithFilesArgs(NamedTuple):
+    """remote_domain_create_xml_with_files_args."""
+
+    xml_desc: str
+    flags: int
+
+    def pack(self) -> bytes:
+        xml_desc, flags = self
+        return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlWithFilesArgs, int]:
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainCreateXmlWithFilesArgs, (xml_desc, flags)), pos
+
+
+class DomainCreateXmlWithFilesRet(NamedTuple):
+    """remote_domain_create_xml_with_files_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateXmlWithFilesRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainCreateXmlWithFilesRet, (dom,)), pos
+
+
+class DomainCreateWithFilesArgs(NamedTuple):
+    """remote_domain_create_with_files_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFilesArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainCreateWithFilesArgs, (dom, flags)), pos
+
+
+class DomainCreateWithFilesRet(NamedTuple):
+    """remote_domain_create_with_files_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCreateWithFilesRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainCreateWithFilesRet, (dom,)), pos
+
+
+class DomainCoreDumpWithFormatArgs(NamedTuple):
+    """remote_domain_core_dump_with_format_args."""
+
+    dom: NonnullDomain
+    to: str
+    dumpformat: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, to, dumpformat, flags = self
+        return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX), _2I.pack(dumpformat, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainCoreDumpWithFormatArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        dumpformat, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainCoreDumpWithFormatArgs, (dom, to, dumpformat, flags)), pos
+
+
 class DomainFsfreezeArgs(NamedTuple):
     """remote_domain_fsfreeze_args.
 
@@ -5495,6 +5182,182 @@ class DomainFsthawRet(NamedTuple):
         return _new(DomainFsthawRet, (filesystems,)), pos
 
 
+class DomainGetTimeArgs(NamedTuple):
+    """remote_domain_get_time_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetTimeArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetTimeArgs, (dom, flags)), pos
+
+
+class DomainGetTimeRet(NamedTuple):
+    """remote_domain_get_time_ret."""
+
+    seconds: int
+    nseconds: int
+
+    def pack(self) -> bytes:
+        seconds, nseconds = self
+        return _qI.pack(seconds, nseconds)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetTimeRet, int]:
+        seconds, nseconds = _qI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainGetTimeRet, (seconds, nseconds)), pos
+
+
+class DomainSetTimeArgs(NamedTuple):
+    """remote_domain_set_time_args."""
+
+    dom: NonnullDomain
+    seconds: int
+    nseconds: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, seconds, nseconds, flags = self
+        return b"".join((dom.pack(), _q2I.pack(seconds, nseconds, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetTimeArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        seconds, nseconds, flags = _q2I.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainSetTimeArgs, (dom, seconds, nseconds, flags)), pos
+
+
+class DomainOpenGraphicsFdArgs(NamedTuple):
+    """remote_domain_open_graphics_fd_args."""
+
+    dom: NonnullDomain
+    idx: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, idx, flags = self
+        return b"".join((dom.pack(), _2I.pack(idx, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainOpenGraphicsFdArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        idx, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainOpenGraphicsFdArgs, (dom, idx, flags)), pos
+
+
+class ConnectGetAllDomainStatsArgs(NamedTuple):
+    """remote_connect_get_all_domain_stats_args.
+
+    ``doms``: at most REMOTE_DOMAIN_LIST_MAX elements.
+    """
+
+    doms: Sequence[NonnullDomain]
+    stats: int
+    flags: int
+
+    def pack(self) -> bytes:
+        doms, stats, flags = self
+        return b"".join(
+            (
+                pack_count(len(doms), REMOTE_DOMAIN_LIST_MAX),
+                *[item.pack() for item in doms],
+                _2I.pack(stats, flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetAllDomainStatsArgs, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 24)
+        doms: list[NonnullDomain] = []
+        for _ in range(count):
+            item, pos = NonnullDomain.unpack(buf, pos)
+            doms.append(item)
+        stats, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(ConnectGetAllDomainStatsArgs, (doms, stats, flags)), pos
+
+
+class ConnectGetAllDomainStatsRet(NamedTuple):
+    """remote_connect_get_all_domain_stats_ret.
+
+    ``retStats``: at most REMOTE_DOMAIN_LIST_MAX elements.
+    """
+
+    retStats: Sequence[DomainStatsRecord]
+
+    @staticmethod
+    def encode(retStats: Sequence[DomainStatsRecord]) -> bytes:
+        return b"".join(
+            (
+                pack_count(len(retStats), REMOTE_DOMAIN_LIST_MAX),
+                *[item.pack() for item in retStats],
+            )
+        )
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectGetAllDomainStatsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 28)
+        retStats: list[DomainStatsRecord] = []
+        for _ in range(count):
+            item, pos = DomainStatsRecord.unpack(buf, pos)
+            retStats.append(item)
+        return _new(ConnectGetAllDomainStatsRet, (retStats,)), pos
+
+
+class DomainBlockCopyArgs(NamedTuple):
+    """remote_domain_block_copy_args.
+
+    ``params``: at most REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    path: str
+    destxml: str
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, path, destxml, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(path, REMOTE_STRING_MAX),
+                pack_string(destxml, REMOTE_STRING_MAX),
+                pack_count(len(params), REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainBlockCopyArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        destxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainBlockCopyArgs, (dom, path, destxml, params, flags)), pos
+
+
 class DomainGetFsinfoArgs(NamedTuple):
     """remote_domain_get_fsinfo_args."""
 
@@ -5544,6 +5407,124 @@ class DomainGetFsinfoRet(NamedTuple):
         return _new(DomainGetFsinfoRet, (info, ret)), pos
 
 
+class DomainDefineXmlFlagsArgs(NamedTuple):
+    """remote_domain_define_xml_flags_args."""
+
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        xml, flags = self
+        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlFlagsArgs, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainDefineXmlFlagsArgs, (xml, flags)), pos
+
+
+class DomainDefineXmlFlagsRet(NamedTuple):
+    """remote_domain_define_xml_flags_ret."""
+
+    dom: NonnullDomain
+
+    @staticmethod
+    def encode(dom: NonnullDomain) -> bytes:
+        return dom.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDefineXmlFlagsRet, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainDefineXmlFlagsRet, (dom,)), pos
+
+
+class DomainGetIothreadInfoArgs(NamedTuple):
+    """remote_domain_get_iothread_info_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetIothreadInfoArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetIothreadInfoArgs, (dom, flags)), pos
+
+
+class DomainGetIothreadInfoRet(NamedTuple):
+    """remote_domain_get_iothread_info_ret.
+
+    ``info``: at most REMOTE_IOTHREAD_INFO_MAX elements.
+    """
+
+    info: Sequence[DomainIothreadInfo]
+    ret: int
+
+    def pack(self) -> bytes:
+        info, ret = self
+        return b"".join(
+            (
+                pack_count(len(info), REMOTE_IOTHREAD_INFO_MAX),
+                *[item.pack() for item in info],
+                _I.pack(ret),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetIothreadInfoRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_IOTHREAD_INFO_MAX, 8)
+        info: list[DomainIothreadInfo] = []
+        for _ in range(count):
+            item, pos = DomainIothreadInfo.unpack(buf, pos)
+            info.append(item)
+        (ret,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetIothreadInfoRet, (info, ret)), pos
+
+
+class DomainPinIothreadArgs(NamedTuple):
+    """remote_domain_pin_iothread_args.
+
+    ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
+    """
+
+    dom: NonnullDomain
+    iothreads_id: int
+    cpumap: bytes
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, iothreads_id, cpumap, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                _I.pack(iothreads_id),
+                pack_opaque(cpumap, REMOTE_CPUMAP_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainPinIothreadArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (iothreads_id,) = _I.unpack_from(buf, pos)
+        pos += 4
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainPinIothreadArgs, (dom, iothreads_id, cpumap, flags)), pos
+
+
 class DomainInterfaceAddressesArgs(NamedTuple):
     """remote_domain_interface_addresses_args."""
 
@@ -5591,6 +5572,44 @@ class DomainInterfaceAddressesRet(NamedTuple):
             item, pos = DomainInterface.unpack(buf, pos)
             ifaces.append(item)
         return _new(DomainInterfaceAddressesRet, (ifaces,)), pos
+
+
+class DomainAddIothreadArgs(NamedTuple):
+    """remote_domain_add_iothread_args."""
+
+    dom: NonnullDomain
+    iothread_id: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, iothread_id, flags = self
+        return b"".join((dom.pack(), _2I.pack(iothread_id, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainAddIothreadArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        iothread_id, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainAddIothreadArgs, (dom, iothread_id, flags)), pos
+
+
+class DomainDelIothreadArgs(NamedTuple):
+    """remote_domain_del_iothread_args."""
+
+    dom: NonnullDomain
+    iothread_id: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, iothread_id, flags = self
+        return b"".join((dom.pack(), _2I.pack(iothread_id, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDelIothreadArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        iothread_id, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainDelIothreadArgs, (dom, iothread_id, flags)), pos
 
 
 class DomainSetUserPasswordArgs(NamedTuple):
@@ -5692,6 +5711,88 @@ class DomainMigrateStartPostCopyArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainMigrateStartPostCopyArgs, (dom, flags)), pos
+
+
+class DomainGetPerfEventsArgs(NamedTuple):
+    """remote_domain_get_perf_events_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetPerfEventsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainGetPerfEventsArgs, (dom, flags)), pos
+
+
+class DomainGetPerfEventsRet(NamedTuple):
+    """remote_domain_get_perf_events_ret.
+
+    ``params``: at most REMOTE_DOMAIN_PERF_EVENTS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+
+    @staticmethod
+    def encode(params: Sequence[TypedParam]) -> bytes:
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_PERF_EVENTS_MAX),
+                *[item.pack() for item in params],
+            )
+        )
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGetPerfEventsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        return _new(DomainGetPerfEventsRet, (params,)), pos
+
+
+class DomainSetPerfEventsArgs(NamedTuple):
+    """remote_domain_set_perf_events_args.
+
+    ``params``: at most REMOTE_DOMAIN_PERF_EVENTS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_count(len(params), REMOTE_DOMAIN_PERF_EVENTS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetPerfEventsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetPerfEventsArgs, (dom, params, flags)), pos
 
 
 class DomainGetGuestVcpusArgs(NamedTuple):
@@ -5805,6 +5906,108 @@ class DomainSetBlockThresholdArgs(NamedTuple):
         return _new(DomainSetBlockThresholdArgs, (dom, dev, threshold, flags)), pos
 
 
+class DomainMigrateGetMaxDowntimeArgs(NamedTuple):
+    """remote_domain_migrate_get_max_downtime_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxDowntimeArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainMigrateGetMaxDowntimeArgs, (dom, flags)), pos
+
+
+class DomainMigrateGetMaxDowntimeRet(NamedTuple):
+    """remote_domain_migrate_get_max_downtime_ret."""
+
+    downtime: int
+
+    @staticmethod
+    def encode(downtime: int) -> bytes:
+        return _Q.pack(downtime)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateGetMaxDowntimeRet, int]:
+        (downtime,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainMigrateGetMaxDowntimeRet, (downtime,)), pos
+
+
+class DomainManagedSaveGetXmlDescArgs(NamedTuple):
+    """remote_domain_managed_save_get_xml_desc_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainManagedSaveGetXmlDescArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainManagedSaveGetXmlDescArgs, (dom, flags)), pos
+
+
+class DomainManagedSaveGetXmlDescRet(NamedTuple):
+    """remote_domain_managed_save_get_xml_desc_ret."""
+
+    xml: str
+
+    @staticmethod
+    def encode(xml: str) -> bytes:
+        return pack_string(xml, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainManagedSaveGetXmlDescRet, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainManagedSaveGetXmlDescRet, (xml,)), pos
+
+
+class DomainManagedSaveDefineXmlArgs(NamedTuple):
+    """remote_domain_managed_save_define_xml_args."""
+
+    dom: NonnullDomain
+    dxml: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, dxml, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                ABSENT if dxml is None else PRESENT + pack_string(dxml, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainManagedSaveDefineXmlArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        dxml: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainManagedSaveDefineXmlArgs, (dom, dxml, flags)), pos
+
+
 class DomainSetLifecycleActionArgs(NamedTuple):
     """remote_domain_set_lifecycle_action_args."""
 
@@ -5823,6 +6026,26 @@ class DomainSetLifecycleActionArgs(NamedTuple):
         type, action, flags = _3I.unpack_from(buf, pos)
         pos += 12
         return _new(DomainSetLifecycleActionArgs, (dom, type, action, flags)), pos
+
+
+class DomainDetachDeviceAliasArgs(NamedTuple):
+    """remote_domain_detach_device_alias_args."""
+
+    dom: NonnullDomain
+    alias: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, alias, flags = self
+        return b"".join((dom.pack(), pack_string(alias, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDetachDeviceAliasArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        alias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainDetachDeviceAliasArgs, (dom, alias, flags)), pos
 
 
 class DomainGetLaunchSecurityInfoArgs(NamedTuple):
@@ -5873,88 +6096,42 @@ class DomainGetLaunchSecurityInfoRet(NamedTuple):
         return _new(DomainGetLaunchSecurityInfoRet, (params,)), pos
 
 
-class DomainSetLaunchSecurityStateArgs(NamedTuple):
-    """remote_domain_set_launch_security_state_args.
+class DomainSetIothreadParamsArgs(NamedTuple):
+    """remote_domain_set_iothread_params_args.
 
-    ``params``: at most REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX elements.
+    ``params``: at most REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX elements.
     """
 
     dom: NonnullDomain
+    iothread_id: int
     params: Sequence[TypedParam]
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        dom, iothread_id, params, flags = self
         return b"".join(
             (
                 dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX),
+                _I.pack(iothread_id),
+                pack_count(len(params), REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX),
                 *[item.pack() for item in params],
                 _I.pack(flags),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSetLaunchSecurityStateArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetIothreadParamsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX, 12)
+        (iothread_id,) = _I.unpack_from(buf, pos)
+        pos += 4
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX, 12)
         params: list[TypedParam] = []
         for _ in range(count):
             item, pos = TypedParam.unpack(buf, pos)
             params.append(item)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainSetLaunchSecurityStateArgs, (dom, params, flags)), pos
-
-
-class DomainListAllCheckpointsArgs(NamedTuple):
-    """remote_domain_list_all_checkpoints_args."""
-
-    dom: NonnullDomain
-    need_results: int
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, need_results, flags = self
-        return b"".join((dom.pack(), _iI.pack(need_results, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllCheckpointsArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainListAllCheckpointsArgs, (dom, need_results, flags)), pos
-
-
-class DomainListAllCheckpointsRet(NamedTuple):
-    """remote_domain_list_all_checkpoints_ret.
-
-    ``checkpoints``: at most REMOTE_DOMAIN_CHECKPOINT_LIST_MAX elements.
-    """
-
-    checkpoints: Sequence[NonnullDomainCheckpoint]
-    ret: int
-
-    def pack(self) -> bytes:
-        checkpoints, ret = self
-        return b"".join(
-            (
-                pack_count(len(checkpoints), REMOTE_DOMAIN_CHECKPOINT_LIST_MAX),
-                *[item.pack() for item in checkpoints],
-                _i.pack(ret),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllCheckpointsRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_CHECKPOINT_LIST_MAX, 28)
-        checkpoints: list[NonnullDomainCheckpoint] = []
-        for _ in range(count):
-            item, pos = NonnullDomainCheckpoint.unpack(buf, pos)
-            checkpoints.append(item)
-        (ret,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainListAllCheckpointsRet, (checkpoints, ret)), pos
+        return _new(DomainSetIothreadParamsArgs, (dom, iothread_id, params, flags)), pos
 
 
 class DomainGetGuestInfoArgs(NamedTuple):
@@ -6266,23 +6443,121 @@ class DomainStartDirtyRateCalcArgs(NamedTuple):
         return _new(DomainStartDirtyRateCalcArgs, (dom, seconds, flags)), pos
 
 
-class DomainGraphicsReloadArgs(NamedTuple):
-    """remote_domain_graphics_reload_args."""
+class DomainSetLaunchSecurityStateArgs(NamedTuple):
+    """remote_domain_set_launch_security_state_args.
+
+    ``params``: at most REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX elements.
+    """
 
     dom: NonnullDomain
-    type: int
+    params: Sequence[TypedParam]
     flags: int
 
     def pack(self) -> bytes:
-        dom, type, flags = self
-        return b"".join((dom.pack(), _2I.pack(type, flags)))
+        dom, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_count(len(params), REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainGraphicsReloadArgs, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetLaunchSecurityStateArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        type, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainGraphicsReloadArgs, (dom, type, flags)), pos
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetLaunchSecurityStateArgs, (dom, params, flags)), pos
+
+
+class DomainSaveParamsArgs(NamedTuple):
+    """remote_domain_save_params_args.
+
+    ``params``: at most REMOTE_DOMAIN_SAVE_PARAMS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_count(len(params), REMOTE_DOMAIN_SAVE_PARAMS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSaveParamsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSaveParamsArgs, (dom, params, flags)), pos
+
+
+class DomainRestoreParamsArgs(NamedTuple):
+    """remote_domain_restore_params_args.
+
+    ``params``: at most REMOTE_DOMAIN_SAVE_PARAMS_MAX elements.
+    """
+
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        params, flags = self
+        return b"".join(
+            (
+                pack_count(len(params), REMOTE_DOMAIN_SAVE_PARAMS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainRestoreParamsArgs, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainRestoreParamsArgs, (params, flags)), pos
+
+
+class DomainAbortJobFlagsArgs(NamedTuple):
+    """remote_domain_abort_job_flags_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainAbortJobFlagsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainAbortJobFlagsArgs, (dom, flags)), pos
 
 
 class DomainFdAssociateArgs(NamedTuple):
@@ -6303,6 +6578,25 @@ class DomainFdAssociateArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainFdAssociateArgs, (dom, name, flags)), pos
+
+
+class DomainGraphicsReloadArgs(NamedTuple):
+    """remote_domain_graphics_reload_args."""
+
+    dom: NonnullDomain
+    type: int
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, type, flags = self
+        return b"".join((dom.pack(), _2I.pack(type, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainGraphicsReloadArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        type, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainGraphicsReloadArgs, (dom, type, flags)), pos
 
 
 class DomainGetAutostartOnceArgs(NamedTuple):
@@ -6355,6 +6649,72 @@ class DomainSetAutostartOnceArgs(NamedTuple):
         (autostart,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSetAutostartOnceArgs, (dom, autostart)), pos
+
+
+class DomainSetThrottleGroupArgs(NamedTuple):
+    """remote_domain_set_throttle_group_args.
+
+    ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
+    """
+
+    dom: NonnullDomain
+    group: str
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, group, params, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(group, REMOTE_STRING_MAX),
+                pack_count(len(params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSetThrottleGroupArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        group, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSetThrottleGroupArgs, (dom, group, params, flags)), pos
+
+
+class DomainDelThrottleGroupArgs(NamedTuple):
+    """remote_domain_del_throttle_group_args."""
+
+    dom: NonnullDomain
+    group: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, group, flags = self
+        return b"".join(
+            (
+                dom.pack(),
+                ABSENT if group is None else PRESENT + pack_string(group, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainDelThrottleGroupArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        group: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            group, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainDelThrottleGroupArgs, (dom, group, flags)), pos
 
 
 class DomainAnnounceInterfaceArgs(NamedTuple):
@@ -6529,6 +6889,18 @@ PROCEDURES: Final = (
         high_priority=True,
     ),
     Procedure(
+        21,
+        "connect_list_defined_domains",
+        args=ConnectListDefinedDomainsArgs,
+        ret=ConnectListDefinedDomainsRet,
+        api="virConnectListDefinedDomains",
+        since="0.3.0",
+        driver="hypervisor",
+        acl=(Permission("connect", "search_domains"),),
+        aclfilter=(Permission("domain", "getattr"),),
+        high_priority=True,
+    ),
+    Procedure(
         22,
         "domain_lookup_by_id",
         args=DomainLookupByIdArgs,
@@ -6559,6 +6931,17 @@ PROCEDURES: Final = (
         since="0.3.0",
         driver="hypervisor",
         acl=(Permission("domain", "getattr"),),
+        high_priority=True,
+    ),
+    Procedure(
+        25,
+        "connect_num_of_defined_domains",
+        ret=ConnectNumOfDefinedDomainsRet,
+        api="virConnectNumOfDefinedDomains",
+        since="0.3.0",
+        driver="hypervisor",
+        acl=(Permission("connect", "search_domains"),),
+        aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
     ),
     Procedure(
@@ -6652,6 +7035,29 @@ PROCEDURES: Final = (
         since="0.3.0",
         driver="hypervisor",
         acl=(Permission("domain", "delete"),),
+        high_priority=True,
+    ),
+    Procedure(
+        37,
+        "connect_list_domains",
+        args=ConnectListDomainsArgs,
+        ret=ConnectListDomainsRet,
+        api="virConnectListDomains",
+        since="0.3.0",
+        driver="hypervisor",
+        acl=(Permission("connect", "search_domains"),),
+        aclfilter=(Permission("domain", "getattr"),),
+        high_priority=True,
+    ),
+    Procedure(
+        51,
+        "connect_num_of_domains",
+        ret=ConnectNumOfDomainsRet,
+        api="virConnectNumOfDomains",
+        since="0.3.0",
+        driver="hypervisor",
+        acl=(Permission("connect", "search_domains"),),
+        aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
     ),
     Procedure(
@@ -6807,6 +7213,26 @@ PROCEDURES: Final = (
         high_priority=True,
     ),
     Procedure(
+        135,
+        "connect_domain_xml_from_native",
+        args=ConnectDomainXmlFromNativeArgs,
+        ret=ConnectDomainXmlFromNativeRet,
+        api="virConnectDomainXMLFromNative",
+        since="0.6.4",
+        driver="hypervisor",
+        acl=(Permission("connect", "write"),),
+    ),
+    Procedure(
+        136,
+        "connect_domain_xml_to_native",
+        args=ConnectDomainXmlToNativeArgs,
+        ret=ConnectDomainXmlToNativeRet,
+        api="virConnectDomainXMLToNative",
+        since="0.6.4",
+        driver="hypervisor",
+        acl=(Permission("connect", "write"),),
+    ),
+    Procedure(
         148,
         "domain_migrate_prepare_tunnel",
         args=DomainMigratePrepareTunnelArgs,
@@ -6929,25 +7355,6 @@ PROCEDURES: Final = (
         since="0.8.0",
         driver="hypervisor",
         acl=(Permission("domain", "hibernate"),),
-    ),
-    Procedure(
-        190,
-        "domain_has_current_snapshot",
-        args=DomainHasCurrentSnapshotArgs,
-        ret=DomainHasCurrentSnapshotRet,
-        api="virDomainHasCurrentSnapshot",
-        since="0.8.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "read"),),
-    ),
-    Procedure(
-        192,
-        "domain_revert_to_snapshot",
-        args=DomainRevertToSnapshotArgs,
-        api="virDomainRevertToSnapshot",
-        since="0.8.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "snapshot"),),
     ),
     Procedure(
         194,
@@ -7485,14 +7892,15 @@ PROCEDURES: Final = (
         acl=(Permission("domain", "pm_control"),),
     ),
     Procedure(
-        274,
-        "domain_list_all_snapshots",
-        args=DomainListAllSnapshotsArgs,
-        ret=DomainListAllSnapshotsRet,
-        api="virDomainListAllSnapshots",
+        273,
+        "connect_list_all_domains",
+        args=ConnectListAllDomainsArgs,
+        ret=ConnectListAllDomainsRet,
+        api="virConnectListAllDomains",
         since="0.9.13",
         driver="hypervisor",
-        acl=(Permission("domain", "read"),),
+        acl=(Permission("connect", "search_domains"),),
+        aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
     ),
     Procedure(
@@ -7744,6 +8152,17 @@ PROCEDURES: Final = (
         fds_out=True,
     ),
     Procedure(
+        344,
+        "connect_get_all_domain_stats",
+        args=ConnectGetAllDomainStatsArgs,
+        ret=ConnectGetAllDomainStatsRet,
+        api="virConnectGetAllDomainStats",
+        since="1.2.8",
+        driver="hypervisor",
+        acl=(Permission("connect", "search_domains"),),
+        aclfilter=(Permission("domain", "read"),),
+    ),
+    Procedure(
         345,
         "domain_block_copy",
         args=DomainBlockCopyArgs,
@@ -7969,17 +8388,6 @@ PROCEDURES: Final = (
         since="4.10.0",
         driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
-    ),
-    Procedure(
-        413,
-        "domain_list_all_checkpoints",
-        args=DomainListAllCheckpointsArgs,
-        ret=DomainListAllCheckpointsRet,
-        api="virDomainListAllCheckpoints",
-        since="5.6.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "read"),),
-        high_priority=True,
     ),
     Procedure(
         418,

@@ -9,15 +9,11 @@ from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs.remote.types import (
-    DomainEventGraphicsAddress,
-    DomainEventGraphicsIdentity,
     NonnullDomain,
     NonnullNetwork,
     NonnullNodeDevice,
     NonnullSecret,
     NonnullStoragePool,
-    REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX,
-    REMOTE_DOMAIN_EVENT_TUNABLE_MAX,
     REMOTE_DOMAIN_JOB_STATS_MAX,
     REMOTE_STRING_MAX,
     TypedParam,
@@ -40,6 +36,53 @@ _I = struct.Struct(">I")
 _Q = struct.Struct(">Q")
 _i = struct.Struct(">i")
 _q = struct.Struct(">q")
+
+REMOTE_DOMAIN_EVENT_TUNABLE_MAX: Final = 2048
+REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX: Final = 20
+
+
+class DomainEventGraphicsAddress(NamedTuple):
+    """remote_domain_event_graphics_address."""
+
+    family: int
+    node: str
+    service: str
+
+    def pack(self) -> bytes:
+        family, node, service = self
+        return b"".join(
+            (
+                _i.pack(family),
+                pack_string(node, REMOTE_STRING_MAX),
+                pack_string(service, REMOTE_STRING_MAX),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventGraphicsAddress, int]:
+        (family,) = _i.unpack_from(buf, pos)
+        pos += 4
+        node, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        service, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainEventGraphicsAddress, (family, node, service)), pos
+
+
+class DomainEventGraphicsIdentity(NamedTuple):
+    """remote_domain_event_graphics_identity."""
+
+    type: str
+    name: str
+
+    def pack(self) -> bytes:
+        type, name = self
+        return b"".join((pack_string(type, REMOTE_STRING_MAX), pack_string(name, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventGraphicsIdentity, int]:
+        type, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainEventGraphicsIdentity, (type, name)), pos
+
 
 class ConnectDomainEventRegisterRet(NamedTuple):
     """remote_connect_domain_event_register_ret."""
@@ -98,24 +141,6 @@ class DomainEventLifecycleMsg(NamedTuple):
         return _new(DomainEventLifecycleMsg, (dom, event, detail)), pos
 
 
-class DomainEventCallbackLifecycleMsg(NamedTuple):
-    """remote_domain_event_callback_lifecycle_msg."""
-
-    callbackID: int
-    msg: DomainEventLifecycleMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackLifecycleMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventLifecycleMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackLifecycleMsg, (callbackID, msg)), pos
-
-
 class ConnectDomainEventRegisterAnyArgs(NamedTuple):
     """remote_connect_domain_event_register_any_args."""
 
@@ -148,62 +173,6 @@ class ConnectDomainEventDeregisterAnyArgs(NamedTuple):
         return _new(ConnectDomainEventDeregisterAnyArgs, (eventID,)), pos
 
 
-class ConnectDomainEventCallbackRegisterAnyArgs(NamedTuple):
-    """remote_connect_domain_event_callback_register_any_args."""
-
-    eventID: int
-    dom: NonnullDomain | None
-
-    def pack(self) -> bytes:
-        eventID, dom = self
-        return b"".join((_i.pack(eventID), ABSENT if dom is None else PRESENT + dom.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackRegisterAnyArgs, int]:
-        (eventID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom: NonnullDomain | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(ConnectDomainEventCallbackRegisterAnyArgs, (eventID, dom)), pos
-
-
-class ConnectDomainEventCallbackRegisterAnyRet(NamedTuple):
-    """remote_connect_domain_event_callback_register_any_ret."""
-
-    callbackID: int
-
-    @staticmethod
-    def encode(callbackID: int) -> bytes:
-        return _i.pack(callbackID)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackRegisterAnyRet, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectDomainEventCallbackRegisterAnyRet, (callbackID,)), pos
-
-
-class ConnectDomainEventCallbackDeregisterAnyArgs(NamedTuple):
-    """remote_connect_domain_event_callback_deregister_any_args."""
-
-    callbackID: int
-
-    def pack(self) -> bytes:
-        (callbackID,) = self
-        return _i.pack(callbackID)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackDeregisterAnyArgs, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectDomainEventCallbackDeregisterAnyArgs, (callbackID,)), pos
-
-
 class DomainEventRebootMsg(NamedTuple):
     """remote_domain_event_reboot_msg."""
 
@@ -217,24 +186,6 @@ class DomainEventRebootMsg(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventRebootMsg, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainEventRebootMsg, (dom,)), pos
-
-
-class DomainEventCallbackRebootMsg(NamedTuple):
-    """remote_domain_event_callback_reboot_msg."""
-
-    callbackID: int
-    msg: DomainEventRebootMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackRebootMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventRebootMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackRebootMsg, (callbackID, msg)), pos
 
 
 class DomainEventRtcChangeMsg(NamedTuple):
@@ -255,24 +206,6 @@ class DomainEventRtcChangeMsg(NamedTuple):
         return _new(DomainEventRtcChangeMsg, (dom, offset)), pos
 
 
-class DomainEventCallbackRtcChangeMsg(NamedTuple):
-    """remote_domain_event_callback_rtc_change_msg."""
-
-    callbackID: int
-    msg: DomainEventRtcChangeMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackRtcChangeMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventRtcChangeMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackRtcChangeMsg, (callbackID, msg)), pos
-
-
 class DomainEventWatchdogMsg(NamedTuple):
     """remote_domain_event_watchdog_msg."""
 
@@ -289,24 +222,6 @@ class DomainEventWatchdogMsg(NamedTuple):
         (action,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(DomainEventWatchdogMsg, (dom, action)), pos
-
-
-class DomainEventCallbackWatchdogMsg(NamedTuple):
-    """remote_domain_event_callback_watchdog_msg."""
-
-    callbackID: int
-    msg: DomainEventWatchdogMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackWatchdogMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventWatchdogMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackWatchdogMsg, (callbackID, msg)), pos
 
 
 class DomainEventIoErrorMsg(NamedTuple):
@@ -336,74 +251,6 @@ class DomainEventIoErrorMsg(NamedTuple):
         (action,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(DomainEventIoErrorMsg, (dom, srcPath, devAlias, action)), pos
-
-
-class DomainEventCallbackIoErrorMsg(NamedTuple):
-    """remote_domain_event_callback_io_error_msg."""
-
-    callbackID: int
-    msg: DomainEventIoErrorMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackIoErrorMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventIoErrorMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackIoErrorMsg, (callbackID, msg)), pos
-
-
-class DomainEventIoErrorReasonMsg(NamedTuple):
-    """remote_domain_event_io_error_reason_msg."""
-
-    dom: NonnullDomain
-    srcPath: str
-    devAlias: str
-    action: int
-    reason: str
-
-    def pack(self) -> bytes:
-        dom, srcPath, devAlias, action, reason = self
-        return b"".join(
-            (
-                dom.pack(),
-                pack_string(srcPath, REMOTE_STRING_MAX),
-                pack_string(devAlias, REMOTE_STRING_MAX),
-                _i.pack(action),
-                pack_string(reason, REMOTE_STRING_MAX),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventIoErrorReasonMsg, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        srcPath, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        devAlias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (action,) = _i.unpack_from(buf, pos)
-        pos += 4
-        reason, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainEventIoErrorReasonMsg, (dom, srcPath, devAlias, action, reason)), pos
-
-
-class DomainEventCallbackIoErrorReasonMsg(NamedTuple):
-    """remote_domain_event_callback_io_error_reason_msg."""
-
-    callbackID: int
-    msg: DomainEventIoErrorReasonMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackIoErrorReasonMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventIoErrorReasonMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackIoErrorReasonMsg, (callbackID, msg)), pos
 
 
 class DomainEventGraphicsMsg(NamedTuple):
@@ -449,22 +296,51 @@ class DomainEventGraphicsMsg(NamedTuple):
         return _new(DomainEventGraphicsMsg, (dom, phase, local, remote, authScheme, subject)), pos
 
 
-class DomainEventCallbackGraphicsMsg(NamedTuple):
-    """remote_domain_event_callback_graphics_msg."""
+class DomainEventIoErrorReasonMsg(NamedTuple):
+    """remote_domain_event_io_error_reason_msg."""
 
-    callbackID: int
-    msg: DomainEventGraphicsMsg
+    dom: NonnullDomain
+    srcPath: str
+    devAlias: str
+    action: int
+    reason: str
 
     def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
+        dom, srcPath, devAlias, action, reason = self
+        return b"".join(
+            (
+                dom.pack(),
+                pack_string(srcPath, REMOTE_STRING_MAX),
+                pack_string(devAlias, REMOTE_STRING_MAX),
+                _i.pack(action),
+                pack_string(reason, REMOTE_STRING_MAX),
+            )
+        )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackGraphicsMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventIoErrorReasonMsg, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        srcPath, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        devAlias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (action,) = _i.unpack_from(buf, pos)
         pos += 4
-        msg, pos = DomainEventGraphicsMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackGraphicsMsg, (callbackID, msg)), pos
+        reason, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainEventIoErrorReasonMsg, (dom, srcPath, devAlias, action, reason)), pos
+
+
+class DomainEventControlErrorMsg(NamedTuple):
+    """remote_domain_event_control_error_msg."""
+
+    dom: NonnullDomain
+
+    def pack(self) -> bytes:
+        (dom,) = self
+        return dom.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventControlErrorMsg, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(DomainEventControlErrorMsg, (dom,)), pos
 
 
 class DomainEventBlockJobMsg(NamedTuple):
@@ -486,24 +362,6 @@ class DomainEventBlockJobMsg(NamedTuple):
         type, status = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainEventBlockJobMsg, (dom, path, type, status)), pos
-
-
-class DomainEventCallbackBlockJobMsg(NamedTuple):
-    """remote_domain_event_callback_block_job_msg."""
-
-    callbackID: int
-    msg: DomainEventBlockJobMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackBlockJobMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventBlockJobMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackBlockJobMsg, (callbackID, msg)), pos
 
 
 class DomainEventDiskChangeMsg(NamedTuple):
@@ -544,24 +402,6 @@ class DomainEventDiskChangeMsg(NamedTuple):
         return _new(DomainEventDiskChangeMsg, (dom, oldSrcPath, newSrcPath, devAlias, reason)), pos
 
 
-class DomainEventCallbackDiskChangeMsg(NamedTuple):
-    """remote_domain_event_callback_disk_change_msg."""
-
-    callbackID: int
-    msg: DomainEventDiskChangeMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDiskChangeMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventDiskChangeMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackDiskChangeMsg, (callbackID, msg)), pos
-
-
 class DomainEventTrayChangeMsg(NamedTuple):
     """remote_domain_event_tray_change_msg."""
 
@@ -582,24 +422,6 @@ class DomainEventTrayChangeMsg(NamedTuple):
         return _new(DomainEventTrayChangeMsg, (dom, devAlias, reason)), pos
 
 
-class DomainEventCallbackTrayChangeMsg(NamedTuple):
-    """remote_domain_event_callback_tray_change_msg."""
-
-    callbackID: int
-    msg: DomainEventTrayChangeMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackTrayChangeMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventTrayChangeMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackTrayChangeMsg, (callbackID, msg)), pos
-
-
 class DomainEventPmwakeupMsg(NamedTuple):
     """remote_domain_event_pmwakeup_msg."""
 
@@ -615,25 +437,6 @@ class DomainEventPmwakeupMsg(NamedTuple):
         return _new(DomainEventPmwakeupMsg, (dom,)), pos
 
 
-class DomainEventCallbackPmwakeupMsg(NamedTuple):
-    """remote_domain_event_callback_pmwakeup_msg."""
-
-    callbackID: int
-    reason: int
-    msg: DomainEventPmwakeupMsg
-
-    def pack(self) -> bytes:
-        callbackID, reason, msg = self
-        return b"".join((_2i.pack(callbackID, reason), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmwakeupMsg, int]:
-        callbackID, reason = _2i.unpack_from(buf, pos)
-        pos += 8
-        msg, pos = DomainEventPmwakeupMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackPmwakeupMsg, (callbackID, reason, msg)), pos
-
-
 class DomainEventPmsuspendMsg(NamedTuple):
     """remote_domain_event_pmsuspend_msg."""
 
@@ -647,25 +450,6 @@ class DomainEventPmsuspendMsg(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventPmsuspendMsg, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainEventPmsuspendMsg, (dom,)), pos
-
-
-class DomainEventCallbackPmsuspendMsg(NamedTuple):
-    """remote_domain_event_callback_pmsuspend_msg."""
-
-    callbackID: int
-    reason: int
-    msg: DomainEventPmsuspendMsg
-
-    def pack(self) -> bytes:
-        callbackID, reason, msg = self
-        return b"".join((_2i.pack(callbackID, reason), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmsuspendMsg, int]:
-        callbackID, reason = _2i.unpack_from(buf, pos)
-        pos += 8
-        msg, pos = DomainEventPmsuspendMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackPmsuspendMsg, (callbackID, reason, msg)), pos
 
 
 class DomainEventBalloonChangeMsg(NamedTuple):
@@ -686,24 +470,6 @@ class DomainEventBalloonChangeMsg(NamedTuple):
         return _new(DomainEventBalloonChangeMsg, (dom, actual)), pos
 
 
-class DomainEventCallbackBalloonChangeMsg(NamedTuple):
-    """remote_domain_event_callback_balloon_change_msg."""
-
-    callbackID: int
-    msg: DomainEventBalloonChangeMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackBalloonChangeMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventBalloonChangeMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackBalloonChangeMsg, (callbackID, msg)), pos
-
-
 class DomainEventPmsuspendDiskMsg(NamedTuple):
     """remote_domain_event_pmsuspend_disk_msg."""
 
@@ -717,58 +483,6 @@ class DomainEventPmsuspendDiskMsg(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventPmsuspendDiskMsg, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainEventPmsuspendDiskMsg, (dom,)), pos
-
-
-class DomainEventCallbackPmsuspendDiskMsg(NamedTuple):
-    """remote_domain_event_callback_pmsuspend_disk_msg."""
-
-    callbackID: int
-    reason: int
-    msg: DomainEventPmsuspendDiskMsg
-
-    def pack(self) -> bytes:
-        callbackID, reason, msg = self
-        return b"".join((_2i.pack(callbackID, reason), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmsuspendDiskMsg, int]:
-        callbackID, reason = _2i.unpack_from(buf, pos)
-        pos += 8
-        msg, pos = DomainEventPmsuspendDiskMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackPmsuspendDiskMsg, (callbackID, reason, msg)), pos
-
-
-class DomainEventControlErrorMsg(NamedTuple):
-    """remote_domain_event_control_error_msg."""
-
-    dom: NonnullDomain
-
-    def pack(self) -> bytes:
-        (dom,) = self
-        return dom.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventControlErrorMsg, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        return _new(DomainEventControlErrorMsg, (dom,)), pos
-
-
-class DomainEventCallbackControlErrorMsg(NamedTuple):
-    """remote_domain_event_callback_control_error_msg."""
-
-    callbackID: int
-    msg: DomainEventControlErrorMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackControlErrorMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventControlErrorMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackControlErrorMsg, (callbackID, msg)), pos
 
 
 class DomainEventDeviceRemovedMsg(NamedTuple):
@@ -786,162 +500,6 @@ class DomainEventDeviceRemovedMsg(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         devAlias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainEventDeviceRemovedMsg, (dom, devAlias)), pos
-
-
-class DomainEventCallbackDeviceRemovedMsg(NamedTuple):
-    """remote_domain_event_callback_device_removed_msg."""
-
-    callbackID: int
-    msg: DomainEventDeviceRemovedMsg
-
-    def pack(self) -> bytes:
-        callbackID, msg = self
-        return b"".join((_i.pack(callbackID), msg.pack()))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDeviceRemovedMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        msg, pos = DomainEventDeviceRemovedMsg.unpack(buf, pos)
-        return _new(DomainEventCallbackDeviceRemovedMsg, (callbackID, msg)), pos
-
-
-class DomainEventBlockJob2Msg(NamedTuple):
-    """remote_domain_event_block_job_2_msg."""
-
-    callbackID: int
-    dom: NonnullDomain
-    dst: str
-    type: int
-    status: int
-
-    def pack(self) -> bytes:
-        callbackID, dom, dst, type, status = self
-        return b"".join(
-            (
-                _i.pack(callbackID),
-                dom.pack(),
-                pack_string(dst, REMOTE_STRING_MAX),
-                _2i.pack(type, status),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventBlockJob2Msg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        dst, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        type, status = _2i.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainEventBlockJob2Msg, (callbackID, dom, dst, type, status)), pos
-
-
-class DomainEventBlockThresholdMsg(NamedTuple):
-    """remote_domain_event_block_threshold_msg."""
-
-    callbackID: int
-    dom: NonnullDomain
-    dev: str
-    path: str | None
-    threshold: int
-    excess: int
-
-    def pack(self) -> bytes:
-        callbackID, dom, dev, path, threshold, excess = self
-        return b"".join(
-            (
-                _i.pack(callbackID),
-                dom.pack(),
-                pack_string(dev, REMOTE_STRING_MAX),
-                ABSENT if path is None else PRESENT + pack_string(path, REMOTE_STRING_MAX),
-                _2Q.pack(threshold, excess),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventBlockThresholdMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        dev, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        path: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        threshold, excess = _2Q.unpack_from(buf, pos)
-        pos += 16
-        return _new(DomainEventBlockThresholdMsg, (callbackID, dom, dev, path, threshold, excess)), pos
-
-
-class DomainEventCallbackTunableMsg(NamedTuple):
-    """remote_domain_event_callback_tunable_msg.
-
-    ``params``: at most REMOTE_DOMAIN_EVENT_TUNABLE_MAX elements.
-    """
-
-    callbackID: int
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-
-    def pack(self) -> bytes:
-        callbackID, dom, params = self
-        return b"".join(
-            (
-                _i.pack(callbackID),
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_EVENT_TUNABLE_MAX),
-                *[item.pack() for item in params],
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackTunableMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_EVENT_TUNABLE_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        return _new(DomainEventCallbackTunableMsg, (callbackID, dom, params)), pos
-
-
-class DomainEventCallbackDeviceAddedMsg(NamedTuple):
-    """remote_domain_event_callback_device_added_msg."""
-
-    callbackID: int
-    dom: NonnullDomain
-    devAlias: str
-
-    def pack(self) -> bytes:
-        callbackID, dom, devAlias = self
-        return b"".join((_i.pack(callbackID), dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDeviceAddedMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        devAlias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainEventCallbackDeviceAddedMsg, (callbackID, dom, devAlias)), pos
-
-
-class ConnectEventConnectionClosedMsg(NamedTuple):
-    """remote_connect_event_connection_closed_msg."""
-
-    reason: int
-
-    def pack(self) -> bytes:
-        (reason,) = self
-        return _i.pack(reason)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectEventConnectionClosedMsg, int]:
-        (reason,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectEventConnectionClosedMsg, (reason,)), pos
 
 
 class ConnectNetworkEventRegisterAnyArgs(NamedTuple):
@@ -1022,37 +580,549 @@ class NetworkEventLifecycleMsg(NamedTuple):
         return _new(NetworkEventLifecycleMsg, (callbackID, net, event, detail)), pos
 
 
-class NetworkEventCallbackMetadataChangeMsg(NamedTuple):
-    """remote_network_event_callback_metadata_change_msg."""
+class ConnectDomainEventCallbackRegisterAnyArgs(NamedTuple):
+    """remote_connect_domain_event_callback_register_any_args."""
 
-    callbackID: int
-    net: NonnullNetwork
-    type: int
-    nsuri: str | None
+    eventID: int
+    dom: NonnullDomain | None
 
     def pack(self) -> bytes:
-        callbackID, net, type, nsuri = self
+        eventID, dom = self
+        return b"".join((_i.pack(eventID), ABSENT if dom is None else PRESENT + dom.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackRegisterAnyArgs, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom: NonnullDomain | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dom, pos = NonnullDomain.unpack(buf, pos)
+        return _new(ConnectDomainEventCallbackRegisterAnyArgs, (eventID, dom)), pos
+
+
+class ConnectDomainEventCallbackRegisterAnyRet(NamedTuple):
+    """remote_connect_domain_event_callback_register_any_ret."""
+
+    callbackID: int
+
+    @staticmethod
+    def encode(callbackID: int) -> bytes:
+        return _i.pack(callbackID)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackRegisterAnyRet, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectDomainEventCallbackRegisterAnyRet, (callbackID,)), pos
+
+
+class ConnectDomainEventCallbackDeregisterAnyArgs(NamedTuple):
+    """remote_connect_domain_event_callback_deregister_any_args."""
+
+    callbackID: int
+
+    def pack(self) -> bytes:
+        (callbackID,) = self
+        return _i.pack(callbackID)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackDeregisterAnyArgs, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectDomainEventCallbackDeregisterAnyArgs, (callbackID,)), pos
+
+
+class DomainEventCallbackLifecycleMsg(NamedTuple):
+    """remote_domain_event_callback_lifecycle_msg."""
+
+    callbackID: int
+    msg: DomainEventLifecycleMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackLifecycleMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventLifecycleMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackLifecycleMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackRebootMsg(NamedTuple):
+    """remote_domain_event_callback_reboot_msg."""
+
+    callbackID: int
+    msg: DomainEventRebootMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackRebootMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventRebootMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackRebootMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackRtcChangeMsg(NamedTuple):
+    """remote_domain_event_callback_rtc_change_msg."""
+
+    callbackID: int
+    msg: DomainEventRtcChangeMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackRtcChangeMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventRtcChangeMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackRtcChangeMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackWatchdogMsg(NamedTuple):
+    """remote_domain_event_callback_watchdog_msg."""
+
+    callbackID: int
+    msg: DomainEventWatchdogMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackWatchdogMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventWatchdogMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackWatchdogMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackIoErrorMsg(NamedTuple):
+    """remote_domain_event_callback_io_error_msg."""
+
+    callbackID: int
+    msg: DomainEventIoErrorMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackIoErrorMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventIoErrorMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackIoErrorMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackGraphicsMsg(NamedTuple):
+    """remote_domain_event_callback_graphics_msg."""
+
+    callbackID: int
+    msg: DomainEventGraphicsMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackGraphicsMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventGraphicsMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackGraphicsMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackIoErrorReasonMsg(NamedTuple):
+    """remote_domain_event_callback_io_error_reason_msg."""
+
+    callbackID: int
+    msg: DomainEventIoErrorReasonMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackIoErrorReasonMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventIoErrorReasonMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackIoErrorReasonMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackControlErrorMsg(NamedTuple):
+    """remote_domain_event_callback_control_error_msg."""
+
+    callbackID: int
+    msg: DomainEventControlErrorMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackControlErrorMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventControlErrorMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackControlErrorMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackBlockJobMsg(NamedTuple):
+    """remote_domain_event_callback_block_job_msg."""
+
+    callbackID: int
+    msg: DomainEventBlockJobMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackBlockJobMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventBlockJobMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackBlockJobMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackDiskChangeMsg(NamedTuple):
+    """remote_domain_event_callback_disk_change_msg."""
+
+    callbackID: int
+    msg: DomainEventDiskChangeMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDiskChangeMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventDiskChangeMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackDiskChangeMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackTrayChangeMsg(NamedTuple):
+    """remote_domain_event_callback_tray_change_msg."""
+
+    callbackID: int
+    msg: DomainEventTrayChangeMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackTrayChangeMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventTrayChangeMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackTrayChangeMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackPmwakeupMsg(NamedTuple):
+    """remote_domain_event_callback_pmwakeup_msg."""
+
+    callbackID: int
+    reason: int
+    msg: DomainEventPmwakeupMsg
+
+    def pack(self) -> bytes:
+        callbackID, reason, msg = self
+        return b"".join((_2i.pack(callbackID, reason), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmwakeupMsg, int]:
+        callbackID, reason = _2i.unpack_from(buf, pos)
+        pos += 8
+        msg, pos = DomainEventPmwakeupMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackPmwakeupMsg, (callbackID, reason, msg)), pos
+
+
+class DomainEventCallbackPmsuspendMsg(NamedTuple):
+    """remote_domain_event_callback_pmsuspend_msg."""
+
+    callbackID: int
+    reason: int
+    msg: DomainEventPmsuspendMsg
+
+    def pack(self) -> bytes:
+        callbackID, reason, msg = self
+        return b"".join((_2i.pack(callbackID, reason), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmsuspendMsg, int]:
+        callbackID, reason = _2i.unpack_from(buf, pos)
+        pos += 8
+        msg, pos = DomainEventPmsuspendMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackPmsuspendMsg, (callbackID, reason, msg)), pos
+
+
+class DomainEventCallbackBalloonChangeMsg(NamedTuple):
+    """remote_domain_event_callback_balloon_change_msg."""
+
+    callbackID: int
+    msg: DomainEventBalloonChangeMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackBalloonChangeMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventBalloonChangeMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackBalloonChangeMsg, (callbackID, msg)), pos
+
+
+class DomainEventCallbackPmsuspendDiskMsg(NamedTuple):
+    """remote_domain_event_callback_pmsuspend_disk_msg."""
+
+    callbackID: int
+    reason: int
+    msg: DomainEventPmsuspendDiskMsg
+
+    def pack(self) -> bytes:
+        callbackID, reason, msg = self
+        return b"".join((_2i.pack(callbackID, reason), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmsuspendDiskMsg, int]:
+        callbackID, reason = _2i.unpack_from(buf, pos)
+        pos += 8
+        msg, pos = DomainEventPmsuspendDiskMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackPmsuspendDiskMsg, (callbackID, reason, msg)), pos
+
+
+class DomainEventCallbackDeviceRemovedMsg(NamedTuple):
+    """remote_domain_event_callback_device_removed_msg."""
+
+    callbackID: int
+    msg: DomainEventDeviceRemovedMsg
+
+    def pack(self) -> bytes:
+        callbackID, msg = self
+        return b"".join((_i.pack(callbackID), msg.pack()))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDeviceRemovedMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        msg, pos = DomainEventDeviceRemovedMsg.unpack(buf, pos)
+        return _new(DomainEventCallbackDeviceRemovedMsg, (callbackID, msg)), pos
+
+
+class DomainEventBlockJob2Msg(NamedTuple):
+    """remote_domain_event_block_job_2_msg."""
+
+    callbackID: int
+    dom: NonnullDomain
+    dst: str
+    type: int
+    status: int
+
+    def pack(self) -> bytes:
+        callbackID, dom, dst, type, status = self
         return b"".join(
             (
                 _i.pack(callbackID),
-                net.pack(),
-                _i.pack(type),
-                ABSENT if nsuri is None else PRESENT + pack_string(nsuri, REMOTE_STRING_MAX),
+                dom.pack(),
+                pack_string(dst, REMOTE_STRING_MAX),
+                _2i.pack(type, status),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkEventCallbackMetadataChangeMsg, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventBlockJob2Msg, int]:
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        (type,) = _i.unpack_from(buf, pos)
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        dst, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        type, status = _2i.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainEventBlockJob2Msg, (callbackID, dom, dst, type, status)), pos
+
+
+class DomainEventCallbackTunableMsg(NamedTuple):
+    """remote_domain_event_callback_tunable_msg.
+
+    ``params``: at most REMOTE_DOMAIN_EVENT_TUNABLE_MAX elements.
+    """
+
+    callbackID: int
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+
+    def pack(self) -> bytes:
+        callbackID, dom, params = self
+        return b"".join(
+            (
+                _i.pack(callbackID),
+                dom.pack(),
+                pack_count(len(params), REMOTE_DOMAIN_EVENT_TUNABLE_MAX),
+                *[item.pack() for item in params],
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackTunableMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
-        nsuri: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            nsuri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NetworkEventCallbackMetadataChangeMsg, (callbackID, net, type, nsuri)), pos
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_EVENT_TUNABLE_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        return _new(DomainEventCallbackTunableMsg, (callbackID, dom, params)), pos
+
+
+class DomainEventCallbackAgentLifecycleMsg(NamedTuple):
+    """remote_domain_event_callback_agent_lifecycle_msg."""
+
+    callbackID: int
+    dom: NonnullDomain
+    state: int
+    reason: int
+
+    def pack(self) -> bytes:
+        callbackID, dom, state, reason = self
+        return b"".join((_i.pack(callbackID), dom.pack(), _2i.pack(state, reason)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackAgentLifecycleMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        state, reason = _2i.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainEventCallbackAgentLifecycleMsg, (callbackID, dom, state, reason)), pos
+
+
+class DomainEventCallbackDeviceAddedMsg(NamedTuple):
+    """remote_domain_event_callback_device_added_msg."""
+
+    callbackID: int
+    dom: NonnullDomain
+    devAlias: str
+
+    def pack(self) -> bytes:
+        callbackID, dom, devAlias = self
+        return b"".join((_i.pack(callbackID), dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDeviceAddedMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        devAlias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainEventCallbackDeviceAddedMsg, (callbackID, dom, devAlias)), pos
+
+
+class DomainEventCallbackMigrationIterationMsg(NamedTuple):
+    """remote_domain_event_callback_migration_iteration_msg."""
+
+    callbackID: int
+    dom: NonnullDomain
+    iteration: int
+
+    def pack(self) -> bytes:
+        callbackID, dom, iteration = self
+        return b"".join((_i.pack(callbackID), dom.pack(), _i.pack(iteration)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackMigrationIterationMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (iteration,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainEventCallbackMigrationIterationMsg, (callbackID, dom, iteration)), pos
+
+
+class ConnectEventConnectionClosedMsg(NamedTuple):
+    """remote_connect_event_connection_closed_msg."""
+
+    reason: int
+
+    def pack(self) -> bytes:
+        (reason,) = self
+        return _i.pack(reason)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectEventConnectionClosedMsg, int]:
+        (reason,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectEventConnectionClosedMsg, (reason,)), pos
+
+
+class DomainEventCallbackJobCompletedMsg(NamedTuple):
+    """remote_domain_event_callback_job_completed_msg.
+
+    ``params``: at most REMOTE_DOMAIN_JOB_STATS_MAX elements.
+    """
+
+    callbackID: int
+    dom: NonnullDomain
+    params: Sequence[TypedParam]
+
+    def pack(self) -> bytes:
+        callbackID, dom, params = self
+        return b"".join(
+            (
+                _i.pack(callbackID),
+                dom.pack(),
+                pack_count(len(params), REMOTE_DOMAIN_JOB_STATS_MAX),
+                *[item.pack() for item in params],
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackJobCompletedMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_JOB_STATS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        return _new(DomainEventCallbackJobCompletedMsg, (callbackID, dom, params)), pos
+
+
+class DomainEventCallbackDeviceRemovalFailedMsg(NamedTuple):
+    """remote_domain_event_callback_device_removal_failed_msg."""
+
+    callbackID: int
+    dom: NonnullDomain
+    devAlias: str
+
+    def pack(self) -> bytes:
+        callbackID, dom, devAlias = self
+        return b"".join((_i.pack(callbackID), dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDeviceRemovalFailedMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        devAlias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(DomainEventCallbackDeviceRemovalFailedMsg, (callbackID, dom, devAlias)), pos
 
 
 class ConnectStoragePoolEventRegisterAnyArgs(NamedTuple):
@@ -1247,103 +1317,6 @@ class NodeDeviceEventUpdateMsg(NamedTuple):
         return _new(NodeDeviceEventUpdateMsg, (callbackID, dev)), pos
 
 
-class DomainEventCallbackAgentLifecycleMsg(NamedTuple):
-    """remote_domain_event_callback_agent_lifecycle_msg."""
-
-    callbackID: int
-    dom: NonnullDomain
-    state: int
-    reason: int
-
-    def pack(self) -> bytes:
-        callbackID, dom, state, reason = self
-        return b"".join((_i.pack(callbackID), dom.pack(), _2i.pack(state, reason)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackAgentLifecycleMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        state, reason = _2i.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainEventCallbackAgentLifecycleMsg, (callbackID, dom, state, reason)), pos
-
-
-class DomainEventCallbackMigrationIterationMsg(NamedTuple):
-    """remote_domain_event_callback_migration_iteration_msg."""
-
-    callbackID: int
-    dom: NonnullDomain
-    iteration: int
-
-    def pack(self) -> bytes:
-        callbackID, dom, iteration = self
-        return b"".join((_i.pack(callbackID), dom.pack(), _i.pack(iteration)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackMigrationIterationMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (iteration,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainEventCallbackMigrationIterationMsg, (callbackID, dom, iteration)), pos
-
-
-class DomainEventCallbackJobCompletedMsg(NamedTuple):
-    """remote_domain_event_callback_job_completed_msg.
-
-    ``params``: at most REMOTE_DOMAIN_JOB_STATS_MAX elements.
-    """
-
-    callbackID: int
-    dom: NonnullDomain
-    params: Sequence[TypedParam]
-
-    def pack(self) -> bytes:
-        callbackID, dom, params = self
-        return b"".join(
-            (
-                _i.pack(callbackID),
-                dom.pack(),
-                pack_count(len(params), REMOTE_DOMAIN_JOB_STATS_MAX),
-                *[item.pack() for item in params],
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackJobCompletedMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_JOB_STATS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        return _new(DomainEventCallbackJobCompletedMsg, (callbackID, dom, params)), pos
-
-
-class DomainEventCallbackDeviceRemovalFailedMsg(NamedTuple):
-    """remote_domain_event_callback_device_removal_failed_msg."""
-
-    callbackID: int
-    dom: NonnullDomain
-    devAlias: str
-
-    def pack(self) -> bytes:
-        callbackID, dom, devAlias = self
-        return b"".join((_i.pack(callbackID), dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackDeviceRemovalFailedMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        devAlias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainEventCallbackDeviceRemovalFailedMsg, (callbackID, dom, devAlias)), pos
-
-
 class DomainEventCallbackMetadataChangeMsg(NamedTuple):
     """remote_domain_event_callback_metadata_change_msg."""
 
@@ -1375,29 +1348,6 @@ class DomainEventCallbackMetadataChangeMsg(NamedTuple):
         if present:
             nsuri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainEventCallbackMetadataChangeMsg, (callbackID, dom, type, nsuri)), pos
-
-
-class DomainEventMemoryFailureMsg(NamedTuple):
-    """remote_domain_event_memory_failure_msg."""
-
-    callbackID: int
-    dom: NonnullDomain
-    recipient: int
-    action: int
-    flags: int
-
-    def pack(self) -> bytes:
-        callbackID, dom, recipient, action, flags = self
-        return b"".join((_i.pack(callbackID), dom.pack(), _2iI.pack(recipient, action, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainEventMemoryFailureMsg, int]:
-        (callbackID,) = _i.unpack_from(buf, pos)
-        pos += 4
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        recipient, action, flags = _2iI.unpack_from(buf, pos)
-        pos += 12
-        return _new(DomainEventMemoryFailureMsg, (callbackID, dom, recipient, action, flags)), pos
 
 
 class ConnectSecretEventRegisterAnyArgs(NamedTuple):
@@ -1496,6 +1446,66 @@ class SecretEventValueChangedMsg(NamedTuple):
         return _new(SecretEventValueChangedMsg, (callbackID, secret)), pos
 
 
+class DomainEventBlockThresholdMsg(NamedTuple):
+    """remote_domain_event_block_threshold_msg."""
+
+    callbackID: int
+    dom: NonnullDomain
+    dev: str
+    path: str | None
+    threshold: int
+    excess: int
+
+    def pack(self) -> bytes:
+        callbackID, dom, dev, path, threshold, excess = self
+        return b"".join(
+            (
+                _i.pack(callbackID),
+                dom.pack(),
+                pack_string(dev, REMOTE_STRING_MAX),
+                ABSENT if path is None else PRESENT + pack_string(path, REMOTE_STRING_MAX),
+                _2Q.pack(threshold, excess),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventBlockThresholdMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        dev, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        path: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        threshold, excess = _2Q.unpack_from(buf, pos)
+        pos += 16
+        return _new(DomainEventBlockThresholdMsg, (callbackID, dom, dev, path, threshold, excess)), pos
+
+
+class DomainEventMemoryFailureMsg(NamedTuple):
+    """remote_domain_event_memory_failure_msg."""
+
+    callbackID: int
+    dom: NonnullDomain
+    recipient: int
+    action: int
+    flags: int
+
+    def pack(self) -> bytes:
+        callbackID, dom, recipient, action, flags = self
+        return b"".join((_i.pack(callbackID), dom.pack(), _2iI.pack(recipient, action, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainEventMemoryFailureMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        recipient, action, flags = _2iI.unpack_from(buf, pos)
+        pos += 12
+        return _new(DomainEventMemoryFailureMsg, (callbackID, dom, recipient, action, flags)), pos
+
+
 class DomainEventMemoryDeviceSizeChangeMsg(NamedTuple):
     """remote_domain_event_memory_device_size_change_msg."""
 
@@ -1524,6 +1534,39 @@ class DomainEventMemoryDeviceSizeChangeMsg(NamedTuple):
         (size,) = _Q.unpack_from(buf, pos)
         pos += 8
         return _new(DomainEventMemoryDeviceSizeChangeMsg, (callbackID, dom, alias, size)), pos
+
+
+class NetworkEventCallbackMetadataChangeMsg(NamedTuple):
+    """remote_network_event_callback_metadata_change_msg."""
+
+    callbackID: int
+    net: NonnullNetwork
+    type: int
+    nsuri: str | None
+
+    def pack(self) -> bytes:
+        callbackID, net, type, nsuri = self
+        return b"".join(
+            (
+                _i.pack(callbackID),
+                net.pack(),
+                _i.pack(type),
+                ABSENT if nsuri is None else PRESENT + pack_string(nsuri, REMOTE_STRING_MAX),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkEventCallbackMetadataChangeMsg, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        nsuri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            nsuri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NetworkEventCallbackMetadataChangeMsg, (callbackID, net, type, nsuri)), pos
 
 
 class DomainEventNicMacChangeMsg(NamedTuple):

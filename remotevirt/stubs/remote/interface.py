@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
-from remotevirt.stubs.remote.types import (
-    NonnullInterface,
-    REMOTE_INTERFACE_LIST_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import NonnullInterface, REMOTE_STRING_MAX
 from remotevirt.xdr import pack_count, pack_string, unpack_count, unpack_string
 
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
 _I = struct.Struct(">I")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+
+REMOTE_INTERFACE_LIST_MAX: Final = 16384
+
 
 class ConnectNumOfInterfacesRet(NamedTuple):
     """remote_connect_num_of_interfaces_ret."""
@@ -83,71 +82,6 @@ class ConnectListInterfacesRet(NamedTuple):
             item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
             names.append(item)
         return _new(ConnectListInterfacesRet, (names,)), pos
-
-
-class ConnectNumOfDefinedInterfacesRet(NamedTuple):
-    """remote_connect_num_of_defined_interfaces_ret."""
-
-    num: int
-
-    @staticmethod
-    def encode(num: int) -> bytes:
-        return _i.pack(num)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDefinedInterfacesRet, int]:
-        (num,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectNumOfDefinedInterfacesRet, (num,)), pos
-
-
-class ConnectListDefinedInterfacesArgs(NamedTuple):
-    """remote_connect_list_defined_interfaces_args."""
-
-    maxnames: int
-
-    def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedInterfacesArgs, int]:
-        (maxnames,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectListDefinedInterfacesArgs, (maxnames,)), pos
-
-
-class ConnectListDefinedInterfacesRet(NamedTuple):
-    """remote_connect_list_defined_interfaces_ret.
-
-    ``names``: at most REMOTE_INTERFACE_LIST_MAX elements.
-    """
-
-    names: Sequence[str]
-
-    @staticmethod
-    def encode(names: Sequence[str]) -> bytes:
-        return b"".join(
-            (
-                pack_count(len(names), REMOTE_INTERFACE_LIST_MAX),
-                *[pack_string(item, REMOTE_STRING_MAX) for item in names],
-            )
-        )
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedInterfacesRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_INTERFACE_LIST_MAX, 4)
-        names: list[str] = []
-        for _ in range(count):
-            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-            names.append(item)
-        return _new(ConnectListDefinedInterfacesRet, (names,)), pos
 
 
 class InterfaceLookupByNameArgs(NamedTuple):
@@ -339,6 +273,105 @@ class InterfaceDestroyArgs(NamedTuple):
         return _new(InterfaceDestroyArgs, (iface, flags)), pos
 
 
+class ConnectNumOfDefinedInterfacesRet(NamedTuple):
+    """remote_connect_num_of_defined_interfaces_ret."""
+
+    num: int
+
+    @staticmethod
+    def encode(num: int) -> bytes:
+        return _i.pack(num)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDefinedInterfacesRet, int]:
+        (num,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectNumOfDefinedInterfacesRet, (num,)), pos
+
+
+class ConnectListDefinedInterfacesArgs(NamedTuple):
+    """remote_connect_list_defined_interfaces_args."""
+
+    maxnames: int
+
+    def pack(self) -> bytes:
+        (maxnames,) = self
+        return _i.pack(maxnames)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedInterfacesArgs, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectListDefinedInterfacesArgs, (maxnames,)), pos
+
+
+class ConnectListDefinedInterfacesRet(NamedTuple):
+    """remote_connect_list_defined_interfaces_ret.
+
+    ``names``: at most REMOTE_INTERFACE_LIST_MAX elements.
+    """
+
+    names: Sequence[str]
+
+    @staticmethod
+    def encode(names: Sequence[str]) -> bytes:
+        return b"".join(
+            (
+                pack_count(len(names), REMOTE_INTERFACE_LIST_MAX),
+                *[pack_string(item, REMOTE_STRING_MAX) for item in names],
+            )
+        )
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedInterfacesRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_INTERFACE_LIST_MAX, 4)
+        names: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            names.append(item)
+        return _new(ConnectListDefinedInterfacesRet, (names,)), pos
+
+
+class InterfaceIsActiveArgs(NamedTuple):
+    """remote_interface_is_active_args."""
+
+    iface: NonnullInterface
+
+    def pack(self) -> bytes:
+        (iface,) = self
+        return iface.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[InterfaceIsActiveArgs, int]:
+        iface, pos = NonnullInterface.unpack(buf, pos)
+        return _new(InterfaceIsActiveArgs, (iface,)), pos
+
+
+class InterfaceIsActiveRet(NamedTuple):
+    """remote_interface_is_active_ret."""
+
+    active: int
+
+    @staticmethod
+    def encode(active: int) -> bytes:
+        return _i.pack(active)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[InterfaceIsActiveRet, int]:
+        (active,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(InterfaceIsActiveRet, (active,)), pos
+
+
 class InterfaceChangeBeginArgs(NamedTuple):
     """remote_interface_change_begin_args."""
 
@@ -385,40 +418,6 @@ class InterfaceChangeRollbackArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(InterfaceChangeRollbackArgs, (flags,)), pos
-
-
-class InterfaceIsActiveArgs(NamedTuple):
-    """remote_interface_is_active_args."""
-
-    iface: NonnullInterface
-
-    def pack(self) -> bytes:
-        (iface,) = self
-        return iface.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[InterfaceIsActiveArgs, int]:
-        iface, pos = NonnullInterface.unpack(buf, pos)
-        return _new(InterfaceIsActiveArgs, (iface,)), pos
-
-
-class InterfaceIsActiveRet(NamedTuple):
-    """remote_interface_is_active_ret."""
-
-    active: int
-
-    @staticmethod
-    def encode(active: int) -> bytes:
-        return _i.pack(active)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[InterfaceIsActiveRet, int]:
-        (active,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(InterfaceIsActiveRet, (active,)), pos
 
 
 class ConnectListAllInterfacesArgs(NamedTuple):

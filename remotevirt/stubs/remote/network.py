@@ -10,13 +10,8 @@ from typing import Final, NamedTuple
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import (
-    NetworkDhcpLease,
     NonnullNetwork,
     NonnullNetworkPort,
-    REMOTE_NETWORK_DHCP_LEASES_MAX,
-    REMOTE_NETWORK_LIST_MAX,
-    REMOTE_NETWORK_PORT_LIST_MAX,
-    REMOTE_NETWORK_PORT_PARAMETERS_MAX,
     REMOTE_STRING_MAX,
     TypedParam,
 )
@@ -37,89 +32,67 @@ _2Ii = struct.Struct(">2Ii")
 _I = struct.Struct(">I")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+_qi = struct.Struct(">qi")
 
-class ConnectNumOfNetworksRet(NamedTuple):
-    """remote_connect_num_of_networks_ret."""
-
-    num: int
-
-    @staticmethod
-    def encode(num: int) -> bytes:
-        return _i.pack(num)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfNetworksRet, int]:
-        (num,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectNumOfNetworksRet, (num,)), pos
+REMOTE_NETWORK_LIST_MAX: Final = 16384
+REMOTE_NETWORK_PORT_LIST_MAX: Final = 16384
+REMOTE_NETWORK_DHCP_LEASES_MAX: Final = 65536
+REMOTE_NETWORK_PORT_PARAMETERS_MAX: Final = 16
 
 
-class ConnectListNetworksArgs(NamedTuple):
-    """remote_connect_list_networks_args."""
+class NetworkDhcpLease(NamedTuple):
+    """remote_network_dhcp_lease."""
 
-    maxnames: int
+    iface: str
+    expirytime: int
+    type: int
+    mac: str | None
+    iaid: str | None
+    ipaddr: str
+    prefix: int
+    hostname: str | None
+    clientid: str | None
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListNetworksArgs, int]:
-        (maxnames,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectListNetworksArgs, (maxnames,)), pos
-
-
-class ConnectListNetworksRet(NamedTuple):
-    """remote_connect_list_networks_ret.
-
-    ``names``: at most REMOTE_NETWORK_LIST_MAX elements.
-    """
-
-    names: Sequence[str]
-
-    @staticmethod
-    def encode(names: Sequence[str]) -> bytes:
+        iface, expirytime, type, mac, iaid, ipaddr, prefix, hostname, clientid = self
         return b"".join(
             (
-                pack_count(len(names), REMOTE_NETWORK_LIST_MAX),
-                *[pack_string(item, REMOTE_STRING_MAX) for item in names],
+                pack_string(iface, REMOTE_STRING_MAX),
+                _qi.pack(expirytime, type),
+                ABSENT if mac is None else PRESENT + pack_string(mac, REMOTE_STRING_MAX),
+                ABSENT if iaid is None else PRESENT + pack_string(iaid, REMOTE_STRING_MAX),
+                pack_string(ipaddr, REMOTE_STRING_MAX),
+                _I.pack(prefix),
+                ABSENT if hostname is None else PRESENT + pack_string(hostname, REMOTE_STRING_MAX),
+                ABSENT if clientid is None else PRESENT + pack_string(clientid, REMOTE_STRING_MAX),
             )
         )
 
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListNetworksRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_NETWORK_LIST_MAX, 4)
-        names: list[str] = []
-        for _ in range(count):
-            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-            names.append(item)
-        return _new(ConnectListNetworksRet, (names,)), pos
-
-
-class ConnectNumOfDefinedNetworksRet(NamedTuple):
-    """remote_connect_num_of_defined_networks_ret."""
-
-    num: int
-
-    @staticmethod
-    def encode(num: int) -> bytes:
-        return _i.pack(num)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDefinedNetworksRet, int]:
-        (num,) = _i.unpack_from(buf, pos)
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkDhcpLease, int]:
+        iface, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        expirytime, type = _qi.unpack_from(buf, pos)
+        pos += 12
+        mac: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            mac, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        iaid: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            iaid, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        ipaddr, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (prefix,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(ConnectNumOfDefinedNetworksRet, (num,)), pos
+        hostname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            hostname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        clientid: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            clientid, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NetworkDhcpLease, (iface, expirytime, type, mac, iaid, ipaddr, prefix, hostname, clientid)), pos
 
 
 class ConnectListDefinedNetworksArgs(NamedTuple):
@@ -168,73 +141,65 @@ class ConnectListDefinedNetworksRet(NamedTuple):
         return _new(ConnectListDefinedNetworksRet, (names,)), pos
 
 
-class NetworkLookupByUuidArgs(NamedTuple):
-    """remote_network_lookup_by_uuid_args."""
+class ConnectListNetworksArgs(NamedTuple):
+    """remote_connect_list_networks_args."""
 
-    uuid: bytes
-
-    def pack(self) -> bytes:
-        (uuid,) = self
-        if len(uuid) != 16:
-            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
-        return _16s.pack(uuid)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByUuidArgs, int]:
-        (uuid,) = _16s.unpack_from(buf, pos)
-        pos += 16
-        return _new(NetworkLookupByUuidArgs, (uuid,)), pos
-
-
-class NetworkLookupByUuidRet(NamedTuple):
-    """remote_network_lookup_by_uuid_ret."""
-
-    net: NonnullNetwork
-
-    @staticmethod
-    def encode(net: NonnullNetwork) -> bytes:
-        return net.pack()
+    maxnames: int
 
     def pack(self) -> bytes:
-        return self.encode(self[0])
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByUuidRet, int]:
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        return _new(NetworkLookupByUuidRet, (net,)), pos
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListNetworksArgs, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectListNetworksArgs, (maxnames,)), pos
 
 
-class NetworkLookupByNameArgs(NamedTuple):
-    """remote_network_lookup_by_name_args."""
+class ConnectListNetworksRet(NamedTuple):
+    """remote_connect_list_networks_ret.
 
-    name: str
+    ``names``: at most REMOTE_NETWORK_LIST_MAX elements.
+    """
 
-    def pack(self) -> bytes:
-        (name,) = self
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByNameArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NetworkLookupByNameArgs, (name,)), pos
-
-
-class NetworkLookupByNameRet(NamedTuple):
-    """remote_network_lookup_by_name_ret."""
-
-    net: NonnullNetwork
+    names: Sequence[str]
 
     @staticmethod
-    def encode(net: NonnullNetwork) -> bytes:
-        return net.pack()
+    def encode(names: Sequence[str]) -> bytes:
+        return b"".join(
+            (
+                pack_count(len(names), REMOTE_NETWORK_LIST_MAX),
+                *[pack_string(item, REMOTE_STRING_MAX) for item in names],
+            )
+        )
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByNameRet, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListNetworksRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_NETWORK_LIST_MAX, 4)
+        names: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            names.append(item)
+        return _new(ConnectListNetworksRet, (names,)), pos
+
+
+class NetworkCreateArgs(NamedTuple):
+    """remote_network_create_args."""
+
+    net: NonnullNetwork
+
+    def pack(self) -> bytes:
+        (net,) = self
+        return net.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkCreateArgs, int]:
         net, pos = NonnullNetwork.unpack(buf, pos)
-        return _new(NetworkLookupByNameRet, (net,)), pos
+        return _new(NetworkCreateArgs, (net,)), pos
 
 
 class NetworkCreateXmlArgs(NamedTuple):
@@ -270,42 +235,6 @@ class NetworkCreateXmlRet(NamedTuple):
         return _new(NetworkCreateXmlRet, (net,)), pos
 
 
-class NetworkCreateXmlFlagsArgs(NamedTuple):
-    """remote_network_create_xml_flags_args."""
-
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        xml, flags = self
-        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkCreateXmlFlagsArgs, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NetworkCreateXmlFlagsArgs, (xml, flags)), pos
-
-
-class NetworkCreateXmlFlagsRet(NamedTuple):
-    """remote_network_create_xml_flags_ret."""
-
-    net: NonnullNetwork
-
-    @staticmethod
-    def encode(net: NonnullNetwork) -> bytes:
-        return net.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkCreateXmlFlagsRet, int]:
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        return _new(NetworkCreateXmlFlagsRet, (net,)), pos
-
-
 class NetworkDefineXmlArgs(NamedTuple):
     """remote_network_define_xml_args."""
 
@@ -337,104 +266,6 @@ class NetworkDefineXmlRet(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NetworkDefineXmlRet, int]:
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkDefineXmlRet, (net,)), pos
-
-
-class NetworkDefineXmlFlagsArgs(NamedTuple):
-    """remote_network_define_xml_flags_args."""
-
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        xml, flags = self
-        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkDefineXmlFlagsArgs, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NetworkDefineXmlFlagsArgs, (xml, flags)), pos
-
-
-class NetworkDefineXmlFlagsRet(NamedTuple):
-    """remote_network_define_xml_flags_ret."""
-
-    net: NonnullNetwork
-
-    @staticmethod
-    def encode(net: NonnullNetwork) -> bytes:
-        return net.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkDefineXmlFlagsRet, int]:
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        return _new(NetworkDefineXmlFlagsRet, (net,)), pos
-
-
-class NetworkUndefineArgs(NamedTuple):
-    """remote_network_undefine_args."""
-
-    net: NonnullNetwork
-
-    def pack(self) -> bytes:
-        (net,) = self
-        return net.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkUndefineArgs, int]:
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        return _new(NetworkUndefineArgs, (net,)), pos
-
-
-class NetworkUpdateArgs(NamedTuple):
-    """remote_network_update_args."""
-
-    net: NonnullNetwork
-    command: int
-    section: int
-    parentIndex: int
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        net, command, section, parentIndex, xml, flags = self
-        return b"".join(
-            (
-                net.pack(),
-                _2Ii.pack(command, section, parentIndex),
-                pack_string(xml, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkUpdateArgs, int]:
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        command, section, parentIndex = _2Ii.unpack_from(buf, pos)
-        pos += 12
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NetworkUpdateArgs, (net, command, section, parentIndex, xml, flags)), pos
-
-
-class NetworkCreateArgs(NamedTuple):
-    """remote_network_create_args."""
-
-    net: NonnullNetwork
-
-    def pack(self) -> bytes:
-        (net,) = self
-        return net.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkCreateArgs, int]:
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        return _new(NetworkCreateArgs, (net,)), pos
 
 
 class NetworkDestroyArgs(NamedTuple):
@@ -488,39 +319,6 @@ class NetworkGetXmlDescRet(NamedTuple):
         return _new(NetworkGetXmlDescRet, (xml,)), pos
 
 
-class NetworkGetBridgeNameArgs(NamedTuple):
-    """remote_network_get_bridge_name_args."""
-
-    net: NonnullNetwork
-
-    def pack(self) -> bytes:
-        (net,) = self
-        return net.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetBridgeNameArgs, int]:
-        net, pos = NonnullNetwork.unpack(buf, pos)
-        return _new(NetworkGetBridgeNameArgs, (net,)), pos
-
-
-class NetworkGetBridgeNameRet(NamedTuple):
-    """remote_network_get_bridge_name_ret."""
-
-    name: str
-
-    @staticmethod
-    def encode(name: str) -> bytes:
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetBridgeNameRet, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NetworkGetBridgeNameRet, (name,)), pos
-
-
 class NetworkGetAutostartArgs(NamedTuple):
     """remote_network_get_autostart_args."""
 
@@ -555,6 +353,108 @@ class NetworkGetAutostartRet(NamedTuple):
         return _new(NetworkGetAutostartRet, (autostart,)), pos
 
 
+class NetworkGetBridgeNameArgs(NamedTuple):
+    """remote_network_get_bridge_name_args."""
+
+    net: NonnullNetwork
+
+    def pack(self) -> bytes:
+        (net,) = self
+        return net.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetBridgeNameArgs, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return _new(NetworkGetBridgeNameArgs, (net,)), pos
+
+
+class NetworkGetBridgeNameRet(NamedTuple):
+    """remote_network_get_bridge_name_ret."""
+
+    name: str
+
+    @staticmethod
+    def encode(name: str) -> bytes:
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetBridgeNameRet, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NetworkGetBridgeNameRet, (name,)), pos
+
+
+class NetworkLookupByNameArgs(NamedTuple):
+    """remote_network_lookup_by_name_args."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        (name,) = self
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByNameArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NetworkLookupByNameArgs, (name,)), pos
+
+
+class NetworkLookupByNameRet(NamedTuple):
+    """remote_network_lookup_by_name_ret."""
+
+    net: NonnullNetwork
+
+    @staticmethod
+    def encode(net: NonnullNetwork) -> bytes:
+        return net.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByNameRet, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return _new(NetworkLookupByNameRet, (net,)), pos
+
+
+class NetworkLookupByUuidArgs(NamedTuple):
+    """remote_network_lookup_by_uuid_args."""
+
+    uuid: bytes
+
+    def pack(self) -> bytes:
+        (uuid,) = self
+        if len(uuid) != 16:
+            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
+        return _16s.pack(uuid)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByUuidArgs, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return _new(NetworkLookupByUuidArgs, (uuid,)), pos
+
+
+class NetworkLookupByUuidRet(NamedTuple):
+    """remote_network_lookup_by_uuid_ret."""
+
+    net: NonnullNetwork
+
+    @staticmethod
+    def encode(net: NonnullNetwork) -> bytes:
+        return net.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByUuidRet, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return _new(NetworkLookupByUuidRet, (net,)), pos
+
+
 class NetworkSetAutostartArgs(NamedTuple):
     """remote_network_set_autostart_args."""
 
@@ -571,6 +471,59 @@ class NetworkSetAutostartArgs(NamedTuple):
         (autostart,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkSetAutostartArgs, (net, autostart)), pos
+
+
+class NetworkUndefineArgs(NamedTuple):
+    """remote_network_undefine_args."""
+
+    net: NonnullNetwork
+
+    def pack(self) -> bytes:
+        (net,) = self
+        return net.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkUndefineArgs, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return _new(NetworkUndefineArgs, (net,)), pos
+
+
+class ConnectNumOfDefinedNetworksRet(NamedTuple):
+    """remote_connect_num_of_defined_networks_ret."""
+
+    num: int
+
+    @staticmethod
+    def encode(num: int) -> bytes:
+        return _i.pack(num)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfDefinedNetworksRet, int]:
+        (num,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectNumOfDefinedNetworksRet, (num,)), pos
+
+
+class ConnectNumOfNetworksRet(NamedTuple):
+    """remote_connect_num_of_networks_ret."""
+
+    num: int
+
+    @staticmethod
+    def encode(num: int) -> bytes:
+        return _i.pack(num)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectNumOfNetworksRet, int]:
+        (num,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectNumOfNetworksRet, (num,)), pos
 
 
 class NetworkIsActiveArgs(NamedTuple):
@@ -689,100 +642,36 @@ class ConnectListAllNetworksRet(NamedTuple):
         return _new(ConnectListAllNetworksRet, (nets, ret)), pos
 
 
-class NetworkSetMetadataArgs(NamedTuple):
-    """remote_network_set_metadata_args."""
+class NetworkUpdateArgs(NamedTuple):
+    """remote_network_update_args."""
 
-    network: NonnullNetwork
-    type: int
-    metadata: str | None
-    key: str | None
-    uri: str | None
+    net: NonnullNetwork
+    command: int
+    section: int
+    parentIndex: int
+    xml: str
     flags: int
 
     def pack(self) -> bytes:
-        network, type, metadata, key, uri, flags = self
+        net, command, section, parentIndex, xml, flags = self
         return b"".join(
             (
-                network.pack(),
-                _i.pack(type),
-                ABSENT if metadata is None else PRESENT + pack_string(metadata, REMOTE_STRING_MAX),
-                ABSENT if key is None else PRESENT + pack_string(key, REMOTE_STRING_MAX),
-                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
+                net.pack(),
+                _2Ii.pack(command, section, parentIndex),
+                pack_string(xml, REMOTE_STRING_MAX),
                 _I.pack(flags),
             )
         )
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkSetMetadataArgs, int]:
-        network, pos = NonnullNetwork.unpack(buf, pos)
-        (type,) = _i.unpack_from(buf, pos)
-        pos += 4
-        metadata: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        key: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        uri: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkUpdateArgs, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        command, section, parentIndex = _2Ii.unpack_from(buf, pos)
+        pos += 12
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(NetworkSetMetadataArgs, (network, type, metadata, key, uri, flags)), pos
-
-
-class NetworkGetMetadataArgs(NamedTuple):
-    """remote_network_get_metadata_args."""
-
-    network: NonnullNetwork
-    type: int
-    uri: str | None
-    flags: int
-
-    def pack(self) -> bytes:
-        network, type, uri, flags = self
-        return b"".join(
-            (
-                network.pack(),
-                _i.pack(type),
-                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetMetadataArgs, int]:
-        network, pos = NonnullNetwork.unpack(buf, pos)
-        (type,) = _i.unpack_from(buf, pos)
-        pos += 4
-        uri: str | None = None
-        present, pos = unpack_optional(buf, pos)
-        if present:
-            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NetworkGetMetadataArgs, (network, type, uri, flags)), pos
-
-
-class NetworkGetMetadataRet(NamedTuple):
-    """remote_network_get_metadata_ret."""
-
-    metadata: str
-
-    @staticmethod
-    def encode(metadata: str) -> bytes:
-        return pack_string(metadata, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetMetadataRet, int]:
-        metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NetworkGetMetadataRet, (metadata,)), pos
+        return _new(NetworkUpdateArgs, (net, command, section, parentIndex, xml, flags)), pos
 
 
 class NetworkGetDhcpLeasesArgs(NamedTuple):
@@ -972,40 +861,6 @@ class NetworkPortCreateXmlRet(NamedTuple):
         return _new(NetworkPortCreateXmlRet, (port,)), pos
 
 
-class NetworkPortSetParametersArgs(NamedTuple):
-    """remote_network_port_set_parameters_args.
-
-    ``params``: at most REMOTE_NETWORK_PORT_PARAMETERS_MAX elements.
-    """
-
-    port: NonnullNetworkPort
-    params: Sequence[TypedParam]
-    flags: int
-
-    def pack(self) -> bytes:
-        port, params, flags = self
-        return b"".join(
-            (
-                port.pack(),
-                pack_count(len(params), REMOTE_NETWORK_PORT_PARAMETERS_MAX),
-                *[item.pack() for item in params],
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NetworkPortSetParametersArgs, int]:
-        port, pos = NonnullNetworkPort.unpack(buf, pos)
-        count, pos = unpack_count(buf, pos, REMOTE_NETWORK_PORT_PARAMETERS_MAX, 12)
-        params: list[TypedParam] = []
-        for _ in range(count):
-            item, pos = TypedParam.unpack(buf, pos)
-            params.append(item)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NetworkPortSetParametersArgs, (port, params, flags)), pos
-
-
 class NetworkPortGetParametersArgs(NamedTuple):
     """remote_network_port_get_parameters_args."""
 
@@ -1054,6 +909,40 @@ class NetworkPortGetParametersRet(NamedTuple):
         (nparams,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkPortGetParametersRet, (params, nparams)), pos
+
+
+class NetworkPortSetParametersArgs(NamedTuple):
+    """remote_network_port_set_parameters_args.
+
+    ``params``: at most REMOTE_NETWORK_PORT_PARAMETERS_MAX elements.
+    """
+
+    port: NonnullNetworkPort
+    params: Sequence[TypedParam]
+    flags: int
+
+    def pack(self) -> bytes:
+        port, params, flags = self
+        return b"".join(
+            (
+                port.pack(),
+                pack_count(len(params), REMOTE_NETWORK_PORT_PARAMETERS_MAX),
+                *[item.pack() for item in params],
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkPortSetParametersArgs, int]:
+        port, pos = NonnullNetworkPort.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_NETWORK_PORT_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NetworkPortSetParametersArgs, (port, params, flags)), pos
 
 
 class NetworkPortGetXmlDescArgs(NamedTuple):
@@ -1108,6 +997,174 @@ class NetworkPortDeleteArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkPortDeleteArgs, (port, flags)), pos
+
+
+class NetworkDefineXmlFlagsArgs(NamedTuple):
+    """remote_network_define_xml_flags_args."""
+
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        xml, flags = self
+        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkDefineXmlFlagsArgs, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NetworkDefineXmlFlagsArgs, (xml, flags)), pos
+
+
+class NetworkDefineXmlFlagsRet(NamedTuple):
+    """remote_network_define_xml_flags_ret."""
+
+    net: NonnullNetwork
+
+    @staticmethod
+    def encode(net: NonnullNetwork) -> bytes:
+        return net.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkDefineXmlFlagsRet, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return _new(NetworkDefineXmlFlagsRet, (net,)), pos
+
+
+class NetworkCreateXmlFlagsArgs(NamedTuple):
+    """remote_network_create_xml_flags_args."""
+
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        xml, flags = self
+        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkCreateXmlFlagsArgs, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NetworkCreateXmlFlagsArgs, (xml, flags)), pos
+
+
+class NetworkCreateXmlFlagsRet(NamedTuple):
+    """remote_network_create_xml_flags_ret."""
+
+    net: NonnullNetwork
+
+    @staticmethod
+    def encode(net: NonnullNetwork) -> bytes:
+        return net.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkCreateXmlFlagsRet, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return _new(NetworkCreateXmlFlagsRet, (net,)), pos
+
+
+class NetworkSetMetadataArgs(NamedTuple):
+    """remote_network_set_metadata_args."""
+
+    network: NonnullNetwork
+    type: int
+    metadata: str | None
+    key: str | None
+    uri: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        network, type, metadata, key, uri, flags = self
+        return b"".join(
+            (
+                network.pack(),
+                _i.pack(type),
+                ABSENT if metadata is None else PRESENT + pack_string(metadata, REMOTE_STRING_MAX),
+                ABSENT if key is None else PRESENT + pack_string(key, REMOTE_STRING_MAX),
+                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkSetMetadataArgs, int]:
+        network, pos = NonnullNetwork.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        metadata: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        key: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NetworkSetMetadataArgs, (network, type, metadata, key, uri, flags)), pos
+
+
+class NetworkGetMetadataArgs(NamedTuple):
+    """remote_network_get_metadata_args."""
+
+    network: NonnullNetwork
+    type: int
+    uri: str | None
+    flags: int
+
+    def pack(self) -> bytes:
+        network, type, uri, flags = self
+        return b"".join(
+            (
+                network.pack(),
+                _i.pack(type),
+                ABSENT if uri is None else PRESENT + pack_string(uri, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetMetadataArgs, int]:
+        network, pos = NonnullNetwork.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NetworkGetMetadataArgs, (network, type, uri, flags)), pos
+
+
+class NetworkGetMetadataRet(NamedTuple):
+    """remote_network_get_metadata_ret."""
+
+    metadata: str
+
+    @staticmethod
+    def encode(metadata: str) -> bytes:
+        return pack_string(metadata, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NetworkGetMetadataRet, int]:
+        metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NetworkGetMetadataRet, (metadata,)), pos
 
 
 PROCEDURES: Final = (

@@ -9,12 +9,7 @@ from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
-from remotevirt.stubs.remote.types import (
-    NonnullNodeDevice,
-    REMOTE_NODE_DEVICE_CAPS_LIST_MAX,
-    REMOTE_NODE_DEVICE_LIST_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import NonnullNodeDevice, REMOTE_STRING_MAX
 from remotevirt.xdr import (
     ABSENT,
     PRESENT,
@@ -29,6 +24,10 @@ _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new
 _I = struct.Struct(">I")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+
+REMOTE_NODE_DEVICE_LIST_MAX: Final = 65536
+REMOTE_NODE_DEVICE_CAPS_LIST_MAX: Final = 65536
+
 
 class NodeNumOfDevicesArgs(NamedTuple):
     """remote_node_num_of_devices_args."""
@@ -163,50 +162,6 @@ class NodeDeviceLookupByNameRet(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceLookupByNameRet, int]:
         dev, pos = NonnullNodeDevice.unpack(buf, pos)
         return _new(NodeDeviceLookupByNameRet, (dev,)), pos
-
-
-class NodeDeviceLookupScsiHostByWwnArgs(NamedTuple):
-    """remote_node_device_lookup_scsi_host_by_wwn_args."""
-
-    wwnn: str
-    wwpn: str
-    flags: int
-
-    def pack(self) -> bytes:
-        wwnn, wwpn, flags = self
-        return b"".join(
-            (
-                pack_string(wwnn, REMOTE_STRING_MAX),
-                pack_string(wwpn, REMOTE_STRING_MAX),
-                _I.pack(flags),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceLookupScsiHostByWwnArgs, int]:
-        wwnn, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        wwpn, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NodeDeviceLookupScsiHostByWwnArgs, (wwnn, wwpn, flags)), pos
-
-
-class NodeDeviceLookupScsiHostByWwnRet(NamedTuple):
-    """remote_node_device_lookup_scsi_host_by_wwn_ret."""
-
-    dev: NonnullNodeDevice
-
-    @staticmethod
-    def encode(dev: NonnullNodeDevice) -> bytes:
-        return dev.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceLookupScsiHostByWwnRet, int]:
-        dev, pos = NonnullNodeDevice.unpack(buf, pos)
-        return _new(NodeDeviceLookupScsiHostByWwnRet, (dev,)), pos
 
 
 class NodeDeviceGetXmlDescArgs(NamedTuple):
@@ -412,6 +367,98 @@ class NodeDeviceDestroyArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceDestroyArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceDestroyArgs, (name,)), pos
+
+
+class ConnectListAllNodeDevicesArgs(NamedTuple):
+    """remote_connect_list_all_node_devices_args."""
+
+    need_results: int
+    flags: int
+
+    def pack(self) -> bytes:
+        need_results, flags = self
+        return _iI.pack(need_results, flags)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNodeDevicesArgs, int]:
+        need_results, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(ConnectListAllNodeDevicesArgs, (need_results, flags)), pos
+
+
+class ConnectListAllNodeDevicesRet(NamedTuple):
+    """remote_connect_list_all_node_devices_ret.
+
+    ``devices``: at most REMOTE_NODE_DEVICE_LIST_MAX elements.
+    """
+
+    devices: Sequence[NonnullNodeDevice]
+    ret: int
+
+    def pack(self) -> bytes:
+        devices, ret = self
+        return b"".join(
+            (
+                pack_count(len(devices), REMOTE_NODE_DEVICE_LIST_MAX),
+                *[item.pack() for item in devices],
+                _I.pack(ret),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNodeDevicesRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_NODE_DEVICE_LIST_MAX, 4)
+        devices: list[NonnullNodeDevice] = []
+        for _ in range(count):
+            item, pos = NonnullNodeDevice.unpack(buf, pos)
+            devices.append(item)
+        (ret,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(ConnectListAllNodeDevicesRet, (devices, ret)), pos
+
+
+class NodeDeviceLookupScsiHostByWwnArgs(NamedTuple):
+    """remote_node_device_lookup_scsi_host_by_wwn_args."""
+
+    wwnn: str
+    wwpn: str
+    flags: int
+
+    def pack(self) -> bytes:
+        wwnn, wwpn, flags = self
+        return b"".join(
+            (
+                pack_string(wwnn, REMOTE_STRING_MAX),
+                pack_string(wwpn, REMOTE_STRING_MAX),
+                _I.pack(flags),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceLookupScsiHostByWwnArgs, int]:
+        wwnn, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        wwpn, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NodeDeviceLookupScsiHostByWwnArgs, (wwnn, wwpn, flags)), pos
+
+
+class NodeDeviceLookupScsiHostByWwnRet(NamedTuple):
+    """remote_node_device_lookup_scsi_host_by_wwn_ret."""
+
+    dev: NonnullNodeDevice
+
+    @staticmethod
+    def encode(dev: NonnullNodeDevice) -> bytes:
+        return dev.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceLookupScsiHostByWwnRet, int]:
+        dev, pos = NonnullNodeDevice.unpack(buf, pos)
+        return _new(NodeDeviceLookupScsiHostByWwnRet, (dev,)), pos
 
 
 class NodeDeviceDefineXmlArgs(NamedTuple):
@@ -630,54 +677,6 @@ class NodeDeviceUpdateArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NodeDeviceUpdateArgs, (name, xml_desc, flags)), pos
-
-
-class ConnectListAllNodeDevicesArgs(NamedTuple):
-    """remote_connect_list_all_node_devices_args."""
-
-    need_results: int
-    flags: int
-
-    def pack(self) -> bytes:
-        need_results, flags = self
-        return _iI.pack(need_results, flags)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNodeDevicesArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(ConnectListAllNodeDevicesArgs, (need_results, flags)), pos
-
-
-class ConnectListAllNodeDevicesRet(NamedTuple):
-    """remote_connect_list_all_node_devices_ret.
-
-    ``devices``: at most REMOTE_NODE_DEVICE_LIST_MAX elements.
-    """
-
-    devices: Sequence[NonnullNodeDevice]
-    ret: int
-
-    def pack(self) -> bytes:
-        devices, ret = self
-        return b"".join(
-            (
-                pack_count(len(devices), REMOTE_NODE_DEVICE_LIST_MAX),
-                *[item.pack() for item in devices],
-                _I.pack(ret),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNodeDevicesRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_NODE_DEVICE_LIST_MAX, 4)
-        devices: list[NonnullNodeDevice] = []
-        for _ in range(count):
-            item, pos = NonnullNodeDevice.unpack(buf, pos)
-            devices.append(item)
-        (ret,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(ConnectListAllNodeDevicesRet, (devices, ret)), pos
 
 
 PROCEDURES: Final = (

@@ -8,13 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
-from remotevirt.stubs.remote.types import (
-    NonnullNwfilter,
-    NonnullNwfilterBinding,
-    REMOTE_NWFILTER_BINDING_LIST_MAX,
-    REMOTE_NWFILTER_LIST_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import NonnullNwfilter, NonnullNwfilterBinding, REMOTE_STRING_MAX
 from remotevirt.xdr import XDRError, pack_count, pack_string, unpack_count, unpack_string
 
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
@@ -22,6 +16,115 @@ _16s = struct.Struct(">16s")
 _I = struct.Struct(">I")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+
+REMOTE_NWFILTER_LIST_MAX: Final = 16384
+REMOTE_NWFILTER_BINDING_LIST_MAX: Final = 16384
+
+
+class NwfilterLookupByNameArgs(NamedTuple):
+    """remote_nwfilter_lookup_by_name_args."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        (name,) = self
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByNameArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NwfilterLookupByNameArgs, (name,)), pos
+
+
+class NwfilterLookupByNameRet(NamedTuple):
+    """remote_nwfilter_lookup_by_name_ret."""
+
+    nwfilter: NonnullNwfilter
+
+    @staticmethod
+    def encode(nwfilter: NonnullNwfilter) -> bytes:
+        return nwfilter.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByNameRet, int]:
+        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
+        return _new(NwfilterLookupByNameRet, (nwfilter,)), pos
+
+
+class NwfilterLookupByUuidArgs(NamedTuple):
+    """remote_nwfilter_lookup_by_uuid_args."""
+
+    uuid: bytes
+
+    def pack(self) -> bytes:
+        (uuid,) = self
+        if len(uuid) != 16:
+            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
+        return _16s.pack(uuid)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByUuidArgs, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return _new(NwfilterLookupByUuidArgs, (uuid,)), pos
+
+
+class NwfilterLookupByUuidRet(NamedTuple):
+    """remote_nwfilter_lookup_by_uuid_ret."""
+
+    nwfilter: NonnullNwfilter
+
+    @staticmethod
+    def encode(nwfilter: NonnullNwfilter) -> bytes:
+        return nwfilter.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByUuidRet, int]:
+        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
+        return _new(NwfilterLookupByUuidRet, (nwfilter,)), pos
+
+
+class NwfilterGetXmlDescArgs(NamedTuple):
+    """remote_nwfilter_get_xml_desc_args."""
+
+    nwfilter: NonnullNwfilter
+    flags: int
+
+    def pack(self) -> bytes:
+        nwfilter, flags = self
+        return b"".join((nwfilter.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterGetXmlDescArgs, int]:
+        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NwfilterGetXmlDescArgs, (nwfilter, flags)), pos
+
+
+class NwfilterGetXmlDescRet(NamedTuple):
+    """remote_nwfilter_get_xml_desc_ret."""
+
+    xml: str
+
+    @staticmethod
+    def encode(xml: str) -> bytes:
+        return pack_string(xml, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterGetXmlDescRet, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NwfilterGetXmlDescRet, (xml,)), pos
+
 
 class ConnectNumOfNwfiltersRet(NamedTuple):
     """remote_connect_num_of_nwfilters_ret."""
@@ -88,75 +191,6 @@ class ConnectListNwfiltersRet(NamedTuple):
         return _new(ConnectListNwfiltersRet, (names,)), pos
 
 
-class NwfilterLookupByUuidArgs(NamedTuple):
-    """remote_nwfilter_lookup_by_uuid_args."""
-
-    uuid: bytes
-
-    def pack(self) -> bytes:
-        (uuid,) = self
-        if len(uuid) != 16:
-            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
-        return _16s.pack(uuid)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByUuidArgs, int]:
-        (uuid,) = _16s.unpack_from(buf, pos)
-        pos += 16
-        return _new(NwfilterLookupByUuidArgs, (uuid,)), pos
-
-
-class NwfilterLookupByUuidRet(NamedTuple):
-    """remote_nwfilter_lookup_by_uuid_ret."""
-
-    nwfilter: NonnullNwfilter
-
-    @staticmethod
-    def encode(nwfilter: NonnullNwfilter) -> bytes:
-        return nwfilter.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByUuidRet, int]:
-        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
-        return _new(NwfilterLookupByUuidRet, (nwfilter,)), pos
-
-
-class NwfilterLookupByNameArgs(NamedTuple):
-    """remote_nwfilter_lookup_by_name_args."""
-
-    name: str
-
-    def pack(self) -> bytes:
-        (name,) = self
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByNameArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NwfilterLookupByNameArgs, (name,)), pos
-
-
-class NwfilterLookupByNameRet(NamedTuple):
-    """remote_nwfilter_lookup_by_name_ret."""
-
-    nwfilter: NonnullNwfilter
-
-    @staticmethod
-    def encode(nwfilter: NonnullNwfilter) -> bytes:
-        return nwfilter.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByNameRet, int]:
-        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
-        return _new(NwfilterLookupByNameRet, (nwfilter,)), pos
-
-
 class NwfilterDefineXmlArgs(NamedTuple):
     """remote_nwfilter_define_xml_args."""
 
@@ -190,42 +224,6 @@ class NwfilterDefineXmlRet(NamedTuple):
         return _new(NwfilterDefineXmlRet, (nwfilter,)), pos
 
 
-class NwfilterDefineXmlFlagsArgs(NamedTuple):
-    """remote_nwfilter_define_xml_flags_args."""
-
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        xml, flags = self
-        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterDefineXmlFlagsArgs, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NwfilterDefineXmlFlagsArgs, (xml, flags)), pos
-
-
-class NwfilterDefineXmlFlagsRet(NamedTuple):
-    """remote_nwfilter_define_xml_flags_ret."""
-
-    nwfilter: NonnullNwfilter
-
-    @staticmethod
-    def encode(nwfilter: NonnullNwfilter) -> bytes:
-        return nwfilter.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterDefineXmlFlagsRet, int]:
-        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
-        return _new(NwfilterDefineXmlFlagsRet, (nwfilter,)), pos
-
-
 class NwfilterUndefineArgs(NamedTuple):
     """remote_nwfilter_undefine_args."""
 
@@ -239,42 +237,6 @@ class NwfilterUndefineArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NwfilterUndefineArgs, int]:
         nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
         return _new(NwfilterUndefineArgs, (nwfilter,)), pos
-
-
-class NwfilterGetXmlDescArgs(NamedTuple):
-    """remote_nwfilter_get_xml_desc_args."""
-
-    nwfilter: NonnullNwfilter
-    flags: int
-
-    def pack(self) -> bytes:
-        nwfilter, flags = self
-        return b"".join((nwfilter.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterGetXmlDescArgs, int]:
-        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NwfilterGetXmlDescArgs, (nwfilter, flags)), pos
-
-
-class NwfilterGetXmlDescRet(NamedTuple):
-    """remote_nwfilter_get_xml_desc_ret."""
-
-    xml: str
-
-    @staticmethod
-    def encode(xml: str) -> bytes:
-        return pack_string(xml, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterGetXmlDescRet, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NwfilterGetXmlDescRet, (xml,)), pos
 
 
 class ConnectListAllNwfiltersArgs(NamedTuple):
@@ -358,6 +320,42 @@ class NwfilterBindingLookupByPortDevRet(NamedTuple):
         return _new(NwfilterBindingLookupByPortDevRet, (nwfilter,)), pos
 
 
+class NwfilterBindingGetXmlDescArgs(NamedTuple):
+    """remote_nwfilter_binding_get_xml_desc_args."""
+
+    nwfilter: NonnullNwfilterBinding
+    flags: int
+
+    def pack(self) -> bytes:
+        nwfilter, flags = self
+        return b"".join((nwfilter.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterBindingGetXmlDescArgs, int]:
+        nwfilter, pos = NonnullNwfilterBinding.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NwfilterBindingGetXmlDescArgs, (nwfilter, flags)), pos
+
+
+class NwfilterBindingGetXmlDescRet(NamedTuple):
+    """remote_nwfilter_binding_get_xml_desc_ret."""
+
+    xml: str
+
+    @staticmethod
+    def encode(xml: str) -> bytes:
+        return pack_string(xml, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterBindingGetXmlDescRet, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(NwfilterBindingGetXmlDescRet, (xml,)), pos
+
+
 class NwfilterBindingCreateXmlArgs(NamedTuple):
     """remote_nwfilter_binding_create_xml_args."""
 
@@ -409,42 +407,6 @@ class NwfilterBindingDeleteArgs(NamedTuple):
         return _new(NwfilterBindingDeleteArgs, (nwfilter,)), pos
 
 
-class NwfilterBindingGetXmlDescArgs(NamedTuple):
-    """remote_nwfilter_binding_get_xml_desc_args."""
-
-    nwfilter: NonnullNwfilterBinding
-    flags: int
-
-    def pack(self) -> bytes:
-        nwfilter, flags = self
-        return b"".join((nwfilter.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterBindingGetXmlDescArgs, int]:
-        nwfilter, pos = NonnullNwfilterBinding.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(NwfilterBindingGetXmlDescArgs, (nwfilter, flags)), pos
-
-
-class NwfilterBindingGetXmlDescRet(NamedTuple):
-    """remote_nwfilter_binding_get_xml_desc_ret."""
-
-    xml: str
-
-    @staticmethod
-    def encode(xml: str) -> bytes:
-        return pack_string(xml, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[NwfilterBindingGetXmlDescRet, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NwfilterBindingGetXmlDescRet, (xml,)), pos
-
-
 class ConnectListAllNwfilterBindingsArgs(NamedTuple):
     """remote_connect_list_all_nwfilter_bindings_args."""
 
@@ -491,6 +453,42 @@ class ConnectListAllNwfilterBindingsRet(NamedTuple):
         (ret,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListAllNwfilterBindingsRet, (bindings, ret)), pos
+
+
+class NwfilterDefineXmlFlagsArgs(NamedTuple):
+    """remote_nwfilter_define_xml_flags_args."""
+
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        xml, flags = self
+        return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterDefineXmlFlagsArgs, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(NwfilterDefineXmlFlagsArgs, (xml, flags)), pos
+
+
+class NwfilterDefineXmlFlagsRet(NamedTuple):
+    """remote_nwfilter_define_xml_flags_ret."""
+
+    nwfilter: NonnullNwfilter
+
+    @staticmethod
+    def encode(nwfilter: NonnullNwfilter) -> bytes:
+        return nwfilter.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[NwfilterDefineXmlFlagsRet, int]:
+        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
+        return _new(NwfilterDefineXmlFlagsRet, (nwfilter,)), pos
 
 
 PROCEDURES: Final = (

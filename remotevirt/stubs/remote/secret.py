@@ -8,12 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
-from remotevirt.stubs.remote.types import (
-    NonnullSecret,
-    REMOTE_SECRET_LIST_MAX,
-    REMOTE_SECRET_VALUE_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import NonnullSecret, REMOTE_STRING_MAX
 from remotevirt.xdr import (
     XDRError,
     pack_count,
@@ -29,6 +24,10 @@ _16s = struct.Struct(">16s")
 _I = struct.Struct(">I")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+
+REMOTE_SECRET_VALUE_MAX: Final = 65536
+REMOTE_SECRET_LIST_MAX: Final = 16384
+
 
 class ConnectNumOfSecretsRet(NamedTuple):
     """remote_connect_num_of_secrets_ret."""

@@ -9,18 +9,16 @@ from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
-from remotevirt.stubs.remote.types import (
-    NonnullDomain,
-    NonnullDomainSnapshot,
-    REMOTE_DOMAIN_SNAPSHOT_LIST_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import NonnullDomain, NonnullDomainSnapshot, REMOTE_STRING_MAX
 from remotevirt.xdr import pack_count, pack_string, unpack_count, unpack_string
 
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
 _I = struct.Struct(">I")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+
+REMOTE_DOMAIN_SNAPSHOT_LIST_MAX: Final = 16384
+
 
 class DomainSnapshotCreateXmlArgs(NamedTuple):
     """remote_domain_snapshot_create_xml_args."""
@@ -182,6 +180,189 @@ class DomainSnapshotListNamesRet(NamedTuple):
         return _new(DomainSnapshotListNamesRet, (names,)), pos
 
 
+class DomainSnapshotLookupByNameArgs(NamedTuple):
+    """remote_domain_snapshot_lookup_by_name_args."""
+
+    dom: NonnullDomain
+    name: str
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, name, flags = self
+        return b"".join((dom.pack(), pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotLookupByNameArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSnapshotLookupByNameArgs, (dom, name, flags)), pos
+
+
+class DomainSnapshotLookupByNameRet(NamedTuple):
+    """remote_domain_snapshot_lookup_by_name_ret."""
+
+    snap: NonnullDomainSnapshot
+
+    @staticmethod
+    def encode(snap: NonnullDomainSnapshot) -> bytes:
+        return snap.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotLookupByNameRet, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        return _new(DomainSnapshotLookupByNameRet, (snap,)), pos
+
+
+class DomainHasCurrentSnapshotArgs(NamedTuple):
+    """remote_domain_has_current_snapshot_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainHasCurrentSnapshotArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainHasCurrentSnapshotArgs, (dom, flags)), pos
+
+
+class DomainHasCurrentSnapshotRet(NamedTuple):
+    """remote_domain_has_current_snapshot_ret."""
+
+    result: int
+
+    @staticmethod
+    def encode(result: int) -> bytes:
+        return _i.pack(result)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainHasCurrentSnapshotRet, int]:
+        (result,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainHasCurrentSnapshotRet, (result,)), pos
+
+
+class DomainSnapshotCurrentArgs(NamedTuple):
+    """remote_domain_snapshot_current_args."""
+
+    dom: NonnullDomain
+    flags: int
+
+    def pack(self) -> bytes:
+        dom, flags = self
+        return b"".join((dom.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotCurrentArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSnapshotCurrentArgs, (dom, flags)), pos
+
+
+class DomainSnapshotCurrentRet(NamedTuple):
+    """remote_domain_snapshot_current_ret."""
+
+    snap: NonnullDomainSnapshot
+
+    @staticmethod
+    def encode(snap: NonnullDomainSnapshot) -> bytes:
+        return snap.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotCurrentRet, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        return _new(DomainSnapshotCurrentRet, (snap,)), pos
+
+
+class DomainRevertToSnapshotArgs(NamedTuple):
+    """remote_domain_revert_to_snapshot_args."""
+
+    snap: NonnullDomainSnapshot
+    flags: int
+
+    def pack(self) -> bytes:
+        snap, flags = self
+        return b"".join((snap.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainRevertToSnapshotArgs, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainRevertToSnapshotArgs, (snap, flags)), pos
+
+
+class DomainSnapshotDeleteArgs(NamedTuple):
+    """remote_domain_snapshot_delete_args."""
+
+    snap: NonnullDomainSnapshot
+    flags: int
+
+    def pack(self) -> bytes:
+        snap, flags = self
+        return b"".join((snap.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotDeleteArgs, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSnapshotDeleteArgs, (snap, flags)), pos
+
+
+class DomainSnapshotGetParentArgs(NamedTuple):
+    """remote_domain_snapshot_get_parent_args."""
+
+    snap: NonnullDomainSnapshot
+    flags: int
+
+    def pack(self) -> bytes:
+        snap, flags = self
+        return b"".join((snap.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotGetParentArgs, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSnapshotGetParentArgs, (snap, flags)), pos
+
+
+class DomainSnapshotGetParentRet(NamedTuple):
+    """remote_domain_snapshot_get_parent_ret."""
+
+    snap: NonnullDomainSnapshot
+
+    @staticmethod
+    def encode(snap: NonnullDomainSnapshot) -> bytes:
+        return snap.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotGetParentRet, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        return _new(DomainSnapshotGetParentRet, (snap,)), pos
+
+
 class DomainSnapshotNumChildrenArgs(NamedTuple):
     """remote_domain_snapshot_num_children_args."""
 
@@ -268,166 +449,6 @@ class DomainSnapshotListChildrenNamesRet(NamedTuple):
         return _new(DomainSnapshotListChildrenNamesRet, (names,)), pos
 
 
-class DomainSnapshotListAllChildrenArgs(NamedTuple):
-    """remote_domain_snapshot_list_all_children_args."""
-
-    snapshot: NonnullDomainSnapshot
-    need_results: int
-    flags: int
-
-    def pack(self) -> bytes:
-        snapshot, need_results, flags = self
-        return b"".join((snapshot.pack(), _iI.pack(need_results, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotListAllChildrenArgs, int]:
-        snapshot, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
-        pos += 8
-        return _new(DomainSnapshotListAllChildrenArgs, (snapshot, need_results, flags)), pos
-
-
-class DomainSnapshotListAllChildrenRet(NamedTuple):
-    """remote_domain_snapshot_list_all_children_ret.
-
-    ``snapshots``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
-    """
-
-    snapshots: Sequence[NonnullDomainSnapshot]
-    ret: int
-
-    def pack(self) -> bytes:
-        snapshots, ret = self
-        return b"".join(
-            (
-                pack_count(len(snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX),
-                *[item.pack() for item in snapshots],
-                _i.pack(ret),
-            )
-        )
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotListAllChildrenRet, int]:
-        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 28)
-        snapshots: list[NonnullDomainSnapshot] = []
-        for _ in range(count):
-            item, pos = NonnullDomainSnapshot.unpack(buf, pos)
-            snapshots.append(item)
-        (ret,) = _i.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSnapshotListAllChildrenRet, (snapshots, ret)), pos
-
-
-class DomainSnapshotLookupByNameArgs(NamedTuple):
-    """remote_domain_snapshot_lookup_by_name_args."""
-
-    dom: NonnullDomain
-    name: str
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, name, flags = self
-        return b"".join((dom.pack(), pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotLookupByNameArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSnapshotLookupByNameArgs, (dom, name, flags)), pos
-
-
-class DomainSnapshotLookupByNameRet(NamedTuple):
-    """remote_domain_snapshot_lookup_by_name_ret."""
-
-    snap: NonnullDomainSnapshot
-
-    @staticmethod
-    def encode(snap: NonnullDomainSnapshot) -> bytes:
-        return snap.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotLookupByNameRet, int]:
-        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        return _new(DomainSnapshotLookupByNameRet, (snap,)), pos
-
-
-class DomainSnapshotGetParentArgs(NamedTuple):
-    """remote_domain_snapshot_get_parent_args."""
-
-    snap: NonnullDomainSnapshot
-    flags: int
-
-    def pack(self) -> bytes:
-        snap, flags = self
-        return b"".join((snap.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotGetParentArgs, int]:
-        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSnapshotGetParentArgs, (snap, flags)), pos
-
-
-class DomainSnapshotGetParentRet(NamedTuple):
-    """remote_domain_snapshot_get_parent_ret."""
-
-    snap: NonnullDomainSnapshot
-
-    @staticmethod
-    def encode(snap: NonnullDomainSnapshot) -> bytes:
-        return snap.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotGetParentRet, int]:
-        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        return _new(DomainSnapshotGetParentRet, (snap,)), pos
-
-
-class DomainSnapshotCurrentArgs(NamedTuple):
-    """remote_domain_snapshot_current_args."""
-
-    dom: NonnullDomain
-    flags: int
-
-    def pack(self) -> bytes:
-        dom, flags = self
-        return b"".join((dom.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotCurrentArgs, int]:
-        dom, pos = NonnullDomain.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(DomainSnapshotCurrentArgs, (dom, flags)), pos
-
-
-class DomainSnapshotCurrentRet(NamedTuple):
-    """remote_domain_snapshot_current_ret."""
-
-    snap: NonnullDomainSnapshot
-
-    @staticmethod
-    def encode(snap: NonnullDomainSnapshot) -> bytes:
-        return snap.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotCurrentRet, int]:
-        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        return _new(DomainSnapshotCurrentRet, (snap,)), pos
-
-
 class DomainSnapshotIsCurrentArgs(NamedTuple):
     """remote_domain_snapshot_is_current_args."""
 
@@ -502,22 +523,104 @@ class DomainSnapshotHasMetadataRet(NamedTuple):
         return _new(DomainSnapshotHasMetadataRet, (metadata,)), pos
 
 
-class DomainSnapshotDeleteArgs(NamedTuple):
-    """remote_domain_snapshot_delete_args."""
+class DomainListAllSnapshotsArgs(NamedTuple):
+    """remote_domain_list_all_snapshots_args."""
 
-    snap: NonnullDomainSnapshot
+    dom: NonnullDomain
+    need_results: int
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
-        return b"".join((snap.pack(), _I.pack(flags)))
+        dom, need_results, flags = self
+        return b"".join((dom.pack(), _iI.pack(need_results, flags)))
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotDeleteArgs, int]:
-        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
+    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllSnapshotsArgs, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        need_results, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainListAllSnapshotsArgs, (dom, need_results, flags)), pos
+
+
+class DomainListAllSnapshotsRet(NamedTuple):
+    """remote_domain_list_all_snapshots_ret.
+
+    ``snapshots``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
+    """
+
+    snapshots: Sequence[NonnullDomainSnapshot]
+    ret: int
+
+    def pack(self) -> bytes:
+        snapshots, ret = self
+        return b"".join(
+            (
+                pack_count(len(snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX),
+                *[item.pack() for item in snapshots],
+                _i.pack(ret),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainListAllSnapshotsRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 28)
+        snapshots: list[NonnullDomainSnapshot] = []
+        for _ in range(count):
+            item, pos = NonnullDomainSnapshot.unpack(buf, pos)
+            snapshots.append(item)
+        (ret,) = _i.unpack_from(buf, pos)
         pos += 4
-        return _new(DomainSnapshotDeleteArgs, (snap, flags)), pos
+        return _new(DomainListAllSnapshotsRet, (snapshots, ret)), pos
+
+
+class DomainSnapshotListAllChildrenArgs(NamedTuple):
+    """remote_domain_snapshot_list_all_children_args."""
+
+    snapshot: NonnullDomainSnapshot
+    need_results: int
+    flags: int
+
+    def pack(self) -> bytes:
+        snapshot, need_results, flags = self
+        return b"".join((snapshot.pack(), _iI.pack(need_results, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotListAllChildrenArgs, int]:
+        snapshot, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        need_results, flags = _iI.unpack_from(buf, pos)
+        pos += 8
+        return _new(DomainSnapshotListAllChildrenArgs, (snapshot, need_results, flags)), pos
+
+
+class DomainSnapshotListAllChildrenRet(NamedTuple):
+    """remote_domain_snapshot_list_all_children_ret.
+
+    ``snapshots``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
+    """
+
+    snapshots: Sequence[NonnullDomainSnapshot]
+    ret: int
+
+    def pack(self) -> bytes:
+        snapshots, ret = self
+        return b"".join(
+            (
+                pack_count(len(snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX),
+                *[item.pack() for item in snapshots],
+                _i.pack(ret),
+            )
+        )
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotListAllChildrenRet, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, 28)
+        snapshots: list[NonnullDomainSnapshot] = []
+        for _ in range(count):
+            item, pos = NonnullDomainSnapshot.unpack(buf, pos)
+            snapshots.append(item)
+        (ret,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return _new(DomainSnapshotListAllChildrenRet, (snapshots, ret)), pos
 
 
 PROCEDURES: Final = (
@@ -576,6 +679,16 @@ PROCEDURES: Final = (
         high_priority=True,
     ),
     Procedure(
+        190,
+        "domain_has_current_snapshot",
+        args=DomainHasCurrentSnapshotArgs,
+        ret=DomainHasCurrentSnapshotRet,
+        api="virDomainHasCurrentSnapshot",
+        since="0.8.0",
+        driver="hypervisor",
+        acl=(Permission("domain", "read"),),
+    ),
+    Procedure(
         191,
         "domain_snapshot_current",
         args=DomainSnapshotCurrentArgs,
@@ -584,6 +697,15 @@ PROCEDURES: Final = (
         since="0.8.0",
         driver="hypervisor",
         acl=(Permission("domain", "read"),),
+    ),
+    Procedure(
+        192,
+        "domain_revert_to_snapshot",
+        args=DomainRevertToSnapshotArgs,
+        api="virDomainRevertToSnapshot",
+        since="0.8.0",
+        driver="hypervisor",
+        acl=(Permission("domain", "snapshot"),),
     ),
     Procedure(
         193,
@@ -646,6 +768,17 @@ PROCEDURES: Final = (
         since="0.9.13",
         driver="hypervisor",
         acl=(Permission("domain", "read"),),
+    ),
+    Procedure(
+        274,
+        "domain_list_all_snapshots",
+        args=DomainListAllSnapshotsArgs,
+        ret=DomainListAllSnapshotsRet,
+        api="virDomainListAllSnapshots",
+        since="0.9.13",
+        driver="hypervisor",
+        acl=(Permission("domain", "read"),),
+        high_priority=True,
     ),
     Procedure(
         275,

@@ -9,13 +9,7 @@ from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
-from remotevirt.stubs.remote.types import (
-    NonnullStoragePool,
-    NonnullStorageVol,
-    REMOTE_STORAGE_POOL_LIST_MAX,
-    REMOTE_STORAGE_VOL_LIST_MAX,
-    REMOTE_STRING_MAX,
-)
+from remotevirt.stubs.remote.types import NonnullStoragePool, NonnullStorageVol, REMOTE_STRING_MAX
 from remotevirt.xdr import (
     ABSENT,
     PRESENT,
@@ -37,6 +31,10 @@ _I = struct.Struct(">I")
 _QI = struct.Struct(">QI")
 _i = struct.Struct(">i")
 _iI = struct.Struct(">iI")
+
+REMOTE_STORAGE_POOL_LIST_MAX: Final = 16384
+REMOTE_STORAGE_VOL_LIST_MAX: Final = 16384
+
 
 class ConnectNumOfStoragePoolsRet(NamedTuple):
     """remote_connect_num_of_storage_pools_ret."""
@@ -215,141 +213,6 @@ class ConnectFindStoragePoolSourcesRet(NamedTuple):
         return _new(ConnectFindStoragePoolSourcesRet, (xml,)), pos
 
 
-class StoragePoolLookupByUuidArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_uuid_args."""
-
-    uuid: bytes
-
-    def pack(self) -> bytes:
-        (uuid,) = self
-        if len(uuid) != 16:
-            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
-        return _16s.pack(uuid)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByUuidArgs, int]:
-        (uuid,) = _16s.unpack_from(buf, pos)
-        pos += 16
-        return _new(StoragePoolLookupByUuidArgs, (uuid,)), pos
-
-
-class StoragePoolLookupByUuidRet(NamedTuple):
-    """remote_storage_pool_lookup_by_uuid_ret."""
-
-    pool: NonnullStoragePool
-
-    @staticmethod
-    def encode(pool: NonnullStoragePool) -> bytes:
-        return pool.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByUuidRet, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        return _new(StoragePoolLookupByUuidRet, (pool,)), pos
-
-
-class StoragePoolLookupByNameArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_name_args."""
-
-    name: str
-
-    def pack(self) -> bytes:
-        (name,) = self
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByNameArgs, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(StoragePoolLookupByNameArgs, (name,)), pos
-
-
-class StoragePoolLookupByNameRet(NamedTuple):
-    """remote_storage_pool_lookup_by_name_ret."""
-
-    pool: NonnullStoragePool
-
-    @staticmethod
-    def encode(pool: NonnullStoragePool) -> bytes:
-        return pool.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByNameRet, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        return _new(StoragePoolLookupByNameRet, (pool,)), pos
-
-
-class StoragePoolLookupByVolumeArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_volume_args."""
-
-    vol: NonnullStorageVol
-
-    def pack(self) -> bytes:
-        (vol,) = self
-        return vol.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByVolumeArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        return _new(StoragePoolLookupByVolumeArgs, (vol,)), pos
-
-
-class StoragePoolLookupByVolumeRet(NamedTuple):
-    """remote_storage_pool_lookup_by_volume_ret."""
-
-    pool: NonnullStoragePool
-
-    @staticmethod
-    def encode(pool: NonnullStoragePool) -> bytes:
-        return pool.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByVolumeRet, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        return _new(StoragePoolLookupByVolumeRet, (pool,)), pos
-
-
-class StoragePoolLookupByTargetPathArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_target_path_args."""
-
-    path: str
-
-    def pack(self) -> bytes:
-        (path,) = self
-        return pack_string(path, REMOTE_STRING_MAX)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByTargetPathArgs, int]:
-        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(StoragePoolLookupByTargetPathArgs, (path,)), pos
-
-
-class StoragePoolLookupByTargetPathRet(NamedTuple):
-    """remote_storage_pool_lookup_by_target_path_ret."""
-
-    pool: NonnullStoragePool
-
-    @staticmethod
-    def encode(pool: NonnullStoragePool) -> bytes:
-        return pool.pack()
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByTargetPathRet, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        return _new(StoragePoolLookupByTargetPathRet, (pool,)), pos
-
-
 class StoragePoolCreateXmlArgs(NamedTuple):
     """remote_storage_pool_create_xml_args."""
 
@@ -422,39 +285,6 @@ class StoragePoolDefineXmlRet(NamedTuple):
         return _new(StoragePoolDefineXmlRet, (pool,)), pos
 
 
-class StoragePoolBuildArgs(NamedTuple):
-    """remote_storage_pool_build_args."""
-
-    pool: NonnullStoragePool
-    flags: int
-
-    def pack(self) -> bytes:
-        pool, flags = self
-        return b"".join((pool.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolBuildArgs, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(StoragePoolBuildArgs, (pool, flags)), pos
-
-
-class StoragePoolUndefineArgs(NamedTuple):
-    """remote_storage_pool_undefine_args."""
-
-    pool: NonnullStoragePool
-
-    def pack(self) -> bytes:
-        (pool,) = self
-        return pool.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolUndefineArgs, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        return _new(StoragePoolUndefineArgs, (pool,)), pos
-
-
 class StoragePoolCreateArgs(NamedTuple):
     """remote_storage_pool_create_args."""
 
@@ -471,6 +301,24 @@ class StoragePoolCreateArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(StoragePoolCreateArgs, (pool, flags)), pos
+
+
+class StoragePoolBuildArgs(NamedTuple):
+    """remote_storage_pool_build_args."""
+
+    pool: NonnullStoragePool
+    flags: int
+
+    def pack(self) -> bytes:
+        pool, flags = self
+        return b"".join((pool.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolBuildArgs, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(StoragePoolBuildArgs, (pool, flags)), pos
 
 
 class StoragePoolDestroyArgs(NamedTuple):
@@ -506,6 +354,21 @@ class StoragePoolDeleteArgs(NamedTuple):
         return _new(StoragePoolDeleteArgs, (pool, flags)), pos
 
 
+class StoragePoolUndefineArgs(NamedTuple):
+    """remote_storage_pool_undefine_args."""
+
+    pool: NonnullStoragePool
+
+    def pack(self) -> bytes:
+        (pool,) = self
+        return pool.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolUndefineArgs, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return _new(StoragePoolUndefineArgs, (pool,)), pos
+
+
 class StoragePoolRefreshArgs(NamedTuple):
     """remote_storage_pool_refresh_args."""
 
@@ -522,6 +385,142 @@ class StoragePoolRefreshArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(StoragePoolRefreshArgs, (pool, flags)), pos
+
+
+class StoragePoolLookupByNameArgs(NamedTuple):
+    """remote_storage_pool_lookup_by_name_args."""
+
+    name: str
+
+    def pack(self) -> bytes:
+        (name,) = self
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByNameArgs, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(StoragePoolLookupByNameArgs, (name,)), pos
+
+
+class StoragePoolLookupByNameRet(NamedTuple):
+    """remote_storage_pool_lookup_by_name_ret."""
+
+    pool: NonnullStoragePool
+
+    @staticmethod
+    def encode(pool: NonnullStoragePool) -> bytes:
+        return pool.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByNameRet, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return _new(StoragePoolLookupByNameRet, (pool,)), pos
+
+
+class StoragePoolLookupByUuidArgs(NamedTuple):
+    """remote_storage_pool_lookup_by_uuid_args."""
+
+    uuid: bytes
+
+    def pack(self) -> bytes:
+        (uuid,) = self
+        if len(uuid) != 16:
+            raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
+        return _16s.pack(uuid)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByUuidArgs, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return _new(StoragePoolLookupByUuidArgs, (uuid,)), pos
+
+
+class StoragePoolLookupByUuidRet(NamedTuple):
+    """remote_storage_pool_lookup_by_uuid_ret."""
+
+    pool: NonnullStoragePool
+
+    @staticmethod
+    def encode(pool: NonnullStoragePool) -> bytes:
+        return pool.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByUuidRet, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return _new(StoragePoolLookupByUuidRet, (pool,)), pos
+
+
+class StoragePoolLookupByVolumeArgs(NamedTuple):
+    """remote_storage_pool_lookup_by_volume_args."""
+
+    vol: NonnullStorageVol
+
+    def pack(self) -> bytes:
+        (vol,) = self
+        return vol.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByVolumeArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        return _new(StoragePoolLookupByVolumeArgs, (vol,)), pos
+
+
+class StoragePoolLookupByVolumeRet(NamedTuple):
+    """remote_storage_pool_lookup_by_volume_ret."""
+
+    pool: NonnullStoragePool
+
+    @staticmethod
+    def encode(pool: NonnullStoragePool) -> bytes:
+        return pool.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByVolumeRet, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return _new(StoragePoolLookupByVolumeRet, (pool,)), pos
+
+
+class StoragePoolGetInfoArgs(NamedTuple):
+    """remote_storage_pool_get_info_args."""
+
+    pool: NonnullStoragePool
+
+    def pack(self) -> bytes:
+        (pool,) = self
+        return pool.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetInfoArgs, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return _new(StoragePoolGetInfoArgs, (pool,)), pos
+
+
+class StoragePoolGetInfoRet(NamedTuple):
+    """remote_storage_pool_get_info_ret."""
+
+    state: int
+    capacity: int
+    allocation: int
+    available: int
+
+    def pack(self) -> bytes:
+        state, capacity, allocation, available = self
+        return _3xB3Q.pack(state, capacity, allocation, available)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetInfoRet, int]:
+        state, capacity, allocation, available = _3xB3Q.unpack_from(buf, pos)
+        pos += 28
+        return _new(StoragePoolGetInfoRet, (state, capacity, allocation, available)), pos
 
 
 class StoragePoolGetXmlDescArgs(NamedTuple):
@@ -558,40 +557,6 @@ class StoragePoolGetXmlDescRet(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetXmlDescRet, int]:
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(StoragePoolGetXmlDescRet, (xml,)), pos
-
-
-class StoragePoolGetInfoArgs(NamedTuple):
-    """remote_storage_pool_get_info_args."""
-
-    pool: NonnullStoragePool
-
-    def pack(self) -> bytes:
-        (pool,) = self
-        return pool.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetInfoArgs, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        return _new(StoragePoolGetInfoArgs, (pool,)), pos
-
-
-class StoragePoolGetInfoRet(NamedTuple):
-    """remote_storage_pool_get_info_ret."""
-
-    state: int
-    capacity: int
-    allocation: int
-    available: int
-
-    def pack(self) -> bytes:
-        state, capacity, allocation, available = self
-        return _3xB3Q.pack(state, capacity, allocation, available)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetInfoRet, int]:
-        state, capacity, allocation, available = _3xB3Q.unpack_from(buf, pos)
-        pos += 28
-        return _new(StoragePoolGetInfoRet, (state, capacity, allocation, available)), pos
 
 
 class StoragePoolGetAutostartArgs(NamedTuple):
@@ -728,6 +693,62 @@ class StoragePoolListVolumesRet(NamedTuple):
         return _new(StoragePoolListVolumesRet, (names,)), pos
 
 
+class StorageVolCreateXmlArgs(NamedTuple):
+    """remote_storage_vol_create_xml_args."""
+
+    pool: NonnullStoragePool
+    xml: str
+    flags: int
+
+    def pack(self) -> bytes:
+        pool, xml, flags = self
+        return b"".join((pool.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolCreateXmlArgs, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(StorageVolCreateXmlArgs, (pool, xml, flags)), pos
+
+
+class StorageVolCreateXmlRet(NamedTuple):
+    """remote_storage_vol_create_xml_ret."""
+
+    vol: NonnullStorageVol
+
+    @staticmethod
+    def encode(vol: NonnullStorageVol) -> bytes:
+        return vol.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolCreateXmlRet, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        return _new(StorageVolCreateXmlRet, (vol,)), pos
+
+
+class StorageVolDeleteArgs(NamedTuple):
+    """remote_storage_vol_delete_args."""
+
+    vol: NonnullStorageVol
+    flags: int
+
+    def pack(self) -> bytes:
+        vol, flags = self
+        return b"".join((vol.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolDeleteArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(StorageVolDeleteArgs, (vol, flags)), pos
+
+
 class StorageVolLookupByNameArgs(NamedTuple):
     """remote_storage_vol_lookup_by_name_args."""
 
@@ -829,42 +850,106 @@ class StorageVolLookupByPathRet(NamedTuple):
         return _new(StorageVolLookupByPathRet, (vol,)), pos
 
 
-class StorageVolCreateXmlArgs(NamedTuple):
-    """remote_storage_vol_create_xml_args."""
-
-    pool: NonnullStoragePool
-    xml: str
-    flags: int
-
-    def pack(self) -> bytes:
-        pool, xml, flags = self
-        return b"".join((pool.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolCreateXmlArgs, int]:
-        pool, pos = NonnullStoragePool.unpack(buf, pos)
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(StorageVolCreateXmlArgs, (pool, xml, flags)), pos
-
-
-class StorageVolCreateXmlRet(NamedTuple):
-    """remote_storage_vol_create_xml_ret."""
+class StorageVolGetInfoArgs(NamedTuple):
+    """remote_storage_vol_get_info_args."""
 
     vol: NonnullStorageVol
 
-    @staticmethod
-    def encode(vol: NonnullStorageVol) -> bytes:
+    def pack(self) -> bytes:
+        (vol,) = self
         return vol.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        return _new(StorageVolGetInfoArgs, (vol,)), pos
+
+
+class StorageVolGetInfoRet(NamedTuple):
+    """remote_storage_vol_get_info_ret."""
+
+    type: int
+    capacity: int
+    allocation: int
+
+    def pack(self) -> bytes:
+        type, capacity, allocation = self
+        return _3xB2Q.pack(type, capacity, allocation)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoRet, int]:
+        type, capacity, allocation = _3xB2Q.unpack_from(buf, pos)
+        pos += 20
+        return _new(StorageVolGetInfoRet, (type, capacity, allocation)), pos
+
+
+class StorageVolGetXmlDescArgs(NamedTuple):
+    """remote_storage_vol_get_xml_desc_args."""
+
+    vol: NonnullStorageVol
+    flags: int
+
+    def pack(self) -> bytes:
+        vol, flags = self
+        return b"".join((vol.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetXmlDescArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(StorageVolGetXmlDescArgs, (vol, flags)), pos
+
+
+class StorageVolGetXmlDescRet(NamedTuple):
+    """remote_storage_vol_get_xml_desc_ret."""
+
+    xml: str
+
+    @staticmethod
+    def encode(xml: str) -> bytes:
+        return pack_string(xml, REMOTE_STRING_MAX)
 
     def pack(self) -> bytes:
         return self.encode(self[0])
 
     @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolCreateXmlRet, int]:
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetXmlDescRet, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(StorageVolGetXmlDescRet, (xml,)), pos
+
+
+class StorageVolGetPathArgs(NamedTuple):
+    """remote_storage_vol_get_path_args."""
+
+    vol: NonnullStorageVol
+
+    def pack(self) -> bytes:
+        (vol,) = self
+        return vol.pack()
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetPathArgs, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
-        return _new(StorageVolCreateXmlRet, (vol,)), pos
+        return _new(StorageVolGetPathArgs, (vol,)), pos
+
+
+class StorageVolGetPathRet(NamedTuple):
+    """remote_storage_vol_get_path_ret."""
+
+    name: str
+
+    @staticmethod
+    def encode(name: str) -> bytes:
+        return pack_string(name, REMOTE_STRING_MAX)
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetPathRet, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(StorageVolGetPathRet, (name,)), pos
 
 
 class StorageVolCreateXmlFromArgs(NamedTuple):
@@ -905,218 +990,6 @@ class StorageVolCreateXmlFromRet(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolCreateXmlFromRet, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
         return _new(StorageVolCreateXmlFromRet, (vol,)), pos
-
-
-class StorageVolDeleteArgs(NamedTuple):
-    """remote_storage_vol_delete_args."""
-
-    vol: NonnullStorageVol
-    flags: int
-
-    def pack(self) -> bytes:
-        vol, flags = self
-        return b"".join((vol.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolDeleteArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(StorageVolDeleteArgs, (vol, flags)), pos
-
-
-class StorageVolWipeArgs(NamedTuple):
-    """remote_storage_vol_wipe_args."""
-
-    vol: NonnullStorageVol
-    flags: int
-
-    def pack(self) -> bytes:
-        vol, flags = self
-        return b"".join((vol.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolWipeArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(StorageVolWipeArgs, (vol, flags)), pos
-
-
-class StorageVolWipePatternArgs(NamedTuple):
-    """remote_storage_vol_wipe_pattern_args."""
-
-    vol: NonnullStorageVol
-    algorithm: int
-    flags: int
-
-    def pack(self) -> bytes:
-        vol, algorithm, flags = self
-        return b"".join((vol.pack(), _2I.pack(algorithm, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolWipePatternArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        algorithm, flags = _2I.unpack_from(buf, pos)
-        pos += 8
-        return _new(StorageVolWipePatternArgs, (vol, algorithm, flags)), pos
-
-
-class StorageVolGetXmlDescArgs(NamedTuple):
-    """remote_storage_vol_get_xml_desc_args."""
-
-    vol: NonnullStorageVol
-    flags: int
-
-    def pack(self) -> bytes:
-        vol, flags = self
-        return b"".join((vol.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetXmlDescArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(StorageVolGetXmlDescArgs, (vol, flags)), pos
-
-
-class StorageVolGetXmlDescRet(NamedTuple):
-    """remote_storage_vol_get_xml_desc_ret."""
-
-    xml: str
-
-    @staticmethod
-    def encode(xml: str) -> bytes:
-        return pack_string(xml, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetXmlDescRet, int]:
-        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(StorageVolGetXmlDescRet, (xml,)), pos
-
-
-class StorageVolGetInfoArgs(NamedTuple):
-    """remote_storage_vol_get_info_args."""
-
-    vol: NonnullStorageVol
-
-    def pack(self) -> bytes:
-        (vol,) = self
-        return vol.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        return _new(StorageVolGetInfoArgs, (vol,)), pos
-
-
-class StorageVolGetInfoRet(NamedTuple):
-    """remote_storage_vol_get_info_ret."""
-
-    type: int
-    capacity: int
-    allocation: int
-
-    def pack(self) -> bytes:
-        type, capacity, allocation = self
-        return _3xB2Q.pack(type, capacity, allocation)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoRet, int]:
-        type, capacity, allocation = _3xB2Q.unpack_from(buf, pos)
-        pos += 20
-        return _new(StorageVolGetInfoRet, (type, capacity, allocation)), pos
-
-
-class StorageVolGetInfoFlagsArgs(NamedTuple):
-    """remote_storage_vol_get_info_flags_args."""
-
-    vol: NonnullStorageVol
-    flags: int
-
-    def pack(self) -> bytes:
-        vol, flags = self
-        return b"".join((vol.pack(), _I.pack(flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoFlagsArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        (flags,) = _I.unpack_from(buf, pos)
-        pos += 4
-        return _new(StorageVolGetInfoFlagsArgs, (vol, flags)), pos
-
-
-class StorageVolGetInfoFlagsRet(NamedTuple):
-    """remote_storage_vol_get_info_flags_ret."""
-
-    type: int
-    capacity: int
-    allocation: int
-
-    def pack(self) -> bytes:
-        type, capacity, allocation = self
-        return _3xB2Q.pack(type, capacity, allocation)
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoFlagsRet, int]:
-        type, capacity, allocation = _3xB2Q.unpack_from(buf, pos)
-        pos += 20
-        return _new(StorageVolGetInfoFlagsRet, (type, capacity, allocation)), pos
-
-
-class StorageVolGetPathArgs(NamedTuple):
-    """remote_storage_vol_get_path_args."""
-
-    vol: NonnullStorageVol
-
-    def pack(self) -> bytes:
-        (vol,) = self
-        return vol.pack()
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetPathArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        return _new(StorageVolGetPathArgs, (vol,)), pos
-
-
-class StorageVolGetPathRet(NamedTuple):
-    """remote_storage_vol_get_path_ret."""
-
-    name: str
-
-    @staticmethod
-    def encode(name: str) -> bytes:
-        return pack_string(name, REMOTE_STRING_MAX)
-
-    def pack(self) -> bytes:
-        return self.encode(self[0])
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetPathRet, int]:
-        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(StorageVolGetPathRet, (name,)), pos
-
-
-class StorageVolResizeArgs(NamedTuple):
-    """remote_storage_vol_resize_args."""
-
-    vol: NonnullStorageVol
-    capacity: int
-    flags: int
-
-    def pack(self) -> bytes:
-        vol, capacity, flags = self
-        return b"".join((vol.pack(), _QI.pack(capacity, flags)))
-
-    @staticmethod
-    def unpack(buf: bytes, pos: int) -> tuple[StorageVolResizeArgs, int]:
-        vol, pos = NonnullStorageVol.unpack(buf, pos)
-        capacity, flags = _QI.unpack_from(buf, pos)
-        pos += 12
-        return _new(StorageVolResizeArgs, (vol, capacity, flags)), pos
 
 
 class StoragePoolIsActiveArgs(NamedTuple):
@@ -1187,6 +1060,24 @@ class StoragePoolIsPersistentRet(NamedTuple):
         return _new(StoragePoolIsPersistentRet, (persistent,)), pos
 
 
+class StorageVolWipeArgs(NamedTuple):
+    """remote_storage_vol_wipe_args."""
+
+    vol: NonnullStorageVol
+    flags: int
+
+    def pack(self) -> bytes:
+        vol, flags = self
+        return b"".join((vol.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolWipeArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(StorageVolWipeArgs, (vol, flags)), pos
+
+
 class StorageVolUploadArgs(NamedTuple):
     """remote_storage_vol_upload_args."""
 
@@ -1225,6 +1116,44 @@ class StorageVolDownloadArgs(NamedTuple):
         offset, length, flags = _2QI.unpack_from(buf, pos)
         pos += 20
         return _new(StorageVolDownloadArgs, (vol, offset, length, flags)), pos
+
+
+class StorageVolWipePatternArgs(NamedTuple):
+    """remote_storage_vol_wipe_pattern_args."""
+
+    vol: NonnullStorageVol
+    algorithm: int
+    flags: int
+
+    def pack(self) -> bytes:
+        vol, algorithm, flags = self
+        return b"".join((vol.pack(), _2I.pack(algorithm, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolWipePatternArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        algorithm, flags = _2I.unpack_from(buf, pos)
+        pos += 8
+        return _new(StorageVolWipePatternArgs, (vol, algorithm, flags)), pos
+
+
+class StorageVolResizeArgs(NamedTuple):
+    """remote_storage_vol_resize_args."""
+
+    vol: NonnullStorageVol
+    capacity: int
+    flags: int
+
+    def pack(self) -> bytes:
+        vol, capacity, flags = self
+        return b"".join((vol.pack(), _QI.pack(capacity, flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolResizeArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        capacity, flags = _QI.unpack_from(buf, pos)
+        pos += 12
+        return _new(StorageVolResizeArgs, (vol, capacity, flags)), pos
 
 
 class ConnectListAllStoragePoolsArgs(NamedTuple):
@@ -1323,6 +1252,75 @@ class StoragePoolListAllVolumesRet(NamedTuple):
         (ret,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(StoragePoolListAllVolumesRet, (vols, ret)), pos
+
+
+class StorageVolGetInfoFlagsArgs(NamedTuple):
+    """remote_storage_vol_get_info_flags_args."""
+
+    vol: NonnullStorageVol
+    flags: int
+
+    def pack(self) -> bytes:
+        vol, flags = self
+        return b"".join((vol.pack(), _I.pack(flags)))
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoFlagsArgs, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return _new(StorageVolGetInfoFlagsArgs, (vol, flags)), pos
+
+
+class StorageVolGetInfoFlagsRet(NamedTuple):
+    """remote_storage_vol_get_info_flags_ret."""
+
+    type: int
+    capacity: int
+    allocation: int
+
+    def pack(self) -> bytes:
+        type, capacity, allocation = self
+        return _3xB2Q.pack(type, capacity, allocation)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoFlagsRet, int]:
+        type, capacity, allocation = _3xB2Q.unpack_from(buf, pos)
+        pos += 20
+        return _new(StorageVolGetInfoFlagsRet, (type, capacity, allocation)), pos
+
+
+class StoragePoolLookupByTargetPathArgs(NamedTuple):
+    """remote_storage_pool_lookup_by_target_path_args."""
+
+    path: str
+
+    def pack(self) -> bytes:
+        (path,) = self
+        return pack_string(path, REMOTE_STRING_MAX)
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByTargetPathArgs, int]:
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return _new(StoragePoolLookupByTargetPathArgs, (path,)), pos
+
+
+class StoragePoolLookupByTargetPathRet(NamedTuple):
+    """remote_storage_pool_lookup_by_target_path_ret."""
+
+    pool: NonnullStoragePool
+
+    @staticmethod
+    def encode(pool: NonnullStoragePool) -> bytes:
+        return pool.pack()
+
+    def pack(self) -> bytes:
+        return self.encode(self[0])
+
+    @staticmethod
+    def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByTargetPathRet, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return _new(StoragePoolLookupByTargetPathRet, (pool,)), pos
 
 
 class ConnectGetStoragePoolCapabilitiesArgs(NamedTuple):

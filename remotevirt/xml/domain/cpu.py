@@ -131,7 +131,7 @@ class Numa(Model):
             cpus = parse_bitmap(cell.cpus) if cell.cpus else set()
             if taken & cpus:
                 raise ConfigUnsupported(
-                    "NUMA cells have overlapping vCPU ids" if False else "NUMA cells {} and {} have overlapping vCPU ids",
+                    "NUMA cells have overlapping vCPU ids",
                     domain=VIR_FROM_DOMAIN,
                 )
             taken |= cpus

@@ -16,7 +16,7 @@ from lxml import etree
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.xml.fields import Model, Printing, Reading, Source
 from remotevirt.xml.parse import Element
-from remotevirt.xml.write import Raw, Tag
+from remotevirt.xml.write import Tag, Verbatim
 
 __all__ = ["Metadata"]
 
@@ -35,11 +35,14 @@ class Metadata(Model):
         return model
 
     def print_into(self, parent: Tag, how: Printing) -> None:
-        parent.add(Raw(self.text()))
+        parent.add(Verbatim(self.text()))
 
     def text(self) -> str:
-        """The element as libvirt prints it."""
-        return str(etree.tostring(self.root, encoding="unicode"))
+        """The element as libvirt prints it inside a domain: indented by one level."""
+        around = etree.Element("around")
+        around.append(copy.deepcopy(self.root))
+        printed: str = etree.tostring(around, encoding="unicode", pretty_print=True)
+        return printed[len("<around>\n") : -len("</around>\n")]
 
     def copy(self) -> Self:
         return type(self)(self.root)

@@ -1,0 +1,26 @@
+"""The errors that the daemon makes itself, apart from those of drivers."""
+
+from __future__ import annotations
+
+from remotevirt.errors import VirError
+from remotevirt.procedures import Procedure
+from remotevirt.stubs import constants as vir
+from remotevirt.stubs.drivers import ERROR_DOMAINS
+from remotevirt.stubs.errors import InternalError, NoSupport, Rpc
+
+__all__ = ["internal_error", "rpc_error", "unsupported"]
+
+
+def rpc_error(detail: str) -> VirError:
+    """Return what says that something is wrong with a message: VIR_ERR_RPC from VIR_FROM_RPC."""
+    return Rpc(detail, domain=vir.VIR_FROM_RPC)
+
+
+def internal_error(detail: str) -> VirError:
+    """Return what says that the state of a connection does not allow a call."""
+    return InternalError(detail, domain=vir.VIR_FROM_RPC)
+
+
+def unsupported(procedure: Procedure) -> VirError:
+    """Return what says that nobody answers a procedure: VIR_ERR_NO_SUPPORT with libvirt's function."""
+    return NoSupport(procedure.api, domain=ERROR_DOMAINS.get(procedure.driver or "", vir.VIR_FROM_NONE))

@@ -1,0 +1,460 @@
+"""Where a disk's bytes come from: ``<source>``, with its secrets, slices and backing chain.
+
+What a source looks like depends on the ``type`` of the element around it, so reading goes through
+:func:`read_source`, and the models here are told apart by that word.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.errors import VirError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_STORAGE, VIR_FROM_XML
+from remotevirt.stubs.errors import XmlError
+from remotevirt.xml.domain.address import PciPlace
+from remotevirt.xml.domain.security import DeviceSecLabel
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    body,
+    child,
+    children,
+    flag,
+    hook,
+    inline,
+    leaf,
+    nested_attribute,
+    variant,
+)
+from remotevirt.xml.sizes import sized
+from remotevirt.xml.values import Choice, Integer, Refusal, Text, Uuid, on_off, xml_error, yes_no
+from remotevirt.xml.write import Tag
+
+__all__ = [
+    "STORAGE_TYPES",
+    "Auth",
+    "BackingStore",
+    "Encryption",
+    "Host",
+    "Initiator",
+    "NetworkSource",
+    "StorageSource",
+    "read_source",
+]
+
+FORMATS = (
+    "raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk luks none auto aio"
+)
+PROTOCOLS = "nbd rbd sheepdog gluster iscsi http https ftp ftps tftp ssh vxhs nfs"
+MAX_CHAIN = 200
+"""The deepest backing chain, as libvirt has it."""
+
+
+@attrs.define
+class Secret(Model):
+    """Which secret unlocks something: by UUID or by usage."""
+
+    TAG: ClassVar[str] = "secret"
+    type: str | None = attribute("type")
+    uuid: bytes | None = attribute("uuid", Uuid(refusal=xml_error("invalid secret uuid '{}'", VIR_FROM_STORAGE)))
+    usage: str | None = attribute("usage")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.uuid is None and self.usage is None:
+            raise XmlError("missing secret uuid or usage attribute", domain=0)
+        if self.uuid is not None and self.usage is not None:
+            raise XmlError("either secret uuid or usage expected", domain=0)
+
+
+@attrs.define
+class Auth(Model):
+    """Who asks for network storage."""
+
+    TAG: ClassVar[str] = "auth"
+    username: str = attribute("username", required=xml_error("missing username for auth", VIR_FROM_STORAGE))
+    secret: Secret | None = child(Secret)
+
+
+@attrs.define
+class Cipher(Model):
+    TAG: ClassVar[str] = "cipher"
+    name: str | None = attribute("name", Text(empty=True))
+    size: int | None = attribute("size", Integer())
+    mode: str | None = attribute("mode")
+    hash: str | None = attribute("hash")
+
+
+@attrs.define
+class IvGen(Model):
+    TAG: ClassVar[str] = "ivgen"
+    name: str | None = attribute("name")
+    hash: str | None = attribute("hash")
+
+
+@attrs.define
+class Encryption(Model):
+    """How a volume is encrypted."""
+
+    TAG: ClassVar[str] = "encryption"
+    format: str = attribute(
+        "format",
+        Choice("default qcow luks luks2", refusal=xml_error("unknown volume encryption format type {}", VIR_FROM_STORAGE)),
+        required=xml_error("unknown volume encryption format type (null)", VIR_FROM_STORAGE),
+    )
+    engine: str | None = attribute("engine", Choice("qemu librbd", silent="default"))
+    secrets: list[Secret] = children(Secret)
+    cipher: Cipher | None = child(Cipher)
+    ivgen: IvGen | None = child(IvGen)
+
+
+@attrs.define
+class Slice(Model):
+    TAG: ClassVar[str] = "slice"
+    type: str = attribute("type", Choice("storage"), required=True)
+    offset: int = attribute("offset", Integer(bits=64), required=True)
+    size: int = attribute("size", Integer(bits=64, zero="refused"), required=True)
+
+
+@attrs.define
+class Slices(Model):
+    TAG: ClassVar[str] = "slices"
+    slices: list[Slice] = children(Slice)
+
+
+@attrs.define
+class Reconnect(Model):
+    """Whether a socket is opened again after it failed."""
+
+    TAG: ClassVar[str] = "reconnect"
+    enabled: bool | None = attribute("enabled", yes_no())
+    timeout: int | None = attribute("timeout", Integer())
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if not self.enabled:
+            self.timeout = None
+
+
+@attrs.define
+class ReservationSource(Model):
+    TAG: ClassVar[str] = "source"
+    type: str = attribute("type", default="unix")
+    path: str | None = attribute("path")
+    mode: str | None = attribute("mode")
+    reconnect: Reconnect | None = child(Reconnect)
+
+
+@attrs.define
+class Reservations(Model):
+    TAG: ClassVar[str] = "reservations"
+    managed: bool = attribute("managed", yes_no(), default=False)
+    source: ReservationSource | None = child(ReservationSource)
+
+
+@attrs.define
+class SourceExtra(Model):
+    """What sources of all types may have besides their place."""
+
+    startup_policy: str | None = attribute("startupPolicy", Choice("mandatory requisite optional", silent="default"))
+    index: int | None = attribute("index", Integer(), live=True)
+    slices: Slices | None = child(Slices)
+    seclabels: list[DeviceSecLabel] = children(DeviceSecLabel)
+    auth: Auth | None = child(Auth)
+    reservations: Reservations | None = child(Reservations)
+    encryption: Encryption | None = child(Encryption)
+
+
+@attrs.define
+class StorageSource(Model):
+    """The base of all sources."""
+
+    TAG: ClassVar[str] = "source"
+
+    def place(self) -> str | None:
+        """The path or name of the source, None if there is none."""
+        return None
+
+
+@attrs.define
+class FileSource(StorageSource):
+    file: str | None = attribute("file")
+    fdgroup: str | None = attribute("fdgroup")
+    extra: SourceExtra = inline(SourceExtra)
+
+    def place(self) -> str | None:
+        return self.file
+
+
+@attrs.define
+class BlockSource(StorageSource):
+    dev: str | None = attribute("dev")
+    extra: SourceExtra = inline(SourceExtra)
+
+    def place(self) -> str | None:
+        return self.dev
+
+
+@attrs.define
+class DirSource(StorageSource):
+    dir: str | None = attribute("dir")
+    extra: SourceExtra = inline(SourceExtra)
+
+    def place(self) -> str | None:
+        return self.dir
+
+
+@attrs.define
+class Host(Model):
+    """A server of network storage."""
+
+    TAG: ClassVar[str] = "host"
+    KEEP: ClassVar[bool] = True
+    transport: str | None = attribute("transport", Choice("tcp unix rdma", refusal=xml_error("unknown protocol transport type '{}'")))
+    name: str | None = attribute("name")
+    port: int | None = attribute("port", Integer(high=65535, zero="silent", refusal=xml_error("failed to parse port number '{}'", 0)))
+    socket: str | None = attribute("socket")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.transport == "unix":
+            if self.socket is None:
+                raise XmlError("missing socket for unix transport", domain=VIR_FROM_DOMAIN)
+            self.name = self.port = None
+        else:
+            if self.socket is not None:
+                raise XmlError(
+                    f"transport '{self.transport or 'tcp'}' does not support socket attribute", domain=VIR_FROM_DOMAIN
+                )
+            if self.name is None:
+                raise XmlError("missing name for host", domain=VIR_FROM_DOMAIN)
+            if self.transport == "tcp":
+                self.transport = None
+
+
+@attrs.define
+class Identity(Model):
+    TAG: ClassVar[str] = "identity"
+    user: str | None = attribute("user")
+    group: str | None = attribute("group")
+
+
+@attrs.define
+class InitiatorName(Model):
+    TAG: ClassVar[str] = "iqn"
+    name: str | None = attribute("name")
+
+
+@attrs.define
+class Initiator(Model):
+    TAG: ClassVar[str] = "initiator"
+    iqn: InitiatorName | None = child(InitiatorName)
+
+
+@attrs.define
+class Cookie(Model):
+    TAG: ClassVar[str] = "cookie"
+    name: str = attribute("name", required=xml_error("missing cookie name", VIR_FROM_STORAGE))
+    value: str | None = body()
+
+
+@attrs.define
+class Cookies(Model):
+    TAG: ClassVar[str] = "cookies"
+    cookies: list[Cookie] = children(Cookie)
+
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        if how.secure:
+            super().print_into(parent, how)
+
+
+@attrs.define
+class NetworkSource(StorageSource):
+    """Storage that another machine serves."""
+
+    protocol: str = attribute(
+        "protocol",
+        Choice(PROTOCOLS),
+        required=True,
+    )
+    name: str | None = attribute("name")
+    query: str | None = attribute("query")
+    tls: bool | None = attribute("tls", yes_no())
+    tls_hostname: str | None = attribute("tlsHostname")
+    early: str | None = attrs.field(default=None)
+    hosts: list[Host] = children(Host)
+    snapshot: str | None = nested_attribute("snapshot/name")
+    config: str | None = nested_attribute("config/file")
+    identity: Identity | None = child(Identity)
+    initiator: Initiator | None = child(Initiator)
+    ssl_verify: bool | None = nested_attribute("ssl/verify", yes_no())
+    cookies: Cookies | None = child(Cookies)
+    readahead: int | None = nested_attribute("readahead/size", Integer(bits=64, refusal=xml_error("invalid readahead size '{}'")))
+    timeout: int | None = nested_attribute("timeout/seconds", Integer(bits=64, refusal=xml_error("invalid timeout value '{}'")))
+    extra: SourceExtra = inline(SourceExtra)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        self.extra.seclabels = []
+        if self.name is None and self.protocol not in {"nbd", "rbd"}:
+            raise XmlError("missing name for disk source", domain=VIR_FROM_DOMAIN)
+        if self.protocol in {"http", "https"} or self.query is None:
+            pass
+        else:
+            self.query = None
+        if self.protocol not in {"nbd", "vxhs"}:
+            self.tls = None
+        if self.protocol != "nbd":
+            self.tls_hostname = None
+        if self.protocol != "rbd":
+            self.config = None if self.protocol != "rbd" else self.config
+        if self.protocol not in {"rbd", "gluster"}:
+            self.snapshot = None
+        if self.protocol != "nfs":
+            self.identity = None
+        if self.protocol != "iscsi":
+            self.initiator = None
+        if self.protocol not in {"https", "ftps"}:
+            self.ssl_verify = None
+        if self.protocol not in {"http", "https"}:
+            self.cookies = None
+        if self.protocol not in {"http", "https", "ftp", "ftps"}:
+            self.readahead = self.timeout = None
+        if self.protocol == "iscsi" and self.name is not None and "/" not in self.name:
+            self.name += "/0"
+
+    def place(self) -> str | None:
+        return self.name
+
+
+@attrs.define
+class VolumeSource(StorageSource):
+    pool: str | None = attribute("pool")
+    volume: str | None = attribute("volume")
+    mode: str | None = attribute(
+        "mode", Choice("host direct", silent="default", refusal=xml_error("unknown source mode '{}' for volume type disk"))
+    )
+    extra: SourceExtra = inline(SourceExtra)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if (self.pool is None) != (self.volume is None):
+            raise XmlError("'pool' and 'volume' must be specified together for 'pool' type source", domain=VIR_FROM_DOMAIN)
+
+    def place(self) -> str | None:
+        return self.volume
+
+
+@attrs.define
+class NvmePlace(PciPlace):
+    TAG: ClassVar[str] = "address"
+
+
+@attrs.define
+class NvmeSource(StorageSource):
+    type: str = attribute("type", Choice("pci", refusal=xml_error("unsupported source type '{}'")), required=xml_error("missing 'type' attribute to disk source"))
+    managed: bool | None = attribute("managed", yes_no())
+    namespace: int = attribute("namespace", Integer(bits=64), required=xml_error("missing 'namespace' attribute to disk source"))
+    address: NvmePlace | None = child(NvmePlace)
+    extra: SourceExtra = inline(SourceExtra)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.address is None:
+            raise XmlError("NVMe disk source is missing address", domain=VIR_FROM_DOMAIN)
+        if self.managed is None:
+            self.managed = False
+
+    def place(self) -> str | None:
+        return "nvme"
+
+
+@attrs.define
+class VhostUserSource(StorageSource):
+    type: str = attribute("type", required=xml_error("missing 'type' attribute for vhostuser"))
+    path: str | None = attribute("path")
+    reconnect: Reconnect | None = child(Reconnect)
+    extra: SourceExtra = inline(SourceExtra)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type != "unix":
+            raise XmlError("invalid chardev type for vhostuser", domain=VIR_FROM_DOMAIN)
+        if self.path is None:
+            raise XmlError("missing path for vhostuser disk", domain=VIR_FROM_DOMAIN)
+
+    def place(self) -> str | None:
+        return self.path
+
+
+_SOURCES: dict[str, type[StorageSource]] = {
+    "file": FileSource,
+    "block": BlockSource,
+    "dir": DirSource,
+    "network": NetworkSource,
+    "volume": VolumeSource,
+    "nvme": NvmeSource,
+    "vhostuser": VhostUserSource,
+}
+STORAGE_TYPES = frozenset(_SOURCES)
+
+
+def read_source(kind: str, source: Source, how: Reading) -> StorageSource | None:
+    """The ``<source>`` inside an element of a storage type, or None."""
+    element = source.first("source")
+    return _SOURCES[kind].read(element, how) if element is not None else None
+
+
+@attrs.define
+class Format(Model):
+    TAG: ClassVar[str] = "format"
+    type: str = attribute("type", Choice(FORMATS, refusal=xml_error("unknown disk backing store format '{}'")), required=xml_error("missing disk backing store format"))
+    metadata_cache: Any = attrs.field(default=None)
+
+
+def _read_nested(source: Source, how: Reading, model: Any) -> StorageSource:
+    found = read_source(model.type, source, how)
+    if found is None:
+        raise XmlError("missing disk backing store source", domain=VIR_FROM_DOMAIN)
+    return found
+
+
+def _write_nested(value: StorageSource, how: Printing, model: Any) -> Tag:
+    return value.element(how)
+
+
+def _read_backing(source: Source, how: Reading, model: Any) -> BackingStore | None:
+    element = source.first("backingStore")
+    return BackingStore.read(element, how) if element is not None else None
+
+
+def _write_backing(value: BackingStore, how: Printing, model: Any) -> Tag:
+    return value.element(how)
+
+
+@attrs.define
+class BackingStore(Model):
+    """What a disk image is based on; without a type it is the end of the chain."""
+
+    TAG: ClassVar[str] = "backingStore"
+    KEEP: ClassVar[bool] = True
+    type: str | None = attribute("type", Choice(" ".join(_SOURCES), refusal=xml_error("unknown disk backing store type '{}'")))
+    index: int | None = attribute("index", Integer(), live=True)
+    format: Format | None = child(Format)
+    source: StorageSource | None = hook(lambda source, how, model: _read_nested(source, how, model) if model.type else None, _write_nested)
+    backing: BackingStore | None = hook(_read_backing, _write_backing)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type is None:
+            if len(source.element):
+                raise XmlError("missing disk backing store type", domain=VIR_FROM_DOMAIN)
+        elif self.format is None:
+            raise XmlError("missing disk backing store format", domain=VIR_FROM_DOMAIN)
+
+
+def is_end(backing: BackingStore | None) -> bool:
+    """Whether a chain ends here."""
+    return backing is None or backing.type is None
+
+
+def refuse(error: Refusal, text: str) -> VirError:
+    """Make an error."""
+    return error(text)
