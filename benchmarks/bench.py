@@ -204,6 +204,22 @@ class Bench:
             note(".")
 
 
+def check_sizes(bench: Bench, workloads: Sequence[Workload], names: tuple[str, str]) -> None:
+    """See that both daemons' replies are of one size: else they do not do the same work.
+
+    Raises:
+        BenchError: they differ by more than what a run's last, half-read replies explain.
+    """
+    for workload in workloads:
+        sizes = [
+            statistics.median(run["bytes_in"] / run["calls"] for run in bench.results[workload.label, name])
+            for name in names
+            if "calls" in bench.results[workload.label, name][0]
+        ]
+        if sizes and abs(sizes[0] - sizes[1]) > 0.02 * sizes[0]:
+            raise BenchError(f"{workload.label}: replies of {sizes[0]:.0f} bytes against {sizes[1]:.0f}")
+
+
 def _result(workload: Workload, daemon: Daemon, status: int, out: str, err: str) -> Result:
     what = f"{daemon.name}: {workload.label}"
     if status != 0:
@@ -370,7 +386,9 @@ def _measure(bench: Bench, options: argparse.Namespace) -> list[Row]:
         for _ in range(options.rounds if crowded else 0):
             bench.run(crowded, daemons, note)
         note("\n")
-        return compare(bench, workloads, (base.name, ours.name))
+        names = (base.name, ours.name)
+        check_sizes(bench, workloads, names)
+        return compare(bench, workloads, names)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,8 +13,8 @@ may go on over several lines. (libvirtd 9.0.0, measured, reads it so too, except
 
 A key we do not know, or one given twice, is an error with its line, where libvirtd reads on: a daemon that
 quietly ignores a misspelt ``auth_tcp`` is a daemon that lets everybody in. For the same reason the ``auth_*``
-keys are read, and only ``none``, which is what happens, is accepted. Two defaults differ from libvirtd's, on the
-careful side: TLS has to be asked for, and TCP without ``listen_addr`` is served on the loopback address only.
+keys are read, and only ``none``, which is what happens, is accepted. Two defaults differ from libvirtd's, on
+the careful side: TLS has to be asked for, and TCP without ``listen_addr`` is served on loopback only.
 """
 
 from __future__ import annotations

@@ -59,8 +59,9 @@ class Procedure:
         decode: ``decode(buf, pos) -> (args, end)``, None without arguments.
         encode: encodes what a driver method returns: the bare value of a result with one field, otherwise
             the result's struct. None without a result.
-        api: libvirt's public function, which "not supported" errors name; None where there is none.
+        api: libvirt's function, which "not supported" errors name; None where there is none.
         driver: the sub-driver that answers ("hypervisor", "network", ...), None if the daemon itself does.
+        error_domain: the error domain (VIR_FROM_*) in which libvirt's public function refuses a call.
         acl, aclfilter: access checks; ``acl`` None means that the program declares none.
         high_priority: libvirt would serve it even if all its ordinary workers hang.
         readstream, writestream: opens a stream towards the client, from the client.
@@ -79,6 +80,7 @@ class Procedure:
         "decode",
         "driver",
         "encode",
+        "error_domain",
         "event",
         "fds_in",
         "fds_out",
@@ -103,6 +105,7 @@ class Procedure:
         api: str | None = None,
         since: str | None = None,
         driver: str | None = None,
+        error_domain: int = 0,
         acl: tuple[Permission, ...] | None = None,
         aclfilter: tuple[Permission, ...] = (),
         high_priority: bool = False,
@@ -123,6 +126,7 @@ class Procedure:
         self.api = api
         self.since = since
         self.driver = driver
+        self.error_domain = error_domain
         self.acl = acl
         self.aclfilter = aclfilter
         self.high_priority = high_priority

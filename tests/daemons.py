@@ -26,6 +26,12 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT_MAXIMUM = 1 << 20
 """Bytes kept of what a process prints; it is killed if it prints more."""
 
+TWISTD = (
+    "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid());"
+    "from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+)
+"""The ``twistd`` command, by this interpreter; with the process id that systemd would tell it."""
+
 TIMEOUT = 30.0
 """Seconds that a process may take to do what a test waits for."""
 
@@ -97,13 +103,26 @@ class ProcessTestCase(TestCase):
     timeout = 120  # type: ignore[assignment]
 
     def spawn(
-        self, *command: str, cwd: str | Path | None = None, env: dict[str, str] | None = None
+        self,
+        *command: str,
+        cwd: str | Path | None = None,
+        env: dict[str, str] | None = None,
+        descriptors: dict[int, int] | None = None,
     ) -> Process:
-        """Start a program; it is ended after the test."""
+        """Start a program; it is ended after the test.
+
+        Args:
+            command: the program, a whole path, and its arguments.
+            cwd: where it runs.
+            env: what to add to this process's environment.
+            descriptors: its file descriptors beyond the standard ones, and which of ours each is.
+        """
         process = Process()
         fixed = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "LC_ALL": "C"}
         environment = {**os.environ, **fixed, **(env or {})}
-        reactor.spawnProcess(process, command[0], command, environment, str(cwd) if cwd else None)
+        folder = None if cwd is None else str(cwd)
+        pipes: dict[int, int | str] = {0: "w", 1: "r", 2: "r", **(descriptors or {})}
+        reactor.spawnProcess(process, command[0], command, environment, folder, childFDs=pipes)
         self.addCleanup(self.end, process)
         return process
 
@@ -138,5 +157,4 @@ class ProcessTestCase(TestCase):
         """Start ``twistd remotevirt`` with options, in a folder of its own."""
         folder = Path(kwargs.pop("cwd", None) or self.mktemp())
         folder.mkdir(parents=True, exist_ok=True)
-        main = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
-        return self.spawn(sys.executable, "-c", main, *before, "remotevirt", *options, cwd=folder, **kwargs)
+        return self.spawn(sys.executable, "-c", TWISTD, *before, "remotevirt", *options, cwd=folder, **kwargs)

@@ -284,6 +284,30 @@ class DaemonTests(ProcessTestCase):
         client.transport.loseConnection()
 
     @inlineCallbacks
+    def test_socket_of_systemd(self) -> Any:
+        """A socket opened by somebody else is served, and its name left when the daemon ends."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        path = os.path.relpath(folder / "sock")
+        with socket.socket(socket.AF_UNIX) as systemd:
+            systemd.bind(path)
+            systemd.listen()
+            process = self.twistd(
+                "--driver",
+                QUIET,
+                "--listen",
+                "systemd:domain=UNIX:name=vm",
+                env={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "vm"},
+                descriptors={3: systemd.fileno()},
+            )
+            yield process.line("^Listening on unix:.*sock$")
+            client = yield connectProtocol(UNIXClientEndpoint(reactor, path), Protocol())
+            client.transport.loseConnection()
+            yield self.end(process)
+        self.assertEqual(b"", process.err)
+        self.assertTrue(os.path.exists(path))
+
+    @inlineCallbacks
     def test_log_file_has_the_lines_too(self) -> Any:
         folder = Path(self.mktemp())
         process = self.twistd(

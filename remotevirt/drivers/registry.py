@@ -128,7 +128,11 @@ class DriverRegistry:
             name = str(self.drivers[0].default_uri)
         try:
             uri = DriverURI.parse(name)
-            driver = self._by_scheme[uri.scheme]
-        except (ValueError, KeyError):
+        except ValueError:
             raise NoConnect(name[:256]) from None
+        if not uri.scheme:
+            raise NoConnect(f"URI '{name[:256]}' does not include a driver name")
+        driver = self._by_scheme.get(uri.scheme)
+        if driver is None:
+            raise NoConnect(name[:256])
         return driver, uri

@@ -111,6 +111,7 @@ def _plan(source: Source, stem: str, own: Sequence[Definition]) -> ModulePlan:
         title=f"Stubs of {about}.",
         definitions=[d for d in own if _stem(d.location) == stem],
         procedures=procedures,
+        program_name=source.name,
         program=None
         if multiple
         else next((p for p in source.contract.programs if _own_program(source, p)), None),
@@ -170,17 +171,10 @@ def _drivers_package() -> str:
         HEADER.format(source="remotevirt/protocol").rstrip(),
         '"""The interfaces that a driver author implements, one class for each sub-driver."""',
         "",
-        *(f"from {STUBS}.drivers.{driver} import {name}" for driver, (name, _, _) in INTERFACES.items()),
-        f"from {STUBS} import constants as vir",
-        "",
-        "ERROR_DOMAINS = {",
-        *(f'    "{driver}": vir.{domain},' for driver, (_, _, domain) in INTERFACES.items()),
-        "}",
-        '"""Sub-driver -> the error domain of what it does not support."""',
+        *(f"from {STUBS}.drivers.{driver} import {name}" for driver, (name, _) in INTERFACES.items()),
         "",
         "__all__ = [",
-        '    "ERROR_DOMAINS",',
-        *(f'    "{name}",' for name, _, _ in sorted(INTERFACES.values())),
+        *(f'    "{name}",' for name, _ in sorted(INTERFACES.values())),
         "]",
     ]
     return "\n".join(lines) + "\n"

@@ -334,8 +334,7 @@ class CodecEmitter:
         names = [field_name(field.name) for field in struct.fields]
         lines = [f"class {name}(NamedTuple):", *self._docstring(struct.name, struct.comment, struct.fields)]
         for field in struct.fields:
-            ignore = "  # type: ignore[assignment]" if field.name in ("count", "index") else ""
-            lines.append(f"    {field_name(field.name)}: {self.python_type(field)}{ignore}")
+            lines.append(f"    {field_name(field.name)}: {self.python_type(field)}")
         tuple_text = f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
         body = self.pack_lines(struct.fields)
         if len(names) == 1 and self.is_result(struct.name):

@@ -14,21 +14,20 @@ import attrs
 from remotevirt.rpcgen.emit_codec import CodecEmitter
 from remotevirt.rpcgen.emit_module import HEADER, wrap_comment
 from remotevirt.rpcgen.model import Contract, FlagsCondition, ParamCondition, Permission, Procedure, Struct
-from remotevirt.rpcgen.naming import class_name, field_name
+from remotevirt.rpcgen.naming import class_name, error_domain, field_name, function_name
 
 __all__ = ["INTERFACES", "DriverPlan", "driver_method_name", "emit_driver"]
 
 INTERFACES = {
-    "hypervisor": ("HypervisorDriver", "host and domains", "VIR_FROM_DOM"),
-    "network": ("NetworkDriver", "virtual networks and their ports", "VIR_FROM_NETWORK"),
-    "storage": ("StorageDriver", "storage pools and volumes", "VIR_FROM_STORAGE"),
-    "interface": ("InterfaceDriver", "the host's network interfaces", "VIR_FROM_INTERFACE"),
-    "nodedev": ("NodeDeviceDriver", "the host's devices", "VIR_FROM_NODEDEV"),
-    "secret": ("SecretDriver", "secrets", "VIR_FROM_SECRET"),
-    "nwfilter": ("NWFilterDriver", "network filters and their bindings", "VIR_FROM_NWFILTER"),
+    "hypervisor": ("HypervisorDriver", "host and domains"),
+    "network": ("NetworkDriver", "virtual networks and their ports"),
+    "storage": ("StorageDriver", "storage pools and volumes"),
+    "interface": ("InterfaceDriver", "the host's network interfaces"),
+    "nodedev": ("NodeDeviceDriver", "the host's devices"),
+    "secret": ("SecretDriver", "secrets"),
+    "nwfilter": ("NWFilterDriver", "network filters and their bindings"),
 }
-"""Sub-driver -> name of its base class, what it is about, and the error domain that libvirt names when one of
-its functions is not supported."""
+"""Sub-driver -> name of its base class, what it is about."""
 
 
 @attrs.frozen
@@ -46,12 +45,12 @@ def driver_method_name(program: str, procedure: str) -> str:
 
 def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str:
     """Return the text of one sub-driver's module."""
-    name, about, domain = INTERFACES[plan.driver]
+    name, about = INTERFACES[plan.driver]
     emitters: dict[str, CodecEmitter] = {}
     methods: list[str] = []
     for program, contract, procedure in plan.procedures:
         emitter = emitters.setdefault(program, CodecEmitter(contract, lambda _: False))
-        methods += ["", *_method(emitter, program, procedure, domain)]
+        methods += ["", *_method(emitter, program, procedure, plan.driver)]
     body = [
         f"class {name}:",
         f'    """What a driver can do with {about}. Override what yours can do.',
@@ -82,7 +81,7 @@ def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str
     return "\n".join([*head, *imports, "", "", text]) + "\n"
 
 
-def _method(emitter: CodecEmitter, program: str, procedure: Procedure, domain: str) -> list[str]:
+def _method(emitter: CodecEmitter, program: str, procedure: Procedure, driver: str) -> list[str]:
     parameters = ["self"]
     if procedure.args:
         struct = emitter.contract[procedure.args]
@@ -112,12 +111,13 @@ def _method(emitter: CodecEmitter, program: str, procedure: Procedure, domain: s
     details = wrap_comment(where + (f" Needs {access}." if access else ""), "        ")
     docstring = [*comment, "", *details] if comment else details
     docstring[0] = '        """' + docstring[0].strip()
-    if program != "remote":
-        domain = "VIR_FROM_NONE"
-    elif (procedure.api or "").startswith("virNodeDevice"):
-        domain = "VIR_FROM_NODEDEV"
-    argument = f'"{procedure.api}"' if procedure.api else "None"
-    return [*lines, *docstring, '        """', f"        raise NoSupport({argument}, domain=vir.{domain})"]
+    domain = error_domain(program, procedure, driver)
+    return [
+        *lines,
+        *docstring,
+        '        """',
+        f'        raise NoSupport("{function_name(procedure)}", domain=vir.{domain})',
+    ]
 
 
 def _access(permission: Permission) -> str:

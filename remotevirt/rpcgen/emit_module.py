@@ -22,7 +22,7 @@ from remotevirt.rpcgen.model import (
     Typedef,
     Union,
 )
-from remotevirt.rpcgen.naming import class_name
+from remotevirt.rpcgen.naming import class_name, error_domain, function_name
 
 __all__ = ["HEADER", "ModulePlan", "emit_module", "wrap_comment"]
 
@@ -39,6 +39,7 @@ class ModulePlan:
         title: the module's docstring.
         definitions: what the file declares, in order.
         procedures: the rows of its table, with the sub-driver that answers each (None: the daemon).
+        program_name: the program that the procedures belong to.
         program: the program, where this module holds all of it.
     """
 
@@ -47,6 +48,7 @@ class ModulePlan:
     title: str
     definitions: Sequence[Definition]
     procedures: Sequence[tuple[Procedure, str | None]] = ()
+    program_name: str = ""
     program: Program | None = None
 
 
@@ -90,7 +92,11 @@ def emit_module(
         text = _definition(emitter, definition)
         if text:
             body += ["", "", *text]
-    rows = [line for procedure, driver in plan.procedures for line in _row(procedure, driver, external)]
+    rows = [
+        line
+        for procedure, driver in plan.procedures
+        for line in _row(plan.program_name, procedure, driver, external)
+    ]
     for procedure, _ in plan.procedures:
         emitter.used.update(name for name in (procedure.args, procedure.ret) if name)
     if plan.procedures:
@@ -124,18 +130,19 @@ def _definition(emitter: CodecEmitter, definition: Definition) -> list[str]:
     return []
 
 
-def _row(procedure: Procedure, driver: str | None, external: Collection[str]) -> list[str]:
+def _row(program: str, procedure: Procedure, driver: str | None, external: Collection[str]) -> list[str]:
     fields = [str(procedure.number), f'"{procedure.name}"']
     if procedure.args:
         fields.append(f"args={class_name(procedure.args)}")
     if procedure.ret:
         fields.append(f"ret={class_name(procedure.ret)}")
-    if procedure.api:
-        fields.append(f'api="{procedure.api}"')
+    if driver and not procedure.event:
+        domain = error_domain(program, procedure, driver)
+        fields += [f'driver="{driver}"', f"error_domain=vir.{domain}"]
+    if procedure.api or driver:
+        fields.append(f'api="{function_name(procedure)}"')
     if procedure.since:
         fields.append(f'since="{procedure.since}"')
-    if driver and not procedure.event:
-        fields.append(f'driver="{driver}"')
     if procedure.acl is not None:
         fields.append(f"acl={_permissions(procedure.acl, external)}")
     if procedure.aclfilter:
@@ -173,7 +180,10 @@ def _permissions(permissions: Sequence[Permission], external: Collection[str]) -
         elif isinstance(condition, ParamCondition):
             text += f', param="{condition.param}", value={_flag(condition.value, external)}'
         texts.append(f"Permission({text})")
-    return f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"
+    one_line = f"({texts[0]},)" if len(texts) == 1 else f"({', '.join(texts)})"
+    if len(one_line) <= 95:
+        return one_line
+    return "\n".join(["(", *(f"            {text}," for text in texts), "        )"])
 
 
 def _imports(emitter: CodecEmitter, plan: ModulePlan, homes: Mapping[str, str], body: str) -> list[str]:

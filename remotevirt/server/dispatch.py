@@ -29,7 +29,7 @@ from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure, Program
 from remotevirt.rpc.message import HEADER_SIZE, error_payload
 from remotevirt.server.faults import internal_error, rpc_error, unsupported
-from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
+from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM, KEEPALIVE_PROTOCOL_VERSION
 from remotevirt.stubs.message import VIR_NET_MESSAGE_PAYLOAD_MAX, MessageStatus, MessageType
 from remotevirt.xdr import DECODE_ERRORS, UINT
 
@@ -50,9 +50,9 @@ _ERROR = _pack_uint(MessageStatus.VIR_NET_ERROR)
 _CALL = _pack_uint(MessageType.VIR_NET_CALL)
 _CALLS = (_CALL, _pack_uint(MessageType.VIR_NET_CALL_WITH_FDS))
 _REPLY = _pack_uint(MessageType.VIR_NET_REPLY)
-_STREAMS = (_pack_uint(MessageType.VIR_NET_STREAM), _pack_uint(MessageType.VIR_NET_STREAM_HOLE))
+_EVENT = _pack_uint(MessageType.VIR_NET_MESSAGE)
 
-KEEPALIVE = _pack_uint(KEEPALIVE_PROGRAM)
+KEEPALIVE = _pack_uint(KEEPALIVE_PROGRAM) + _pack_uint(KEEPALIVE_PROTOCOL_VERSION)
 """What the frames of the keepalive program begin with."""
 
 _OVERHEAD = 4 + HEADER_SIZE
@@ -200,21 +200,17 @@ class Dispatcher:
     def _find(self, frame: bytes) -> Row | None:
         """Make the row of a call, or answer a request that has none."""
         type_ = frame[12:16]
-        if type_ in _STREAMS:
-            return None  # packets of streams that have ended may still arrive: they mean nothing
-        if frame[:4] == KEEPALIVE:
-            self._on_keepalive(_unpack_uint(frame, 8)[0])
+        if type_ not in _CALLS:
+            if type_ == _EVENT and frame[:8] == KEEPALIVE:
+                self._on_keepalive(_unpack_uint(frame, 8)[0])
+            # Nothing else can be answered. Packets of streams that have ended arrive quite normally.
             return None
         head = frame[:12] + _REPLY
         try:
             number, version, procedure = (_unpack_uint(frame, pos)[0] for pos in (0, 4, 8))
             program = self._programs.get((number, version))
             if program is None:
-                if type_ not in _CALLS:
-                    return None
                 raise rpc_error(f"Cannot find program {_signed(number)} version {_signed(version)}")
-            if type_ not in _CALLS:
-                raise rpc_error(f"Unexpected message type {_unpack_uint(type_)[0]}")
             if frame[20:24] != _OK:
                 raise rpc_error(f"Unexpected message status {_unpack_uint(frame, 20)[0]}")
             known = program.procedures.get(procedure)

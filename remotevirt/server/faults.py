@@ -5,10 +5,9 @@ from __future__ import annotations
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure
 from remotevirt.stubs import constants as vir
-from remotevirt.stubs.drivers import ERROR_DOMAINS
-from remotevirt.stubs.errors import InternalError, NoSupport, Rpc
+from remotevirt.stubs.errors import InternalError, NoSupport, OperationDenied, Rpc
 
-__all__ = ["internal_error", "rpc_error", "unsupported"]
+__all__ = ["denied", "internal_error", "rpc_error", "unsupported"]
 
 
 def rpc_error(detail: str) -> VirError:
@@ -23,4 +22,11 @@ def internal_error(detail: str) -> VirError:
 
 def unsupported(procedure: Procedure) -> VirError:
     """Return what says that nobody answers a procedure: VIR_ERR_NO_SUPPORT with libvirt's function."""
-    return NoSupport(procedure.api, domain=ERROR_DOMAINS.get(procedure.driver or "", vir.VIR_FROM_NONE))
+    return NoSupport(procedure.api, domain=procedure.error_domain)
+
+
+def denied(procedure: Procedure) -> VirError:
+    """Return what says that a read-only client may not call a procedure: VIR_ERR_OPERATION_DENIED."""
+    detail = f"read only access prevents {procedure.api or procedure.name}"
+    return OperationDenied(detail, domain=procedure.error_domain)
+

@@ -88,7 +88,7 @@ class ServerProtocol(Protocol):
         frames = self.reader.feed(data)
         if self._waiting:
             for frame in frames:
-                if frame[:4] == KEEPALIVE:
+                if frame[:8] == KEEPALIVE:
                     self.dispatcher.dispatch(frame)
                 else:
                     self._waiting.append(frame)

@@ -23,22 +23,21 @@ from remotevirt.server.faults import internal_error, unsupported
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import HypervisorDriver
-from remotevirt.stubs.errors import NoSupport
+from remotevirt.stubs.errors import AuthFailed, NoSupport
 
 __all__ = ["Client", "Session"]
 
-BEFORE_OPEN = frozenset({"connect_open", "connect_supports_feature"})
+BEFORE_OPEN = frozenset({"connect_close", "connect_open", "connect_supports_feature"})
 """What is answered before a connection is open, besides authentication."""
 
 DAEMON_FEATURES = frozenset(
     {
-        vir.VIR_DRV_FEATURE_PROGRAM_KEEPALIVE,
         vir.VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK,
         vir.VIR_DRV_FEATURE_REMOTE_CLOSE_CALLBACK,
         vir.VIR_DRV_FEATURE_TYPED_PARAM_STRING,
     }
 )
-"""What the daemon can do for any driver."""
+"""What the daemon can do for any driver, besides keepalive."""
 
 
 class Client(Protocol):
@@ -88,7 +87,7 @@ class Session:
         if self.connection is None and not (
             procedure.pre_auth or (name in BEFORE_OPEN and program is remote.PROGRAM)
         ):
-            raise internal_error("connection not open")
+            raise internal_error("hypervisor connection not open")
         guard = readonly_guard(procedure) if self.readonly else None
         if own is not None:
             return own, guard
@@ -114,6 +113,22 @@ class Session:
     def auth_list(self) -> Sequence[remote.AuthType]:
         """Say which authentication is wanted: none."""
         return [remote.AuthType.REMOTE_AUTH_NONE]
+
+    def auth_sasl_init(self) -> str:
+        """Refuse: SASL was not offered."""
+        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
+
+    def auth_sasl_start(self, mech: str, nil: int, data: bytes) -> remote.AuthSaslStartRet:
+        """Refuse: SASL was not offered."""
+        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
+
+    def auth_sasl_step(self, nil: int, data: bytes) -> remote.AuthSaslStepRet:
+        """Refuse: SASL was not offered."""
+        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
+
+    def auth_polkit(self) -> int:
+        """Refuse: polkit was not offered."""
+        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
 
     # -- connection ----------------------------------------------------------------------------------
 
@@ -173,11 +188,10 @@ class Session:
         """Say whether a feature (VIR_DRV_FEATURE_*) is there; asking for keepalive starts it."""
         if feature == vir.VIR_DRV_FEATURE_PROGRAM_KEEPALIVE:
             self._client.start_keepalive()
+            return 1
+        hypervisor = self._open().hypervisor
         if feature in DAEMON_FEATURES:
             return 1
-        if self.connection is None:
-            raise internal_error("connection not open")
-        hypervisor = self.connection.hypervisor
         if type(hypervisor).connect_supports_feature is HypervisorDriver.connect_supports_feature:
             return 0
         return hypervisor.connect_supports_feature(feature)
@@ -260,5 +274,5 @@ class Session:
 
     def _open(self) -> DriverConnection:
         if self.connection is None:
-            raise internal_error("connection not open")
+            raise internal_error("hypervisor connection not open")
         return self.connection

@@ -113,7 +113,7 @@ class TypedParamValue(NamedTuple):
 
 
 class TypedParam(NamedTuple):
-    """admin_typed_param."""
+    """admin_typed_param: A typed parameter: a name and a value of one of seven types."""
 
     field: str
     value: TypedParamValue
@@ -130,7 +130,7 @@ class TypedParam(NamedTuple):
 
 
 class NonnullServer(NamedTuple):
-    """admin_nonnull_server."""
+    """admin_nonnull_server: A server of the daemon."""
 
     name: str
 
@@ -145,7 +145,7 @@ class NonnullServer(NamedTuple):
 
 
 class NonnullClient(NamedTuple):
-    """admin_nonnull_client."""
+    """admin_nonnull_client: A client of a server: its id, when it came (seconds since 1970), and how."""
 
     srv: NonnullServer
     id: int
@@ -165,7 +165,7 @@ class NonnullClient(NamedTuple):
 
 
 class ConnectOpenArgs(NamedTuple):
-    """admin_connect_open_args."""
+    """admin_connect_open_args: Arguments of connect_open."""
 
     flags: int
 
@@ -181,7 +181,7 @@ class ConnectOpenArgs(NamedTuple):
 
 
 class ConnectGetLibVersionRet(NamedTuple):
-    """admin_connect_get_lib_version_ret."""
+    """admin_connect_get_lib_version_ret: Result of connect_get_lib_version."""
 
     libVer: int
 
@@ -200,7 +200,7 @@ class ConnectGetLibVersionRet(NamedTuple):
 
 
 class ConnectListServersArgs(NamedTuple):
-    """admin_connect_list_servers_args."""
+    """admin_connect_list_servers_args: Arguments of connect_list_servers."""
 
     need_results: int
     flags: int
@@ -217,7 +217,7 @@ class ConnectListServersArgs(NamedTuple):
 
 
 class ConnectListServersRet(NamedTuple):
-    """admin_connect_list_servers_ret.
+    """admin_connect_list_servers_ret: Result of connect_list_servers.
 
     ``servers``: at most ADMIN_SERVER_LIST_MAX elements.
     """
@@ -248,7 +248,7 @@ class ConnectListServersRet(NamedTuple):
 
 
 class ConnectLookupServerArgs(NamedTuple):
-    """admin_connect_lookup_server_args."""
+    """admin_connect_lookup_server_args: Arguments of connect_lookup_server."""
 
     name: str
     flags: int
@@ -266,7 +266,7 @@ class ConnectLookupServerArgs(NamedTuple):
 
 
 class ConnectLookupServerRet(NamedTuple):
-    """admin_connect_lookup_server_ret."""
+    """admin_connect_lookup_server_ret: Result of connect_lookup_server."""
 
     srv: NonnullServer
 
@@ -284,7 +284,7 @@ class ConnectLookupServerRet(NamedTuple):
 
 
 class ServerGetThreadpoolParametersArgs(NamedTuple):
-    """admin_server_get_threadpool_parameters_args."""
+    """admin_server_get_threadpool_parameters_args: Arguments of server_get_threadpool_parameters."""
 
     srv: NonnullServer
     flags: int
@@ -302,7 +302,7 @@ class ServerGetThreadpoolParametersArgs(NamedTuple):
 
 
 class ServerGetThreadpoolParametersRet(NamedTuple):
-    """admin_server_get_threadpool_parameters_ret.
+    """admin_server_get_threadpool_parameters_ret: Result of server_get_threadpool_parameters.
 
     ``params``: at most ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX elements.
     """
@@ -332,7 +332,7 @@ class ServerGetThreadpoolParametersRet(NamedTuple):
 
 
 class ServerSetThreadpoolParametersArgs(NamedTuple):
-    """admin_server_set_threadpool_parameters_args.
+    """admin_server_set_threadpool_parameters_args: Arguments of server_set_threadpool_parameters.
 
     ``params``: at most ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX elements.
     """
@@ -366,7 +366,7 @@ class ServerSetThreadpoolParametersArgs(NamedTuple):
 
 
 class ServerListClientsArgs(NamedTuple):
-    """admin_server_list_clients_args."""
+    """admin_server_list_clients_args: Arguments of server_list_clients."""
 
     srv: NonnullServer
     need_results: int
@@ -385,7 +385,7 @@ class ServerListClientsArgs(NamedTuple):
 
 
 class ServerListClientsRet(NamedTuple):
-    """admin_server_list_clients_ret.
+    """admin_server_list_clients_ret: Result of server_list_clients.
 
     ``clients``: at most ADMIN_CLIENT_LIST_MAX elements.
     """
@@ -416,7 +416,7 @@ class ServerListClientsRet(NamedTuple):
 
 
 class ServerLookupClientArgs(NamedTuple):
-    """admin_server_lookup_client_args."""
+    """admin_server_lookup_client_args: Arguments of server_lookup_client."""
 
     srv: NonnullServer
     id: int
@@ -435,7 +435,7 @@ class ServerLookupClientArgs(NamedTuple):
 
 
 class ServerLookupClientRet(NamedTuple):
-    """admin_server_lookup_client_ret."""
+    """admin_server_lookup_client_ret: Result of server_lookup_client."""
 
     clnt: NonnullClient
 
@@ -453,7 +453,7 @@ class ServerLookupClientRet(NamedTuple):
 
 
 class ClientGetInfoArgs(NamedTuple):
-    """admin_client_get_info_args."""
+    """admin_client_get_info_args: Arguments of client_get_info."""
 
     clnt: NonnullClient
     flags: int
@@ -471,7 +471,7 @@ class ClientGetInfoArgs(NamedTuple):
 
 
 class ClientGetInfoRet(NamedTuple):
-    """admin_client_get_info_ret.
+    """admin_client_get_info_ret: Result of client_get_info.
 
     ``params``: at most ADMIN_CLIENT_INFO_PARAMETERS_MAX elements.
     """
@@ -501,7 +501,7 @@ class ClientGetInfoRet(NamedTuple):
 
 
 class ClientCloseArgs(NamedTuple):
-    """admin_client_close_args."""
+    """admin_client_close_args: Arguments of client_close."""
 
     clnt: NonnullClient
     flags: int
@@ -519,7 +519,7 @@ class ClientCloseArgs(NamedTuple):
 
 
 class ServerGetClientLimitsArgs(NamedTuple):
-    """admin_server_get_client_limits_args."""
+    """admin_server_get_client_limits_args: Arguments of server_get_client_limits."""
 
     srv: NonnullServer
     flags: int
@@ -537,7 +537,7 @@ class ServerGetClientLimitsArgs(NamedTuple):
 
 
 class ServerGetClientLimitsRet(NamedTuple):
-    """admin_server_get_client_limits_ret.
+    """admin_server_get_client_limits_ret: Result of server_get_client_limits.
 
     ``params``: at most ADMIN_SERVER_CLIENT_LIMITS_MAX elements.
     """
@@ -567,7 +567,7 @@ class ServerGetClientLimitsRet(NamedTuple):
 
 
 class ServerSetClientLimitsArgs(NamedTuple):
-    """admin_server_set_client_limits_args.
+    """admin_server_set_client_limits_args: Arguments of server_set_client_limits.
 
     ``params``: at most ADMIN_SERVER_CLIENT_LIMITS_MAX elements.
     """
@@ -601,7 +601,7 @@ class ServerSetClientLimitsArgs(NamedTuple):
 
 
 class ServerUpdateTlsFilesArgs(NamedTuple):
-    """admin_server_update_tls_files_args."""
+    """admin_server_update_tls_files_args: Arguments of server_update_tls_files."""
 
     srv: NonnullServer
     flags: int
@@ -619,7 +619,7 @@ class ServerUpdateTlsFilesArgs(NamedTuple):
 
 
 class ConnectGetLoggingOutputsArgs(NamedTuple):
-    """admin_connect_get_logging_outputs_args."""
+    """admin_connect_get_logging_outputs_args: Arguments of connect_get_logging_outputs."""
 
     flags: int
 
@@ -635,7 +635,7 @@ class ConnectGetLoggingOutputsArgs(NamedTuple):
 
 
 class ConnectGetLoggingOutputsRet(NamedTuple):
-    """admin_connect_get_logging_outputs_ret."""
+    """admin_connect_get_logging_outputs_ret: Result of connect_get_logging_outputs."""
 
     outputs: str
     noutputs: int
@@ -653,7 +653,7 @@ class ConnectGetLoggingOutputsRet(NamedTuple):
 
 
 class ConnectGetLoggingFiltersArgs(NamedTuple):
-    """admin_connect_get_logging_filters_args."""
+    """admin_connect_get_logging_filters_args: Arguments of connect_get_logging_filters."""
 
     flags: int
 
@@ -669,7 +669,7 @@ class ConnectGetLoggingFiltersArgs(NamedTuple):
 
 
 class ConnectGetLoggingFiltersRet(NamedTuple):
-    """admin_connect_get_logging_filters_ret."""
+    """admin_connect_get_logging_filters_ret: Result of connect_get_logging_filters."""
 
     filters: str | None
     nfilters: int
@@ -695,7 +695,7 @@ class ConnectGetLoggingFiltersRet(NamedTuple):
 
 
 class ConnectSetLoggingOutputsArgs(NamedTuple):
-    """admin_connect_set_logging_outputs_args."""
+    """admin_connect_set_logging_outputs_args: Arguments of connect_set_logging_outputs."""
 
     outputs: str | None
     flags: int
@@ -721,7 +721,7 @@ class ConnectSetLoggingOutputsArgs(NamedTuple):
 
 
 class ConnectSetLoggingFiltersArgs(NamedTuple):
-    """admin_connect_set_logging_filters_args."""
+    """admin_connect_set_logging_filters_args: Arguments of connect_set_logging_filters."""
 
     filters: str | None
     flags: int
@@ -747,7 +747,7 @@ class ConnectSetLoggingFiltersArgs(NamedTuple):
 
 
 class ConnectSetDaemonTimeoutArgs(NamedTuple):
-    """admin_connect_set_daemon_timeout_args."""
+    """admin_connect_set_daemon_timeout_args: Arguments of connect_set_daemon_timeout."""
 
     timeout: int
     flags: int
@@ -764,7 +764,7 @@ class ConnectSetDaemonTimeoutArgs(NamedTuple):
 
 
 class ConnectDaemonShutdownArgs(NamedTuple):
-    """admin_connect_daemon_shutdown_args."""
+    """admin_connect_daemon_shutdown_args: Arguments of connect_daemon_shutdown."""
 
     flags: int
 

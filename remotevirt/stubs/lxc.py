@@ -7,6 +7,7 @@ import struct
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure, Program
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import NonnullDomain
 
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
@@ -17,7 +18,7 @@ LXC_PROTOCOL_VERSION: Final = 1
 
 
 class DomainOpenNamespaceArgs(NamedTuple):
-    """lxc_domain_open_namespace_args."""
+    """lxc_domain_open_namespace_args: Arguments of domain_open_namespace."""
 
     dom: NonnullDomain
     flags: int
@@ -39,9 +40,10 @@ PROCEDURES: Final = (
         1,
         "domain_open_namespace",
         args=DomainOpenNamespaceArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NONE,
         api="virDomainLxcOpenNamespace",
         since="1.0.2",
-        driver="hypervisor",
         acl=(Permission("domain", "open_namespace"),),
         fds_out=True,
     ),

@@ -58,7 +58,7 @@ class MessageStatus(enum.IntEnum):
 
 
 class MessageHeader(NamedTuple):
-    """virNetMessageHeader."""
+    """virNetMessageHeader: What every message opens with, behind its length word. A reply repeats program, version, procedure and serial of its call; a message that nobody called for has serial 0."""
 
     prog: int
     vers: int
@@ -81,7 +81,7 @@ class MessageHeader(NamedTuple):
 
 
 class MessageNonnullDomain(NamedTuple):
-    """virNetMessageNonnullDomain."""
+    """virNetMessageNonnullDomain: A domain."""
 
     name: str
     uuid: bytes
@@ -102,7 +102,7 @@ class MessageNonnullDomain(NamedTuple):
 
 
 class MessageNonnullNetwork(NamedTuple):
-    """virNetMessageNonnullNetwork."""
+    """virNetMessageNonnullNetwork: A network."""
 
     name: str
     uuid: bytes
@@ -122,7 +122,7 @@ class MessageNonnullNetwork(NamedTuple):
 
 
 class MessageError(NamedTuple):
-    """virNetMessageError."""
+    """virNetMessageError: An error: the payload of a reply with status VIR_NET_ERROR. str1 is the message before its detail is filled in, str2 the detail; int1 and int2 are -1 if unused."""
 
     code: int
     domain: int
@@ -188,7 +188,7 @@ class MessageError(NamedTuple):
 
 
 class StreamHole(NamedTuple):
-    """virNetStreamHole."""
+    """virNetStreamHole: A hole in a sparse stream: so many bytes of zeros that are not sent."""
 
     length: int
     flags: int

@@ -7,6 +7,7 @@ import struct
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure, Program
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import NonnullDomain, REMOTE_STRING_MAX
 from remotevirt.xdr import ABSENT, PRESENT, pack_string, unpack_optional, unpack_string
 
@@ -22,7 +23,7 @@ QEMU_PROTOCOL_VERSION: Final = 1
 
 
 class DomainMonitorCommandArgs(NamedTuple):
-    """qemu_domain_monitor_command_args."""
+    """qemu_domain_monitor_command_args: Arguments of domain_monitor_command."""
 
     dom: NonnullDomain
     cmd: str
@@ -42,7 +43,7 @@ class DomainMonitorCommandArgs(NamedTuple):
 
 
 class DomainMonitorCommandRet(NamedTuple):
-    """qemu_domain_monitor_command_ret."""
+    """qemu_domain_monitor_command_ret: Result of domain_monitor_command."""
 
     result: str
 
@@ -60,7 +61,7 @@ class DomainMonitorCommandRet(NamedTuple):
 
 
 class DomainAttachArgs(NamedTuple):
-    """qemu_domain_attach_args."""
+    """qemu_domain_attach_args: Arguments of domain_attach."""
 
     pid_value: int
     flags: int
@@ -77,7 +78,7 @@ class DomainAttachArgs(NamedTuple):
 
 
 class DomainAttachRet(NamedTuple):
-    """qemu_domain_attach_ret."""
+    """qemu_domain_attach_ret: Result of domain_attach."""
 
     dom: NonnullDomain
 
@@ -95,7 +96,7 @@ class DomainAttachRet(NamedTuple):
 
 
 class DomainAgentCommandArgs(NamedTuple):
-    """qemu_domain_agent_command_args."""
+    """qemu_domain_agent_command_args: Arguments of domain_agent_command."""
 
     dom: NonnullDomain
     cmd: str
@@ -116,7 +117,7 @@ class DomainAgentCommandArgs(NamedTuple):
 
 
 class DomainAgentCommandRet(NamedTuple):
-    """qemu_domain_agent_command_ret."""
+    """qemu_domain_agent_command_ret: Result of domain_agent_command."""
 
     result: str | None
 
@@ -137,7 +138,7 @@ class DomainAgentCommandRet(NamedTuple):
 
 
 class ConnectDomainMonitorEventRegisterArgs(NamedTuple):
-    """qemu_connect_domain_monitor_event_register_args."""
+    """qemu_connect_domain_monitor_event_register_args: Arguments of connect_domain_monitor_event_register."""
 
     dom: NonnullDomain | None
     event: str | None
@@ -169,7 +170,7 @@ class ConnectDomainMonitorEventRegisterArgs(NamedTuple):
 
 
 class ConnectDomainMonitorEventRegisterRet(NamedTuple):
-    """qemu_connect_domain_monitor_event_register_ret."""
+    """qemu_connect_domain_monitor_event_register_ret: Result of connect_domain_monitor_event_register."""
 
     callbackID: int
 
@@ -188,7 +189,7 @@ class ConnectDomainMonitorEventRegisterRet(NamedTuple):
 
 
 class ConnectDomainMonitorEventDeregisterArgs(NamedTuple):
-    """qemu_connect_domain_monitor_event_deregister_args."""
+    """qemu_connect_domain_monitor_event_deregister_args: Arguments of connect_domain_monitor_event_deregister."""
 
     callbackID: int
 
@@ -204,7 +205,7 @@ class ConnectDomainMonitorEventDeregisterArgs(NamedTuple):
 
 
 class DomainMonitorEventMsg(NamedTuple):
-    """qemu_domain_monitor_event_msg."""
+    """qemu_domain_monitor_event_msg: Message of domain_monitor_event."""
 
     callbackID: int
     dom: NonnullDomain
@@ -241,7 +242,7 @@ class DomainMonitorEventMsg(NamedTuple):
 
 
 class DomainMonitorCommandWithFilesArgs(NamedTuple):
-    """qemu_domain_monitor_command_with_files_args."""
+    """qemu_domain_monitor_command_with_files_args: Arguments of domain_monitor_command_with_files."""
 
     dom: NonnullDomain
     cmd: str
@@ -261,7 +262,7 @@ class DomainMonitorCommandWithFilesArgs(NamedTuple):
 
 
 class DomainMonitorCommandWithFilesRet(NamedTuple):
-    """qemu_domain_monitor_command_with_files_ret."""
+    """qemu_domain_monitor_command_with_files_ret: Result of domain_monitor_command_with_files."""
 
     result: str
 
@@ -284,9 +285,10 @@ PROCEDURES: Final = (
         "domain_monitor_command",
         args=DomainMonitorCommandArgs,
         ret=DomainMonitorCommandRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NONE,
         api="virDomainQemuMonitorCommand",
         since="0.8.3",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -294,9 +296,10 @@ PROCEDURES: Final = (
         "domain_attach",
         args=DomainAttachArgs,
         ret=DomainAttachRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NONE,
         api="virDomainQemuAttach",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
@@ -304,9 +307,10 @@ PROCEDURES: Final = (
         "domain_agent_command",
         args=DomainAgentCommandArgs,
         ret=DomainAgentCommandRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NONE,
         api="virDomainQemuAgentCommand",
         since="0.10.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -314,9 +318,10 @@ PROCEDURES: Final = (
         "connect_domain_monitor_event_register",
         args=ConnectDomainMonitorEventRegisterArgs,
         ret=ConnectDomainMonitorEventRegisterRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NONE,
         api="virConnectDomainQemuMonitorEventRegister",
         since="1.2.3",
-        driver="hypervisor",
         acl=(Permission("connect", "search_domains"), Permission("connect", "write")),
         aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
@@ -325,9 +330,10 @@ PROCEDURES: Final = (
         5,
         "connect_domain_monitor_event_deregister",
         args=ConnectDomainMonitorEventDeregisterArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NONE,
         api="virConnectDomainQemuMonitorEventDeregister",
         since="1.2.3",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
         high_priority=True,
     ),
@@ -337,9 +343,10 @@ PROCEDURES: Final = (
         "domain_monitor_command_with_files",
         args=DomainMonitorCommandWithFilesArgs,
         ret=DomainMonitorCommandWithFilesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NONE,
         api="virDomainQemuMonitorCommandWithFiles",
         since="8.2.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
         fds_in=True,
         fds_out=True,

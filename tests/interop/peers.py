@@ -128,7 +128,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     "virt-admin": (lambda: shutil.which("virt-admin") is not None, "libvirt-clients"),
     "libvirtd": (lambda: find_libvirtd() is not None, "libvirt-daemon, libvirt-daemon-system"),
     "libvirt-python": (_has_binding, "python3-libvirt"),
-    "certtool": (lambda: shutil.which("certtool") is not None, "gnutls-bin"),
+    "cc": (lambda: shutil.which("cc") is not None, "gcc, libc6-dev"),
 }
 """Each peer: whether it is here, and the Debian packages that bring it."""
 

@@ -1,8 +1,8 @@
 """The same bytes to a real libvirtd and to remotevirt; the decoded answers compared.
 
 The table of calls is what one connection may ask about the test driver's world; the tables of oddities are
-what a broken or hostile client sends. Where remotevirt differs on purpose, :data:`DELIBERATE` says so and why;
-a difference that is not in it fails, and so does one in it that has gone.
+what a broken or hostile client sends. Where remotevirt differs on purpose, :data:`DELIBERATE` says so and
+why; a difference that is not in it fails, and so does one in it that has gone.
 """
 
 from __future__ import annotations

@@ -8,21 +8,8 @@ from remotevirt.stubs.drivers.interface import InterfaceDriver
 from remotevirt.stubs.drivers.nodedev import NodeDeviceDriver
 from remotevirt.stubs.drivers.secret import SecretDriver
 from remotevirt.stubs.drivers.nwfilter import NWFilterDriver
-from remotevirt.stubs import constants as vir
-
-ERROR_DOMAINS = {
-    "hypervisor": vir.VIR_FROM_DOM,
-    "network": vir.VIR_FROM_NETWORK,
-    "storage": vir.VIR_FROM_STORAGE,
-    "interface": vir.VIR_FROM_INTERFACE,
-    "nodedev": vir.VIR_FROM_NODEDEV,
-    "secret": vir.VIR_FROM_SECRET,
-    "nwfilter": vir.VIR_FROM_NWFILTER,
-}
-"""Sub-driver -> the error domain of what it does not support."""
 
 __all__ = [
-    "ERROR_DOMAINS",
     "HypervisorDriver",
     "InterfaceDriver",
     "NWFilterDriver",

@@ -84,199 +84,281 @@ class HypervisorDriver:
     __slots__ = ()
 
     def connect_get_type(self) -> Result[str]:
-        """Procedure 3: virConnectGetType, libvirt 0.3.0. Needs connect.getattr.
+        """The driver's name, such as QEMU or Test.
+
+        Procedure 3: virConnectGetType, libvirt 0.3.0. Needs connect.getattr.
         """
         raise NoSupport("virConnectGetType", domain=vir.VIR_FROM_DOM)
 
     def connect_get_version(self) -> Result[int]:
-        """Procedure 4: virConnectGetVersion, libvirt 0.3.0. Needs connect.getattr.
+        """The hypervisor's version, as 1000000 * major + 1000 * minor + release.
+
+        Procedure 4: virConnectGetVersion, libvirt 0.3.0. Needs connect.getattr.
         """
         raise NoSupport("virConnectGetVersion", domain=vir.VIR_FROM_DOM)
 
     def connect_get_max_vcpus(self, type: str | None) -> Result[int]:
-        """Procedure 5: virConnectGetMaxVcpus, libvirt 0.3.0. Needs connect.read.
+        """How many virtual CPUs a domain may have; type is the domain type, absent for the default.
+
+        Procedure 5: virConnectGetMaxVcpus, libvirt 0.3.0. Needs connect.read.
         """
         raise NoSupport("virConnectGetMaxVcpus", domain=vir.VIR_FROM_DOM)
 
     def node_get_info(self) -> Result[NodeGetInfoRet]:
-        """Procedure 6: virNodeGetInfo, libvirt 0.3.0. Needs connect.read.
+        """The host: CPU model and layout, MHz and memory in KiB. model is 32 characters, filled up
+        with NUL.
+
+        Procedure 6: virNodeGetInfo, libvirt 0.3.0. Needs connect.read.
         """
         raise NoSupport("virNodeGetInfo", domain=vir.VIR_FROM_DOM)
 
     def connect_get_capabilities(self) -> Result[str]:
-        """Procedure 7: virConnectGetCapabilities, libvirt 0.3.0. Needs connect.read.
+        """The host's capabilities as XML: its CPU, and which guests it can run.
+
+        Procedure 7: virConnectGetCapabilities, libvirt 0.3.0. Needs connect.read.
         """
         raise NoSupport("virConnectGetCapabilities", domain=vir.VIR_FROM_DOM)
 
     def domain_attach_device(self, dom: NonnullDomain, xml: str) -> Result[None]:
-        """Procedure 8: virDomainAttachDevice, libvirt 0.3.0. Needs domain.write.
+        """Add a device to a running domain.
+
+        Procedure 8: virDomainAttachDevice, libvirt 0.3.0. Needs domain.write.
         """
         raise NoSupport("virDomainAttachDevice", domain=vir.VIR_FROM_DOM)
 
     def domain_create(self, dom: NonnullDomain) -> Result[None]:
-        """Procedure 9: virDomainCreate, libvirt 0.3.0. Needs domain.start.
+        """Start a defined domain.
+
+        Procedure 9: virDomainCreate, libvirt 0.3.0. Needs domain.start.
         """
         raise NoSupport("virDomainCreate", domain=vir.VIR_FROM_DOM)
 
     def domain_create_xml(self, xml_desc: str, flags: int) -> Result[NonnullDomain]:
-        """Procedure 10: virDomainCreateXML, libvirt 0.3.0. Needs domain.write; domain.start.
+        """Start a domain that is gone once it stops.
+
+        Procedure 10: virDomainCreateXML, libvirt 0.3.0. Needs domain.write; domain.start.
         """
         raise NoSupport("virDomainCreateXML", domain=vir.VIR_FROM_DOM)
 
     def domain_define_xml(self, xml: str) -> Result[NonnullDomain]:
-        """Procedure 11: virDomainDefineXML, libvirt 0.3.0. Needs domain.write; domain.save.
+        """Define a domain, or change the definition of the one with the same name and UUID.
+
+        Procedure 11: virDomainDefineXML, libvirt 0.3.0. Needs domain.write; domain.save.
         """
         raise NoSupport("virDomainDefineXML", domain=vir.VIR_FROM_DOM)
 
     def domain_destroy(self, dom: NonnullDomain) -> Result[None]:
-        """Procedure 12: virDomainDestroy, libvirt 0.3.0. Needs domain.stop.
+        """Stop a domain at once, as if the power went; a transient one is gone then.
+
+        Procedure 12: virDomainDestroy, libvirt 0.3.0. Needs domain.stop.
         """
         raise NoSupport("virDomainDestroy", domain=vir.VIR_FROM_DOM)
 
     def domain_detach_device(self, dom: NonnullDomain, xml: str) -> Result[None]:
-        """Procedure 13: virDomainDetachDevice, libvirt 0.3.0. Needs domain.write.
+        """Remove a device from a running domain. The guest may take its time, or refuse.
+
+        Procedure 13: virDomainDetachDevice, libvirt 0.3.0. Needs domain.write.
         """
         raise NoSupport("virDomainDetachDevice", domain=vir.VIR_FROM_DOM)
 
     def domain_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
-        """Procedure 14: virDomainGetXMLDesc, libvirt 0.3.0. Needs domain.read; domain.read_secure if
+        """The domain as XML: what runs, or with a flag what is defined. Secrets in it need a flag of
+        their own.
+
+        Procedure 14: virDomainGetXMLDesc, libvirt 0.3.0. Needs domain.read; domain.read_secure if
         VIR_DOMAIN_XML_SECURE; domain.read_secure if VIR_DOMAIN_XML_MIGRATABLE.
         """
         raise NoSupport("virDomainGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_get_autostart(self, dom: NonnullDomain) -> Result[int]:
-        """Procedure 15: virDomainGetAutostart, libvirt 0.3.0. Needs domain.read.
+        """Whether the domain starts with the host: 1 or 0.
+
+        Procedure 15: virDomainGetAutostart, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetAutostart", domain=vir.VIR_FROM_DOM)
 
     def domain_get_info(self, dom: NonnullDomain) -> Result[DomainGetInfoRet]:
-        """Procedure 16: virDomainGetInfo, libvirt 0.3.0. Needs domain.read.
+        """State, memory (KiB), number of virtual CPUs, and CPU time used (nanoseconds).
+
+        Procedure 16: virDomainGetInfo, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_get_max_memory(self, dom: NonnullDomain) -> Result[int]:
-        """Procedure 17: virDomainGetMaxMemory, libvirt 0.3.0. Needs domain.read.
+        """The most memory that the domain can have, in KiB.
+
+        Procedure 17: virDomainGetMaxMemory, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetMaxMemory", domain=vir.VIR_FROM_DOM)
 
     def domain_get_max_vcpus(self, dom: NonnullDomain) -> Result[int]:
-        """Procedure 18: virDomainGetMaxVcpus, libvirt 0.3.0. Needs domain.read.
+        """The most virtual CPUs that the domain can have.
+
+        Procedure 18: virDomainGetMaxVcpus, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetMaxVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_get_os_type(self, dom: NonnullDomain) -> Result[str]:
-        """Procedure 19: virDomainGetOSType, libvirt 0.3.0. Needs domain.read.
+        """What kind of guest it is: hvm, linux, exe, ...
+
+        Procedure 19: virDomainGetOSType, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetOSType", domain=vir.VIR_FROM_DOM)
 
     def domain_get_vcpus(self, dom: NonnullDomain, maxinfo: int, maplen: int) -> Result[DomainGetVcpusRet]:
-        """Procedure 20: virDomainGetVcpus, libvirt 0.3.0. Needs domain.read.
+        """State, CPU time and current CPU of each virtual CPU, and the CPUs it may run on: one bit map
+        of maplen bytes each. Either maximum may be 0.
+
+        Procedure 20: virDomainGetVcpus, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetVcpus", domain=vir.VIR_FROM_DOM)
 
     def connect_list_defined_domains(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 21: virConnectListDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
+        """Names of the defined domains that are not active. At most maxnames are returned; the rest is
+        dropped without a word.
+
+        Procedure 21: virConnectListDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
         raise NoSupport("virConnectListDefinedDomains", domain=vir.VIR_FROM_DOM)
 
     def domain_lookup_by_id(self, id: int) -> Result[NonnullDomain]:
-        """Procedure 22: virDomainLookupByID, libvirt 0.3.0. Needs domain.getattr.
+        """Find an active domain by its id.
+
+        Procedure 22: virDomainLookupByID, libvirt 0.3.0. Needs domain.getattr.
         """
         raise NoSupport("virDomainLookupByID", domain=vir.VIR_FROM_DOM)
 
     def domain_lookup_by_name(self, name: str) -> Result[NonnullDomain]:
-        """Procedure 23: virDomainLookupByName, libvirt 0.3.0. Needs domain.getattr.
+        """Find a domain by its name.
+
+        Procedure 23: virDomainLookupByName, libvirt 0.3.0. Needs domain.getattr.
         """
         raise NoSupport("virDomainLookupByName", domain=vir.VIR_FROM_DOM)
 
     def domain_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullDomain]:
-        """Procedure 24: virDomainLookupByUUID, libvirt 0.3.0. Needs domain.getattr.
+        """Find a domain by its UUID.
+
+        Procedure 24: virDomainLookupByUUID, libvirt 0.3.0. Needs domain.getattr.
         """
         raise NoSupport("virDomainLookupByUUID", domain=vir.VIR_FROM_DOM)
 
     def connect_num_of_defined_domains(self) -> Result[int]:
-        """Procedure 25: virConnectNumOfDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
+        """How many defined domains are not active.
+
+        Procedure 25: virConnectNumOfDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
         raise NoSupport("virConnectNumOfDefinedDomains", domain=vir.VIR_FROM_DOM)
 
     def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> Result[None]:
-        """Procedure 26: virDomainPinVcpu, libvirt 0.3.0. Needs domain.write.
+        """Say on which CPUs a virtual CPU may run: a bit each, the lowest CPU in the lowest bit.
+
+        Procedure 26: virDomainPinVcpu, libvirt 0.3.0. Needs domain.write.
         """
         raise NoSupport("virDomainPinVcpu", domain=vir.VIR_FROM_DOM)
 
     def domain_reboot(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 27: virDomainReboot, libvirt 0.3.0. Needs domain.init_control; domain.write if
+        """Ask the guest to restart; flags say by which means.
+
+        Procedure 27: virDomainReboot, libvirt 0.3.0. Needs domain.init_control; domain.write if
         VIR_DOMAIN_REBOOT_GUEST_AGENT.
         """
         raise NoSupport("virDomainReboot", domain=vir.VIR_FROM_DOM)
 
     def domain_resume(self, dom: NonnullDomain) -> Result[None]:
-        """Procedure 28: virDomainResume, libvirt 0.3.0. Needs domain.suspend.
+        """Let a paused domain run on.
+
+        Procedure 28: virDomainResume, libvirt 0.3.0. Needs domain.suspend.
         """
         raise NoSupport("virDomainResume", domain=vir.VIR_FROM_DOM)
 
     def domain_set_autostart(self, dom: NonnullDomain, autostart: int) -> Result[None]:
-        """Procedure 29: virDomainSetAutostart, libvirt 0.3.0. Needs domain.write.
+        """Say whether the domain starts with the host.
+
+        Procedure 29: virDomainSetAutostart, libvirt 0.3.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetAutostart", domain=vir.VIR_FROM_DOM)
 
     def domain_set_max_memory(self, dom: NonnullDomain, memory: int) -> Result[None]:
-        """Procedure 30: virDomainSetMaxMemory, libvirt 0.3.0. Needs domain.write.
+        """Change the most memory that the domain can have, in KiB.
+
+        Procedure 30: virDomainSetMaxMemory, libvirt 0.3.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetMaxMemory", domain=vir.VIR_FROM_DOM)
 
     def domain_set_memory(self, dom: NonnullDomain, memory: int) -> Result[None]:
-        """Procedure 31: virDomainSetMemory, libvirt 0.3.0. Needs domain.write.
+        """Change how much memory the domain has, in KiB, by its balloon.
+
+        Procedure 31: virDomainSetMemory, libvirt 0.3.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetMemory", domain=vir.VIR_FROM_DOM)
 
     def domain_set_vcpus(self, dom: NonnullDomain, nvcpus: int) -> Result[None]:
-        """Procedure 32: virDomainSetVcpus, libvirt 0.3.0. Needs domain.write.
+        """Change the number of virtual CPUs of a running domain.
+
+        Procedure 32: virDomainSetVcpus, libvirt 0.3.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_shutdown(self, dom: NonnullDomain) -> Result[None]:
-        """Procedure 33: virDomainShutdown, libvirt 0.3.0. Needs domain.init_control.
+        """Ask the guest to shut down. The answer comes before it has.
+
+        Procedure 33: virDomainShutdown, libvirt 0.3.0. Needs domain.init_control.
         """
         raise NoSupport("virDomainShutdown", domain=vir.VIR_FROM_DOM)
 
     def domain_suspend(self, dom: NonnullDomain) -> Result[None]:
-        """Procedure 34: virDomainSuspend, libvirt 0.3.0. Needs domain.suspend.
+        """Pause a domain: it keeps its memory and gets no CPU time.
+
+        Procedure 34: virDomainSuspend, libvirt 0.3.0. Needs domain.suspend.
         """
         raise NoSupport("virDomainSuspend", domain=vir.VIR_FROM_DOM)
 
     def domain_undefine(self, dom: NonnullDomain) -> Result[None]:
-        """Procedure 35: virDomainUndefine, libvirt 0.3.0. Needs domain.delete.
+        """Forget the domain's definition. If it runs, it runs on as a transient one.
+
+        Procedure 35: virDomainUndefine, libvirt 0.3.0. Needs domain.delete.
         """
         raise NoSupport("virDomainUndefine", domain=vir.VIR_FROM_DOM)
 
     def connect_list_domains(self, maxids: int) -> Result[Sequence[int]]:
-        """Procedure 37: virConnectListDomains, libvirt 0.3.0. Needs connect.search_domains.
+        """Ids of the active domains. At most maxids are returned.
+
+        Procedure 37: virConnectListDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
         raise NoSupport("virConnectListDomains", domain=vir.VIR_FROM_DOM)
 
     def connect_num_of_domains(self) -> Result[int]:
-        """Procedure 51: virConnectNumOfDomains, libvirt 0.3.0. Needs connect.search_domains.
+        """How many domains are active.
+
+        Procedure 51: virConnectNumOfDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
         raise NoSupport("virConnectNumOfDomains", domain=vir.VIR_FROM_DOM)
 
     def domain_core_dump(self, dom: NonnullDomain, to: str, flags: int) -> Result[None]:
-        """Procedure 53: virDomainCoreDump, libvirt 0.3.0. Needs domain.core_dump.
+        """Write the domain's memory into a file on the host; flags say what becomes of the domain.
+
+        Procedure 53: virDomainCoreDump, libvirt 0.3.0. Needs domain.core_dump.
         """
         raise NoSupport("virDomainCoreDump", domain=vir.VIR_FROM_DOM)
 
     def domain_restore(self, from_: str) -> Result[None]:
-        """Procedure 54: virDomainRestore, libvirt 0.3.0. Needs domain.start; domain.write.
+        """Run a domain on from a file that domain_save wrote.
+
+        Procedure 54: virDomainRestore, libvirt 0.3.0. Needs domain.start; domain.write.
         """
         raise NoSupport("virDomainRestore", domain=vir.VIR_FROM_DOM)
 
     def domain_save(self, dom: NonnullDomain, to: str) -> Result[None]:
-        """Procedure 55: virDomainSave, libvirt 0.3.0. Needs domain.hibernate.
+        """Write the domain's state into a file on the host, and stop it.
+
+        Procedure 55: virDomainSave, libvirt 0.3.0. Needs domain.hibernate.
         """
         raise NoSupport("virDomainSave", domain=vir.VIR_FROM_DOM)
 
     def domain_get_scheduler_type(self, dom: NonnullDomain) -> Result[DomainGetSchedulerTypeRet]:
-        """Procedure 56: virDomainGetSchedulerType, libvirt 0.3.0. Needs domain.read.
+        """The name of the host's CPU scheduler, and how many parameters it has.
+
+        Procedure 56: virDomainGetSchedulerType, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetSchedulerType", domain=vir.VIR_FROM_DOM)
 
@@ -285,7 +367,9 @@ class HypervisorDriver:
         dom: NonnullDomain,
         nparams: int,
     ) -> Result[Sequence[TypedParam]]:
-        """Procedure 57: virDomainGetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
+        """The domain's CPU scheduling, at most nparams parameters.
+
+        Procedure 57: virDomainGetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetSchedulerParameters", domain=vir.VIR_FROM_DOM)
 
@@ -294,19 +378,26 @@ class HypervisorDriver:
         dom: NonnullDomain,
         params: Sequence[TypedParam],
     ) -> Result[None]:
-        """Procedure 58: virDomainSetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
+        """Change the domain's CPU scheduling. Only the given parameters change.
+
+        Procedure 58: virDomainSetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
         """
         raise NoSupport("virDomainSetSchedulerParameters", domain=vir.VIR_FROM_DOM)
 
     def connect_get_hostname(self) -> Result[str]:
-        """Procedure 59: virConnectGetHostname, libvirt 0.3.0. Needs connect.getattr.
+        """The host's name.
+
+        Procedure 59: virConnectGetHostname, libvirt 0.3.0. Needs connect.getattr.
         """
         raise NoSupport("virConnectGetHostname", domain=vir.VIR_FROM_DOM)
 
     def connect_supports_feature(self, feature: int) -> Result[int]:
-        """Procedure 60: no public function, libvirt 0.3.0. Needs connect.getattr.
+        """Whether the server has a feature, by its number in virDrvFeature. Asked before connect_open,
+        it answers for a few features only.
+
+        Procedure 60: no public function, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectSupportsFeature", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare(
         self,
@@ -315,10 +406,12 @@ class HypervisorDriver:
         dname: str | None,
         resource: int,
     ) -> Result[DomainMigratePrepareRet]:
-        """Procedure 61: no public function, libvirt 0.3.2. Needs domain.migrate; domain.start;
+        """Migration, first protocol, on the target: make ready, and say where to send the domain.
+
+        Procedure 61: no public function, libvirt 0.3.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_perform(
         self,
@@ -329,32 +422,46 @@ class HypervisorDriver:
         dname: str | None,
         resource: int,
     ) -> Result[None]:
-        """Procedure 62: no public function, libvirt 0.3.2. Needs domain.migrate.
+        """Migration, first and second protocol, on the source: send the domain to the target's
+        address.
+
+        Procedure 62: no public function, libvirt 0.3.2. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePerform", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish(self, dname: str, cookie: bytes, uri: str, flags: int) -> Result[NonnullDomain]:
-        """Procedure 63: no public function, libvirt 0.3.2. Needs domain.migrate.
+        """Migration, first protocol, on the target: start what has arrived.
+
+        Procedure 63: no public function, libvirt 0.3.2. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish", domain=vir.VIR_FROM_DOM)
 
     def domain_block_stats(self, dom: NonnullDomain, path: str) -> Result[DomainBlockStatsRet]:
-        """Procedure 64: virDomainBlockStats, libvirt 0.3.2. Needs domain.read.
+        """Requests, bytes and errors of one disk, by path or target; -1 where unknown.
+
+        Procedure 64: virDomainBlockStats, libvirt 0.3.2. Needs domain.read.
         """
         raise NoSupport("virDomainBlockStats", domain=vir.VIR_FROM_DOM)
 
     def domain_interface_stats(self, dom: NonnullDomain, device: str) -> Result[DomainInterfaceStatsRet]:
-        """Procedure 65: virDomainInterfaceStats, libvirt 0.3.2. Needs domain.read.
+        """Bytes, packets, errors and drops of one network interface in both directions; -1 where
+        unknown.
+
+        Procedure 65: virDomainInterfaceStats, libvirt 0.3.2. Needs domain.read.
         """
         raise NoSupport("virDomainInterfaceStats", domain=vir.VIR_FROM_DOM)
 
     def node_get_cells_free_memory(self, startCell: int, maxcells: int) -> Result[Sequence[int]]:
-        """Procedure 101: virNodeGetCellsFreeMemory, libvirt 0.3.3. Needs connect.read.
+        """Free memory in bytes of each NUMA cell, from startCell on, at most maxcells of them.
+
+        Procedure 101: virNodeGetCellsFreeMemory, libvirt 0.3.3. Needs connect.read.
         """
         raise NoSupport("virNodeGetCellsFreeMemory", domain=vir.VIR_FROM_DOM)
 
     def node_get_free_memory(self) -> Result[int]:
-        """Procedure 102: virNodeGetFreeMemory, libvirt 0.3.3. Needs connect.read.
+        """The host's free memory in bytes.
+
+        Procedure 102: virNodeGetFreeMemory, libvirt 0.3.3. Needs connect.read.
         """
         raise NoSupport("virNodeGetFreeMemory", domain=vir.VIR_FROM_DOM)
 
@@ -366,12 +473,16 @@ class HypervisorDriver:
         size: int,
         flags: int,
     ) -> Result[bytes]:
-        """Procedure 103: virDomainBlockPeek, libvirt 0.4.2. Needs domain.block_read.
+        """Bytes of a disk, as the guest would read them.
+
+        Procedure 103: virDomainBlockPeek, libvirt 0.4.2. Needs domain.block_read.
         """
         raise NoSupport("virDomainBlockPeek", domain=vir.VIR_FROM_DOM)
 
     def domain_memory_peek(self, dom: NonnullDomain, offset: int, size: int, flags: int) -> Result[bytes]:
-        """Procedure 104: virDomainMemoryPeek, libvirt 0.4.2. Needs domain.mem_read.
+        """Bytes of the guest's memory; flags say whether the offset is virtual or physical.
+
+        Procedure 104: virDomainMemoryPeek, libvirt 0.4.2. Needs domain.mem_read.
         """
         raise NoSupport("virDomainMemoryPeek", domain=vir.VIR_FROM_DOM)
 
@@ -383,10 +494,13 @@ class HypervisorDriver:
         resource: int,
         dom_xml: str,
     ) -> Result[DomainMigratePrepare2Ret]:
-        """Procedure 108: no public function, libvirt 0.5.0. Needs domain.migrate; domain.start;
+        """Migration, second protocol, on the target: make ready for a domain with this definition, and
+        say where to send it.
+
+        Procedure 108: no public function, libvirt 0.5.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare2", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish2(
         self,
@@ -396,47 +510,68 @@ class HypervisorDriver:
         flags: int,
         retcode: int,
     ) -> Result[NonnullDomain]:
-        """Procedure 109: no public function, libvirt 0.5.0. Needs domain.migrate.
+        """Migration, second protocol, on the target: start what has arrived, or clean up if retcode is
+        not 0.
+
+        Procedure 109: no public function, libvirt 0.5.0. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish2", domain=vir.VIR_FROM_DOM)
 
     def connect_get_uri(self) -> Result[str]:
-        """Procedure 110: virConnectGetURI, libvirt 0.3.0. Needs connect.getattr.
+        """The canonical URI of the driver in use.
+
+        Procedure 110: virConnectGetURI, libvirt 0.3.0. Needs connect.getattr.
         """
         raise NoSupport("virConnectGetURI", domain=vir.VIR_FROM_DOM)
 
     def node_device_dettach(self, name: str) -> Result[None]:
-        """Procedure 118: virNodeDeviceDettach, libvirt 0.6.1. Needs node_device.detach.
+        """Take a device from the host's driver, so that a guest can have it. (The name is spelt that
+        way on the wire.)
+
+        Procedure 118: virNodeDeviceDettach, libvirt 0.6.1. Needs node_device.detach.
         """
         raise NoSupport("virNodeDeviceDettach", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_re_attach(self, name: str) -> Result[None]:
-        """Procedure 119: virNodeDeviceReAttach, libvirt 0.6.1. Needs node_device.detach.
+        """Give a device back to the host's driver.
+
+        Procedure 119: virNodeDeviceReAttach, libvirt 0.6.1. Needs node_device.detach.
         """
         raise NoSupport("virNodeDeviceReAttach", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_reset(self, name: str) -> Result[None]:
-        """Procedure 120: virNodeDeviceReset, libvirt 0.6.1. Needs node_device.detach.
+        """Reset a device before or after a guest uses it.
+
+        Procedure 120: virNodeDeviceReset, libvirt 0.6.1. Needs node_device.detach.
         """
         raise NoSupport("virNodeDeviceReset", domain=vir.VIR_FROM_NODEDEV)
 
     def domain_get_security_label(self, dom: NonnullDomain) -> Result[DomainGetSecurityLabelRet]:
-        """Procedure 121: virDomainGetSecurityLabel, libvirt 0.6.1. Needs domain.read.
+        """The security label of the domain's process, and whether it is enforced. label is empty where
+        there is none.
+
+        Procedure 121: virDomainGetSecurityLabel, libvirt 0.6.1. Needs domain.read.
         """
         raise NoSupport("virDomainGetSecurityLabel", domain=vir.VIR_FROM_DOM)
 
     def node_get_security_model(self) -> Result[NodeGetSecurityModelRet]:
-        """Procedure 122: virNodeGetSecurityModel, libvirt 0.6.1. Needs connect.read.
+        """The host's security model and its domain of interpretation; both empty if there is none.
+
+        Procedure 122: virNodeGetSecurityModel, libvirt 0.6.1. Needs connect.read.
         """
         raise NoSupport("virNodeGetSecurityModel", domain=vir.VIR_FROM_DOM)
 
     def connect_domain_xml_from_native(self, nativeFormat: str, nativeConfig: str, flags: int) -> Result[str]:
-        """Procedure 135: virConnectDomainXMLFromNative, libvirt 0.6.4. Needs connect.write.
+        """The domain XML for a configuration in a hypervisor's own format.
+
+        Procedure 135: virConnectDomainXMLFromNative, libvirt 0.6.4. Needs connect.write.
         """
         raise NoSupport("virConnectDomainXMLFromNative", domain=vir.VIR_FROM_DOM)
 
     def connect_domain_xml_to_native(self, nativeFormat: str, domainXml: str, flags: int) -> Result[str]:
-        """Procedure 136: virConnectDomainXMLToNative, libvirt 0.6.4. Needs connect.write.
+        """The configuration in a hypervisor's own format for a domain's XML.
+
+        Procedure 136: virConnectDomainXMLToNative, libvirt 0.6.4. Needs connect.write.
         """
         raise NoSupport("virConnectDomainXMLToNative", domain=vir.VIR_FROM_DOM)
 
@@ -447,33 +582,46 @@ class HypervisorDriver:
         resource: int,
         dom_xml: str,
     ) -> Result[None]:
-        """Procedure 148: no public function, libvirt 0.7.2. Needs domain.migrate; domain.start;
+        """Migration, second protocol, on the target: make ready for a domain that arrives over this
+        stream.
+
+        Procedure 148: no public function, libvirt 0.7.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepareTunnel", domain=vir.VIR_FROM_DOM)
 
     def connect_is_secure(self) -> Result[int]:
-        """Procedure 149: virConnectIsSecure, libvirt 0.7.3.
+        """Whether the way from client to hypervisor is safe from eavesdropping: 1 or 0.
+
+        Procedure 149: virConnectIsSecure, libvirt 0.7.3.
         """
         raise NoSupport("virConnectIsSecure", domain=vir.VIR_FROM_DOM)
 
     def domain_is_active(self, dom: NonnullDomain) -> Result[int]:
-        """Procedure 150: virDomainIsActive, libvirt 0.7.3. Needs domain.read.
+        """Whether the domain runs, paused or not: 1 or 0.
+
+        Procedure 150: virDomainIsActive, libvirt 0.7.3. Needs domain.read.
         """
         raise NoSupport("virDomainIsActive", domain=vir.VIR_FROM_DOM)
 
     def domain_is_persistent(self, dom: NonnullDomain) -> Result[int]:
-        """Procedure 151: virDomainIsPersistent, libvirt 0.7.3. Needs domain.read.
+        """Whether the domain is defined, and so outlives its stop: 1 or 0.
+
+        Procedure 151: virDomainIsPersistent, libvirt 0.7.3. Needs domain.read.
         """
         raise NoSupport("virDomainIsPersistent", domain=vir.VIR_FROM_DOM)
 
     def connect_get_lib_version(self) -> Result[int]:
-        """Procedure 157: virConnectGetLibVersion, libvirt 0.7.3. Needs connect.getattr.
+        """The version of the library that serves, as 1000000 * major + 1000 * minor + release.
+
+        Procedure 157: virConnectGetLibVersion, libvirt 0.7.3. Needs connect.getattr.
         """
         raise NoSupport("virConnectGetLibVersion", domain=vir.VIR_FROM_DOM)
 
     def connect_compare_cpu(self, xml: str, flags: int) -> Result[int]:
-        """Procedure 158: virConnectCompareCPU, libvirt 0.7.5. Needs connect.read.
+        """How a CPU given as XML compares with the host's: a value of virCPUCompareResult.
+
+        Procedure 158: virConnectCompareCPU, libvirt 0.7.5. Needs connect.read.
         """
         raise NoSupport("virConnectCompareCPU", domain=vir.VIR_FROM_DOM)
 
@@ -483,63 +631,90 @@ class HypervisorDriver:
         maxStats: int,
         flags: int,
     ) -> Result[Sequence[DomainMemoryStat]]:
-        """Procedure 159: virDomainMemoryStats, libvirt 0.7.5. Needs domain.read.
+        """Memory figures that the guest's balloon driver reports, at most maxStats tags with their
+        values.
+
+        Procedure 159: virDomainMemoryStats, libvirt 0.7.5. Needs domain.read.
         """
         raise NoSupport("virDomainMemoryStats", domain=vir.VIR_FROM_DOM)
 
     def domain_attach_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
-        """Procedure 160: virDomainAttachDeviceFlags, libvirt 0.7.7. Needs domain.write; domain.save
+        """Add a device; flags say whether to the running domain, to its definition, or to both.
+
+        Procedure 160: virDomainAttachDeviceFlags, libvirt 0.7.7. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainAttachDeviceFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_detach_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
-        """Procedure 161: virDomainDetachDeviceFlags, libvirt 0.7.7. Needs domain.write; domain.save
+        """Remove a device; flags say whether from the running domain, from its definition, or from
+        both.
+
+        Procedure 161: virDomainDetachDeviceFlags, libvirt 0.7.7. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainDetachDeviceFlags", domain=vir.VIR_FROM_DOM)
 
     def connect_baseline_cpu(self, xmlCPUs: Sequence[str], flags: int) -> Result[str]:
-        """Procedure 162: virConnectBaselineCPU, libvirt 0.7.7. Needs connect.read.
+        """The richest CPU that all of the given ones provide, as XML.
+
+        Procedure 162: virConnectBaselineCPU, libvirt 0.7.7. Needs connect.read.
         """
         raise NoSupport("virConnectBaselineCPU", domain=vir.VIR_FROM_DOM)
 
     def domain_get_job_info(self, dom: NonnullDomain) -> Result[DomainGetJobInfoRet]:
-        """Procedure 163: virDomainGetJobInfo, libvirt 0.7.7. Needs domain.read.
+        """How far a long job (a migration, a save, a dump) is: times in milliseconds, amounts in
+        bytes.
+
+        Procedure 163: virDomainGetJobInfo, libvirt 0.7.7. Needs domain.read.
         """
         raise NoSupport("virDomainGetJobInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_abort_job(self, dom: NonnullDomain) -> Result[None]:
-        """Procedure 164: virDomainAbortJob, libvirt 0.7.7. Needs domain.write.
+        """Cancel the domain's long job.
+
+        Procedure 164: virDomainAbortJob, libvirt 0.7.7. Needs domain.write.
         """
         raise NoSupport("virDomainAbortJob", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_set_max_downtime(self, dom: NonnullDomain, downtime: int, flags: int) -> Result[None]:
-        """Procedure 166: virDomainMigrateSetMaxDowntime, libvirt 0.8.0. Needs domain.migrate.
+        """How long, in milliseconds, the guest may stand still at the end of a migration.
+
+        Procedure 166: virDomainMigrateSetMaxDowntime, libvirt 0.8.0. Needs domain.migrate.
         """
         raise NoSupport("virDomainMigrateSetMaxDowntime", domain=vir.VIR_FROM_DOM)
 
     def domain_update_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
-        """Procedure 174: virDomainUpdateDeviceFlags, libvirt 0.8.0. Needs domain.write; domain.save
+        """Change a device in place: media of a drive, link of an interface, ...; flags as for
+        attaching.
+
+        Procedure 174: virDomainUpdateDeviceFlags, libvirt 0.8.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainUpdateDeviceFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_managed_save(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 182: virDomainManagedSave, libvirt 0.8.0. Needs domain.hibernate.
+        """Write the domain's state to where the driver keeps it, and stop it: the next start runs on
+        from there.
+
+        Procedure 182: virDomainManagedSave, libvirt 0.8.0. Needs domain.hibernate.
         """
         raise NoSupport("virDomainManagedSave", domain=vir.VIR_FROM_DOM)
 
     def domain_has_managed_save_image(self, dom: NonnullDomain, flags: int) -> Result[int]:
-        """Procedure 183: virDomainHasManagedSaveImage, libvirt 0.8.0. Needs domain.read.
+        """Whether the next start will run on from a saved state: 1 or 0.
+
+        Procedure 183: virDomainHasManagedSaveImage, libvirt 0.8.0. Needs domain.read.
         """
         raise NoSupport("virDomainHasManagedSaveImage", domain=vir.VIR_FROM_DOM)
 
     def domain_managed_save_remove(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 184: virDomainManagedSaveRemove, libvirt 0.8.0. Needs domain.hibernate.
+        """Drop the saved state, so that the next start boots.
+
+        Procedure 184: virDomainManagedSaveRemove, libvirt 0.8.0. Needs domain.hibernate.
         """
         raise NoSupport("virDomainManagedSaveRemove", domain=vir.VIR_FROM_DOM)
 
@@ -549,21 +724,27 @@ class HypervisorDriver:
         xml_desc: str,
         flags: int,
     ) -> Result[NonnullDomainSnapshot]:
-        """Procedure 185: virDomainSnapshotCreateXML, libvirt 0.8.0. Needs domain.snapshot;
+        """Take a snapshot of a domain; flags say of what, and whether to stop the domain afterwards.
+
+        Procedure 185: virDomainSnapshotCreateXML, libvirt 0.8.0. Needs domain.snapshot;
         domain.fs_freeze if VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE.
         """
-        raise NoSupport("virDomainSnapshotCreateXML", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotCreateXML", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_get_xml_desc(self, snap: NonnullDomainSnapshot, flags: int) -> Result[str]:
-        """Procedure 186: virDomainSnapshotGetXMLDesc, libvirt 0.8.0. Needs domain.read;
+        """The snapshot as XML.
+
+        Procedure 186: virDomainSnapshotGetXMLDesc, libvirt 0.8.0. Needs domain.read;
         domain.read_secure if VIR_DOMAIN_SNAPSHOT_XML_SECURE.
         """
-        raise NoSupport("virDomainSnapshotGetXMLDesc", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotGetXMLDesc", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_num(self, dom: NonnullDomain, flags: int) -> Result[int]:
-        """Procedure 187: virDomainSnapshotNum, libvirt 0.8.0. Needs domain.read.
+        """How many snapshots the domain has; flags filter.
+
+        Procedure 187: virDomainSnapshotNum, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotNum", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotNum", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_list_names(
         self,
@@ -571,9 +752,12 @@ class HypervisorDriver:
         maxnames: int,
         flags: int,
     ) -> Result[Sequence[str]]:
-        """Procedure 188: virDomainSnapshotListNames, libvirt 0.8.0. Needs domain.read.
+        """Names of the domain's snapshots. At most maxnames are returned; the rest is dropped without
+        a word.
+
+        Procedure 188: virDomainSnapshotListNames, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotListNames", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotListNames", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_lookup_by_name(
         self,
@@ -581,29 +765,39 @@ class HypervisorDriver:
         name: str,
         flags: int,
     ) -> Result[NonnullDomainSnapshot]:
-        """Procedure 189: virDomainSnapshotLookupByName, libvirt 0.8.0. Needs domain.read.
+        """Find a domain's snapshot by its name.
+
+        Procedure 189: virDomainSnapshotLookupByName, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotLookupByName", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotLookupByName", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_has_current_snapshot(self, dom: NonnullDomain, flags: int) -> Result[int]:
-        """Procedure 190: virDomainHasCurrentSnapshot, libvirt 0.8.0. Needs domain.read.
+        """Whether the domain has a current snapshot: 1 or 0.
+
+        Procedure 190: virDomainHasCurrentSnapshot, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainHasCurrentSnapshot", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainHasCurrentSnapshot", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_current(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomainSnapshot]:
-        """Procedure 191: virDomainSnapshotCurrent, libvirt 0.8.0. Needs domain.read.
+        """The snapshot that the domain's state descends from.
+
+        Procedure 191: virDomainSnapshotCurrent, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotCurrent", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotCurrent", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_revert_to_snapshot(self, snap: NonnullDomainSnapshot, flags: int) -> Result[None]:
-        """Procedure 192: virDomainRevertToSnapshot, libvirt 0.8.0. Needs domain.snapshot.
+        """Put a domain back into the state of a snapshot.
+
+        Procedure 192: virDomainRevertToSnapshot, libvirt 0.8.0. Needs domain.snapshot.
         """
-        raise NoSupport("virDomainRevertToSnapshot", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainRevertToSnapshot", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_delete(self, snap: NonnullDomainSnapshot, flags: int) -> Result[None]:
-        """Procedure 193: virDomainSnapshotDelete, libvirt 0.8.0. Needs domain.snapshot.
+        """Delete a snapshot, with its children or only those, or only what is known of it.
+
+        Procedure 193: virDomainSnapshotDelete, libvirt 0.8.0. Needs domain.snapshot.
         """
-        raise NoSupport("virDomainSnapshotDelete", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotDelete", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_get_block_info(
         self,
@@ -611,12 +805,16 @@ class HypervisorDriver:
         path: str,
         flags: int,
     ) -> Result[DomainGetBlockInfoRet]:
-        """Procedure 194: virDomainGetBlockInfo, libvirt 0.8.1. Needs domain.read.
+        """Capacity, allocation and physical size of one disk in bytes.
+
+        Procedure 194: virDomainGetBlockInfo, libvirt 0.8.1. Needs domain.read.
         """
         raise NoSupport("virDomainGetBlockInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_create_with_flags(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomain]:
-        """Procedure 196: virDomainCreateWithFlags, libvirt 0.8.2. Needs domain.start.
+        """Start a defined domain: paused, without its saved state, ..., as flags say.
+
+        Procedure 196: virDomainCreateWithFlags, libvirt 0.8.2. Needs domain.start.
         """
         raise NoSupport("virDomainCreateWithFlags", domain=vir.VIR_FROM_DOM)
 
@@ -626,7 +824,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 197: virDomainSetMemoryParameters, libvirt 0.8.5. Needs domain.write; domain.save
+        """Change the limits of the domain's memory. Only the given parameters change.
+
+        Procedure 197: virDomainSetMemoryParameters, libvirt 0.8.5. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -638,40 +838,55 @@ class HypervisorDriver:
         nparams: int,
         flags: int,
     ) -> Result[DomainGetMemoryParametersRet]:
-        """Procedure 198: virDomainGetMemoryParameters, libvirt 0.8.5. Needs domain.read.
+        """The limits of the domain's memory. With nparams 0 the list stays empty and nparams tells how
+        many there are.
+
+        Procedure 198: virDomainGetMemoryParameters, libvirt 0.8.5. Needs domain.read.
         """
         raise NoSupport("virDomainGetMemoryParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_set_vcpus_flags(self, dom: NonnullDomain, nvcpus: int, flags: int) -> Result[None]:
-        """Procedure 199: virDomainSetVcpusFlags, libvirt 0.8.5. Needs domain.write; domain.save unless
+        """Change the number of virtual CPUs, or with a flag its maximum; running, defined or both.
+
+        Procedure 199: virDomainSetVcpusFlags, libvirt 0.8.5. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG;
         domain.write if VIR_DOMAIN_VCPU_GUEST.
         """
         raise NoSupport("virDomainSetVcpusFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_get_vcpus_flags(self, dom: NonnullDomain, flags: int) -> Result[int]:
-        """Procedure 200: virDomainGetVcpusFlags, libvirt 0.8.5. Needs domain.read; domain.write if
+        """The number of virtual CPUs, or with a flag its maximum; running or defined.
+
+        Procedure 200: virDomainGetVcpusFlags, libvirt 0.8.5. Needs domain.read; domain.write if
         VIR_DOMAIN_VCPU_GUEST.
         """
         raise NoSupport("virDomainGetVcpusFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_open_console(self, dom: NonnullDomain, dev_name: str | None, flags: int) -> Result[None]:
-        """Procedure 201: virDomainOpenConsole, libvirt 0.8.6. Needs domain.open_device.
+        """Connect a stream to a console of the domain; dev_name absent: the first.
+
+        Procedure 201: virDomainOpenConsole, libvirt 0.8.6. Needs domain.open_device.
         """
         raise NoSupport("virDomainOpenConsole", domain=vir.VIR_FROM_DOM)
 
     def domain_is_updated(self, dom: NonnullDomain) -> Result[int]:
-        """Procedure 202: virDomainIsUpdated, libvirt 0.8.6. Needs domain.read.
+        """Whether the definition has changed since the domain started: 1 or 0.
+
+        Procedure 202: virDomainIsUpdated, libvirt 0.8.6. Needs domain.read.
         """
         raise NoSupport("virDomainIsUpdated", domain=vir.VIR_FROM_DOM)
 
     def connect_get_sysinfo(self, flags: int) -> Result[str]:
-        """Procedure 203: virConnectGetSysinfo, libvirt 0.8.8. Needs connect.read.
+        """The host's SMBIOS data as XML.
+
+        Procedure 203: virConnectGetSysinfo, libvirt 0.8.8. Needs connect.read.
         """
         raise NoSupport("virConnectGetSysinfo", domain=vir.VIR_FROM_DOM)
 
     def domain_set_memory_flags(self, dom: NonnullDomain, memory: int, flags: int) -> Result[None]:
-        """Procedure 204: virDomainSetMemoryFlags, libvirt 0.9.0. Needs domain.write; domain.save
+        """Change the domain's memory in KiB, or with a flag its maximum; running, defined or both.
+
+        Procedure 204: virDomainSetMemoryFlags, libvirt 0.9.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -683,7 +898,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 205: virDomainSetBlkioParameters, libvirt 0.9.0. Needs domain.write; domain.save
+        """Change the domain's share of disk bandwidth. Only the given parameters change.
+
+        Procedure 205: virDomainSetBlkioParameters, libvirt 0.9.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -695,27 +912,38 @@ class HypervisorDriver:
         nparams: int,
         flags: int,
     ) -> Result[DomainGetBlkioParametersRet]:
-        """Procedure 206: virDomainGetBlkioParameters, libvirt 0.9.0. Needs domain.read.
+        """The domain's share of disk bandwidth. With nparams 0 the list stays empty and nparams tells
+        how many there are.
+
+        Procedure 206: virDomainGetBlkioParameters, libvirt 0.9.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetBlkioParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_set_max_speed(self, dom: NonnullDomain, bandwidth: int, flags: int) -> Result[None]:
-        """Procedure 207: virDomainMigrateSetMaxSpeed, libvirt 0.9.0. Needs domain.migrate.
+        """The most bandwidth that a migration may take, in MiB a second.
+
+        Procedure 207: virDomainMigrateSetMaxSpeed, libvirt 0.9.0. Needs domain.migrate.
         """
         raise NoSupport("virDomainMigrateSetMaxSpeed", domain=vir.VIR_FROM_DOM)
 
     def domain_inject_nmi(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 210: virDomainInjectNMI, libvirt 0.9.2. Needs domain.inject_nmi.
+        """Send the guest a non-maskable interrupt.
+
+        Procedure 210: virDomainInjectNMI, libvirt 0.9.2. Needs domain.inject_nmi.
         """
         raise NoSupport("virDomainInjectNMI", domain=vir.VIR_FROM_DOM)
 
     def domain_screenshot(self, dom: NonnullDomain, screen: int, flags: int) -> Result[str | None]:
-        """Procedure 211: virDomainScreenshot, libvirt 0.9.2. Needs domain.screenshot.
+        """Send a picture of the guest's screen over a stream; mime is the picture's type.
+
+        Procedure 211: virDomainScreenshot, libvirt 0.9.2. Needs domain.screenshot.
         """
         raise NoSupport("virDomainScreenshot", domain=vir.VIR_FROM_DOM)
 
     def domain_get_state(self, dom: NonnullDomain, flags: int) -> Result[DomainGetStateRet]:
-        """Procedure 212: virDomainGetState, libvirt 0.9.2. Needs domain.read.
+        """State of the domain, and the reason it came into it.
+
+        Procedure 212: virDomainGetState, libvirt 0.9.2. Needs domain.read.
         """
         raise NoSupport("virDomainGetState", domain=vir.VIR_FROM_DOM)
 
@@ -727,9 +955,12 @@ class HypervisorDriver:
         dname: str | None,
         resource: int,
     ) -> Result[DomainMigrateBegin3Ret]:
-        """Procedure 213: no public function, libvirt 0.9.2. Needs domain.migrate.
+        """Migration, third protocol, on the source: the definition to send, and a cookie for the
+        target.
+
+        Procedure 213: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateBegin3", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare3(
         self,
@@ -740,10 +971,12 @@ class HypervisorDriver:
         resource: int,
         dom_xml: str,
     ) -> Result[DomainMigratePrepare3Ret]:
-        """Procedure 214: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
+        """Migration, third protocol, on the target: make ready, and say where to send the domain.
+
+        Procedure 214: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare3", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare_tunnel3(
         self,
@@ -753,10 +986,13 @@ class HypervisorDriver:
         resource: int,
         dom_xml: str,
     ) -> Result[bytes]:
-        """Procedure 215: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
+        """Migration, third protocol, on the target: make ready for a domain that arrives over this
+        stream.
+
+        Procedure 215: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepareTunnel3", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_perform3(
         self,
@@ -769,9 +1005,12 @@ class HypervisorDriver:
         dname: str | None,
         resource: int,
     ) -> Result[bytes]:
-        """Procedure 216: no public function, libvirt 0.9.2. Needs domain.migrate.
+        """Migration, third protocol, on the source: send the domain, straight to the target or through
+        another daemon.
+
+        Procedure 216: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePerform3", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish3(
         self,
@@ -782,9 +1021,12 @@ class HypervisorDriver:
         flags: int,
         cancelled: int,
     ) -> Result[DomainMigrateFinish3Ret]:
-        """Procedure 217: no public function, libvirt 0.9.2. Needs domain.migrate.
+        """Migration, third protocol, on the target: start what has arrived, or clean up if cancelled
+        is not 0.
+
+        Procedure 217: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish3", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_confirm3(
         self,
@@ -793,9 +1035,12 @@ class HypervisorDriver:
         flags: int,
         cancelled: int,
     ) -> Result[None]:
-        """Procedure 218: no public function, libvirt 0.9.2. Needs domain.migrate.
+        """Migration, third protocol, on the source: drop the domain, or let it run on if cancelled is
+        not 0.
+
+        Procedure 218: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateConfirm3", domain=vir.VIR_FROM_DOM)
 
     def domain_set_scheduler_parameters_flags(
         self,
@@ -803,7 +1048,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 219: virDomainSetSchedulerParametersFlags, libvirt 0.9.2. Needs domain.write;
+        """Change the domain's CPU scheduling; running, defined or both.
+
+        Procedure 219: virDomainSetSchedulerParametersFlags, libvirt 0.9.2. Needs domain.write;
         domain.save unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -815,12 +1062,16 @@ class HypervisorDriver:
         nparams: int,
         flags: int,
     ) -> Result[Sequence[TypedParam]]:
-        """Procedure 223: virDomainGetSchedulerParametersFlags, libvirt 0.9.2. Needs domain.read.
+        """The domain's CPU scheduling, running or defined, at most nparams parameters.
+
+        Procedure 223: virDomainGetSchedulerParametersFlags, libvirt 0.9.2. Needs domain.read.
         """
         raise NoSupport("virDomainGetSchedulerParametersFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_pin_vcpu_flags(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, flags: int) -> Result[None]:
-        """Procedure 225: virDomainPinVcpuFlags, libvirt 0.9.3. Needs domain.write; domain.save unless
+        """Say on which CPUs a virtual CPU may run; running, defined or both.
+
+        Procedure 225: virDomainPinVcpuFlags, libvirt 0.9.3. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainPinVcpuFlags", domain=vir.VIR_FROM_DOM)
@@ -833,22 +1084,33 @@ class HypervisorDriver:
         keycodes: Sequence[int],
         flags: int,
     ) -> Result[None]:
-        """Procedure 226: virDomainSendKey, libvirt 0.9.3. Needs domain.send_input.
+        """Press keys, all together, for holdtime milliseconds. codeset says whose key codes these are.
+
+        Procedure 226: virDomainSendKey, libvirt 0.9.3. Needs domain.send_input.
         """
         raise NoSupport("virDomainSendKey", domain=vir.VIR_FROM_DOM)
 
     def node_get_cpu_stats(self, cpuNum: int, nparams: int, flags: int) -> Result[NodeGetCpuStatsRet]:
-        """Procedure 227: virNodeGetCPUStats, libvirt 0.9.3. Needs connect.read.
+        """Time counters of one CPU, or with cpuNum -1 of all together. With nparams 0 the list stays
+        empty and nparams tells how many there are.
+
+        Procedure 227: virNodeGetCPUStats, libvirt 0.9.3. Needs connect.read.
         """
         raise NoSupport("virNodeGetCPUStats", domain=vir.VIR_FROM_DOM)
 
     def node_get_memory_stats(self, nparams: int, cellNum: int, flags: int) -> Result[NodeGetMemoryStatsRet]:
-        """Procedure 228: virNodeGetMemoryStats, libvirt 0.9.3. Needs connect.read.
+        """Memory figures of one NUMA cell, or with cellNum -1 of the host. With nparams 0 the list
+        stays empty and nparams tells how many there are.
+
+        Procedure 228: virNodeGetMemoryStats, libvirt 0.9.3. Needs connect.read.
         """
         raise NoSupport("virNodeGetMemoryStats", domain=vir.VIR_FROM_DOM)
 
     def domain_get_control_info(self, dom: NonnullDomain, flags: int) -> Result[DomainGetControlInfoRet]:
-        """Procedure 229: virDomainGetControlInfo, libvirt 0.9.3. Needs domain.read.
+        """Whether the hypervisor's monitor of the domain answers, and since when in milliseconds it
+        does not.
+
+        Procedure 229: virDomainGetControlInfo, libvirt 0.9.3. Needs domain.read.
         """
         raise NoSupport("virDomainGetControlInfo", domain=vir.VIR_FROM_DOM)
 
@@ -859,43 +1121,63 @@ class HypervisorDriver:
         maplen: int,
         flags: int,
     ) -> Result[DomainGetVcpuPinInfoRet]:
-        """Procedure 230: virDomainGetVcpuPinInfo, libvirt 0.9.3. Needs domain.read.
+        """The CPUs that each virtual CPU may run on: num bit maps of maplen bytes, one after the
+        other.
+
+        Procedure 230: virDomainGetVcpuPinInfo, libvirt 0.9.3. Needs domain.read.
         """
         raise NoSupport("virDomainGetVcpuPinInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_undefine_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 231: virDomainUndefineFlags, libvirt 0.9.4. Needs domain.delete.
+        """Forget the domain's definition, and with flags what belongs to it: saved state, snapshots,
+        NVRAM, ...
+
+        Procedure 231: virDomainUndefineFlags, libvirt 0.9.4. Needs domain.delete.
         """
         raise NoSupport("virDomainUndefineFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_save_flags(self, dom: NonnullDomain, to: str, dxml: str | None, flags: int) -> Result[None]:
-        """Procedure 232: virDomainSaveFlags, libvirt 0.9.4. Needs domain.hibernate.
+        """Write the domain's state into a file on the host, and stop it. dxml changes what the file
+        says of the domain.
+
+        Procedure 232: virDomainSaveFlags, libvirt 0.9.4. Needs domain.hibernate.
         """
         raise NoSupport("virDomainSaveFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_restore_flags(self, from_: str, dxml: str | None, flags: int) -> Result[None]:
-        """Procedure 233: virDomainRestoreFlags, libvirt 0.9.4. Needs domain.start; domain.write.
+        """Run a domain on from a file; dxml changes its definition, flags whether it runs or is
+        paused.
+
+        Procedure 233: virDomainRestoreFlags, libvirt 0.9.4. Needs domain.start; domain.write.
         """
         raise NoSupport("virDomainRestoreFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_destroy_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 234: virDomainDestroyFlags, libvirt 0.9.4. Needs domain.stop.
+        """Stop a domain at once; a flag gives its process the time to write out its caches.
+
+        Procedure 234: virDomainDestroyFlags, libvirt 0.9.4. Needs domain.stop.
         """
         raise NoSupport("virDomainDestroyFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_save_image_get_xml_desc(self, file: str, flags: int) -> Result[str]:
-        """Procedure 235: virDomainSaveImageGetXMLDesc, libvirt 0.9.4. Needs domain.write.
+        """The domain's XML in a file that domain_save wrote.
+
+        Procedure 235: virDomainSaveImageGetXMLDesc, libvirt 0.9.4. Needs domain.write.
         """
         raise NoSupport("virDomainSaveImageGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
     def domain_save_image_define_xml(self, file: str, dxml: str, flags: int) -> Result[None]:
-        """Procedure 236: virDomainSaveImageDefineXML, libvirt 0.9.4. Needs domain.write;
+        """Change the domain's XML in a file that domain_save wrote.
+
+        Procedure 236: virDomainSaveImageDefineXML, libvirt 0.9.4. Needs domain.write;
         domain.hibernate.
         """
         raise NoSupport("virDomainSaveImageDefineXML", domain=vir.VIR_FROM_DOM)
 
     def domain_block_job_abort(self, dom: NonnullDomain, path: str, flags: int) -> Result[None]:
-        """Procedure 237: virDomainBlockJobAbort, libvirt 0.9.4. Needs domain.write.
+        """End the job of a disk; for a copy a flag says to switch over to it.
+
+        Procedure 237: virDomainBlockJobAbort, libvirt 0.9.4. Needs domain.write.
         """
         raise NoSupport("virDomainBlockJobAbort", domain=vir.VIR_FROM_DOM)
 
@@ -905,7 +1187,9 @@ class HypervisorDriver:
         path: str,
         flags: int,
     ) -> Result[DomainGetBlockJobInfoRet]:
-        """Procedure 238: virDomainGetBlockJobInfo, libvirt 0.9.4. Needs domain.read.
+        """How far the job of a disk is. found 0: it has none, and the other figures mean nothing.
+
+        Procedure 238: virDomainGetBlockJobInfo, libvirt 0.9.4. Needs domain.read.
         """
         raise NoSupport("virDomainGetBlockJobInfo", domain=vir.VIR_FROM_DOM)
 
@@ -916,17 +1200,23 @@ class HypervisorDriver:
         bandwidth: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 239: virDomainBlockJobSetSpeed, libvirt 0.9.4. Needs domain.write.
+        """Limit the bandwidth of a disk's job, in MiB or with a flag in bytes a second.
+
+        Procedure 239: virDomainBlockJobSetSpeed, libvirt 0.9.4. Needs domain.write.
         """
         raise NoSupport("virDomainBlockJobSetSpeed", domain=vir.VIR_FROM_DOM)
 
     def domain_block_pull(self, dom: NonnullDomain, path: str, bandwidth: int, flags: int) -> Result[None]:
-        """Procedure 240: virDomainBlockPull, libvirt 0.9.4. Needs domain.block_write.
+        """Begin to copy into a disk what it still reads from its backing files, until it needs none.
+
+        Procedure 240: virDomainBlockPull, libvirt 0.9.4. Needs domain.block_write.
         """
         raise NoSupport("virDomainBlockPull", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_get_max_speed(self, dom: NonnullDomain, flags: int) -> Result[int]:
-        """Procedure 242: virDomainMigrateGetMaxSpeed, libvirt 0.9.5. Needs domain.migrate.
+        """The most bandwidth that a migration may take, in MiB a second.
+
+        Procedure 242: virDomainMigrateGetMaxSpeed, libvirt 0.9.5. Needs domain.migrate.
         """
         raise NoSupport("virDomainMigrateGetMaxSpeed", domain=vir.VIR_FROM_DOM)
 
@@ -937,7 +1227,10 @@ class HypervisorDriver:
         nparams: int,
         flags: int,
     ) -> Result[DomainBlockStatsFlagsRet]:
-        """Procedure 243: virDomainBlockStatsFlags, libvirt 0.9.5. Needs domain.read.
+        """Counters of one disk as typed parameters. With nparams 0 the list stays empty and nparams
+        tells how many there are.
+
+        Procedure 243: virDomainBlockStatsFlags, libvirt 0.9.5. Needs domain.read.
         """
         raise NoSupport("virDomainBlockStatsFlags", domain=vir.VIR_FROM_DOM)
 
@@ -946,19 +1239,25 @@ class HypervisorDriver:
         snap: NonnullDomainSnapshot,
         flags: int,
     ) -> Result[NonnullDomainSnapshot]:
-        """Procedure 244: virDomainSnapshotGetParent, libvirt 0.9.7. Needs domain.read.
+        """The snapshot that this one descends from; an error for a root.
+
+        Procedure 244: virDomainSnapshotGetParent, libvirt 0.9.7. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotGetParent", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotGetParent", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_reset(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 245: virDomainReset, libvirt 0.9.7. Needs domain.reset.
+        """Press the guest's reset button: it restarts without a shutdown.
+
+        Procedure 245: virDomainReset, libvirt 0.9.7. Needs domain.reset.
         """
         raise NoSupport("virDomainReset", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_num_children(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
-        """Procedure 246: virDomainSnapshotNumChildren, libvirt 0.9.7. Needs domain.read.
+        """How many children the snapshot has; flags filter and can count all descendants.
+
+        Procedure 246: virDomainSnapshotNumChildren, libvirt 0.9.7. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotNumChildren", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotNumChildren", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_list_children_names(
         self,
@@ -966,22 +1265,31 @@ class HypervisorDriver:
         maxnames: int,
         flags: int,
     ) -> Result[Sequence[str]]:
-        """Procedure 247: virDomainSnapshotListChildrenNames, libvirt 0.9.7. Needs domain.read.
+        """Names of the snapshot's children. At most maxnames are returned; the rest is dropped without
+        a word.
+
+        Procedure 247: virDomainSnapshotListChildrenNames, libvirt 0.9.7. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotListChildrenNames", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotListChildrenNames", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_open_graphics(self, dom: NonnullDomain, idx: int, flags: int) -> Result[None]:
-        """Procedure 249: virDomainOpenGraphics, libvirt 0.9.7. Needs domain.open_graphics.
+        """Connect a descriptor that comes with the call to a graphics display of the domain.
+
+        Procedure 249: virDomainOpenGraphics, libvirt 0.9.7. Needs domain.open_graphics.
         """
         raise NoSupport("virDomainOpenGraphics", domain=vir.VIR_FROM_DOM)
 
     def node_suspend_for_duration(self, target: int, duration: int, flags: int) -> Result[None]:
-        """Procedure 250: virNodeSuspendForDuration, libvirt 0.9.8. Needs connect.pm_control.
+        """Put the host to sleep, and wake it up by its clock after that many seconds.
+
+        Procedure 250: virNodeSuspendForDuration, libvirt 0.9.8. Needs connect.pm_control.
         """
         raise NoSupport("virNodeSuspendForDuration", domain=vir.VIR_FROM_DOM)
 
     def domain_block_resize(self, dom: NonnullDomain, disk: str, size: int, flags: int) -> Result[None]:
-        """Procedure 251: virDomainBlockResize, libvirt 0.9.8. Needs domain.block_write.
+        """Change a disk's size: in KiB, or with a flag in bytes or to the capacity of its device.
+
+        Procedure 251: virDomainBlockResize, libvirt 0.9.8. Needs domain.block_write.
         """
         raise NoSupport("virDomainBlockResize", domain=vir.VIR_FROM_DOM)
 
@@ -992,7 +1300,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 252: virDomainSetBlockIoTune, libvirt 0.9.8. Needs domain.write; domain.save
+        """Limit a disk's bandwidth and operations. Only the given parameters change.
+
+        Procedure 252: virDomainSetBlockIoTune, libvirt 0.9.8. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -1005,7 +1315,10 @@ class HypervisorDriver:
         nparams: int,
         flags: int,
     ) -> Result[DomainGetBlockIoTuneRet]:
-        """Procedure 253: virDomainGetBlockIoTune, libvirt 0.9.8. Needs domain.read.
+        """The limits of a disk's bandwidth and operations. With nparams 0 the list stays empty and
+        nparams tells how many there are.
+
+        Procedure 253: virDomainGetBlockIoTune, libvirt 0.9.8. Needs domain.read.
         """
         raise NoSupport("virDomainGetBlockIoTune", domain=vir.VIR_FROM_DOM)
 
@@ -1015,7 +1328,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 254: virDomainSetNumaParameters, libvirt 0.9.9. Needs domain.write; domain.save
+        """Change from which NUMA cells the domain takes its memory.
+
+        Procedure 254: virDomainSetNumaParameters, libvirt 0.9.9. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -1027,7 +1342,10 @@ class HypervisorDriver:
         nparams: int,
         flags: int,
     ) -> Result[DomainGetNumaParametersRet]:
-        """Procedure 255: virDomainGetNumaParameters, libvirt 0.9.9. Needs domain.read.
+        """From which NUMA cells the domain takes its memory. With nparams 0 the list stays empty and
+        nparams tells how many there are.
+
+        Procedure 255: virDomainGetNumaParameters, libvirt 0.9.9. Needs domain.read.
         """
         raise NoSupport("virDomainGetNumaParameters", domain=vir.VIR_FROM_DOM)
 
@@ -1038,7 +1356,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 256: virDomainSetInterfaceParameters, libvirt 0.9.9. Needs domain.write;
+        """Change the bandwidth of one network interface. Only the given parameters change.
+
+        Procedure 256: virDomainSetInterfaceParameters, libvirt 0.9.9. Needs domain.write;
         domain.save unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -1051,12 +1371,17 @@ class HypervisorDriver:
         nparams: int,
         flags: int,
     ) -> Result[DomainGetInterfaceParametersRet]:
-        """Procedure 257: virDomainGetInterfaceParameters, libvirt 0.9.9. Needs domain.read.
+        """The bandwidth of one network interface. With nparams 0 the list stays empty and nparams
+        tells how many there are.
+
+        Procedure 257: virDomainGetInterfaceParameters, libvirt 0.9.9. Needs domain.read.
         """
         raise NoSupport("virDomainGetInterfaceParameters", domain=vir.VIR_FROM_DOM)
 
     def domain_shutdown_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 258: virDomainShutdownFlags, libvirt 0.9.10. Needs domain.init_control;
+        """Ask the guest to shut down by the means that flags name: ACPI, agent, signal, ...
+
+        Procedure 258: virDomainShutdownFlags, libvirt 0.9.10. Needs domain.init_control;
         domain.write if VIR_DOMAIN_SHUTDOWN_GUEST_AGENT.
         """
         raise NoSupport("virDomainShutdownFlags", domain=vir.VIR_FROM_DOM)
@@ -1068,7 +1393,10 @@ class HypervisorDriver:
         duration: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 261: virDomainPMSuspendForDuration, libvirt 0.9.10. Needs domain.pm_control.
+        """Let the guest put itself to sleep. It wakes up after that many seconds, or with 0 when it is
+        told to.
+
+        Procedure 261: virDomainPMSuspendForDuration, libvirt 0.9.10. Needs domain.pm_control.
         """
         raise NoSupport("virDomainPMSuspendForDuration", domain=vir.VIR_FROM_DOM)
 
@@ -1080,7 +1408,10 @@ class HypervisorDriver:
         ncpus: int,
         flags: int,
     ) -> Result[DomainGetCpuStatsRet]:
-        """Procedure 262: virDomainGetCPUStats, libvirt 0.9.10. Needs domain.read.
+        """CPU time of the domain on ncpus CPUs from start_cpu on, nparams parameters each in one list;
+        with start_cpu -1 the total. With nparams or ncpus 0: how many there are.
+
+        Procedure 262: virDomainGetCPUStats, libvirt 0.9.10. Needs domain.read.
         """
         raise NoSupport("virDomainGetCPUStats", domain=vir.VIR_FROM_DOM)
 
@@ -1090,7 +1421,10 @@ class HypervisorDriver:
         maxerrors: int,
         flags: int,
     ) -> Result[DomainGetDiskErrorsRet]:
-        """Procedure 263: virDomainGetDiskErrors, libvirt 0.9.10. Needs domain.read.
+        """The disks that I/O errors have stopped. With maxerrors 0 the list stays empty and nerrors
+        tells how many disks there are.
+
+        Procedure 263: virDomainGetDiskErrors, libvirt 0.9.10. Needs domain.read.
         """
         raise NoSupport("virDomainGetDiskErrors", domain=vir.VIR_FROM_DOM)
 
@@ -1103,13 +1437,18 @@ class HypervisorDriver:
         uri: str | None,
         flags: int,
     ) -> Result[None]:
-        """Procedure 264: virDomainSetMetadata, libvirt 0.9.10. Needs domain.write; domain.save unless
+        """Set or, with metadata absent, remove the title, the description, or the element of one XML
+        namespace.
+
+        Procedure 264: virDomainSetMetadata, libvirt 0.9.10. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainSetMetadata", domain=vir.VIR_FROM_DOM)
 
     def domain_get_metadata(self, dom: NonnullDomain, type: int, uri: str | None, flags: int) -> Result[str]:
-        """Procedure 265: virDomainGetMetadata, libvirt 0.9.10. Needs domain.read.
+        """The title, the description, or the element of one XML namespace.
+
+        Procedure 265: virDomainGetMetadata, libvirt 0.9.10. Needs domain.read.
         """
         raise NoSupport("virDomainGetMetadata", domain=vir.VIR_FROM_DOM)
 
@@ -1121,27 +1460,38 @@ class HypervisorDriver:
         bandwidth: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 266: virDomainBlockRebase, libvirt 0.9.10. Needs domain.block_write.
+        """As domain_block_pull, but down to the file base only; with a flag: copy the disk to base.
+
+        Procedure 266: virDomainBlockRebase, libvirt 0.9.10. Needs domain.block_write.
         """
         raise NoSupport("virDomainBlockRebase", domain=vir.VIR_FROM_DOM)
 
     def domain_pm_wakeup(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 267: virDomainPMWakeup, libvirt 0.9.11. Needs domain.pm_control.
+        """Wake up a guest that has put itself to sleep.
+
+        Procedure 267: virDomainPMWakeup, libvirt 0.9.11. Needs domain.pm_control.
         """
         raise NoSupport("virDomainPMWakeup", domain=vir.VIR_FROM_DOM)
 
     def domain_snapshot_is_current(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
-        """Procedure 271: virDomainSnapshotIsCurrent, libvirt 0.9.13. Needs domain.read.
+        """Whether this is the domain's current snapshot: 1 or 0.
+
+        Procedure 271: virDomainSnapshotIsCurrent, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotIsCurrent", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotIsCurrent", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_has_metadata(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
-        """Procedure 272: virDomainSnapshotHasMetadata, libvirt 0.9.13. Needs domain.read.
+        """Whether libvirt keeps data of the snapshot beside the hypervisor's: 1 or 0.
+
+        Procedure 272: virDomainSnapshotHasMetadata, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotHasMetadata", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotHasMetadata", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def connect_list_all_domains(self, need_results: int, flags: int) -> Result[ConnectListAllDomainsRet]:
-        """Procedure 273: virConnectListAllDomains, libvirt 0.9.13. Needs connect.search_domains.
+        """All domains that pass the filter in flags. With need_results 0 only the count comes back, in
+        ret, and the list stays empty.
+
+        Procedure 273: virConnectListAllDomains, libvirt 0.9.13. Needs connect.search_domains.
         """
         raise NoSupport("virConnectListAllDomains", domain=vir.VIR_FROM_DOM)
 
@@ -1151,9 +1501,12 @@ class HypervisorDriver:
         need_results: int,
         flags: int,
     ) -> Result[DomainListAllSnapshotsRet]:
-        """Procedure 274: virDomainListAllSnapshots, libvirt 0.9.13. Needs domain.read.
+        """All snapshots of a domain that pass the filter in flags. With need_results 0 only the count
+        comes back, in ret, and the list stays empty.
+
+        Procedure 274: virDomainListAllSnapshots, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainListAllSnapshots", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainListAllSnapshots", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_snapshot_list_all_children(
         self,
@@ -1161,22 +1514,31 @@ class HypervisorDriver:
         need_results: int,
         flags: int,
     ) -> Result[DomainSnapshotListAllChildrenRet]:
-        """Procedure 275: virDomainSnapshotListAllChildren, libvirt 0.9.13. Needs domain.read.
+        """All children of a snapshot that pass the filter in flags. With need_results 0 only the count
+        comes back, in ret, and the list stays empty.
+
+        Procedure 275: virDomainSnapshotListAllChildren, libvirt 0.9.13. Needs domain.read.
         """
-        raise NoSupport("virDomainSnapshotListAllChildren", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSnapshotListAllChildren", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
     def domain_get_hostname(self, dom: NonnullDomain, flags: int) -> Result[str]:
-        """Procedure 277: virDomainGetHostname, libvirt 0.10.0. Needs domain.write.
+        """The name that the guest gives itself.
+
+        Procedure 277: virDomainGetHostname, libvirt 0.10.0. Needs domain.write.
         """
         raise NoSupport("virDomainGetHostname", domain=vir.VIR_FROM_DOM)
 
     def domain_get_security_label_list(self, dom: NonnullDomain) -> Result[DomainGetSecurityLabelListRet]:
-        """Procedure 278: virDomainGetSecurityLabelList, libvirt 0.10.0. Needs domain.read.
+        """The labels of the domain's process under every security model in use.
+
+        Procedure 278: virDomainGetSecurityLabelList, libvirt 0.10.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetSecurityLabelList", domain=vir.VIR_FROM_DOM)
 
     def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> Result[None]:
-        """Procedure 279: virDomainPinEmulator, libvirt 0.10.0. Needs domain.write; domain.save unless
+        """Say on which CPUs the emulator's own threads may run.
+
+        Procedure 279: virDomainPinEmulator, libvirt 0.10.0. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainPinEmulator", domain=vir.VIR_FROM_DOM)
@@ -1187,17 +1549,25 @@ class HypervisorDriver:
         maplen: int,
         flags: int,
     ) -> Result[DomainGetEmulatorPinInfoRet]:
-        """Procedure 280: virDomainGetEmulatorPinInfo, libvirt 0.10.0. Needs domain.read.
+        """The CPUs that the emulator's own threads may run on: a bit map of maplen bytes. ret 0: they
+        are bound to none.
+
+        Procedure 280: virDomainGetEmulatorPinInfo, libvirt 0.10.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetEmulatorPinInfo", domain=vir.VIR_FROM_DOM)
 
     def node_set_memory_parameters(self, params: Sequence[TypedParam], flags: int) -> Result[None]:
-        """Procedure 288: virNodeSetMemoryParameters, libvirt 0.10.2. Needs connect.write.
+        """Change the host's memory tuning (same-page merging). Only the given parameters change.
+
+        Procedure 288: virNodeSetMemoryParameters, libvirt 0.10.2. Needs connect.write.
         """
         raise NoSupport("virNodeSetMemoryParameters", domain=vir.VIR_FROM_DOM)
 
     def node_get_memory_parameters(self, nparams: int, flags: int) -> Result[NodeGetMemoryParametersRet]:
-        """Procedure 289: virNodeGetMemoryParameters, libvirt 0.10.2. Needs connect.read.
+        """The host's memory tuning (same-page merging). With nparams 0 the list stays empty and
+        nparams tells how many there are.
+
+        Procedure 289: virNodeGetMemoryParameters, libvirt 0.10.2. Needs connect.read.
         """
         raise NoSupport("virNodeGetMemoryParameters", domain=vir.VIR_FROM_DOM)
 
@@ -1210,12 +1580,17 @@ class HypervisorDriver:
         bandwidth: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 290: virDomainBlockCommit, libvirt 0.10.2. Needs domain.block_write.
+        """Begin to merge what is between two files of a disk's chain into the lower one.
+
+        Procedure 290: virDomainBlockCommit, libvirt 0.10.2. Needs domain.block_write.
         """
         raise NoSupport("virDomainBlockCommit", domain=vir.VIR_FROM_DOM)
 
     def node_get_cpu_map(self, need_map: int, need_online: int, flags: int) -> Result[NodeGetCpuMapRet]:
-        """Procedure 293: virNodeGetCPUMap, libvirt 1.0.0. Needs connect.read.
+        """Which CPUs the host has and which are online, a bit each. need_map and need_online say what
+        to fill in; ret is the number of CPUs.
+
+        Procedure 293: virNodeGetCPUMap, libvirt 1.0.0. Needs connect.read.
         """
         raise NoSupport("virNodeGetCPUMap", domain=vir.VIR_FROM_DOM)
 
@@ -1226,7 +1601,10 @@ class HypervisorDriver:
         minimum: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 294: virDomainFSTrim, libvirt 1.0.1. Needs domain.fs_trim.
+        """Let the guest tell its disks which blocks are unused; ranges shorter than minimum bytes may
+        be left out.
+
+        Procedure 294: virDomainFSTrim, libvirt 1.0.1. Needs domain.fs_trim.
         """
         raise NoSupport("virDomainFSTrim", domain=vir.VIR_FROM_DOM)
 
@@ -1237,22 +1615,30 @@ class HypervisorDriver:
         signum: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 295: virDomainSendProcessSignal, libvirt 1.0.1. Needs domain.send_signal.
+        """Send a signal to a process in the guest, by its number there.
+
+        Procedure 295: virDomainSendProcessSignal, libvirt 1.0.1. Needs domain.send_signal.
         """
         raise NoSupport("virDomainSendProcessSignal", domain=vir.VIR_FROM_DOM)
 
     def domain_open_channel(self, dom: NonnullDomain, name: str | None, flags: int) -> Result[None]:
-        """Procedure 296: virDomainOpenChannel, libvirt 1.0.2. Needs domain.open_device.
+        """Connect a stream to a channel of the domain; name absent: the first.
+
+        Procedure 296: virDomainOpenChannel, libvirt 1.0.2. Needs domain.open_device.
         """
         raise NoSupport("virDomainOpenChannel", domain=vir.VIR_FROM_DOM)
 
     def domain_get_job_stats(self, dom: NonnullDomain, flags: int) -> Result[DomainGetJobStatsRet]:
-        """Procedure 298: virDomainGetJobStats, libvirt 1.0.3. Needs domain.read.
+        """How far a long job is, or with a flag how the last one ended, as typed parameters.
+
+        Procedure 298: virDomainGetJobStats, libvirt 1.0.3. Needs domain.read.
         """
         raise NoSupport("virDomainGetJobStats", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_get_compression_cache(self, dom: NonnullDomain, flags: int) -> Result[int]:
-        """Procedure 299: virDomainMigrateGetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
+        """Size in bytes of the cache that compresses a migration.
+
+        Procedure 299: virDomainMigrateGetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
         """
         raise NoSupport("virDomainMigrateGetCompressionCache", domain=vir.VIR_FROM_DOM)
 
@@ -1262,12 +1648,16 @@ class HypervisorDriver:
         cacheSize: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 300: virDomainMigrateSetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
+        """Change the size in bytes of the cache that compresses a migration.
+
+        Procedure 300: virDomainMigrateSetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
         """
         raise NoSupport("virDomainMigrateSetCompressionCache", domain=vir.VIR_FROM_DOM)
 
     def node_device_detach_flags(self, name: str, driverName: str | None, flags: int) -> Result[None]:
-        """Procedure 301: virNodeDeviceDetachFlags, libvirt 1.0.5. Needs node_device.detach.
+        """Take a device from the host's driver and bind it to the driver named, or to the default one.
+
+        Procedure 301: virNodeDeviceDetachFlags, libvirt 1.0.5. Needs node_device.detach.
         """
         raise NoSupport("virNodeDeviceDetachFlags", domain=vir.VIR_FROM_NODEDEV)
 
@@ -1277,9 +1667,11 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[DomainMigrateBegin3ParamsRet]:
-        """Procedure 302: no public function, libvirt 1.1.0. Needs domain.migrate.
+        """As domain_migrate_begin3, with typed parameters.
+
+        Procedure 302: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateBegin3Params", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare3_params(
         self,
@@ -1287,10 +1679,12 @@ class HypervisorDriver:
         cookie_in: bytes,
         flags: int,
     ) -> Result[DomainMigratePrepare3ParamsRet]:
-        """Procedure 303: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
+        """As domain_migrate_prepare3, with typed parameters.
+
+        Procedure 303: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare3Params", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_prepare_tunnel3_params(
         self,
@@ -1298,10 +1692,12 @@ class HypervisorDriver:
         cookie_in: bytes,
         flags: int,
     ) -> Result[bytes]:
-        """Procedure 304: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
+        """As domain_migrate_prepare_tunnel3, with typed parameters.
+
+        Procedure 304: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepareTunnel3Params", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_perform3_params(
         self,
@@ -1311,9 +1707,11 @@ class HypervisorDriver:
         cookie_in: bytes,
         flags: int,
     ) -> Result[bytes]:
-        """Procedure 305: no public function, libvirt 1.1.0. Needs domain.migrate.
+        """As domain_migrate_perform3, with typed parameters.
+
+        Procedure 305: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePerform3Params", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_finish3_params(
         self,
@@ -1322,9 +1720,11 @@ class HypervisorDriver:
         flags: int,
         cancelled: int,
     ) -> Result[DomainMigrateFinish3ParamsRet]:
-        """Procedure 306: no public function, libvirt 1.1.0. Needs domain.migrate.
+        """As domain_migrate_finish3, with typed parameters.
+
+        Procedure 306: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish3Params", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_confirm3_params(
         self,
@@ -1334,24 +1734,34 @@ class HypervisorDriver:
         flags: int,
         cancelled: int,
     ) -> Result[None]:
-        """Procedure 307: no public function, libvirt 1.1.0. Needs domain.migrate.
+        """As domain_migrate_confirm3, with typed parameters.
+
+        Procedure 307: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport(None, domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateConfirm3Params", domain=vir.VIR_FROM_DOM)
 
     def domain_set_memory_stats_period(self, dom: NonnullDomain, period: int, flags: int) -> Result[None]:
-        """Procedure 308: virDomainSetMemoryStatsPeriod, libvirt 1.1.1. Needs domain.write; domain.save
+        """How often, in seconds, the guest's balloon driver reports; 0: never.
+
+        Procedure 308: virDomainSetMemoryStatsPeriod, libvirt 1.1.1. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainSetMemoryStatsPeriod", domain=vir.VIR_FROM_DOM)
 
     def domain_create_xml_with_files(self, xml_desc: str, flags: int) -> Result[NonnullDomain]:
-        """Procedure 309: virDomainCreateXMLWithFiles, libvirt 1.1.1. Needs domain.write; domain.start.
+        """As domain_create_xml. The descriptors that come with the call are passed on to the guest's
+        init.
+
+        Procedure 309: virDomainCreateXMLWithFiles, libvirt 1.1.1. Needs domain.write; domain.start.
         """
         raise NoSupport("virDomainCreateXMLWithFiles", domain=vir.VIR_FROM_DOM)
 
     def domain_create_with_files(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomain]:
-        """Procedure 310: virDomainCreateWithFiles, libvirt 1.1.1. Needs domain.start.
+        """As domain_create_with_flags. The descriptors that come with the call are passed on to the
+        guest's init.
+
+        Procedure 310: virDomainCreateWithFiles, libvirt 1.1.1. Needs domain.start.
         """
         raise NoSupport("virDomainCreateWithFiles", domain=vir.VIR_FROM_DOM)
 
@@ -1361,7 +1771,10 @@ class HypervisorDriver:
         need_results: int,
         flags: int,
     ) -> Result[ConnectGetCpuModelNamesRet]:
-        """Procedure 312: virConnectGetCPUModelNames, libvirt 1.1.3. Needs connect.read.
+        """The CPU models known for an architecture. With need_results 0 only the count comes back, in
+        ret, and the list stays empty.
+
+        Procedure 312: virConnectGetCPUModelNames, libvirt 1.1.3. Needs connect.read.
         """
         raise NoSupport("virConnectGetCPUModelNames", domain=vir.VIR_FROM_DOM)
 
@@ -1372,27 +1785,38 @@ class HypervisorDriver:
         dumpformat: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 334: virDomainCoreDumpWithFormat, libvirt 1.2.3. Needs domain.core_dump.
+        """As domain_core_dump, in one of the formats of virDomainCoreDumpFormat.
+
+        Procedure 334: virDomainCoreDumpWithFormat, libvirt 1.2.3. Needs domain.core_dump.
         """
         raise NoSupport("virDomainCoreDumpWithFormat", domain=vir.VIR_FROM_DOM)
 
     def domain_fsfreeze(self, dom: NonnullDomain, mountpoints: Sequence[str], flags: int) -> Result[int]:
-        """Procedure 335: virDomainFSFreeze, libvirt 1.2.5. Needs domain.fs_freeze.
+        """Let the guest flush and freeze file systems, all if none are named. filesystems is how many
+        were.
+
+        Procedure 335: virDomainFSFreeze, libvirt 1.2.5. Needs domain.fs_freeze.
         """
         raise NoSupport("virDomainFSFreeze", domain=vir.VIR_FROM_DOM)
 
     def domain_fsthaw(self, dom: NonnullDomain, mountpoints: Sequence[str], flags: int) -> Result[int]:
-        """Procedure 336: virDomainFSThaw, libvirt 1.2.5. Needs domain.fs_freeze.
+        """Let the guest thaw file systems, all if none are named. filesystems is how many were.
+
+        Procedure 336: virDomainFSThaw, libvirt 1.2.5. Needs domain.fs_freeze.
         """
         raise NoSupport("virDomainFSThaw", domain=vir.VIR_FROM_DOM)
 
     def domain_get_time(self, dom: NonnullDomain, flags: int) -> Result[DomainGetTimeRet]:
-        """Procedure 337: virDomainGetTime, libvirt 1.2.5. Needs domain.write.
+        """The guest's clock: seconds since 1970 and nanoseconds.
+
+        Procedure 337: virDomainGetTime, libvirt 1.2.5. Needs domain.write.
         """
         raise NoSupport("virDomainGetTime", domain=vir.VIR_FROM_DOM)
 
     def domain_set_time(self, dom: NonnullDomain, seconds: int, nseconds: int, flags: int) -> Result[None]:
-        """Procedure 338: virDomainSetTime, libvirt 1.2.5. Needs domain.set_time.
+        """Set the guest's clock, or with a flag let it read its hardware clock.
+
+        Procedure 338: virDomainSetTime, libvirt 1.2.5. Needs domain.set_time.
         """
         raise NoSupport("virDomainSetTime", domain=vir.VIR_FROM_DOM)
 
@@ -1403,7 +1827,9 @@ class HypervisorDriver:
         cellCount: int,
         flags: int,
     ) -> Result[Sequence[int]]:
-        """Procedure 340: virNodeGetFreePages, libvirt 1.2.6. Needs connect.read.
+        """Free huge pages: for each cell from startCell on, one count for each size asked for.
+
+        Procedure 340: virNodeGetFreePages, libvirt 1.2.6. Needs connect.read.
         """
         raise NoSupport("virNodeGetFreePages", domain=vir.VIR_FROM_DOM)
 
@@ -1415,12 +1841,16 @@ class HypervisorDriver:
         virttype: str | None,
         flags: int,
     ) -> Result[str]:
-        """Procedure 342: virConnectGetDomainCapabilities, libvirt 1.2.7. Needs connect.write.
+        """What an emulator can give a guest, as XML. Every argument that is absent takes the default.
+
+        Procedure 342: virConnectGetDomainCapabilities, libvirt 1.2.7. Needs connect.write.
         """
         raise NoSupport("virConnectGetDomainCapabilities", domain=vir.VIR_FROM_DOM)
 
     def domain_open_graphics_fd(self, dom: NonnullDomain, idx: int, flags: int) -> Result[None]:
-        """Procedure 343: virDomainOpenGraphicsFD, libvirt 1.2.8. Needs domain.open_graphics.
+        """The reply brings a descriptor that is connected to a graphics display of the domain.
+
+        Procedure 343: virDomainOpenGraphicsFD, libvirt 1.2.8. Needs domain.open_graphics.
         """
         raise NoSupport("virDomainOpenGraphicsFD", domain=vir.VIR_FROM_DOM)
 
@@ -1430,7 +1860,10 @@ class HypervisorDriver:
         stats: int,
         flags: int,
     ) -> Result[Sequence[DomainStatsRecord]]:
-        """Procedure 344: virConnectGetAllDomainStats, libvirt 1.2.8. Needs connect.search_domains.
+        """Statistics in bulk: of the domains listed, or if none is, of all that pass the filter in
+        flags. stats says which groups, 0: all.
+
+        Procedure 344: virConnectGetAllDomainStats, libvirt 1.2.8. Needs connect.search_domains.
         """
         raise NoSupport("virConnectGetAllDomainStats", domain=vir.VIR_FROM_DOM)
 
@@ -1442,7 +1875,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 345: virDomainBlockCopy, libvirt 1.2.9. Needs domain.block_write.
+        """Begin to mirror a disk to the destination that the XML describes.
+
+        Procedure 345: virDomainBlockCopy, libvirt 1.2.9. Needs domain.block_write.
         """
         raise NoSupport("virDomainBlockCopy", domain=vir.VIR_FROM_DOM)
 
@@ -1454,22 +1889,31 @@ class HypervisorDriver:
         cellCount: int,
         flags: int,
     ) -> Result[int]:
-        """Procedure 347: virNodeAllocPages, libvirt 1.2.9. Needs connect.write.
+        """Reserve huge pages, the same number in each cell from startCell on. ret is how many cells
+        were served.
+
+        Procedure 347: virNodeAllocPages, libvirt 1.2.9. Needs connect.write.
         """
         raise NoSupport("virNodeAllocPages", domain=vir.VIR_FROM_DOM)
 
     def domain_get_fsinfo(self, dom: NonnullDomain, flags: int) -> Result[DomainGetFsinfoRet]:
-        """Procedure 349: virDomainGetFSInfo, libvirt 1.2.11. Needs domain.fs_freeze.
+        """The guest's mounted file systems, and the disks they lie on.
+
+        Procedure 349: virDomainGetFSInfo, libvirt 1.2.11. Needs domain.fs_freeze.
         """
         raise NoSupport("virDomainGetFSInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullDomain]:
-        """Procedure 350: virDomainDefineXMLFlags, libvirt 1.2.12. Needs domain.write; domain.save.
+        """As domain_define_xml, with flags (check the XML against the schema).
+
+        Procedure 350: virDomainDefineXMLFlags, libvirt 1.2.12. Needs domain.write; domain.save.
         """
         raise NoSupport("virDomainDefineXMLFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_get_iothread_info(self, dom: NonnullDomain, flags: int) -> Result[DomainGetIothreadInfoRet]:
-        """Procedure 351: virDomainGetIOThreadInfo, libvirt 1.2.14. Needs domain.read.
+        """The domain's I/O threads, and the CPUs each may run on.
+
+        Procedure 351: virDomainGetIOThreadInfo, libvirt 1.2.14. Needs domain.read.
         """
         raise NoSupport("virDomainGetIOThreadInfo", domain=vir.VIR_FROM_DOM)
 
@@ -1480,7 +1924,9 @@ class HypervisorDriver:
         cpumap: bytes,
         flags: int,
     ) -> Result[None]:
-        """Procedure 352: virDomainPinIOThread, libvirt 1.2.14. Needs domain.write; domain.save unless
+        """Say on which CPUs an I/O thread may run.
+
+        Procedure 352: virDomainPinIOThread, libvirt 1.2.14. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainPinIOThread", domain=vir.VIR_FROM_DOM)
@@ -1491,19 +1937,26 @@ class HypervisorDriver:
         source: int,
         flags: int,
     ) -> Result[Sequence[DomainInterface]]:
-        """Procedure 353: virDomainInterfaceAddresses, libvirt 1.2.14. Needs domain.read; domain.write
+        """The addresses of the guest's interfaces, as source knows them: DHCP leases, the guest's
+        agent, or the host's ARP table.
+
+        Procedure 353: virDomainInterfaceAddresses, libvirt 1.2.14. Needs domain.read; domain.write
         if source is VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT.
         """
         raise NoSupport("virDomainInterfaceAddresses", domain=vir.VIR_FROM_DOM)
 
     def domain_add_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> Result[None]:
-        """Procedure 355: virDomainAddIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
+        """Add an I/O thread with the given number.
+
+        Procedure 355: virDomainAddIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainAddIOThread", domain=vir.VIR_FROM_DOM)
 
     def domain_del_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> Result[None]:
-        """Procedure 356: virDomainDelIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
+        """Remove an I/O thread.
+
+        Procedure 356: virDomainDelIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainDelIOThread", domain=vir.VIR_FROM_DOM)
@@ -1515,22 +1968,31 @@ class HypervisorDriver:
         password: str | None,
         flags: int,
     ) -> Result[None]:
-        """Procedure 357: virDomainSetUserPassword, libvirt 1.2.16. Needs domain.set_password.
+        """Change a password in the guest; a flag says that it is encrypted already.
+
+        Procedure 357: virDomainSetUserPassword, libvirt 1.2.16. Needs domain.set_password.
         """
         raise NoSupport("virDomainSetUserPassword", domain=vir.VIR_FROM_DOM)
 
     def domain_rename(self, dom: NonnullDomain, new_name: str | None, flags: int) -> Result[int]:
-        """Procedure 358: virDomainRename, libvirt 1.2.19. Needs domain.write; domain.save.
+        """Give a domain that does not run another name.
+
+        Procedure 358: virDomainRename, libvirt 1.2.19. Needs domain.write; domain.save.
         """
         raise NoSupport("virDomainRename", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_start_post_copy(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 364: virDomainMigrateStartPostCopy, libvirt 1.3.3. Needs domain.migrate.
+        """Switch a running migration over: the guest runs on the target from now on, and its memory
+        follows.
+
+        Procedure 364: virDomainMigrateStartPostCopy, libvirt 1.3.3. Needs domain.migrate.
         """
         raise NoSupport("virDomainMigrateStartPostCopy", domain=vir.VIR_FROM_DOM)
 
     def domain_get_perf_events(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
-        """Procedure 365: virDomainGetPerfEvents, libvirt 1.3.3. Needs domain.read.
+        """Which performance events are measured.
+
+        Procedure 365: virDomainGetPerfEvents, libvirt 1.3.3. Needs domain.read.
         """
         raise NoSupport("virDomainGetPerfEvents", domain=vir.VIR_FROM_DOM)
 
@@ -1540,22 +2002,30 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 366: virDomainSetPerfEvents, libvirt 1.3.3. Needs domain.write.
+        """Choose which performance events are measured.
+
+        Procedure 366: virDomainSetPerfEvents, libvirt 1.3.3. Needs domain.write.
         """
         raise NoSupport("virDomainSetPerfEvents", domain=vir.VIR_FROM_DOM)
 
     def domain_get_guest_vcpus(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
-        """Procedure 371: virDomainGetGuestVcpus, libvirt 2.0.0. Needs domain.write.
+        """Which virtual CPUs the guest has, which are online, and which it can take offline.
+
+        Procedure 371: virDomainGetGuestVcpus, libvirt 2.0.0. Needs domain.write.
         """
         raise NoSupport("virDomainGetGuestVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_set_guest_vcpus(self, dom: NonnullDomain, cpumap: str, state: int, flags: int) -> Result[None]:
-        """Procedure 372: virDomainSetGuestVcpus, libvirt 2.0.0. Needs domain.write.
+        """Let the guest take virtual CPUs on or off line. cpumap is text: 0-3,5.
+
+        Procedure 372: virDomainSetGuestVcpus, libvirt 2.0.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetGuestVcpus", domain=vir.VIR_FROM_DOM)
 
     def domain_set_vcpu(self, dom: NonnullDomain, cpumap: str, state: int, flags: int) -> Result[None]:
-        """Procedure 384: virDomainSetVcpu, libvirt 3.1.0. Needs domain.write; domain.save unless
+        """Plug or unplug single virtual CPUs. cpumap is text: 0-3,5.
+
+        Procedure 384: virDomainSetVcpu, libvirt 3.1.0. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainSetVcpu", domain=vir.VIR_FROM_DOM)
@@ -1567,17 +2037,23 @@ class HypervisorDriver:
         threshold: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 386: virDomainSetBlockThreshold, libvirt 3.2.0. Needs domain.write.
+        """Ask for domain_event_block_threshold once a disk is written beyond this byte.
+
+        Procedure 386: virDomainSetBlockThreshold, libvirt 3.2.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetBlockThreshold", domain=vir.VIR_FROM_DOM)
 
     def domain_migrate_get_max_downtime(self, dom: NonnullDomain, flags: int) -> Result[int]:
-        """Procedure 387: virDomainMigrateGetMaxDowntime, libvirt 3.7.0. Needs domain.migrate.
+        """How long, in milliseconds, the guest may stand still at the end of a migration.
+
+        Procedure 387: virDomainMigrateGetMaxDowntime, libvirt 3.7.0. Needs domain.migrate.
         """
         raise NoSupport("virDomainMigrateGetMaxDowntime", domain=vir.VIR_FROM_DOM)
 
     def domain_managed_save_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
-        """Procedure 388: virDomainManagedSaveGetXMLDesc, libvirt 3.7.0. Needs domain.read;
+        """The domain's XML in its saved state.
+
+        Procedure 388: virDomainManagedSaveGetXMLDesc, libvirt 3.7.0. Needs domain.read;
         domain.read_secure if VIR_DOMAIN_SAVE_IMAGE_XML_SECURE.
         """
         raise NoSupport("virDomainManagedSaveGetXMLDesc", domain=vir.VIR_FROM_DOM)
@@ -1588,7 +2064,9 @@ class HypervisorDriver:
         dxml: str | None,
         flags: int,
     ) -> Result[None]:
-        """Procedure 389: virDomainManagedSaveDefineXML, libvirt 3.7.0. Needs domain.write;
+        """Change the domain's XML in its saved state.
+
+        Procedure 389: virDomainManagedSaveDefineXML, libvirt 3.7.0. Needs domain.write;
         domain.hibernate.
         """
         raise NoSupport("virDomainManagedSaveDefineXML", domain=vir.VIR_FROM_DOM)
@@ -1600,12 +2078,16 @@ class HypervisorDriver:
         action: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 390: virDomainSetLifecycleAction, libvirt 3.9.0. Needs domain.write.
+        """What to do when the guest powers off, reboots or crashes: destroy, restart, preserve, ...
+
+        Procedure 390: virDomainSetLifecycleAction, libvirt 3.9.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetLifecycleAction", domain=vir.VIR_FROM_DOM)
 
     def domain_detach_device_alias(self, dom: NonnullDomain, alias: str, flags: int) -> Result[None]:
-        """Procedure 392: virDomainDetachDeviceAlias, libvirt 4.4.0. Needs domain.write; domain.save
+        """Remove the device with this alias. The guest may take its time, or refuse.
+
+        Procedure 392: virDomainDetachDeviceAlias, libvirt 4.4.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -1620,7 +2102,10 @@ class HypervisorDriver:
         xmlCPU: str,
         flags: int,
     ) -> Result[int]:
-        """Procedure 393: virConnectCompareHypervisorCPU, libvirt 4.4.0. Needs connect.write.
+        """How a CPU compares with the best one that this emulator and machine can give: a value of
+        virCPUCompareResult.
+
+        Procedure 393: virConnectCompareHypervisorCPU, libvirt 4.4.0. Needs connect.write.
         """
         raise NoSupport("virConnectCompareHypervisorCPU", domain=vir.VIR_FROM_DOM)
 
@@ -1633,17 +2118,24 @@ class HypervisorDriver:
         xmlCPUs: Sequence[str],
         flags: int,
     ) -> Result[str]:
-        """Procedure 394: virConnectBaselineHypervisorCPU, libvirt 4.4.0. Needs connect.write.
+        """The richest CPU that all of the given ones, and this emulator and machine, provide, as XML.
+
+        Procedure 394: virConnectBaselineHypervisorCPU, libvirt 4.4.0. Needs connect.write.
         """
         raise NoSupport("virConnectBaselineHypervisorCPU", domain=vir.VIR_FROM_DOM)
 
     def node_get_sev_info(self, nparams: int, flags: int) -> Result[NodeGetSevInfoRet]:
-        """Procedure 395: virNodeGetSEVInfo, libvirt 4.5.0. Needs connect.read.
+        """What the host offers of AMD's memory encryption. With nparams 0 the list stays empty and
+        nparams tells how many there are.
+
+        Procedure 395: virNodeGetSEVInfo, libvirt 4.5.0. Needs connect.read.
         """
         raise NoSupport("virNodeGetSEVInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_get_launch_security_info(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
-        """Procedure 396: virDomainGetLaunchSecurityInfo, libvirt 4.5.0. Needs domain.read.
+        """Measurement and policy of a guest with encrypted memory.
+
+        Procedure 396: virDomainGetLaunchSecurityInfo, libvirt 4.5.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetLaunchSecurityInfo", domain=vir.VIR_FROM_DOM)
 
@@ -1654,7 +2146,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 402: virDomainSetIOThreadParams, libvirt 4.10.0. Needs domain.write; domain.save
+        """Tune an I/O thread: its polling and its pool of workers.
+
+        Procedure 402: virDomainSetIOThreadParams, libvirt 4.10.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -1666,16 +2160,20 @@ class HypervisorDriver:
         xml_desc: str,
         flags: int,
     ) -> Result[NonnullDomainCheckpoint]:
-        """Procedure 411: virDomainCheckpointCreateXML, libvirt 5.6.0. Needs domain.checkpoint;
+        """Begin to record which disk blocks change from now on.
+
+        Procedure 411: virDomainCheckpointCreateXML, libvirt 5.6.0. Needs domain.checkpoint;
         domain.fs_freeze if VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE.
         """
-        raise NoSupport("virDomainCheckpointCreateXML", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCheckpointCreateXML", domain=vir.VIR_FROM_DOMAIN_CHECKPOINT)
 
     def domain_checkpoint_get_xml_desc(self, checkpoint: NonnullDomainCheckpoint, flags: int) -> Result[str]:
-        """Procedure 412: virDomainCheckpointGetXMLDesc, libvirt 5.6.0. Needs domain.read;
+        """The checkpoint as XML; a flag adds how much has changed since.
+
+        Procedure 412: virDomainCheckpointGetXMLDesc, libvirt 5.6.0. Needs domain.read;
         domain.read_secure if VIR_DOMAIN_CHECKPOINT_XML_SECURE.
         """
-        raise NoSupport("virDomainCheckpointGetXMLDesc", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCheckpointGetXMLDesc", domain=vir.VIR_FROM_DOMAIN_CHECKPOINT)
 
     def domain_list_all_checkpoints(
         self,
@@ -1683,9 +2181,12 @@ class HypervisorDriver:
         need_results: int,
         flags: int,
     ) -> Result[DomainListAllCheckpointsRet]:
-        """Procedure 413: virDomainListAllCheckpoints, libvirt 5.6.0. Needs domain.read.
+        """All checkpoints of a domain that pass the filter in flags. With need_results 0 only the
+        count comes back, in ret, and the list stays empty.
+
+        Procedure 413: virDomainListAllCheckpoints, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainListAllCheckpoints", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainListAllCheckpoints", domain=vir.VIR_FROM_DOMAIN_CHECKPOINT)
 
     def domain_checkpoint_list_all_children(
         self,
@@ -1693,9 +2194,12 @@ class HypervisorDriver:
         need_results: int,
         flags: int,
     ) -> Result[DomainCheckpointListAllChildrenRet]:
-        """Procedure 414: virDomainCheckpointListAllChildren, libvirt 5.6.0. Needs domain.read.
+        """All children of a checkpoint that pass the filter in flags. With need_results 0 only the
+        count comes back, in ret, and the list stays empty.
+
+        Procedure 414: virDomainCheckpointListAllChildren, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainCheckpointListAllChildren", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCheckpointListAllChildren", domain=vir.VIR_FROM_DOMAIN_CHECKPOINT)
 
     def domain_checkpoint_lookup_by_name(
         self,
@@ -1703,23 +2207,29 @@ class HypervisorDriver:
         name: str,
         flags: int,
     ) -> Result[NonnullDomainCheckpoint]:
-        """Procedure 415: virDomainCheckpointLookupByName, libvirt 5.6.0. Needs domain.read.
+        """Find a domain's checkpoint by its name.
+
+        Procedure 415: virDomainCheckpointLookupByName, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainCheckpointLookupByName", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCheckpointLookupByName", domain=vir.VIR_FROM_DOMAIN_CHECKPOINT)
 
     def domain_checkpoint_get_parent(
         self,
         checkpoint: NonnullDomainCheckpoint,
         flags: int,
     ) -> Result[NonnullDomainCheckpoint]:
-        """Procedure 416: virDomainCheckpointGetParent, libvirt 5.6.0. Needs domain.read.
+        """The checkpoint before this one; an error for a root.
+
+        Procedure 416: virDomainCheckpointGetParent, libvirt 5.6.0. Needs domain.read.
         """
-        raise NoSupport("virDomainCheckpointGetParent", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCheckpointGetParent", domain=vir.VIR_FROM_DOMAIN_CHECKPOINT)
 
     def domain_checkpoint_delete(self, checkpoint: NonnullDomainCheckpoint, flags: int) -> Result[None]:
-        """Procedure 417: virDomainCheckpointDelete, libvirt 5.6.0. Needs domain.checkpoint.
+        """Delete a checkpoint, with its children or only those, or only what is known of it.
+
+        Procedure 417: virDomainCheckpointDelete, libvirt 5.6.0. Needs domain.checkpoint.
         """
-        raise NoSupport("virDomainCheckpointDelete", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCheckpointDelete", domain=vir.VIR_FROM_DOMAIN_CHECKPOINT)
 
     def domain_get_guest_info(
         self,
@@ -1727,12 +2237,18 @@ class HypervisorDriver:
         types: int,
         flags: int,
     ) -> Result[Sequence[TypedParam]]:
-        """Procedure 418: virDomainGetGuestInfo, libvirt 5.7.0. Needs domain.write.
+        """What the guest's agent says of users, system, time zone, host name, file systems, disks,
+        ...; types says which, 0: all.
+
+        Procedure 418: virDomainGetGuestInfo, libvirt 5.7.0. Needs domain.write.
         """
         raise NoSupport("virDomainGetGuestInfo", domain=vir.VIR_FROM_DOM)
 
     def domain_agent_set_response_timeout(self, dom: NonnullDomain, timeout: int, flags: int) -> Result[int]:
-        """Procedure 420: virDomainAgentSetResponseTimeout, libvirt 5.10.0. Needs domain.write.
+        """How many seconds to wait for the guest's agent; negative values have meanings of their own
+        (-2 for ever, -1 the default, 0 not at all).
+
+        Procedure 420: virDomainAgentSetResponseTimeout, libvirt 5.10.0. Needs domain.write.
         """
         raise NoSupport("virDomainAgentSetResponseTimeout", domain=vir.VIR_FROM_DOM)
 
@@ -1743,13 +2259,18 @@ class HypervisorDriver:
         checkpoint_xml: str | None,
         flags: int,
     ) -> Result[None]:
-        """Procedure 421: virDomainBackupBegin, libvirt 6.0.0. Needs domain.checkpoint;
+        """Begin a backup, pushed to files or pulled by a client; checkpoint_xml adds a checkpoint at
+        the same moment.
+
+        Procedure 421: virDomainBackupBegin, libvirt 6.0.0. Needs domain.checkpoint;
         domain.block_write.
         """
         raise NoSupport("virDomainBackupBegin", domain=vir.VIR_FROM_DOM)
 
     def domain_backup_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
-        """Procedure 422: virDomainBackupGetXMLDesc, libvirt 6.0.0. Needs domain.read.
+        """The running backup as XML.
+
+        Procedure 422: virDomainBackupGetXMLDesc, libvirt 6.0.0. Needs domain.read.
         """
         raise NoSupport("virDomainBackupGetXMLDesc", domain=vir.VIR_FROM_DOM)
 
@@ -1759,7 +2280,9 @@ class HypervisorDriver:
         user: str,
         flags: int,
     ) -> Result[Sequence[str]]:
-        """Procedure 424: virDomainAuthorizedSSHKeysGet, libvirt 6.10.0. Needs domain.write.
+        """The SSH keys that a user of the guest accepts.
+
+        Procedure 424: virDomainAuthorizedSSHKeysGet, libvirt 6.10.0. Needs domain.write.
         """
         raise NoSupport("virDomainAuthorizedSSHKeysGet", domain=vir.VIR_FROM_DOM)
 
@@ -1770,17 +2293,24 @@ class HypervisorDriver:
         keys: Sequence[str],
         flags: int,
     ) -> Result[None]:
-        """Procedure 425: virDomainAuthorizedSSHKeysSet, libvirt 6.10.0. Needs domain.write.
+        """Set, or with flags add to or remove from, the SSH keys that a user of the guest accepts.
+
+        Procedure 425: virDomainAuthorizedSSHKeysSet, libvirt 6.10.0. Needs domain.write.
         """
         raise NoSupport("virDomainAuthorizedSSHKeysSet", domain=vir.VIR_FROM_DOM)
 
     def domain_get_messages(self, dom: NonnullDomain, flags: int) -> Result[Sequence[str]]:
-        """Procedure 426: virDomainGetMessages, libvirt 7.1.0. Needs domain.read.
+        """What the driver has to say of the domain: deprecated configuration, tainting.
+
+        Procedure 426: virDomainGetMessages, libvirt 7.1.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetMessages", domain=vir.VIR_FROM_DOM)
 
     def domain_start_dirty_rate_calc(self, dom: NonnullDomain, seconds: int, flags: int) -> Result[None]:
-        """Procedure 427: virDomainStartDirtyRateCalc, libvirt 7.2.0. Needs domain.write.
+        """Begin to measure how fast the guest changes its memory. The result is in the domain's
+        statistics.
+
+        Procedure 427: virDomainStartDirtyRateCalc, libvirt 7.2.0. Needs domain.write.
         """
         raise NoSupport("virDomainStartDirtyRateCalc", domain=vir.VIR_FROM_DOM)
 
@@ -1790,7 +2320,9 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 439: virDomainSetLaunchSecurityState, libvirt 8.0.0. Needs domain.write.
+        """Give a guest with encrypted memory its secret, before it runs.
+
+        Procedure 439: virDomainSetLaunchSecurityState, libvirt 8.0.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetLaunchSecurityState", domain=vir.VIR_FROM_DOM)
 
@@ -1800,37 +2332,51 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 440: virDomainSaveParams, libvirt 8.4.0. Needs domain.hibernate.
+        """As domain_save_flags, with typed parameters.
+
+        Procedure 440: virDomainSaveParams, libvirt 8.4.0. Needs domain.hibernate.
         """
         raise NoSupport("virDomainSaveParams", domain=vir.VIR_FROM_DOM)
 
     def domain_restore_params(self, params: Sequence[TypedParam], flags: int) -> Result[None]:
-        """Procedure 441: virDomainRestoreParams, libvirt 8.4.0. Needs domain.start; domain.write.
+        """As domain_restore_flags, with typed parameters.
+
+        Procedure 441: virDomainRestoreParams, libvirt 8.4.0. Needs domain.start; domain.write.
         """
         raise NoSupport("virDomainRestoreParams", domain=vir.VIR_FROM_DOM)
 
     def domain_abort_job_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 442: virDomainAbortJobFlags, libvirt 8.5.0. Needs domain.write.
+        """Cancel the domain's long job; a flag interrupts a migration that runs after its switch.
+
+        Procedure 442: virDomainAbortJobFlags, libvirt 8.5.0. Needs domain.write.
         """
         raise NoSupport("virDomainAbortJobFlags", domain=vir.VIR_FROM_DOM)
 
     def domain_fd_associate(self, dom: NonnullDomain, name: str, flags: int) -> Result[None]:
-        """Procedure 443: virDomainFDAssociate, libvirt 9.0.0. Needs domain.write.
+        """Lend the descriptors that come with the call to a domain under a name that its XML can use.
+
+        Procedure 443: virDomainFDAssociate, libvirt 9.0.0. Needs domain.write.
         """
         raise NoSupport("virDomainFDAssociate", domain=vir.VIR_FROM_DOM)
 
     def domain_graphics_reload(self, dom: NonnullDomain, type: int, flags: int) -> Result[None]:
-        """Procedure 448: virDomainGraphicsReload, libvirt 10.2.0. Needs domain.write.
+        """Let a graphics server read its TLS certificates again.
+
+        Procedure 448: virDomainGraphicsReload, libvirt 10.2.0. Needs domain.write.
         """
         raise NoSupport("virDomainGraphicsReload", domain=vir.VIR_FROM_DOM)
 
     def domain_get_autostart_once(self, dom: NonnullDomain) -> Result[int]:
-        """Procedure 449: virDomainGetAutostartOnce, libvirt 11.2.0. Needs domain.read.
+        """Whether the domain starts at the host's next start, and only then: 1 or 0.
+
+        Procedure 449: virDomainGetAutostartOnce, libvirt 11.2.0. Needs domain.read.
         """
         raise NoSupport("virDomainGetAutostartOnce", domain=vir.VIR_FROM_DOM)
 
     def domain_set_autostart_once(self, dom: NonnullDomain, autostart: int) -> Result[None]:
-        """Procedure 450: virDomainSetAutostartOnce, libvirt 11.2.0. Needs domain.write.
+        """Say whether the domain starts at the host's next start, and only then.
+
+        Procedure 450: virDomainSetAutostartOnce, libvirt 11.2.0. Needs domain.write.
         """
         raise NoSupport("virDomainSetAutostartOnce", domain=vir.VIR_FROM_DOM)
 
@@ -1841,14 +2387,18 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 451: virDomainSetThrottleGroup, libvirt 11.2.0. Needs domain.write; domain.save
+        """Define or change a group of limits that several disks share.
+
+        Procedure 451: virDomainSetThrottleGroup, libvirt 11.2.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
         raise NoSupport("virDomainSetThrottleGroup", domain=vir.VIR_FROM_DOM)
 
     def domain_del_throttle_group(self, dom: NonnullDomain, group: str | None, flags: int) -> Result[None]:
-        """Procedure 452: virDomainDelThrottleGroup, libvirt 11.2.0. Needs domain.write; domain.save
+        """Remove a group of limits that no disk uses.
+
+        Procedure 452: virDomainDelThrottleGroup, libvirt 11.2.0. Needs domain.write; domain.save
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
@@ -1861,17 +2411,24 @@ class HypervisorDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 456: virDomainAnnounceInterface, libvirt 12.5.0. Needs domain.write.
+        """Let a network interface, or all if none is named, tell the network where it is.
+
+        Procedure 456: virDomainAnnounceInterface, libvirt 12.5.0. Needs domain.write.
         """
         raise NoSupport("virDomainAnnounceInterface", domain=vir.VIR_FROM_DOM)
 
     def qemu_domain_monitor_command(self, dom: NonnullDomain, cmd: str, flags: int) -> Result[str]:
-        """Procedure 1: virDomainQemuMonitorCommand, libvirt 0.8.3. Needs domain.write.
+        """Send a command, QMP or with a flag HMP, to the emulator's monitor. libvirt does not look at
+        it.
+
+        Procedure 1: virDomainQemuMonitorCommand, libvirt 0.8.3. Needs domain.write.
         """
         raise NoSupport("virDomainQemuMonitorCommand", domain=vir.VIR_FROM_NONE)
 
     def qemu_domain_attach(self, pid_value: int, flags: int) -> Result[NonnullDomain]:
-        """Procedure 2: virDomainQemuAttach, libvirt 0.9.4. Needs domain.start; domain.write.
+        """Take over a QEMU process that was started by hand, by its process id.
+
+        Procedure 2: virDomainQemuAttach, libvirt 0.9.4. Needs domain.start; domain.write.
         """
         raise NoSupport("virDomainQemuAttach", domain=vir.VIR_FROM_NONE)
 
@@ -1882,7 +2439,9 @@ class HypervisorDriver:
         timeout: int,
         flags: int,
     ) -> Result[str | None]:
-        """Procedure 3: virDomainQemuAgentCommand, libvirt 0.10.0. Needs domain.write.
+        """Send a command to the guest's agent, and wait for its answer up to timeout seconds.
+
+        Procedure 3: virDomainQemuAgentCommand, libvirt 0.10.0. Needs domain.write.
         """
         raise NoSupport("virDomainQemuAgentCommand", domain=vir.VIR_FROM_NONE)
 
@@ -1892,22 +2451,30 @@ class HypervisorDriver:
         event: str | None,
         flags: int,
     ) -> Result[int]:
-        """Procedure 4: virConnectDomainQemuMonitorEventRegister, libvirt 1.2.3. Needs
+        """Ask for the emulator's own events, of one domain or of every one; event filters by name.
+
+        Procedure 4: virConnectDomainQemuMonitorEventRegister, libvirt 1.2.3. Needs
         connect.search_domains; connect.write.
         """
         raise NoSupport("virConnectDomainQemuMonitorEventRegister", domain=vir.VIR_FROM_NONE)
 
     def qemu_connect_domain_monitor_event_deregister(self, callbackID: int) -> Result[None]:
-        """Procedure 5: virConnectDomainQemuMonitorEventDeregister, libvirt 1.2.3. Needs connect.write.
+        """No longer ask for the emulator's events that carry this callback id.
+
+        Procedure 5: virConnectDomainQemuMonitorEventDeregister, libvirt 1.2.3. Needs connect.write.
         """
         raise NoSupport("virConnectDomainQemuMonitorEventDeregister", domain=vir.VIR_FROM_NONE)
 
     def qemu_domain_monitor_command_with_files(self, dom: NonnullDomain, cmd: str, flags: int) -> Result[str]:
-        """Procedure 7: virDomainQemuMonitorCommandWithFiles, libvirt 8.2.0. Needs domain.write.
+        """As domain_monitor_command; descriptors travel with the call, and others with the reply.
+
+        Procedure 7: virDomainQemuMonitorCommandWithFiles, libvirt 8.2.0. Needs domain.write.
         """
         raise NoSupport("virDomainQemuMonitorCommandWithFiles", domain=vir.VIR_FROM_NONE)
 
     def lxc_domain_open_namespace(self, dom: NonnullDomain, flags: int) -> Result[None]:
-        """Procedure 1: virDomainLxcOpenNamespace, libvirt 1.0.2. Needs domain.open_namespace.
+        """The reply brings a descriptor for each namespace of the container.
+
+        Procedure 1: virDomainLxcOpenNamespace, libvirt 1.0.2. Needs domain.open_namespace.
         """
         raise NoSupport("virDomainLxcOpenNamespace", domain=vir.VIR_FROM_NONE)

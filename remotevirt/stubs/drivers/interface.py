@@ -26,79 +26,112 @@ class InterfaceDriver:
     __slots__ = ()
 
     def connect_num_of_interfaces(self) -> Result[int]:
-        """Procedure 126: virConnectNumOfInterfaces, libvirt 0.7.2. Needs connect.search_interfaces.
+        """How many of the host's interfaces are up.
+
+        Procedure 126: virConnectNumOfInterfaces, libvirt 0.7.2. Needs connect.search_interfaces.
         """
         raise NoSupport("virConnectNumOfInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def connect_list_interfaces(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 127: virConnectListInterfaces, libvirt 0.7.2. Needs connect.search_interfaces.
+        """Names of the host's interfaces that are up. At most maxnames are returned; the rest is
+        dropped without a word.
+
+        Procedure 127: virConnectListInterfaces, libvirt 0.7.2. Needs connect.search_interfaces.
         """
         raise NoSupport("virConnectListInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_lookup_by_name(self, name: str) -> Result[NonnullInterface]:
-        """Procedure 128: virInterfaceLookupByName, libvirt 0.7.2. Needs interface.getattr.
+        """Find an interface by its name.
+
+        Procedure 128: virInterfaceLookupByName, libvirt 0.7.2. Needs interface.getattr.
         """
         raise NoSupport("virInterfaceLookupByName", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_lookup_by_mac_string(self, mac: str) -> Result[NonnullInterface]:
-        """Procedure 129: virInterfaceLookupByMACString, libvirt 0.7.2. Needs interface.getattr.
+        """Find an interface by its MAC address, written with colons. Two with the same address: an
+        error.
+
+        Procedure 129: virInterfaceLookupByMACString, libvirt 0.7.2. Needs interface.getattr.
         """
         raise NoSupport("virInterfaceLookupByMACString", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_get_xml_desc(self, iface: NonnullInterface, flags: int) -> Result[str]:
-        """Procedure 130: virInterfaceGetXMLDesc, libvirt 0.7.2. Needs interface.read.
+        """The interface as XML: as it is, or with a flag as it is configured.
+
+        Procedure 130: virInterfaceGetXMLDesc, libvirt 0.7.2. Needs interface.read.
         """
         raise NoSupport("virInterfaceGetXMLDesc", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_define_xml(self, xml: str, flags: int) -> Result[NonnullInterface]:
-        """Procedure 131: virInterfaceDefineXML, libvirt 0.7.2. Needs interface.write; interface.save.
+        """Configure an interface, or change its configuration. It takes effect when it next comes up.
+
+        Procedure 131: virInterfaceDefineXML, libvirt 0.7.2. Needs interface.write; interface.save.
         """
         raise NoSupport("virInterfaceDefineXML", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_undefine(self, iface: NonnullInterface) -> Result[None]:
-        """Procedure 132: virInterfaceUndefine, libvirt 0.7.2. Needs interface.delete.
+        """Forget the interface's configuration.
+
+        Procedure 132: virInterfaceUndefine, libvirt 0.7.2. Needs interface.delete.
         """
         raise NoSupport("virInterfaceUndefine", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_create(self, iface: NonnullInterface, flags: int) -> Result[None]:
-        """Procedure 133: virInterfaceCreate, libvirt 0.7.2. Needs interface.start.
+        """Bring an interface up.
+
+        Procedure 133: virInterfaceCreate, libvirt 0.7.2. Needs interface.start.
         """
         raise NoSupport("virInterfaceCreate", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_destroy(self, iface: NonnullInterface, flags: int) -> Result[None]:
-        """Procedure 134: virInterfaceDestroy, libvirt 0.7.2. Needs interface.stop.
+        """Take an interface down.
+
+        Procedure 134: virInterfaceDestroy, libvirt 0.7.2. Needs interface.stop.
         """
         raise NoSupport("virInterfaceDestroy", domain=vir.VIR_FROM_INTERFACE)
 
     def connect_num_of_defined_interfaces(self) -> Result[int]:
-        """Procedure 137: virConnectNumOfDefinedInterfaces, libvirt 0.7.2. Needs
+        """How many configured interfaces are down.
+
+        Procedure 137: virConnectNumOfDefinedInterfaces, libvirt 0.7.2. Needs
         connect.search_interfaces.
         """
         raise NoSupport("virConnectNumOfDefinedInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def connect_list_defined_interfaces(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 138: virConnectListDefinedInterfaces, libvirt 0.7.2. Needs
+        """Names of the configured interfaces that are down. At most maxnames are returned; the rest is
+        dropped without a word.
+
+        Procedure 138: virConnectListDefinedInterfaces, libvirt 0.7.2. Needs
         connect.search_interfaces.
         """
         raise NoSupport("virConnectListDefinedInterfaces", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_is_active(self, iface: NonnullInterface) -> Result[int]:
-        """Procedure 156: virInterfaceIsActive, libvirt 0.7.3. Needs interface.read.
+        """Whether the interface is up: 1 or 0.
+
+        Procedure 156: virInterfaceIsActive, libvirt 0.7.3. Needs interface.read.
         """
         raise NoSupport("virInterfaceIsActive", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_change_begin(self, flags: int) -> Result[None]:
-        """Procedure 220: virInterfaceChangeBegin, libvirt 0.9.2. Needs connect.interface_transaction.
+        """Mark the point that interface_change_rollback goes back to.
+
+        Procedure 220: virInterfaceChangeBegin, libvirt 0.9.2. Needs connect.interface_transaction.
         """
         raise NoSupport("virInterfaceChangeBegin", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_change_commit(self, flags: int) -> Result[None]:
-        """Procedure 221: virInterfaceChangeCommit, libvirt 0.9.2. Needs connect.interface_transaction.
+        """Keep all changes since interface_change_begin.
+
+        Procedure 221: virInterfaceChangeCommit, libvirt 0.9.2. Needs connect.interface_transaction.
         """
         raise NoSupport("virInterfaceChangeCommit", domain=vir.VIR_FROM_INTERFACE)
 
     def interface_change_rollback(self, flags: int) -> Result[None]:
-        """Procedure 222: virInterfaceChangeRollback, libvirt 0.9.2. Needs
+        """Undo all changes since interface_change_begin.
+
+        Procedure 222: virInterfaceChangeRollback, libvirt 0.9.2. Needs
         connect.interface_transaction.
         """
         raise NoSupport("virInterfaceChangeRollback", domain=vir.VIR_FROM_INTERFACE)
@@ -108,6 +141,9 @@ class InterfaceDriver:
         need_results: int,
         flags: int,
     ) -> Result[ConnectListAllInterfacesRet]:
-        """Procedure 284: virConnectListAllInterfaces, libvirt 0.10.2. Needs connect.search_interfaces.
+        """All interfaces that pass the filter in flags. With need_results 0 only the count comes back,
+        in ret, and the list stays empty.
+
+        Procedure 284: virConnectListAllInterfaces, libvirt 0.10.2. Needs connect.search_interfaces.
         """
         raise NoSupport("virConnectListAllInterfaces", domain=vir.VIR_FROM_INTERFACE)

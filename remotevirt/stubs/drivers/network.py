@@ -31,92 +31,131 @@ class NetworkDriver:
     __slots__ = ()
 
     def connect_list_defined_networks(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 36: virConnectListDefinedNetworks, libvirt 0.3.0. Needs connect.search_networks.
+        """Names of the defined networks that are not active. At most maxnames are returned; the rest
+        is dropped without a word.
+
+        Procedure 36: virConnectListDefinedNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
         raise NoSupport("virConnectListDefinedNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def connect_list_networks(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 38: virConnectListNetworks, libvirt 0.3.0. Needs connect.search_networks.
+        """Names of the active networks. At most maxnames are returned; the rest is dropped without a
+        word.
+
+        Procedure 38: virConnectListNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
         raise NoSupport("virConnectListNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def network_create(self, net: NonnullNetwork) -> Result[None]:
-        """Procedure 39: virNetworkCreate, libvirt 0.3.0. Needs network.start.
+        """Start a defined network.
+
+        Procedure 39: virNetworkCreate, libvirt 0.3.0. Needs network.start.
         """
         raise NoSupport("virNetworkCreate", domain=vir.VIR_FROM_NETWORK)
 
     def network_create_xml(self, xml: str) -> Result[NonnullNetwork]:
-        """Procedure 40: virNetworkCreateXML, libvirt 0.3.0. Needs network.write; network.start.
+        """Start a network that is gone once it stops.
+
+        Procedure 40: virNetworkCreateXML, libvirt 0.3.0. Needs network.write; network.start.
         """
         raise NoSupport("virNetworkCreateXML", domain=vir.VIR_FROM_NETWORK)
 
     def network_define_xml(self, xml: str) -> Result[NonnullNetwork]:
-        """Procedure 41: virNetworkDefineXML, libvirt 0.3.0. Needs network.write; network.save.
+        """Define a network, or change the definition of the one with the same name and UUID.
+
+        Procedure 41: virNetworkDefineXML, libvirt 0.3.0. Needs network.write; network.save.
         """
         raise NoSupport("virNetworkDefineXML", domain=vir.VIR_FROM_NETWORK)
 
     def network_destroy(self, net: NonnullNetwork) -> Result[None]:
-        """Procedure 42: virNetworkDestroy, libvirt 0.3.0. Needs network.stop.
+        """Stop a network at once; a transient one is gone then.
+
+        Procedure 42: virNetworkDestroy, libvirt 0.3.0. Needs network.stop.
         """
         raise NoSupport("virNetworkDestroy", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_xml_desc(self, net: NonnullNetwork, flags: int) -> Result[str]:
-        """Procedure 43: virNetworkGetXMLDesc, libvirt 0.3.0. Needs network.read.
+        """The network as XML: what runs, or with a flag what is defined.
+
+        Procedure 43: virNetworkGetXMLDesc, libvirt 0.3.0. Needs network.read.
         """
         raise NoSupport("virNetworkGetXMLDesc", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_autostart(self, net: NonnullNetwork) -> Result[int]:
-        """Procedure 44: virNetworkGetAutostart, libvirt 0.3.0. Needs network.read.
+        """Whether the network starts with the host: 1 or 0.
+
+        Procedure 44: virNetworkGetAutostart, libvirt 0.3.0. Needs network.read.
         """
         raise NoSupport("virNetworkGetAutostart", domain=vir.VIR_FROM_NETWORK)
 
     def network_get_bridge_name(self, net: NonnullNetwork) -> Result[str]:
-        """Procedure 45: virNetworkGetBridgeName, libvirt 0.3.0. Needs network.read.
+        """The name of the network's bridge device.
+
+        Procedure 45: virNetworkGetBridgeName, libvirt 0.3.0. Needs network.read.
         """
         raise NoSupport("virNetworkGetBridgeName", domain=vir.VIR_FROM_NETWORK)
 
     def network_lookup_by_name(self, name: str) -> Result[NonnullNetwork]:
-        """Procedure 46: virNetworkLookupByName, libvirt 0.3.0. Needs network.getattr.
+        """Find a network by its name.
+
+        Procedure 46: virNetworkLookupByName, libvirt 0.3.0. Needs network.getattr.
         """
         raise NoSupport("virNetworkLookupByName", domain=vir.VIR_FROM_NETWORK)
 
     def network_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullNetwork]:
-        """Procedure 47: virNetworkLookupByUUID, libvirt 0.3.0. Needs network.getattr.
+        """Find a network by its UUID.
+
+        Procedure 47: virNetworkLookupByUUID, libvirt 0.3.0. Needs network.getattr.
         """
         raise NoSupport("virNetworkLookupByUUID", domain=vir.VIR_FROM_NETWORK)
 
     def network_set_autostart(self, net: NonnullNetwork, autostart: int) -> Result[None]:
-        """Procedure 48: virNetworkSetAutostart, libvirt 0.3.0. Needs network.write.
+        """Say whether the network starts with the host.
+
+        Procedure 48: virNetworkSetAutostart, libvirt 0.3.0. Needs network.write.
         """
         raise NoSupport("virNetworkSetAutostart", domain=vir.VIR_FROM_NETWORK)
 
     def network_undefine(self, net: NonnullNetwork) -> Result[None]:
-        """Procedure 49: virNetworkUndefine, libvirt 0.3.0. Needs network.delete.
+        """Forget the network's definition. If it runs, it runs on as a transient one.
+
+        Procedure 49: virNetworkUndefine, libvirt 0.3.0. Needs network.delete.
         """
         raise NoSupport("virNetworkUndefine", domain=vir.VIR_FROM_NETWORK)
 
     def connect_num_of_defined_networks(self) -> Result[int]:
-        """Procedure 50: virConnectNumOfDefinedNetworks, libvirt 0.3.0. Needs connect.search_networks.
+        """How many defined networks are not active.
+
+        Procedure 50: virConnectNumOfDefinedNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
         raise NoSupport("virConnectNumOfDefinedNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def connect_num_of_networks(self) -> Result[int]:
-        """Procedure 52: virConnectNumOfNetworks, libvirt 0.3.0. Needs connect.search_networks.
+        """How many networks are active.
+
+        Procedure 52: virConnectNumOfNetworks, libvirt 0.3.0. Needs connect.search_networks.
         """
         raise NoSupport("virConnectNumOfNetworks", domain=vir.VIR_FROM_NETWORK)
 
     def network_is_active(self, net: NonnullNetwork) -> Result[int]:
-        """Procedure 152: virNetworkIsActive, libvirt 0.7.3. Needs network.read.
+        """Whether the network runs: 1 or 0.
+
+        Procedure 152: virNetworkIsActive, libvirt 0.7.3. Needs network.read.
         """
         raise NoSupport("virNetworkIsActive", domain=vir.VIR_FROM_NETWORK)
 
     def network_is_persistent(self, net: NonnullNetwork) -> Result[int]:
-        """Procedure 153: virNetworkIsPersistent, libvirt 0.7.3. Needs network.read.
+        """Whether the network is defined, and so outlives its stop: 1 or 0.
+
+        Procedure 153: virNetworkIsPersistent, libvirt 0.7.3. Needs network.read.
         """
         raise NoSupport("virNetworkIsPersistent", domain=vir.VIR_FROM_NETWORK)
 
     def connect_list_all_networks(self, need_results: int, flags: int) -> Result[ConnectListAllNetworksRet]:
-        """Procedure 283: virConnectListAllNetworks, libvirt 0.10.2. Needs connect.search_networks.
+        """All networks that pass the filter in flags. With need_results 0 only the count comes back,
+        in ret, and the list stays empty.
+
+        Procedure 283: virConnectListAllNetworks, libvirt 0.10.2. Needs connect.search_networks.
         """
         raise NoSupport("virConnectListAllNetworks", domain=vir.VIR_FROM_NETWORK)
 
@@ -129,7 +168,10 @@ class NetworkDriver:
         xml: str,
         flags: int,
     ) -> Result[None]:
-        """Procedure 291: virNetworkUpdate, libvirt 0.10.2. Needs network.write; network.save unless
+        """Change one section of a network (a DHCP host, a port group, ...): add, modify or delete what
+        the XML says, live or in the definition.
+
+        Procedure 291: virNetworkUpdate, libvirt 0.10.2. Needs network.write; network.save unless
         VIR_NETWORK_UPDATE_AFFECT_CONFIG | VIR_NETWORK_UPDATE_AFFECT_LIVE; network.save if
         VIR_NETWORK_UPDATE_AFFECT_CONFIG.
         """
@@ -142,7 +184,10 @@ class NetworkDriver:
         need_results: int,
         flags: int,
     ) -> Result[NetworkGetDhcpLeasesRet]:
-        """Procedure 341: virNetworkGetDHCPLeases, libvirt 1.2.6. Needs network.read.
+        """Leases that the network's DHCP server has given, all or those of one MAC address. With
+        need_results 0 only the count comes back, in ret, and the list stays empty.
+
+        Procedure 341: virNetworkGetDHCPLeases, libvirt 1.2.6. Needs network.read.
         """
         raise NoSupport("virNetworkGetDHCPLeases", domain=vir.VIR_FROM_NETWORK)
 
@@ -152,12 +197,17 @@ class NetworkDriver:
         need_results: int,
         flags: int,
     ) -> Result[NetworkListAllPortsRet]:
-        """Procedure 404: virNetworkListAllPorts, libvirt 5.5.0. Needs network.search_ports.
+        """The ports that are plugged into the network. With need_results 0 only the count comes back,
+        in ret, and the list stays empty.
+
+        Procedure 404: virNetworkListAllPorts, libvirt 5.5.0. Needs network.search_ports.
         """
         raise NoSupport("virNetworkListAllPorts", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_lookup_by_uuid(self, network: NonnullNetwork, uuid: bytes) -> Result[NonnullNetworkPort]:
-        """Procedure 405: virNetworkPortLookupByUUID, libvirt 5.5.0. Needs network_port.getattr.
+        """Find a port of a network by its UUID.
+
+        Procedure 405: virNetworkPortLookupByUUID, libvirt 5.5.0. Needs network_port.getattr.
         """
         raise NoSupport("virNetworkPortLookupByUUID", domain=vir.VIR_FROM_NETWORK)
 
@@ -167,7 +217,9 @@ class NetworkDriver:
         xml: str,
         flags: int,
     ) -> Result[NonnullNetworkPort]:
-        """Procedure 406: virNetworkPortCreateXML, libvirt 5.5.0. Needs network_port.create.
+        """Plug a new port into the network.
+
+        Procedure 406: virNetworkPortCreateXML, libvirt 5.5.0. Needs network_port.create.
         """
         raise NoSupport("virNetworkPortCreateXML", domain=vir.VIR_FROM_NETWORK)
 
@@ -177,7 +229,10 @@ class NetworkDriver:
         nparams: int,
         flags: int,
     ) -> Result[NetworkPortGetParametersRet]:
-        """Procedure 407: virNetworkPortGetParameters, libvirt 5.5.0. Needs network_port.read.
+        """The bandwidth settings of a port. With nparams 0 the list stays empty and nparams tells how
+        many there are.
+
+        Procedure 407: virNetworkPortGetParameters, libvirt 5.5.0. Needs network_port.read.
         """
         raise NoSupport("virNetworkPortGetParameters", domain=vir.VIR_FROM_NETWORK)
 
@@ -187,27 +242,37 @@ class NetworkDriver:
         params: Sequence[TypedParam],
         flags: int,
     ) -> Result[None]:
-        """Procedure 408: virNetworkPortSetParameters, libvirt 5.5.0. Needs network_port.write.
+        """Change the bandwidth of a port. Only the given parameters change.
+
+        Procedure 408: virNetworkPortSetParameters, libvirt 5.5.0. Needs network_port.write.
         """
         raise NoSupport("virNetworkPortSetParameters", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_get_xml_desc(self, port: NonnullNetworkPort, flags: int) -> Result[str]:
-        """Procedure 409: virNetworkPortGetXMLDesc, libvirt 5.5.0. Needs network_port.read.
+        """The port as XML.
+
+        Procedure 409: virNetworkPortGetXMLDesc, libvirt 5.5.0. Needs network_port.read.
         """
         raise NoSupport("virNetworkPortGetXMLDesc", domain=vir.VIR_FROM_NETWORK)
 
     def network_port_delete(self, port: NonnullNetworkPort, flags: int) -> Result[None]:
-        """Procedure 410: virNetworkPortDelete, libvirt 5.5.0. Needs network_port.delete.
+        """Unplug a port, and give back what it holds.
+
+        Procedure 410: virNetworkPortDelete, libvirt 5.5.0. Needs network_port.delete.
         """
         raise NoSupport("virNetworkPortDelete", domain=vir.VIR_FROM_NETWORK)
 
     def network_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
-        """Procedure 432: virNetworkDefineXMLFlags, libvirt 7.7.0. Needs network.write; network.save.
+        """As network_define_xml, with flags (check the XML against the schema).
+
+        Procedure 432: virNetworkDefineXMLFlags, libvirt 7.7.0. Needs network.write; network.save.
         """
         raise NoSupport("virNetworkDefineXMLFlags", domain=vir.VIR_FROM_NETWORK)
 
     def network_create_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
-        """Procedure 437: virNetworkCreateXMLFlags, libvirt 7.8.0. Needs network.write; network.start.
+        """As network_create_xml, with flags (check the XML against the schema).
+
+        Procedure 437: virNetworkCreateXMLFlags, libvirt 7.8.0. Needs network.write; network.start.
         """
         raise NoSupport("virNetworkCreateXMLFlags", domain=vir.VIR_FROM_NETWORK)
 
@@ -220,7 +285,10 @@ class NetworkDriver:
         uri: str | None,
         flags: int,
     ) -> Result[None]:
-        """Procedure 444: virNetworkSetMetadata, libvirt 9.7.0. Needs network.write; network.save
+        """Set or, with metadata absent, remove the title, the description, or the element of one XML
+        namespace.
+
+        Procedure 444: virNetworkSetMetadata, libvirt 9.7.0. Needs network.write; network.save
         unless VIR_NETWORK_UPDATE_AFFECT_CONFIG | VIR_NETWORK_UPDATE_AFFECT_LIVE; network.save if
         VIR_NETWORK_UPDATE_AFFECT_CONFIG.
         """
@@ -233,6 +301,8 @@ class NetworkDriver:
         uri: str | None,
         flags: int,
     ) -> Result[str]:
-        """Procedure 445: virNetworkGetMetadata, libvirt 9.7.0. Needs network.read.
+        """The title, the description, or the element of one XML namespace.
+
+        Procedure 445: virNetworkGetMetadata, libvirt 9.7.0. Needs network.read.
         """
         raise NoSupport("virNetworkGetMetadata", domain=vir.VIR_FROM_NETWORK)

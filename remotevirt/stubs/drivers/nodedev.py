@@ -26,48 +26,69 @@ class NodeDeviceDriver:
     __slots__ = ()
 
     def node_num_of_devices(self, cap: str | None, flags: int) -> Result[int]:
-        """Procedure 111: virNodeNumOfDevices, libvirt 0.5.0. Needs connect.search_node_devices.
+        """How many devices the host has, all or those with one capability.
+
+        Procedure 111: virNodeNumOfDevices, libvirt 0.5.0. Needs connect.search_node_devices.
         """
         raise NoSupport("virNodeNumOfDevices", domain=vir.VIR_FROM_NODEDEV)
 
     def node_list_devices(self, cap: str | None, maxnames: int, flags: int) -> Result[Sequence[str]]:
-        """Procedure 112: virNodeListDevices, libvirt 0.5.0. Needs connect.search_node_devices.
+        """Names of the host's devices, all or those with one capability. At most maxnames are
+        returned; the rest is dropped without a word.
+
+        Procedure 112: virNodeListDevices, libvirt 0.5.0. Needs connect.search_node_devices.
         """
         raise NoSupport("virNodeListDevices", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_lookup_by_name(self, name: str) -> Result[NonnullNodeDevice]:
-        """Procedure 113: virNodeDeviceLookupByName, libvirt 0.5.0. Needs node_device.getattr.
+        """Find a device by its name.
+
+        Procedure 113: virNodeDeviceLookupByName, libvirt 0.5.0. Needs node_device.getattr.
         """
         raise NoSupport("virNodeDeviceLookupByName", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_get_xml_desc(self, name: str, flags: int) -> Result[str]:
-        """Procedure 114: virNodeDeviceGetXMLDesc, libvirt 0.5.0. Needs node_device.read.
+        """The device as XML.
+
+        Procedure 114: virNodeDeviceGetXMLDesc, libvirt 0.5.0. Needs node_device.read.
         """
         raise NoSupport("virNodeDeviceGetXMLDesc", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_get_parent(self, name: str) -> Result[str | None]:
-        """Procedure 115: virNodeDeviceGetParent, libvirt 0.5.0. Needs node_device.read.
+        """The name of the device's parent, absent for the root.
+
+        Procedure 115: virNodeDeviceGetParent, libvirt 0.5.0. Needs node_device.read.
         """
         raise NoSupport("virNodeDeviceGetParent", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_num_of_caps(self, name: str) -> Result[int]:
-        """Procedure 116: virNodeDeviceNumOfCaps, libvirt 0.5.0. Needs node_device.read.
+        """How many capabilities the device has.
+
+        Procedure 116: virNodeDeviceNumOfCaps, libvirt 0.5.0. Needs node_device.read.
         """
         raise NoSupport("virNodeDeviceNumOfCaps", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_list_caps(self, name: str, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 117: virNodeDeviceListCaps, libvirt 0.5.0. Needs node_device.read.
+        """The device's capabilities. At most maxnames are returned; the rest is dropped without a
+        word.
+
+        Procedure 117: virNodeDeviceListCaps, libvirt 0.5.0. Needs node_device.read.
         """
         raise NoSupport("virNodeDeviceListCaps", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_create_xml(self, xml_desc: str, flags: int) -> Result[NonnullNodeDevice]:
-        """Procedure 123: virNodeDeviceCreateXML, libvirt 0.6.3. Needs node_device.write;
+        """Create a device (a virtual host bus adapter, a mediated device) that lasts until it is
+        destroyed.
+
+        Procedure 123: virNodeDeviceCreateXML, libvirt 0.6.3. Needs node_device.write;
         node_device.start.
         """
         raise NoSupport("virNodeDeviceCreateXML", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_destroy(self, name: str) -> Result[None]:
-        """Procedure 124: virNodeDeviceDestroy, libvirt 0.6.3. Needs node_device.stop.
+        """Remove a created device from the host.
+
+        Procedure 124: virNodeDeviceDestroy, libvirt 0.6.3. Needs node_device.stop.
         """
         raise NoSupport("virNodeDeviceDestroy", domain=vir.VIR_FROM_NODEDEV)
 
@@ -76,7 +97,10 @@ class NodeDeviceDriver:
         need_results: int,
         flags: int,
     ) -> Result[ConnectListAllNodeDevicesRet]:
-        """Procedure 285: virConnectListAllNodeDevices, libvirt 0.10.2. Needs
+        """All devices that pass the filter in flags. With need_results 0 only the count comes back, in
+        ret, and the list stays empty.
+
+        Procedure 285: virConnectListAllNodeDevices, libvirt 0.10.2. Needs
         connect.search_node_devices.
         """
         raise NoSupport("virConnectListAllNodeDevices", domain=vir.VIR_FROM_NODEDEV)
@@ -87,48 +111,66 @@ class NodeDeviceDriver:
         wwpn: str,
         flags: int,
     ) -> Result[NonnullNodeDevice]:
-        """Procedure 297: virNodeDeviceLookupSCSIHostByWWN, libvirt 1.0.2. Needs node_device.getattr.
+        """Find a host bus adapter by its world-wide names.
+
+        Procedure 297: virNodeDeviceLookupSCSIHostByWWN, libvirt 1.0.2. Needs node_device.getattr.
         """
         raise NoSupport("virNodeDeviceLookupSCSIHostByWWN", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_define_xml(self, xml_desc: str, flags: int) -> Result[NonnullNodeDevice]:
-        """Procedure 428: virNodeDeviceDefineXML, libvirt 7.3.0. Needs node_device.write;
+        """Define a mediated device, or change its definition.
+
+        Procedure 428: virNodeDeviceDefineXML, libvirt 7.3.0. Needs node_device.write;
         node_device.save.
         """
         raise NoSupport("virNodeDeviceDefineXML", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_undefine(self, name: str, flags: int) -> Result[None]:
-        """Procedure 429: virNodeDeviceUndefine, libvirt 7.3.0. Needs node_device.delete.
+        """Forget a device's definition.
+
+        Procedure 429: virNodeDeviceUndefine, libvirt 7.3.0. Needs node_device.delete.
         """
         raise NoSupport("virNodeDeviceUndefine", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_create(self, name: str, flags: int) -> Result[None]:
-        """Procedure 430: virNodeDeviceCreate, libvirt 7.3.0. Needs node_device.start.
+        """Start a defined device.
+
+        Procedure 430: virNodeDeviceCreate, libvirt 7.3.0. Needs node_device.start.
         """
         raise NoSupport("virNodeDeviceCreate", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_get_autostart(self, name: str) -> Result[int]:
-        """Procedure 433: virNodeDeviceGetAutostart, libvirt 7.8.0. Needs node_device.read.
+        """Whether the device starts with the host: 1 or 0.
+
+        Procedure 433: virNodeDeviceGetAutostart, libvirt 7.8.0. Needs node_device.read.
         """
         raise NoSupport("virNodeDeviceGetAutostart", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_set_autostart(self, name: str, autostart: int) -> Result[None]:
-        """Procedure 434: virNodeDeviceSetAutostart, libvirt 7.8.0. Needs node_device.write.
+        """Say whether the device starts with the host.
+
+        Procedure 434: virNodeDeviceSetAutostart, libvirt 7.8.0. Needs node_device.write.
         """
         raise NoSupport("virNodeDeviceSetAutostart", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_is_persistent(self, name: str) -> Result[int]:
-        """Procedure 435: virNodeDeviceIsPersistent, libvirt 7.8.0. Needs node_device.read.
+        """Whether the device is defined: 1 or 0.
+
+        Procedure 435: virNodeDeviceIsPersistent, libvirt 7.8.0. Needs node_device.read.
         """
         raise NoSupport("virNodeDeviceIsPersistent", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_is_active(self, name: str) -> Result[int]:
-        """Procedure 436: virNodeDeviceIsActive, libvirt 7.8.0. Needs node_device.read.
+        """Whether the device is there now: 1 or 0.
+
+        Procedure 436: virNodeDeviceIsActive, libvirt 7.8.0. Needs node_device.read.
         """
         raise NoSupport("virNodeDeviceIsActive", domain=vir.VIR_FROM_NODEDEV)
 
     def node_device_update(self, name: str, xml_desc: str, flags: int) -> Result[None]:
-        """Procedure 447: virNodeDeviceUpdate, libvirt 10.1.0. Needs node_device.write;
+        """Change a device in place, live or in its definition.
+
+        Procedure 447: virNodeDeviceUpdate, libvirt 10.1.0. Needs node_device.write;
         node_device.save unless VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG |
         VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE; node_device.save if
         VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG.

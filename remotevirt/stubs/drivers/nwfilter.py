@@ -28,63 +28,88 @@ class NWFilterDriver:
     __slots__ = ()
 
     def nwfilter_lookup_by_name(self, name: str) -> Result[NonnullNwfilter]:
-        """Procedure 175: virNWFilterLookupByName, libvirt 0.8.0. Needs nwfilter.getattr.
+        """Find a filter by its name.
+
+        Procedure 175: virNWFilterLookupByName, libvirt 0.8.0. Needs nwfilter.getattr.
         """
         raise NoSupport("virNWFilterLookupByName", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullNwfilter]:
-        """Procedure 176: virNWFilterLookupByUUID, libvirt 0.8.0. Needs nwfilter.getattr.
+        """Find a filter by its UUID.
+
+        Procedure 176: virNWFilterLookupByUUID, libvirt 0.8.0. Needs nwfilter.getattr.
         """
         raise NoSupport("virNWFilterLookupByUUID", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_get_xml_desc(self, nwfilter: NonnullNwfilter, flags: int) -> Result[str]:
-        """Procedure 177: virNWFilterGetXMLDesc, libvirt 0.8.0. Needs nwfilter.read.
+        """The filter as XML.
+
+        Procedure 177: virNWFilterGetXMLDesc, libvirt 0.8.0. Needs nwfilter.read.
         """
         raise NoSupport("virNWFilterGetXMLDesc", domain=vir.VIR_FROM_NWFILTER)
 
     def connect_num_of_nwfilters(self) -> Result[int]:
-        """Procedure 178: virConnectNumOfNWFilters, libvirt 0.8.0. Needs connect.search_nwfilters.
+        """How many filters there are.
+
+        Procedure 178: virConnectNumOfNWFilters, libvirt 0.8.0. Needs connect.search_nwfilters.
         """
         raise NoSupport("virConnectNumOfNWFilters", domain=vir.VIR_FROM_NWFILTER)
 
     def connect_list_nwfilters(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 179: virConnectListNWFilters, libvirt 0.8.0. Needs connect.search_nwfilters.
+        """Names of the filters. At most maxnames are returned; the rest is dropped without a word.
+
+        Procedure 179: virConnectListNWFilters, libvirt 0.8.0. Needs connect.search_nwfilters.
         """
         raise NoSupport("virConnectListNWFilters", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_define_xml(self, xml: str) -> Result[NonnullNwfilter]:
-        """Procedure 180: virNWFilterDefineXML, libvirt 0.8.0. Needs nwfilter.write; nwfilter.save.
+        """Define a filter, or change the one with the same name and UUID, where it is in use too.
+
+        Procedure 180: virNWFilterDefineXML, libvirt 0.8.0. Needs nwfilter.write; nwfilter.save.
         """
         raise NoSupport("virNWFilterDefineXML", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_undefine(self, nwfilter: NonnullNwfilter) -> Result[None]:
-        """Procedure 181: virNWFilterUndefine, libvirt 0.8.0. Needs nwfilter.delete.
+        """Forget a filter that no interface uses.
+
+        Procedure 181: virNWFilterUndefine, libvirt 0.8.0. Needs nwfilter.delete.
         """
         raise NoSupport("virNWFilterUndefine", domain=vir.VIR_FROM_NWFILTER)
 
     def connect_list_all_nwfilters(self, need_results: int, flags: int) -> Result[ConnectListAllNwfiltersRet]:
-        """Procedure 286: virConnectListAllNWFilters, libvirt 0.10.2. Needs connect.search_nwfilters.
+        """All filters. With need_results 0 only the count comes back, in ret, and the list stays
+        empty.
+
+        Procedure 286: virConnectListAllNWFilters, libvirt 0.10.2. Needs connect.search_nwfilters.
         """
         raise NoSupport("virConnectListAllNWFilters", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_lookup_by_port_dev(self, name: str) -> Result[NonnullNwfilterBinding]:
-        """Procedure 397: virNWFilterBindingLookupByPortDev, libvirt 4.5.0. Needs
+        """Find the binding of a guest's network device by the device's name on the host.
+
+        Procedure 397: virNWFilterBindingLookupByPortDev, libvirt 4.5.0. Needs
         nwfilter_binding.getattr.
         """
         raise NoSupport("virNWFilterBindingLookupByPortDev", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_get_xml_desc(self, nwfilter: NonnullNwfilterBinding, flags: int) -> Result[str]:
-        """Procedure 398: virNWFilterBindingGetXMLDesc, libvirt 4.5.0. Needs nwfilter_binding.read.
+        """The binding as XML.
+
+        Procedure 398: virNWFilterBindingGetXMLDesc, libvirt 4.5.0. Needs nwfilter_binding.read.
         """
         raise NoSupport("virNWFilterBindingGetXMLDesc", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_create_xml(self, xml: str, flags: int) -> Result[NonnullNwfilterBinding]:
-        """Procedure 399: virNWFilterBindingCreateXML, libvirt 4.5.0. Needs nwfilter_binding.create.
+        """Bind a filter to a network device: its rules are in force from then on.
+
+        Procedure 399: virNWFilterBindingCreateXML, libvirt 4.5.0. Needs nwfilter_binding.create.
         """
         raise NoSupport("virNWFilterBindingCreateXML", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_binding_delete(self, nwfilter: NonnullNwfilterBinding) -> Result[None]:
-        """Procedure 400: virNWFilterBindingDelete, libvirt 4.5.0. Needs nwfilter_binding.delete.
+        """Remove the rules of a binding from its network device.
+
+        Procedure 400: virNWFilterBindingDelete, libvirt 4.5.0. Needs nwfilter_binding.delete.
         """
         raise NoSupport("virNWFilterBindingDelete", domain=vir.VIR_FROM_NWFILTER)
 
@@ -93,13 +118,18 @@ class NWFilterDriver:
         need_results: int,
         flags: int,
     ) -> Result[ConnectListAllNwfilterBindingsRet]:
-        """Procedure 401: virConnectListAllNWFilterBindings, libvirt 4.5.0. Needs
+        """All bindings. With need_results 0 only the count comes back, in ret, and the list stays
+        empty.
+
+        Procedure 401: virConnectListAllNWFilterBindings, libvirt 4.5.0. Needs
         connect.search_nwfilter_bindings.
         """
         raise NoSupport("virConnectListAllNWFilterBindings", domain=vir.VIR_FROM_NWFILTER)
 
     def nwfilter_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullNwfilter]:
-        """Procedure 431: virNWFilterDefineXMLFlags, libvirt 7.7.0. Needs nwfilter.write;
+        """As nwfilter_define_xml, with flags (check the XML against the schema).
+
+        Procedure 431: virNWFilterDefineXMLFlags, libvirt 7.7.0. Needs nwfilter.write;
         nwfilter.save.
         """
         raise NoSupport("virNWFilterDefineXMLFlags", domain=vir.VIR_FROM_NWFILTER)

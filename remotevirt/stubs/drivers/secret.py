@@ -26,51 +26,72 @@ class SecretDriver:
     __slots__ = ()
 
     def connect_num_of_secrets(self) -> Result[int]:
-        """Procedure 139: virConnectNumOfSecrets, libvirt 0.7.1. Needs connect.search_secrets.
+        """How many secrets there are.
+
+        Procedure 139: virConnectNumOfSecrets, libvirt 0.7.1. Needs connect.search_secrets.
         """
         raise NoSupport("virConnectNumOfSecrets", domain=vir.VIR_FROM_SECRET)
 
     def connect_list_secrets(self, maxuuids: int) -> Result[Sequence[str]]:
-        """Procedure 140: virConnectListSecrets, libvirt 0.7.1. Needs connect.search_secrets.
+        """UUIDs of the secrets, as text. At most maxuuids are returned.
+
+        Procedure 140: virConnectListSecrets, libvirt 0.7.1. Needs connect.search_secrets.
         """
         raise NoSupport("virConnectListSecrets", domain=vir.VIR_FROM_SECRET)
 
     def secret_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullSecret]:
-        """Procedure 141: virSecretLookupByUUID, libvirt 0.7.1. Needs secret.getattr.
+        """Find a secret by its UUID.
+
+        Procedure 141: virSecretLookupByUUID, libvirt 0.7.1. Needs secret.getattr.
         """
         raise NoSupport("virSecretLookupByUUID", domain=vir.VIR_FROM_SECRET)
 
     def secret_define_xml(self, xml: str, flags: int) -> Result[NonnullSecret]:
-        """Procedure 142: virSecretDefineXML, libvirt 0.7.1. Needs secret.write; secret.save.
+        """Define a secret, without its value, or change the definition of the one with the same UUID.
+
+        Procedure 142: virSecretDefineXML, libvirt 0.7.1. Needs secret.write; secret.save.
         """
         raise NoSupport("virSecretDefineXML", domain=vir.VIR_FROM_SECRET)
 
     def secret_get_xml_desc(self, secret: NonnullSecret, flags: int) -> Result[str]:
-        """Procedure 143: virSecretGetXMLDesc, libvirt 0.7.1. Needs secret.read.
+        """The secret as XML. Its value is not in there.
+
+        Procedure 143: virSecretGetXMLDesc, libvirt 0.7.1. Needs secret.read.
         """
         raise NoSupport("virSecretGetXMLDesc", domain=vir.VIR_FROM_SECRET)
 
     def secret_set_value(self, secret: NonnullSecret, value: bytes, flags: int) -> Result[None]:
-        """Procedure 144: virSecretSetValue, libvirt 0.7.1. Needs secret.write.
+        """Set the value of a secret.
+
+        Procedure 144: virSecretSetValue, libvirt 0.7.1. Needs secret.write.
         """
         raise NoSupport("virSecretSetValue", domain=vir.VIR_FROM_SECRET)
 
     def secret_get_value(self, secret: NonnullSecret, flags: int) -> Result[bytes]:
-        """Procedure 145: virSecretGetValue, libvirt 0.7.1. Needs secret.read_secure.
+        """The value of a secret. A private one is given to nobody outside the host.
+
+        Procedure 145: virSecretGetValue, libvirt 0.7.1. Needs secret.read_secure.
         """
         raise NoSupport("virSecretGetValue", domain=vir.VIR_FROM_SECRET)
 
     def secret_undefine(self, secret: NonnullSecret) -> Result[None]:
-        """Procedure 146: virSecretUndefine, libvirt 0.7.1. Needs secret.delete.
+        """Forget a secret and its value.
+
+        Procedure 146: virSecretUndefine, libvirt 0.7.1. Needs secret.delete.
         """
         raise NoSupport("virSecretUndefine", domain=vir.VIR_FROM_SECRET)
 
     def secret_lookup_by_usage(self, usageType: int, usageID: str) -> Result[NonnullSecret]:
-        """Procedure 147: virSecretLookupByUsage, libvirt 0.7.1. Needs secret.getattr.
+        """Find a secret by what it is for: a volume, an iSCSI target, a Ceph client, ...
+
+        Procedure 147: virSecretLookupByUsage, libvirt 0.7.1. Needs secret.getattr.
         """
         raise NoSupport("virSecretLookupByUsage", domain=vir.VIR_FROM_SECRET)
 
     def connect_list_all_secrets(self, need_results: int, flags: int) -> Result[ConnectListAllSecretsRet]:
-        """Procedure 287: virConnectListAllSecrets, libvirt 0.10.2. Needs connect.search_secrets.
+        """All secrets that pass the filter in flags. With need_results 0 only the count comes back, in
+        ret, and the list stays empty.
+
+        Procedure 287: virConnectListAllSecrets, libvirt 0.10.2. Needs connect.search_secrets.
         """
         raise NoSupport("virConnectListAllSecrets", domain=vir.VIR_FROM_SECRET)

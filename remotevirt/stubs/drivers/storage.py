@@ -31,119 +31,167 @@ class StorageDriver:
     __slots__ = ()
 
     def connect_num_of_storage_pools(self) -> Result[int]:
-        """Procedure 71: virConnectNumOfStoragePools, libvirt 0.4.1. Needs
+        """How many pools are active.
+
+        Procedure 71: virConnectNumOfStoragePools, libvirt 0.4.1. Needs
         connect.search_storage_pools.
         """
         raise NoSupport("virConnectNumOfStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_list_storage_pools(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 72: virConnectListStoragePools, libvirt 0.4.1. Needs connect.search_storage_pools.
+        """Names of the active pools. At most maxnames are returned; the rest is dropped without a
+        word.
+
+        Procedure 72: virConnectListStoragePools, libvirt 0.4.1. Needs connect.search_storage_pools.
         """
         raise NoSupport("virConnectListStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_num_of_defined_storage_pools(self) -> Result[int]:
-        """Procedure 73: virConnectNumOfDefinedStoragePools, libvirt 0.4.1. Needs
+        """How many defined pools are not active.
+
+        Procedure 73: virConnectNumOfDefinedStoragePools, libvirt 0.4.1. Needs
         connect.search_storage_pools.
         """
         raise NoSupport("virConnectNumOfDefinedStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_list_defined_storage_pools(self, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 74: virConnectListDefinedStoragePools, libvirt 0.4.1. Needs
+        """Names of the defined pools that are not active. At most maxnames are returned; the rest is
+        dropped without a word.
+
+        Procedure 74: virConnectListDefinedStoragePools, libvirt 0.4.1. Needs
         connect.search_storage_pools.
         """
         raise NoSupport("virConnectListDefinedStoragePools", domain=vir.VIR_FROM_STORAGE)
 
     def connect_find_storage_pool_sources(self, type: str, srcSpec: str | None, flags: int) -> Result[str]:
-        """Procedure 75: virConnectFindStoragePoolSources, libvirt 0.4.5. Needs
+        """What pools of a type could be made of (exports of a server, volume groups, ...), as XML.
+        srcSpec says where to look.
+
+        Procedure 75: virConnectFindStoragePoolSources, libvirt 0.4.5. Needs
         connect.detect_storage_pools.
         """
         raise NoSupport("virConnectFindStoragePoolSources", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_create_xml(self, xml: str, flags: int) -> Result[NonnullStoragePool]:
-        """Procedure 76: virStoragePoolCreateXML, libvirt 0.4.1. Needs storage_pool.start;
+        """Start a pool that is gone once it stops.
+
+        Procedure 76: virStoragePoolCreateXML, libvirt 0.4.1. Needs storage_pool.start;
         storage_pool.write.
         """
         raise NoSupport("virStoragePoolCreateXML", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_define_xml(self, xml: str, flags: int) -> Result[NonnullStoragePool]:
-        """Procedure 77: virStoragePoolDefineXML, libvirt 0.4.1. Needs storage_pool.write;
+        """Define a pool, or change the definition of the one with the same name and UUID.
+
+        Procedure 77: virStoragePoolDefineXML, libvirt 0.4.1. Needs storage_pool.write;
         storage_pool.save.
         """
         raise NoSupport("virStoragePoolDefineXML", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_create(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
-        """Procedure 78: virStoragePoolCreate, libvirt 0.4.1. Needs storage_pool.start.
+        """Start a defined pool. Flags can build it first.
+
+        Procedure 78: virStoragePoolCreate, libvirt 0.4.1. Needs storage_pool.start.
         """
         raise NoSupport("virStoragePoolCreate", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_build(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
-        """Procedure 79: virStoragePoolBuild, libvirt 0.4.1. Needs storage_pool.format.
+        """Prepare what the pool stands on: make the directory, the file system, the volume group.
+
+        Procedure 79: virStoragePoolBuild, libvirt 0.4.1. Needs storage_pool.format.
         """
         raise NoSupport("virStoragePoolBuild", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_destroy(self, pool: NonnullStoragePool) -> Result[None]:
-        """Procedure 80: virStoragePoolDestroy, libvirt 0.4.1. Needs storage_pool.stop.
+        """Stop a pool; what it stores stays. A transient one is forgotten.
+
+        Procedure 80: virStoragePoolDestroy, libvirt 0.4.1. Needs storage_pool.stop.
         """
         raise NoSupport("virStoragePoolDestroy", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_delete(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
-        """Procedure 81: virStoragePoolDelete, libvirt 0.4.1. Needs storage_pool.format.
+        """Delete what the pool stands on. The pool must be inactive.
+
+        Procedure 81: virStoragePoolDelete, libvirt 0.4.1. Needs storage_pool.format.
         """
         raise NoSupport("virStoragePoolDelete", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_undefine(self, pool: NonnullStoragePool) -> Result[None]:
-        """Procedure 82: virStoragePoolUndefine, libvirt 0.4.1. Needs storage_pool.delete.
+        """Forget the definition of an inactive pool.
+
+        Procedure 82: virStoragePoolUndefine, libvirt 0.4.1. Needs storage_pool.delete.
         """
         raise NoSupport("virStoragePoolUndefine", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_refresh(self, pool: NonnullStoragePool, flags: int) -> Result[None]:
-        """Procedure 83: virStoragePoolRefresh, libvirt 0.4.1. Needs storage_pool.refresh.
+        """Look again which volumes the pool has.
+
+        Procedure 83: virStoragePoolRefresh, libvirt 0.4.1. Needs storage_pool.refresh.
         """
         raise NoSupport("virStoragePoolRefresh", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_name(self, name: str) -> Result[NonnullStoragePool]:
-        """Procedure 84: virStoragePoolLookupByName, libvirt 0.4.1. Needs storage_pool.getattr.
+        """Find a pool by its name.
+
+        Procedure 84: virStoragePoolLookupByName, libvirt 0.4.1. Needs storage_pool.getattr.
         """
         raise NoSupport("virStoragePoolLookupByName", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullStoragePool]:
-        """Procedure 85: virStoragePoolLookupByUUID, libvirt 0.4.1. Needs storage_pool.getattr.
+        """Find a pool by its UUID.
+
+        Procedure 85: virStoragePoolLookupByUUID, libvirt 0.4.1. Needs storage_pool.getattr.
         """
         raise NoSupport("virStoragePoolLookupByUUID", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_volume(self, vol: NonnullStorageVol) -> Result[NonnullStoragePool]:
-        """Procedure 86: virStoragePoolLookupByVolume, libvirt 0.4.1. Needs storage_pool.getattr.
+        """The pool that a volume belongs to.
+
+        Procedure 86: virStoragePoolLookupByVolume, libvirt 0.4.1. Needs storage_pool.getattr.
         """
         raise NoSupport("virStoragePoolLookupByVolume", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_get_info(self, pool: NonnullStoragePool) -> Result[StoragePoolGetInfoRet]:
-        """Procedure 87: virStoragePoolGetInfo, libvirt 0.4.1. Needs storage_pool.read.
+        """State of a pool, and its capacity, allocation and free space in bytes.
+
+        Procedure 87: virStoragePoolGetInfo, libvirt 0.4.1. Needs storage_pool.read.
         """
         raise NoSupport("virStoragePoolGetInfo", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_get_xml_desc(self, pool: NonnullStoragePool, flags: int) -> Result[str]:
-        """Procedure 88: virStoragePoolGetXMLDesc, libvirt 0.4.1. Needs storage_pool.read.
+        """The pool as XML.
+
+        Procedure 88: virStoragePoolGetXMLDesc, libvirt 0.4.1. Needs storage_pool.read.
         """
         raise NoSupport("virStoragePoolGetXMLDesc", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_get_autostart(self, pool: NonnullStoragePool) -> Result[int]:
-        """Procedure 89: virStoragePoolGetAutostart, libvirt 0.4.1. Needs storage_pool.read.
+        """Whether the pool starts with the host: 1 or 0.
+
+        Procedure 89: virStoragePoolGetAutostart, libvirt 0.4.1. Needs storage_pool.read.
         """
         raise NoSupport("virStoragePoolGetAutostart", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_set_autostart(self, pool: NonnullStoragePool, autostart: int) -> Result[None]:
-        """Procedure 90: virStoragePoolSetAutostart, libvirt 0.4.1. Needs storage_pool.write.
+        """Say whether the pool starts with the host.
+
+        Procedure 90: virStoragePoolSetAutostart, libvirt 0.4.1. Needs storage_pool.write.
         """
         raise NoSupport("virStoragePoolSetAutostart", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_num_of_volumes(self, pool: NonnullStoragePool) -> Result[int]:
-        """Procedure 91: virStoragePoolNumOfVolumes, libvirt 0.4.1. Needs
+        """How many volumes the pool has.
+
+        Procedure 91: virStoragePoolNumOfVolumes, libvirt 0.4.1. Needs
         storage_pool.search_storage_vols.
         """
         raise NoSupport("virStoragePoolNumOfVolumes", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_list_volumes(self, pool: NonnullStoragePool, maxnames: int) -> Result[Sequence[str]]:
-        """Procedure 92: virStoragePoolListVolumes, libvirt 0.4.1. Needs
+        """Names of the pool's volumes. At most maxnames are returned; the rest is dropped without a
+        word.
+
+        Procedure 92: virStoragePoolListVolumes, libvirt 0.4.1. Needs
         storage_pool.search_storage_vols.
         """
         raise NoSupport("virStoragePoolListVolumes", domain=vir.VIR_FROM_STORAGE)
@@ -154,42 +202,58 @@ class StorageDriver:
         xml: str,
         flags: int,
     ) -> Result[NonnullStorageVol]:
-        """Procedure 93: virStorageVolCreateXML, libvirt 0.4.1. Needs storage_vol.create.
+        """Create a volume in a pool.
+
+        Procedure 93: virStorageVolCreateXML, libvirt 0.4.1. Needs storage_vol.create.
         """
         raise NoSupport("virStorageVolCreateXML", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_delete(self, vol: NonnullStorageVol, flags: int) -> Result[None]:
-        """Procedure 94: virStorageVolDelete, libvirt 0.4.1. Needs storage_vol.delete.
+        """Delete a volume from its pool.
+
+        Procedure 94: virStorageVolDelete, libvirt 0.4.1. Needs storage_vol.delete.
         """
         raise NoSupport("virStorageVolDelete", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_lookup_by_name(self, pool: NonnullStoragePool, name: str) -> Result[NonnullStorageVol]:
-        """Procedure 95: virStorageVolLookupByName, libvirt 0.4.1. Needs storage_vol.getattr.
+        """Find a volume of a pool by its name.
+
+        Procedure 95: virStorageVolLookupByName, libvirt 0.4.1. Needs storage_vol.getattr.
         """
         raise NoSupport("virStorageVolLookupByName", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_lookup_by_key(self, key: str) -> Result[NonnullStorageVol]:
-        """Procedure 96: virStorageVolLookupByKey, libvirt 0.4.1. Needs storage_vol.getattr.
+        """Find a volume in any pool by its key.
+
+        Procedure 96: virStorageVolLookupByKey, libvirt 0.4.1. Needs storage_vol.getattr.
         """
         raise NoSupport("virStorageVolLookupByKey", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_lookup_by_path(self, path: str) -> Result[NonnullStorageVol]:
-        """Procedure 97: virStorageVolLookupByPath, libvirt 0.4.1. Needs storage_vol.getattr.
+        """Find a volume in any pool by its path.
+
+        Procedure 97: virStorageVolLookupByPath, libvirt 0.4.1. Needs storage_vol.getattr.
         """
         raise NoSupport("virStorageVolLookupByPath", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_get_info(self, vol: NonnullStorageVol) -> Result[StorageVolGetInfoRet]:
-        """Procedure 98: virStorageVolGetInfo, libvirt 0.4.1. Needs storage_vol.read.
+        """Type of a volume, and its capacity and allocation in bytes.
+
+        Procedure 98: virStorageVolGetInfo, libvirt 0.4.1. Needs storage_vol.read.
         """
         raise NoSupport("virStorageVolGetInfo", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_get_xml_desc(self, vol: NonnullStorageVol, flags: int) -> Result[str]:
-        """Procedure 99: virStorageVolGetXMLDesc, libvirt 0.4.1. Needs storage_vol.read.
+        """The volume as XML.
+
+        Procedure 99: virStorageVolGetXMLDesc, libvirt 0.4.1. Needs storage_vol.read.
         """
         raise NoSupport("virStorageVolGetXMLDesc", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_get_path(self, vol: NonnullStorageVol) -> Result[str]:
-        """Procedure 100: virStorageVolGetPath, libvirt 0.4.1. Needs storage_vol.read.
+        """The path at which a guest's disk would name the volume.
+
+        Procedure 100: virStorageVolGetPath, libvirt 0.4.1. Needs storage_vol.read.
         """
         raise NoSupport("virStorageVolGetPath", domain=vir.VIR_FROM_STORAGE)
 
@@ -200,22 +264,30 @@ class StorageDriver:
         clonevol: NonnullStorageVol,
         flags: int,
     ) -> Result[NonnullStorageVol]:
-        """Procedure 125: virStorageVolCreateXMLFrom, libvirt 0.6.4. Needs storage_vol.create.
+        """Create a volume in a pool and copy another one, of this or another pool, into it.
+
+        Procedure 125: virStorageVolCreateXMLFrom, libvirt 0.6.4. Needs storage_vol.create.
         """
         raise NoSupport("virStorageVolCreateXMLFrom", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_is_active(self, pool: NonnullStoragePool) -> Result[int]:
-        """Procedure 154: virStoragePoolIsActive, libvirt 0.7.3. Needs storage_pool.read.
+        """Whether the pool is started: 1 or 0.
+
+        Procedure 154: virStoragePoolIsActive, libvirt 0.7.3. Needs storage_pool.read.
         """
         raise NoSupport("virStoragePoolIsActive", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_is_persistent(self, pool: NonnullStoragePool) -> Result[int]:
-        """Procedure 155: virStoragePoolIsPersistent, libvirt 0.7.3. Needs storage_pool.read.
+        """Whether the pool is defined, and so outlives its stop: 1 or 0.
+
+        Procedure 155: virStoragePoolIsPersistent, libvirt 0.7.3. Needs storage_pool.read.
         """
         raise NoSupport("virStoragePoolIsPersistent", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_wipe(self, vol: NonnullStorageVol, flags: int) -> Result[None]:
-        """Procedure 165: virStorageVolWipe, libvirt 0.8.0. Needs storage_vol.format.
+        """Overwrite a volume, so that what it held cannot be read again.
+
+        Procedure 165: virStorageVolWipe, libvirt 0.8.0. Needs storage_vol.format.
         """
         raise NoSupport("virStorageVolWipe", domain=vir.VIR_FROM_STORAGE)
 
@@ -226,7 +298,9 @@ class StorageDriver:
         length: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 208: virStorageVolUpload, libvirt 0.9.0. Needs storage_vol.data_write.
+        """Fill a volume from a stream, from offset on; length 0 means until the stream ends.
+
+        Procedure 208: virStorageVolUpload, libvirt 0.9.0. Needs storage_vol.data_write.
         """
         raise NoSupport("virStorageVolUpload", domain=vir.VIR_FROM_STORAGE)
 
@@ -237,17 +311,23 @@ class StorageDriver:
         length: int,
         flags: int,
     ) -> Result[None]:
-        """Procedure 209: virStorageVolDownload, libvirt 0.9.0. Needs storage_vol.data_read.
+        """Read a volume into a stream, from offset on; length 0 means to the end.
+
+        Procedure 209: virStorageVolDownload, libvirt 0.9.0. Needs storage_vol.data_read.
         """
         raise NoSupport("virStorageVolDownload", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_wipe_pattern(self, vol: NonnullStorageVol, algorithm: int, flags: int) -> Result[None]:
-        """Procedure 259: virStorageVolWipePattern, libvirt 0.9.10. Needs storage_vol.format.
+        """Overwrite a volume by one of the algorithms in virStorageVolWipeAlgorithm.
+
+        Procedure 259: virStorageVolWipePattern, libvirt 0.9.10. Needs storage_vol.format.
         """
         raise NoSupport("virStorageVolWipePattern", domain=vir.VIR_FROM_STORAGE)
 
     def storage_vol_resize(self, vol: NonnullStorageVol, capacity: int, flags: int) -> Result[None]:
-        """Procedure 260: virStorageVolResize, libvirt 0.9.10. Needs storage_vol.resize.
+        """Change a volume's capacity: to so many bytes, or with a flag by so many.
+
+        Procedure 260: virStorageVolResize, libvirt 0.9.10. Needs storage_vol.resize.
         """
         raise NoSupport("virStorageVolResize", domain=vir.VIR_FROM_STORAGE)
 
@@ -256,7 +336,10 @@ class StorageDriver:
         need_results: int,
         flags: int,
     ) -> Result[ConnectListAllStoragePoolsRet]:
-        """Procedure 281: virConnectListAllStoragePools, libvirt 0.10.2. Needs
+        """All pools that pass the filter in flags. With need_results 0 only the count comes back, in
+        ret, and the list stays empty.
+
+        Procedure 281: virConnectListAllStoragePools, libvirt 0.10.2. Needs
         connect.search_storage_pools.
         """
         raise NoSupport("virConnectListAllStoragePools", domain=vir.VIR_FROM_STORAGE)
@@ -267,7 +350,10 @@ class StorageDriver:
         need_results: int,
         flags: int,
     ) -> Result[StoragePoolListAllVolumesRet]:
-        """Procedure 282: virStoragePoolListAllVolumes, libvirt 0.10.0. Needs
+        """All volumes of a pool. With need_results 0 only the count comes back, in ret, and the list
+        stays empty.
+
+        Procedure 282: virStoragePoolListAllVolumes, libvirt 0.10.0. Needs
         storage_pool.search_storage_vols.
         """
         raise NoSupport("virStoragePoolListAllVolumes", domain=vir.VIR_FROM_STORAGE)
@@ -277,16 +363,22 @@ class StorageDriver:
         vol: NonnullStorageVol,
         flags: int,
     ) -> Result[StorageVolGetInfoFlagsRet]:
-        """Procedure 378: virStorageVolGetInfoFlags, libvirt 3.0.0. Needs storage_vol.read.
+        """As storage_vol_get_info; a flag asks for the physical size in place of the allocation.
+
+        Procedure 378: virStorageVolGetInfoFlags, libvirt 3.0.0. Needs storage_vol.read.
         """
         raise NoSupport("virStorageVolGetInfoFlags", domain=vir.VIR_FROM_STORAGE)
 
     def storage_pool_lookup_by_target_path(self, path: str) -> Result[NonnullStoragePool]:
-        """Procedure 391: virStoragePoolLookupByTargetPath, libvirt 4.1.0. Needs storage_pool.getattr.
+        """Find the pool that stands on a path.
+
+        Procedure 391: virStoragePoolLookupByTargetPath, libvirt 4.1.0. Needs storage_pool.getattr.
         """
         raise NoSupport("virStoragePoolLookupByTargetPath", domain=vir.VIR_FROM_STORAGE)
 
     def connect_get_storage_pool_capabilities(self, flags: int) -> Result[str]:
-        """Procedure 403: virConnectGetStoragePoolCapabilities, libvirt 5.2.0. Needs connect.read.
+        """Which types of pool can be had, with their formats, as XML.
+
+        Procedure 403: virConnectGetStoragePoolCapabilities, libvirt 5.2.0. Needs connect.read.
         """
         raise NoSupport("virConnectGetStoragePoolCapabilities", domain=vir.VIR_FROM_STORAGE)

@@ -37,7 +37,7 @@ class AuthType(enum.IntEnum):
 
 
 class AuthListRet(NamedTuple):
-    """remote_auth_list_ret.
+    """remote_auth_list_ret: Result of auth_list.
 
     ``types``: at most REMOTE_AUTH_TYPE_LIST_MAX elements.
     """
@@ -64,7 +64,7 @@ class AuthListRet(NamedTuple):
 
 
 class AuthSaslInitRet(NamedTuple):
-    """remote_auth_sasl_init_ret."""
+    """remote_auth_sasl_init_ret: Result of auth_sasl_init."""
 
     mechlist: str
 
@@ -82,7 +82,7 @@ class AuthSaslInitRet(NamedTuple):
 
 
 class AuthSaslStartArgs(NamedTuple):
-    """remote_auth_sasl_start_args.
+    """remote_auth_sasl_start_args: Arguments of auth_sasl_start.
 
     ``data``: at most REMOTE_AUTH_SASL_DATA_MAX elements.
     """
@@ -111,7 +111,7 @@ class AuthSaslStartArgs(NamedTuple):
 
 
 class AuthSaslStartRet(NamedTuple):
-    """remote_auth_sasl_start_ret.
+    """remote_auth_sasl_start_ret: Result of auth_sasl_start.
 
     ``data``: at most REMOTE_AUTH_SASL_DATA_MAX elements.
     """
@@ -133,7 +133,7 @@ class AuthSaslStartRet(NamedTuple):
 
 
 class AuthSaslStepArgs(NamedTuple):
-    """remote_auth_sasl_step_args.
+    """remote_auth_sasl_step_args: Arguments of auth_sasl_step.
 
     ``data``: at most REMOTE_AUTH_SASL_DATA_MAX elements.
     """
@@ -154,7 +154,7 @@ class AuthSaslStepArgs(NamedTuple):
 
 
 class AuthSaslStepRet(NamedTuple):
-    """remote_auth_sasl_step_ret.
+    """remote_auth_sasl_step_ret: Result of auth_sasl_step.
 
     ``data``: at most REMOTE_AUTH_SASL_DATA_MAX elements.
     """
@@ -176,7 +176,7 @@ class AuthSaslStepRet(NamedTuple):
 
 
 class AuthPolkitRet(NamedTuple):
-    """remote_auth_polkit_ret."""
+    """remote_auth_polkit_ret: Result of auth_polkit."""
 
     complete: int
 

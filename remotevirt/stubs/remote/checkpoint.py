@@ -21,7 +21,7 @@ REMOTE_DOMAIN_CHECKPOINT_LIST_MAX: Final = 16384
 
 
 class DomainCheckpointCreateXmlArgs(NamedTuple):
-    """remote_domain_checkpoint_create_xml_args."""
+    """remote_domain_checkpoint_create_xml_args: Arguments of domain_checkpoint_create_xml."""
 
     dom: NonnullDomain
     xml_desc: str
@@ -41,7 +41,7 @@ class DomainCheckpointCreateXmlArgs(NamedTuple):
 
 
 class DomainCheckpointCreateXmlRet(NamedTuple):
-    """remote_domain_checkpoint_create_xml_ret."""
+    """remote_domain_checkpoint_create_xml_ret: Result of domain_checkpoint_create_xml."""
 
     checkpoint: NonnullDomainCheckpoint
 
@@ -59,7 +59,7 @@ class DomainCheckpointCreateXmlRet(NamedTuple):
 
 
 class DomainCheckpointGetXmlDescArgs(NamedTuple):
-    """remote_domain_checkpoint_get_xml_desc_args."""
+    """remote_domain_checkpoint_get_xml_desc_args: Arguments of domain_checkpoint_get_xml_desc."""
 
     checkpoint: NonnullDomainCheckpoint
     flags: int
@@ -77,7 +77,7 @@ class DomainCheckpointGetXmlDescArgs(NamedTuple):
 
 
 class DomainCheckpointGetXmlDescRet(NamedTuple):
-    """remote_domain_checkpoint_get_xml_desc_ret."""
+    """remote_domain_checkpoint_get_xml_desc_ret: Result of domain_checkpoint_get_xml_desc."""
 
     xml: str
 
@@ -95,7 +95,7 @@ class DomainCheckpointGetXmlDescRet(NamedTuple):
 
 
 class DomainListAllCheckpointsArgs(NamedTuple):
-    """remote_domain_list_all_checkpoints_args."""
+    """remote_domain_list_all_checkpoints_args: Arguments of domain_list_all_checkpoints."""
 
     dom: NonnullDomain
     need_results: int
@@ -114,7 +114,7 @@ class DomainListAllCheckpointsArgs(NamedTuple):
 
 
 class DomainListAllCheckpointsRet(NamedTuple):
-    """remote_domain_list_all_checkpoints_ret.
+    """remote_domain_list_all_checkpoints_ret: Result of domain_list_all_checkpoints.
 
     ``checkpoints``: at most REMOTE_DOMAIN_CHECKPOINT_LIST_MAX elements.
     """
@@ -145,7 +145,7 @@ class DomainListAllCheckpointsRet(NamedTuple):
 
 
 class DomainCheckpointListAllChildrenArgs(NamedTuple):
-    """remote_domain_checkpoint_list_all_children_args."""
+    """remote_domain_checkpoint_list_all_children_args: Arguments of domain_checkpoint_list_all_children."""
 
     checkpoint: NonnullDomainCheckpoint
     need_results: int
@@ -164,7 +164,7 @@ class DomainCheckpointListAllChildrenArgs(NamedTuple):
 
 
 class DomainCheckpointListAllChildrenRet(NamedTuple):
-    """remote_domain_checkpoint_list_all_children_ret.
+    """remote_domain_checkpoint_list_all_children_ret: Result of domain_checkpoint_list_all_children.
 
     ``checkpoints``: at most REMOTE_DOMAIN_CHECKPOINT_LIST_MAX elements.
     """
@@ -195,7 +195,7 @@ class DomainCheckpointListAllChildrenRet(NamedTuple):
 
 
 class DomainCheckpointLookupByNameArgs(NamedTuple):
-    """remote_domain_checkpoint_lookup_by_name_args."""
+    """remote_domain_checkpoint_lookup_by_name_args: Arguments of domain_checkpoint_lookup_by_name."""
 
     dom: NonnullDomain
     name: str
@@ -215,7 +215,7 @@ class DomainCheckpointLookupByNameArgs(NamedTuple):
 
 
 class DomainCheckpointLookupByNameRet(NamedTuple):
-    """remote_domain_checkpoint_lookup_by_name_ret."""
+    """remote_domain_checkpoint_lookup_by_name_ret: Result of domain_checkpoint_lookup_by_name."""
 
     checkpoint: NonnullDomainCheckpoint
 
@@ -233,7 +233,7 @@ class DomainCheckpointLookupByNameRet(NamedTuple):
 
 
 class DomainCheckpointGetParentArgs(NamedTuple):
-    """remote_domain_checkpoint_get_parent_args."""
+    """remote_domain_checkpoint_get_parent_args: Arguments of domain_checkpoint_get_parent."""
 
     checkpoint: NonnullDomainCheckpoint
     flags: int
@@ -251,7 +251,7 @@ class DomainCheckpointGetParentArgs(NamedTuple):
 
 
 class DomainCheckpointGetParentRet(NamedTuple):
-    """remote_domain_checkpoint_get_parent_ret."""
+    """remote_domain_checkpoint_get_parent_ret: Result of domain_checkpoint_get_parent."""
 
     parent: NonnullDomainCheckpoint
 
@@ -269,7 +269,7 @@ class DomainCheckpointGetParentRet(NamedTuple):
 
 
 class DomainCheckpointDeleteArgs(NamedTuple):
-    """remote_domain_checkpoint_delete_args."""
+    """remote_domain_checkpoint_delete_args: Arguments of domain_checkpoint_delete."""
 
     checkpoint: NonnullDomainCheckpoint
     flags: int
@@ -292,29 +292,38 @@ PROCEDURES: Final = (
         "domain_checkpoint_create_xml",
         args=DomainCheckpointCreateXmlArgs,
         ret=DomainCheckpointCreateXmlRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_CHECKPOINT,
         api="virDomainCheckpointCreateXML",
         since="5.6.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "checkpoint"), Permission("domain", "fs_freeze", flags=vir.VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE)),
+        acl=(
+            Permission("domain", "checkpoint"),
+            Permission("domain", "fs_freeze", flags=vir.VIR_DOMAIN_CHECKPOINT_CREATE_QUIESCE),
+        ),
     ),
     Procedure(
         412,
         "domain_checkpoint_get_xml_desc",
         args=DomainCheckpointGetXmlDescArgs,
         ret=DomainCheckpointGetXmlDescRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_CHECKPOINT,
         api="virDomainCheckpointGetXMLDesc",
         since="5.6.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "read"), Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_CHECKPOINT_XML_SECURE)),
+        acl=(
+            Permission("domain", "read"),
+            Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_CHECKPOINT_XML_SECURE),
+        ),
     ),
     Procedure(
         413,
         "domain_list_all_checkpoints",
         args=DomainListAllCheckpointsArgs,
         ret=DomainListAllCheckpointsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_CHECKPOINT,
         api="virDomainListAllCheckpoints",
         since="5.6.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -323,9 +332,10 @@ PROCEDURES: Final = (
         "domain_checkpoint_list_all_children",
         args=DomainCheckpointListAllChildrenArgs,
         ret=DomainCheckpointListAllChildrenRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_CHECKPOINT,
         api="virDomainCheckpointListAllChildren",
         since="5.6.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -334,9 +344,10 @@ PROCEDURES: Final = (
         "domain_checkpoint_lookup_by_name",
         args=DomainCheckpointLookupByNameArgs,
         ret=DomainCheckpointLookupByNameRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_CHECKPOINT,
         api="virDomainCheckpointLookupByName",
         since="5.6.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -345,9 +356,10 @@ PROCEDURES: Final = (
         "domain_checkpoint_get_parent",
         args=DomainCheckpointGetParentArgs,
         ret=DomainCheckpointGetParentRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_CHECKPOINT,
         api="virDomainCheckpointGetParent",
         since="5.6.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -355,9 +367,10 @@ PROCEDURES: Final = (
         417,
         "domain_checkpoint_delete",
         args=DomainCheckpointDeleteArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_CHECKPOINT,
         api="virDomainCheckpointDelete",
         since="5.6.0",
-        driver="hypervisor",
         acl=(Permission("domain", "checkpoint"),),
     ),
 )

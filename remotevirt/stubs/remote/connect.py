@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import REMOTE_CPUMAP_MAX, REMOTE_STRING_MAX, TypedParam
 from remotevirt.xdr import (
     ABSENT,
@@ -52,7 +53,7 @@ REMOTE_NODE_SEV_INFO_MAX: Final = 64
 
 
 class NodeGetCpuStats(NamedTuple):
-    """remote_node_get_cpu_stats."""
+    """remote_node_get_cpu_stats: A time counter of a host CPU, in nanoseconds."""
 
     field: str
     value: int
@@ -70,7 +71,7 @@ class NodeGetCpuStats(NamedTuple):
 
 
 class NodeGetMemoryStats(NamedTuple):
-    """remote_node_get_memory_stats."""
+    """remote_node_get_memory_stats: A memory figure of the host, in KiB."""
 
     field: str
     value: int
@@ -88,7 +89,7 @@ class NodeGetMemoryStats(NamedTuple):
 
 
 class ConnectOpenArgs(NamedTuple):
-    """remote_connect_open_args."""
+    """remote_connect_open_args: Arguments of connect_open."""
 
     name: str | None
     flags: int
@@ -114,7 +115,7 @@ class ConnectOpenArgs(NamedTuple):
 
 
 class ConnectGetTypeRet(NamedTuple):
-    """remote_connect_get_type_ret."""
+    """remote_connect_get_type_ret: Result of connect_get_type."""
 
     type: str
 
@@ -132,7 +133,7 @@ class ConnectGetTypeRet(NamedTuple):
 
 
 class ConnectGetVersionRet(NamedTuple):
-    """remote_connect_get_version_ret."""
+    """remote_connect_get_version_ret: Result of connect_get_version."""
 
     hv_ver: int
 
@@ -151,7 +152,7 @@ class ConnectGetVersionRet(NamedTuple):
 
 
 class ConnectGetMaxVcpusArgs(NamedTuple):
-    """remote_connect_get_max_vcpus_args."""
+    """remote_connect_get_max_vcpus_args: Arguments of connect_get_max_vcpus."""
 
     type: str | None
 
@@ -169,7 +170,7 @@ class ConnectGetMaxVcpusArgs(NamedTuple):
 
 
 class ConnectGetMaxVcpusRet(NamedTuple):
-    """remote_connect_get_max_vcpus_ret."""
+    """remote_connect_get_max_vcpus_ret: Result of connect_get_max_vcpus."""
 
     max_vcpus: int
 
@@ -188,7 +189,7 @@ class ConnectGetMaxVcpusRet(NamedTuple):
 
 
 class NodeGetInfoRet(NamedTuple):
-    """remote_node_get_info_ret."""
+    """remote_node_get_info_ret: Result of node_get_info."""
 
     model: bytes
     memory: int
@@ -217,7 +218,7 @@ class NodeGetInfoRet(NamedTuple):
 
 
 class ConnectGetCapabilitiesRet(NamedTuple):
-    """remote_connect_get_capabilities_ret."""
+    """remote_connect_get_capabilities_ret: Result of connect_get_capabilities."""
 
     capabilities: str
 
@@ -235,7 +236,7 @@ class ConnectGetCapabilitiesRet(NamedTuple):
 
 
 class ConnectGetHostnameRet(NamedTuple):
-    """remote_connect_get_hostname_ret."""
+    """remote_connect_get_hostname_ret: Result of connect_get_hostname."""
 
     hostname: str
 
@@ -253,7 +254,7 @@ class ConnectGetHostnameRet(NamedTuple):
 
 
 class ConnectSupportsFeatureArgs(NamedTuple):
-    """remote_connect_supports_feature_args."""
+    """remote_connect_supports_feature_args: Arguments of connect_supports_feature."""
 
     feature: int
 
@@ -269,7 +270,7 @@ class ConnectSupportsFeatureArgs(NamedTuple):
 
 
 class ConnectSupportsFeatureRet(NamedTuple):
-    """remote_connect_supports_feature_ret."""
+    """remote_connect_supports_feature_ret: Result of connect_supports_feature."""
 
     supported: int
 
@@ -288,7 +289,7 @@ class ConnectSupportsFeatureRet(NamedTuple):
 
 
 class NodeGetCellsFreeMemoryArgs(NamedTuple):
-    """remote_node_get_cells_free_memory_args."""
+    """remote_node_get_cells_free_memory_args: Arguments of node_get_cells_free_memory."""
 
     startCell: int
     maxcells: int
@@ -305,7 +306,7 @@ class NodeGetCellsFreeMemoryArgs(NamedTuple):
 
 
 class NodeGetCellsFreeMemoryRet(NamedTuple):
-    """remote_node_get_cells_free_memory_ret.
+    """remote_node_get_cells_free_memory_ret: Result of node_get_cells_free_memory.
 
     ``cells``: at most REMOTE_NODE_MAX_CELLS elements.
     """
@@ -326,7 +327,7 @@ class NodeGetCellsFreeMemoryRet(NamedTuple):
 
 
 class NodeGetFreeMemoryRet(NamedTuple):
-    """remote_node_get_free_memory_ret."""
+    """remote_node_get_free_memory_ret: Result of node_get_free_memory."""
 
     freeMem: int
 
@@ -345,7 +346,7 @@ class NodeGetFreeMemoryRet(NamedTuple):
 
 
 class ConnectGetUriRet(NamedTuple):
-    """remote_connect_get_uri_ret."""
+    """remote_connect_get_uri_ret: Result of connect_get_uri."""
 
     uri: str
 
@@ -363,7 +364,7 @@ class ConnectGetUriRet(NamedTuple):
 
 
 class NodeDeviceDettachArgs(NamedTuple):
-    """remote_node_device_dettach_args."""
+    """remote_node_device_dettach_args: Arguments of node_device_dettach."""
 
     name: str
 
@@ -378,7 +379,7 @@ class NodeDeviceDettachArgs(NamedTuple):
 
 
 class NodeDeviceReAttachArgs(NamedTuple):
-    """remote_node_device_re_attach_args."""
+    """remote_node_device_re_attach_args: Arguments of node_device_re_attach."""
 
     name: str
 
@@ -393,7 +394,7 @@ class NodeDeviceReAttachArgs(NamedTuple):
 
 
 class NodeDeviceResetArgs(NamedTuple):
-    """remote_node_device_reset_args."""
+    """remote_node_device_reset_args: Arguments of node_device_reset."""
 
     name: str
 
@@ -408,7 +409,7 @@ class NodeDeviceResetArgs(NamedTuple):
 
 
 class NodeGetSecurityModelRet(NamedTuple):
-    """remote_node_get_security_model_ret.
+    """remote_node_get_security_model_ret: Result of node_get_security_model.
 
     ``model``: at most REMOTE_SECURITY_MODEL_MAX elements.
     ``doi``: at most REMOTE_SECURITY_DOI_MAX elements.
@@ -434,7 +435,7 @@ class NodeGetSecurityModelRet(NamedTuple):
 
 
 class ConnectIsSecureRet(NamedTuple):
-    """remote_connect_is_secure_ret."""
+    """remote_connect_is_secure_ret: Result of connect_is_secure."""
 
     secure: int
 
@@ -453,7 +454,7 @@ class ConnectIsSecureRet(NamedTuple):
 
 
 class ConnectGetLibVersionRet(NamedTuple):
-    """remote_connect_get_lib_version_ret."""
+    """remote_connect_get_lib_version_ret: Result of connect_get_lib_version."""
 
     lib_ver: int
 
@@ -472,7 +473,7 @@ class ConnectGetLibVersionRet(NamedTuple):
 
 
 class ConnectCompareCpuArgs(NamedTuple):
-    """remote_connect_compare_cpu_args."""
+    """remote_connect_compare_cpu_args: Arguments of connect_compare_cpu."""
 
     xml: str
     flags: int
@@ -490,7 +491,7 @@ class ConnectCompareCpuArgs(NamedTuple):
 
 
 class ConnectCompareCpuRet(NamedTuple):
-    """remote_connect_compare_cpu_ret."""
+    """remote_connect_compare_cpu_ret: Result of connect_compare_cpu."""
 
     result: int
 
@@ -509,7 +510,7 @@ class ConnectCompareCpuRet(NamedTuple):
 
 
 class ConnectBaselineCpuArgs(NamedTuple):
-    """remote_connect_baseline_cpu_args.
+    """remote_connect_baseline_cpu_args: Arguments of connect_baseline_cpu.
 
     ``xmlCPUs``: at most REMOTE_CPU_BASELINE_MAX elements.
     """
@@ -540,7 +541,7 @@ class ConnectBaselineCpuArgs(NamedTuple):
 
 
 class ConnectBaselineCpuRet(NamedTuple):
-    """remote_connect_baseline_cpu_ret."""
+    """remote_connect_baseline_cpu_ret: Result of connect_baseline_cpu."""
 
     cpu: str
 
@@ -558,7 +559,7 @@ class ConnectBaselineCpuRet(NamedTuple):
 
 
 class ConnectGetSysinfoArgs(NamedTuple):
-    """remote_connect_get_sysinfo_args."""
+    """remote_connect_get_sysinfo_args: Arguments of connect_get_sysinfo."""
 
     flags: int
 
@@ -574,7 +575,7 @@ class ConnectGetSysinfoArgs(NamedTuple):
 
 
 class ConnectGetSysinfoRet(NamedTuple):
-    """remote_connect_get_sysinfo_ret."""
+    """remote_connect_get_sysinfo_ret: Result of connect_get_sysinfo."""
 
     sysinfo: str
 
@@ -592,7 +593,7 @@ class ConnectGetSysinfoRet(NamedTuple):
 
 
 class NodeGetCpuStatsArgs(NamedTuple):
-    """remote_node_get_cpu_stats_args."""
+    """remote_node_get_cpu_stats_args: Arguments of node_get_cpu_stats."""
 
     cpuNum: int
     nparams: int
@@ -610,7 +611,7 @@ class NodeGetCpuStatsArgs(NamedTuple):
 
 
 class NodeGetCpuStatsRet(NamedTuple):
-    """remote_node_get_cpu_stats_ret.
+    """remote_node_get_cpu_stats_ret: Result of node_get_cpu_stats.
 
     ``params``: at most REMOTE_NODE_CPU_STATS_MAX elements.
     """
@@ -641,7 +642,7 @@ class NodeGetCpuStatsRet(NamedTuple):
 
 
 class NodeGetMemoryStatsArgs(NamedTuple):
-    """remote_node_get_memory_stats_args."""
+    """remote_node_get_memory_stats_args: Arguments of node_get_memory_stats."""
 
     nparams: int
     cellNum: int
@@ -659,7 +660,7 @@ class NodeGetMemoryStatsArgs(NamedTuple):
 
 
 class NodeGetMemoryStatsRet(NamedTuple):
-    """remote_node_get_memory_stats_ret.
+    """remote_node_get_memory_stats_ret: Result of node_get_memory_stats.
 
     ``params``: at most REMOTE_NODE_MEMORY_STATS_MAX elements.
     """
@@ -690,7 +691,7 @@ class NodeGetMemoryStatsRet(NamedTuple):
 
 
 class NodeSuspendForDurationArgs(NamedTuple):
-    """remote_node_suspend_for_duration_args."""
+    """remote_node_suspend_for_duration_args: Arguments of node_suspend_for_duration."""
 
     target: int
     duration: int
@@ -708,7 +709,7 @@ class NodeSuspendForDurationArgs(NamedTuple):
 
 
 class NodeSetMemoryParametersArgs(NamedTuple):
-    """remote_node_set_memory_parameters_args.
+    """remote_node_set_memory_parameters_args: Arguments of node_set_memory_parameters.
 
     ``params``: at most REMOTE_NODE_MEMORY_PARAMETERS_MAX elements.
     """
@@ -739,7 +740,7 @@ class NodeSetMemoryParametersArgs(NamedTuple):
 
 
 class NodeGetMemoryParametersArgs(NamedTuple):
-    """remote_node_get_memory_parameters_args."""
+    """remote_node_get_memory_parameters_args: Arguments of node_get_memory_parameters."""
 
     nparams: int
     flags: int
@@ -756,7 +757,7 @@ class NodeGetMemoryParametersArgs(NamedTuple):
 
 
 class NodeGetMemoryParametersRet(NamedTuple):
-    """remote_node_get_memory_parameters_ret.
+    """remote_node_get_memory_parameters_ret: Result of node_get_memory_parameters.
 
     ``params``: at most REMOTE_NODE_MEMORY_PARAMETERS_MAX elements.
     """
@@ -787,7 +788,7 @@ class NodeGetMemoryParametersRet(NamedTuple):
 
 
 class NodeGetCpuMapArgs(NamedTuple):
-    """remote_node_get_cpu_map_args."""
+    """remote_node_get_cpu_map_args: Arguments of node_get_cpu_map."""
 
     need_map: int
     need_online: int
@@ -805,7 +806,7 @@ class NodeGetCpuMapArgs(NamedTuple):
 
 
 class NodeGetCpuMapRet(NamedTuple):
-    """remote_node_get_cpu_map_ret.
+    """remote_node_get_cpu_map_ret: Result of node_get_cpu_map.
 
     ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
     """
@@ -827,7 +828,7 @@ class NodeGetCpuMapRet(NamedTuple):
 
 
 class NodeDeviceDetachFlagsArgs(NamedTuple):
-    """remote_node_device_detach_flags_args."""
+    """remote_node_device_detach_flags_args: Arguments of node_device_detach_flags."""
 
     name: str
     driverName: str | None
@@ -856,7 +857,7 @@ class NodeDeviceDetachFlagsArgs(NamedTuple):
 
 
 class ConnectGetCpuModelNamesArgs(NamedTuple):
-    """remote_connect_get_cpu_model_names_args."""
+    """remote_connect_get_cpu_model_names_args: Arguments of connect_get_cpu_model_names."""
 
     arch: str
     need_results: int
@@ -875,7 +876,7 @@ class ConnectGetCpuModelNamesArgs(NamedTuple):
 
 
 class ConnectGetCpuModelNamesRet(NamedTuple):
-    """remote_connect_get_cpu_model_names_ret.
+    """remote_connect_get_cpu_model_names_ret: Result of connect_get_cpu_model_names.
 
     ``models``: at most REMOTE_CONNECT_CPU_MODELS_MAX elements.
     """
@@ -906,7 +907,7 @@ class ConnectGetCpuModelNamesRet(NamedTuple):
 
 
 class NodeGetFreePagesArgs(NamedTuple):
-    """remote_node_get_free_pages_args.
+    """remote_node_get_free_pages_args: Arguments of node_get_free_pages.
 
     ``pages``: at most REMOTE_NODE_MAX_CELLS elements.
     """
@@ -934,7 +935,7 @@ class NodeGetFreePagesArgs(NamedTuple):
 
 
 class NodeGetFreePagesRet(NamedTuple):
-    """remote_node_get_free_pages_ret.
+    """remote_node_get_free_pages_ret: Result of node_get_free_pages.
 
     ``counts``: at most REMOTE_NODE_MAX_CELLS elements.
     """
@@ -955,7 +956,7 @@ class NodeGetFreePagesRet(NamedTuple):
 
 
 class ConnectGetDomainCapabilitiesArgs(NamedTuple):
-    """remote_connect_get_domain_capabilities_args."""
+    """remote_connect_get_domain_capabilities_args: Arguments of connect_get_domain_capabilities."""
 
     emulatorbin: str | None
     arch: str | None
@@ -999,7 +1000,7 @@ class ConnectGetDomainCapabilitiesArgs(NamedTuple):
 
 
 class ConnectGetDomainCapabilitiesRet(NamedTuple):
-    """remote_connect_get_domain_capabilities_ret."""
+    """remote_connect_get_domain_capabilities_ret: Result of connect_get_domain_capabilities."""
 
     capabilities: str
 
@@ -1017,7 +1018,7 @@ class ConnectGetDomainCapabilitiesRet(NamedTuple):
 
 
 class NodeAllocPagesArgs(NamedTuple):
-    """remote_node_alloc_pages_args.
+    """remote_node_alloc_pages_args: Arguments of node_alloc_pages.
 
     ``pageSizes``: at most REMOTE_NODE_MAX_CELLS elements.
     ``pageCounts``: at most REMOTE_NODE_MAX_CELLS elements.
@@ -1049,7 +1050,7 @@ class NodeAllocPagesArgs(NamedTuple):
 
 
 class NodeAllocPagesRet(NamedTuple):
-    """remote_node_alloc_pages_ret."""
+    """remote_node_alloc_pages_ret: Result of node_alloc_pages."""
 
     ret: int
 
@@ -1068,7 +1069,7 @@ class NodeAllocPagesRet(NamedTuple):
 
 
 class ConnectCompareHypervisorCpuArgs(NamedTuple):
-    """remote_connect_compare_hypervisor_cpu_args."""
+    """remote_connect_compare_hypervisor_cpu_args: Arguments of connect_compare_hypervisor_cpu."""
 
     emulator: str | None
     arch: str | None
@@ -1115,7 +1116,7 @@ class ConnectCompareHypervisorCpuArgs(NamedTuple):
 
 
 class ConnectCompareHypervisorCpuRet(NamedTuple):
-    """remote_connect_compare_hypervisor_cpu_ret."""
+    """remote_connect_compare_hypervisor_cpu_ret: Result of connect_compare_hypervisor_cpu."""
 
     result: int
 
@@ -1134,7 +1135,7 @@ class ConnectCompareHypervisorCpuRet(NamedTuple):
 
 
 class ConnectBaselineHypervisorCpuArgs(NamedTuple):
-    """remote_connect_baseline_hypervisor_cpu_args.
+    """remote_connect_baseline_hypervisor_cpu_args: Arguments of connect_baseline_hypervisor_cpu.
 
     ``xmlCPUs``: at most REMOTE_CPU_BASELINE_MAX elements.
     """
@@ -1189,7 +1190,7 @@ class ConnectBaselineHypervisorCpuArgs(NamedTuple):
 
 
 class ConnectBaselineHypervisorCpuRet(NamedTuple):
-    """remote_connect_baseline_hypervisor_cpu_ret."""
+    """remote_connect_baseline_hypervisor_cpu_ret: Result of connect_baseline_hypervisor_cpu."""
 
     cpu: str
 
@@ -1207,7 +1208,7 @@ class ConnectBaselineHypervisorCpuRet(NamedTuple):
 
 
 class NodeGetSevInfoArgs(NamedTuple):
-    """remote_node_get_sev_info_args."""
+    """remote_node_get_sev_info_args: Arguments of node_get_sev_info."""
 
     nparams: int
     flags: int
@@ -1224,7 +1225,7 @@ class NodeGetSevInfoArgs(NamedTuple):
 
 
 class NodeGetSevInfoRet(NamedTuple):
-    """remote_node_get_sev_info_ret.
+    """remote_node_get_sev_info_ret: Result of node_get_sev_info.
 
     ``params``: at most REMOTE_NODE_SEV_INFO_MAX elements.
     """
@@ -1255,7 +1256,7 @@ class NodeGetSevInfoRet(NamedTuple):
 
 
 class ConnectSetIdentityArgs(NamedTuple):
-    """remote_connect_set_identity_args.
+    """remote_connect_set_identity_args: Arguments of connect_set_identity.
 
     ``params``: at most REMOTE_CONNECT_IDENTITY_PARAMS_MAX elements.
     """
@@ -1300,9 +1301,10 @@ PROCEDURES: Final = (
         3,
         "connect_get_type",
         ret=ConnectGetTypeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetType",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "getattr"),),
         high_priority=True,
     ),
@@ -1310,9 +1312,10 @@ PROCEDURES: Final = (
         4,
         "connect_get_version",
         ret=ConnectGetVersionRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetVersion",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "getattr"),),
         high_priority=True,
     ),
@@ -1321,9 +1324,10 @@ PROCEDURES: Final = (
         "connect_get_max_vcpus",
         args=ConnectGetMaxVcpusArgs,
         ret=ConnectGetMaxVcpusRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetMaxVcpus",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1331,9 +1335,10 @@ PROCEDURES: Final = (
         6,
         "node_get_info",
         ret=NodeGetInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetInfo",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1341,18 +1346,20 @@ PROCEDURES: Final = (
         7,
         "connect_get_capabilities",
         ret=ConnectGetCapabilitiesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetCapabilities",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
     ),
     Procedure(
         59,
         "connect_get_hostname",
         ret=ConnectGetHostnameRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetHostname",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "getattr"),),
         high_priority=True,
     ),
@@ -1361,8 +1368,10 @@ PROCEDURES: Final = (
         "connect_supports_feature",
         args=ConnectSupportsFeatureArgs,
         ret=ConnectSupportsFeatureRet,
-        since="0.3.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virConnectSupportsFeature",
+        since="0.3.0",
         acl=(Permission("connect", "getattr"),),
         high_priority=True,
     ),
@@ -1371,9 +1380,10 @@ PROCEDURES: Final = (
         "node_get_cells_free_memory",
         args=NodeGetCellsFreeMemoryArgs,
         ret=NodeGetCellsFreeMemoryRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetCellsFreeMemory",
         since="0.3.3",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1381,9 +1391,10 @@ PROCEDURES: Final = (
         102,
         "node_get_free_memory",
         ret=NodeGetFreeMemoryRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetFreeMemory",
         since="0.3.3",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1391,9 +1402,10 @@ PROCEDURES: Final = (
         110,
         "connect_get_uri",
         ret=ConnectGetUriRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetURI",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "getattr"),),
         high_priority=True,
     ),
@@ -1401,36 +1413,40 @@ PROCEDURES: Final = (
         118,
         "node_device_dettach",
         args=NodeDeviceDettachArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceDettach",
         since="0.6.1",
-        driver="hypervisor",
         acl=(Permission("node_device", "detach"),),
     ),
     Procedure(
         119,
         "node_device_re_attach",
         args=NodeDeviceReAttachArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceReAttach",
         since="0.6.1",
-        driver="hypervisor",
         acl=(Permission("node_device", "detach"),),
     ),
     Procedure(
         120,
         "node_device_reset",
         args=NodeDeviceResetArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceReset",
         since="0.6.1",
-        driver="hypervisor",
         acl=(Permission("node_device", "detach"),),
     ),
     Procedure(
         122,
         "node_get_security_model",
         ret=NodeGetSecurityModelRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetSecurityModel",
         since="0.6.1",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1438,9 +1454,10 @@ PROCEDURES: Final = (
         149,
         "connect_is_secure",
         ret=ConnectIsSecureRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectIsSecure",
         since="0.7.3",
-        driver="hypervisor",
         acl=(),
         high_priority=True,
     ),
@@ -1448,9 +1465,10 @@ PROCEDURES: Final = (
         157,
         "connect_get_lib_version",
         ret=ConnectGetLibVersionRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetLibVersion",
         since="0.7.3",
-        driver="hypervisor",
         acl=(Permission("connect", "getattr"),),
         high_priority=True,
     ),
@@ -1459,9 +1477,10 @@ PROCEDURES: Final = (
         "connect_compare_cpu",
         args=ConnectCompareCpuArgs,
         ret=ConnectCompareCpuRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectCompareCPU",
         since="0.7.5",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1470,9 +1489,10 @@ PROCEDURES: Final = (
         "connect_baseline_cpu",
         args=ConnectBaselineCpuArgs,
         ret=ConnectBaselineCpuRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectBaselineCPU",
         since="0.7.7",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
     ),
     Procedure(
@@ -1480,9 +1500,10 @@ PROCEDURES: Final = (
         "connect_get_sysinfo",
         args=ConnectGetSysinfoArgs,
         ret=ConnectGetSysinfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetSysinfo",
         since="0.8.8",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1491,9 +1512,10 @@ PROCEDURES: Final = (
         "node_get_cpu_stats",
         args=NodeGetCpuStatsArgs,
         ret=NodeGetCpuStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetCPUStats",
         since="0.9.3",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1502,9 +1524,10 @@ PROCEDURES: Final = (
         "node_get_memory_stats",
         args=NodeGetMemoryStatsArgs,
         ret=NodeGetMemoryStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetMemoryStats",
         since="0.9.3",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1512,18 +1535,20 @@ PROCEDURES: Final = (
         250,
         "node_suspend_for_duration",
         args=NodeSuspendForDurationArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeSuspendForDuration",
         since="0.9.8",
-        driver="hypervisor",
         acl=(Permission("connect", "pm_control"),),
     ),
     Procedure(
         288,
         "node_set_memory_parameters",
         args=NodeSetMemoryParametersArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeSetMemoryParameters",
         since="0.10.2",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
     ),
     Procedure(
@@ -1531,9 +1556,10 @@ PROCEDURES: Final = (
         "node_get_memory_parameters",
         args=NodeGetMemoryParametersArgs,
         ret=NodeGetMemoryParametersRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetMemoryParameters",
         since="0.10.2",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
     ),
     Procedure(
@@ -1541,18 +1567,20 @@ PROCEDURES: Final = (
         "node_get_cpu_map",
         args=NodeGetCpuMapArgs,
         ret=NodeGetCpuMapRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetCPUMap",
         since="1.0.0",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
     ),
     Procedure(
         301,
         "node_device_detach_flags",
         args=NodeDeviceDetachFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceDetachFlags",
         since="1.0.5",
-        driver="hypervisor",
         acl=(Permission("node_device", "detach"),),
     ),
     Procedure(
@@ -1560,9 +1588,10 @@ PROCEDURES: Final = (
         "connect_get_cpu_model_names",
         args=ConnectGetCpuModelNamesArgs,
         ret=ConnectGetCpuModelNamesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetCPUModelNames",
         since="1.1.3",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
     ),
     Procedure(
@@ -1570,9 +1599,10 @@ PROCEDURES: Final = (
         "node_get_free_pages",
         args=NodeGetFreePagesArgs,
         ret=NodeGetFreePagesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetFreePages",
         since="1.2.6",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
         high_priority=True,
     ),
@@ -1581,9 +1611,10 @@ PROCEDURES: Final = (
         "connect_get_domain_capabilities",
         args=ConnectGetDomainCapabilitiesArgs,
         ret=ConnectGetDomainCapabilitiesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetDomainCapabilities",
         since="1.2.7",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
     ),
     Procedure(
@@ -1591,9 +1622,10 @@ PROCEDURES: Final = (
         "node_alloc_pages",
         args=NodeAllocPagesArgs,
         ret=NodeAllocPagesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeAllocPages",
         since="1.2.9",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
     ),
     Procedure(
@@ -1617,9 +1649,10 @@ PROCEDURES: Final = (
         "connect_compare_hypervisor_cpu",
         args=ConnectCompareHypervisorCpuArgs,
         ret=ConnectCompareHypervisorCpuRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectCompareHypervisorCPU",
         since="4.4.0",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
     ),
     Procedure(
@@ -1627,9 +1660,10 @@ PROCEDURES: Final = (
         "connect_baseline_hypervisor_cpu",
         args=ConnectBaselineHypervisorCpuArgs,
         ret=ConnectBaselineHypervisorCpuRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectBaselineHypervisorCPU",
         since="4.4.0",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
     ),
     Procedure(
@@ -1637,9 +1671,10 @@ PROCEDURES: Final = (
         "node_get_sev_info",
         args=NodeGetSevInfoArgs,
         ret=NodeGetSevInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virNodeGetSEVInfo",
         since="4.5.0",
-        driver="hypervisor",
         acl=(Permission("connect", "read"),),
     ),
     Procedure(

@@ -101,7 +101,7 @@ REMOTE_DOMAIN_MESSAGES_MAX: Final = 2048
 
 
 class VcpuInfo(NamedTuple):
-    """remote_vcpu_info."""
+    """remote_vcpu_info: A virtual CPU: its state, its time in nanoseconds, and the CPU it runs on."""
 
     number: int
     state: int
@@ -120,7 +120,7 @@ class VcpuInfo(NamedTuple):
 
 
 class DomainDiskError(NamedTuple):
-    """remote_domain_disk_error."""
+    """remote_domain_disk_error: A disk by its target, and what has stopped it (virDomainDiskErrorCode)."""
 
     disk: str
     error: int
@@ -138,7 +138,7 @@ class DomainDiskError(NamedTuple):
 
 
 class DomainMemoryStat(NamedTuple):
-    """remote_domain_memory_stat."""
+    """remote_domain_memory_stat: A memory figure of a domain: its tag (virDomainMemoryStatTags) and value."""
 
     tag: int
     val: int
@@ -155,7 +155,7 @@ class DomainMemoryStat(NamedTuple):
 
 
 class DomainIothreadInfo(NamedTuple):
-    """remote_domain_iothread_info.
+    """remote_domain_iothread_info: An I/O thread, and the CPUs it may run on.
 
     ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
     """
@@ -176,7 +176,7 @@ class DomainIothreadInfo(NamedTuple):
 
 
 class DomainStatsRecord(NamedTuple):
-    """remote_domain_stats_record.
+    """remote_domain_stats_record: The statistics of one domain.
 
     ``params``: at most REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX elements.
     """
@@ -206,7 +206,7 @@ class DomainStatsRecord(NamedTuple):
 
 
 class DomainFsinfo(NamedTuple):
-    """remote_domain_fsinfo.
+    """remote_domain_fsinfo: A mounted file system of a guest.
 
     ``dev_aliases``: at most REMOTE_DOMAIN_FSINFO_DISKS_MAX elements.
     """
@@ -242,7 +242,7 @@ class DomainFsinfo(NamedTuple):
 
 
 class DomainIpAddr(NamedTuple):
-    """remote_domain_ip_addr."""
+    """remote_domain_ip_addr: An address with its prefix length; type is one of virIPAddrType."""
 
     type: int
     addr: str
@@ -263,7 +263,7 @@ class DomainIpAddr(NamedTuple):
 
 
 class DomainInterface(NamedTuple):
-    """remote_domain_interface.
+    """remote_domain_interface: An interface of a guest, with its addresses.
 
     ``addrs``: at most REMOTE_DOMAIN_IP_ADDR_MAX elements.
     """
@@ -299,7 +299,7 @@ class DomainInterface(NamedTuple):
 
 
 class DomainAttachDeviceArgs(NamedTuple):
-    """remote_domain_attach_device_args."""
+    """remote_domain_attach_device_args: Arguments of domain_attach_device."""
 
     dom: NonnullDomain
     xml: str
@@ -316,7 +316,7 @@ class DomainAttachDeviceArgs(NamedTuple):
 
 
 class DomainCreateArgs(NamedTuple):
-    """remote_domain_create_args."""
+    """remote_domain_create_args: Arguments of domain_create."""
 
     dom: NonnullDomain
 
@@ -331,7 +331,7 @@ class DomainCreateArgs(NamedTuple):
 
 
 class DomainCreateXmlArgs(NamedTuple):
-    """remote_domain_create_xml_args."""
+    """remote_domain_create_xml_args: Arguments of domain_create_xml."""
 
     xml_desc: str
     flags: int
@@ -349,7 +349,7 @@ class DomainCreateXmlArgs(NamedTuple):
 
 
 class DomainCreateXmlRet(NamedTuple):
-    """remote_domain_create_xml_ret."""
+    """remote_domain_create_xml_ret: Result of domain_create_xml."""
 
     dom: NonnullDomain
 
@@ -367,7 +367,7 @@ class DomainCreateXmlRet(NamedTuple):
 
 
 class DomainDefineXmlArgs(NamedTuple):
-    """remote_domain_define_xml_args."""
+    """remote_domain_define_xml_args: Arguments of domain_define_xml."""
 
     xml: str
 
@@ -382,7 +382,7 @@ class DomainDefineXmlArgs(NamedTuple):
 
 
 class DomainDefineXmlRet(NamedTuple):
-    """remote_domain_define_xml_ret."""
+    """remote_domain_define_xml_ret: Result of domain_define_xml."""
 
     dom: NonnullDomain
 
@@ -400,7 +400,7 @@ class DomainDefineXmlRet(NamedTuple):
 
 
 class DomainDestroyArgs(NamedTuple):
-    """remote_domain_destroy_args."""
+    """remote_domain_destroy_args: Arguments of domain_destroy."""
 
     dom: NonnullDomain
 
@@ -415,7 +415,7 @@ class DomainDestroyArgs(NamedTuple):
 
 
 class DomainDetachDeviceArgs(NamedTuple):
-    """remote_domain_detach_device_args."""
+    """remote_domain_detach_device_args: Arguments of domain_detach_device."""
 
     dom: NonnullDomain
     xml: str
@@ -432,7 +432,7 @@ class DomainDetachDeviceArgs(NamedTuple):
 
 
 class DomainGetXmlDescArgs(NamedTuple):
-    """remote_domain_get_xml_desc_args."""
+    """remote_domain_get_xml_desc_args: Arguments of domain_get_xml_desc."""
 
     dom: NonnullDomain
     flags: int
@@ -450,7 +450,7 @@ class DomainGetXmlDescArgs(NamedTuple):
 
 
 class DomainGetXmlDescRet(NamedTuple):
-    """remote_domain_get_xml_desc_ret."""
+    """remote_domain_get_xml_desc_ret: Result of domain_get_xml_desc."""
 
     xml: str
 
@@ -468,7 +468,7 @@ class DomainGetXmlDescRet(NamedTuple):
 
 
 class DomainGetAutostartArgs(NamedTuple):
-    """remote_domain_get_autostart_args."""
+    """remote_domain_get_autostart_args: Arguments of domain_get_autostart."""
 
     dom: NonnullDomain
 
@@ -483,7 +483,7 @@ class DomainGetAutostartArgs(NamedTuple):
 
 
 class DomainGetAutostartRet(NamedTuple):
-    """remote_domain_get_autostart_ret."""
+    """remote_domain_get_autostart_ret: Result of domain_get_autostart."""
 
     autostart: int
 
@@ -502,7 +502,7 @@ class DomainGetAutostartRet(NamedTuple):
 
 
 class DomainGetInfoArgs(NamedTuple):
-    """remote_domain_get_info_args."""
+    """remote_domain_get_info_args: Arguments of domain_get_info."""
 
     dom: NonnullDomain
 
@@ -517,7 +517,7 @@ class DomainGetInfoArgs(NamedTuple):
 
 
 class DomainGetInfoRet(NamedTuple):
-    """remote_domain_get_info_ret."""
+    """remote_domain_get_info_ret: Result of domain_get_info."""
 
     state: int
     maxMem: int
@@ -537,7 +537,7 @@ class DomainGetInfoRet(NamedTuple):
 
 
 class DomainGetMaxMemoryArgs(NamedTuple):
-    """remote_domain_get_max_memory_args."""
+    """remote_domain_get_max_memory_args: Arguments of domain_get_max_memory."""
 
     dom: NonnullDomain
 
@@ -552,7 +552,7 @@ class DomainGetMaxMemoryArgs(NamedTuple):
 
 
 class DomainGetMaxMemoryRet(NamedTuple):
-    """remote_domain_get_max_memory_ret."""
+    """remote_domain_get_max_memory_ret: Result of domain_get_max_memory."""
 
     memory: int
 
@@ -571,7 +571,7 @@ class DomainGetMaxMemoryRet(NamedTuple):
 
 
 class DomainGetMaxVcpusArgs(NamedTuple):
-    """remote_domain_get_max_vcpus_args."""
+    """remote_domain_get_max_vcpus_args: Arguments of domain_get_max_vcpus."""
 
     dom: NonnullDomain
 
@@ -586,7 +586,7 @@ class DomainGetMaxVcpusArgs(NamedTuple):
 
 
 class DomainGetMaxVcpusRet(NamedTuple):
-    """remote_domain_get_max_vcpus_ret."""
+    """remote_domain_get_max_vcpus_ret: Result of domain_get_max_vcpus."""
 
     num: int
 
@@ -605,7 +605,7 @@ class DomainGetMaxVcpusRet(NamedTuple):
 
 
 class DomainGetOsTypeArgs(NamedTuple):
-    """remote_domain_get_os_type_args."""
+    """remote_domain_get_os_type_args: Arguments of domain_get_os_type."""
 
     dom: NonnullDomain
 
@@ -620,7 +620,7 @@ class DomainGetOsTypeArgs(NamedTuple):
 
 
 class DomainGetOsTypeRet(NamedTuple):
-    """remote_domain_get_os_type_ret."""
+    """remote_domain_get_os_type_ret: Result of domain_get_os_type."""
 
     type: str
 
@@ -638,7 +638,7 @@ class DomainGetOsTypeRet(NamedTuple):
 
 
 class DomainGetVcpusArgs(NamedTuple):
-    """remote_domain_get_vcpus_args."""
+    """remote_domain_get_vcpus_args: Arguments of domain_get_vcpus."""
 
     dom: NonnullDomain
     maxinfo: int
@@ -657,7 +657,7 @@ class DomainGetVcpusArgs(NamedTuple):
 
 
 class DomainGetVcpusRet(NamedTuple):
-    """remote_domain_get_vcpus_ret.
+    """remote_domain_get_vcpus_ret: Result of domain_get_vcpus.
 
     ``info``: at most REMOTE_VCPUINFO_MAX elements.
     ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
@@ -688,7 +688,7 @@ class DomainGetVcpusRet(NamedTuple):
 
 
 class ConnectListDefinedDomainsArgs(NamedTuple):
-    """remote_connect_list_defined_domains_args."""
+    """remote_connect_list_defined_domains_args: Arguments of connect_list_defined_domains."""
 
     maxnames: int
 
@@ -704,7 +704,7 @@ class ConnectListDefinedDomainsArgs(NamedTuple):
 
 
 class ConnectListDefinedDomainsRet(NamedTuple):
-    """remote_connect_list_defined_domains_ret.
+    """remote_connect_list_defined_domains_ret: Result of connect_list_defined_domains.
 
     ``names``: at most REMOTE_DOMAIN_LIST_MAX elements.
     """
@@ -734,7 +734,7 @@ class ConnectListDefinedDomainsRet(NamedTuple):
 
 
 class DomainLookupByIdArgs(NamedTuple):
-    """remote_domain_lookup_by_id_args."""
+    """remote_domain_lookup_by_id_args: Arguments of domain_lookup_by_id."""
 
     id: int
 
@@ -750,7 +750,7 @@ class DomainLookupByIdArgs(NamedTuple):
 
 
 class DomainLookupByIdRet(NamedTuple):
-    """remote_domain_lookup_by_id_ret."""
+    """remote_domain_lookup_by_id_ret: Result of domain_lookup_by_id."""
 
     dom: NonnullDomain
 
@@ -768,7 +768,7 @@ class DomainLookupByIdRet(NamedTuple):
 
 
 class DomainLookupByNameArgs(NamedTuple):
-    """remote_domain_lookup_by_name_args."""
+    """remote_domain_lookup_by_name_args: Arguments of domain_lookup_by_name."""
 
     name: str
 
@@ -783,7 +783,7 @@ class DomainLookupByNameArgs(NamedTuple):
 
 
 class DomainLookupByNameRet(NamedTuple):
-    """remote_domain_lookup_by_name_ret."""
+    """remote_domain_lookup_by_name_ret: Result of domain_lookup_by_name."""
 
     dom: NonnullDomain
 
@@ -801,7 +801,7 @@ class DomainLookupByNameRet(NamedTuple):
 
 
 class DomainLookupByUuidArgs(NamedTuple):
-    """remote_domain_lookup_by_uuid_args."""
+    """remote_domain_lookup_by_uuid_args: Arguments of domain_lookup_by_uuid."""
 
     uuid: bytes
 
@@ -819,7 +819,7 @@ class DomainLookupByUuidArgs(NamedTuple):
 
 
 class DomainLookupByUuidRet(NamedTuple):
-    """remote_domain_lookup_by_uuid_ret."""
+    """remote_domain_lookup_by_uuid_ret: Result of domain_lookup_by_uuid."""
 
     dom: NonnullDomain
 
@@ -837,7 +837,7 @@ class DomainLookupByUuidRet(NamedTuple):
 
 
 class ConnectNumOfDefinedDomainsRet(NamedTuple):
-    """remote_connect_num_of_defined_domains_ret."""
+    """remote_connect_num_of_defined_domains_ret: Result of connect_num_of_defined_domains."""
 
     num: int
 
@@ -856,7 +856,7 @@ class ConnectNumOfDefinedDomainsRet(NamedTuple):
 
 
 class DomainPinVcpuArgs(NamedTuple):
-    """remote_domain_pin_vcpu_args.
+    """remote_domain_pin_vcpu_args: Arguments of domain_pin_vcpu.
 
     ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
     """
@@ -879,7 +879,7 @@ class DomainPinVcpuArgs(NamedTuple):
 
 
 class DomainRebootArgs(NamedTuple):
-    """remote_domain_reboot_args."""
+    """remote_domain_reboot_args: Arguments of domain_reboot."""
 
     dom: NonnullDomain
     flags: int
@@ -897,7 +897,7 @@ class DomainRebootArgs(NamedTuple):
 
 
 class DomainResumeArgs(NamedTuple):
-    """remote_domain_resume_args."""
+    """remote_domain_resume_args: Arguments of domain_resume."""
 
     dom: NonnullDomain
 
@@ -912,7 +912,7 @@ class DomainResumeArgs(NamedTuple):
 
 
 class DomainSetAutostartArgs(NamedTuple):
-    """remote_domain_set_autostart_args."""
+    """remote_domain_set_autostart_args: Arguments of domain_set_autostart."""
 
     dom: NonnullDomain
     autostart: int
@@ -930,7 +930,7 @@ class DomainSetAutostartArgs(NamedTuple):
 
 
 class DomainSetMaxMemoryArgs(NamedTuple):
-    """remote_domain_set_max_memory_args."""
+    """remote_domain_set_max_memory_args: Arguments of domain_set_max_memory."""
 
     dom: NonnullDomain
     memory: int
@@ -948,7 +948,7 @@ class DomainSetMaxMemoryArgs(NamedTuple):
 
 
 class DomainSetMemoryArgs(NamedTuple):
-    """remote_domain_set_memory_args."""
+    """remote_domain_set_memory_args: Arguments of domain_set_memory."""
 
     dom: NonnullDomain
     memory: int
@@ -966,7 +966,7 @@ class DomainSetMemoryArgs(NamedTuple):
 
 
 class DomainSetVcpusArgs(NamedTuple):
-    """remote_domain_set_vcpus_args."""
+    """remote_domain_set_vcpus_args: Arguments of domain_set_vcpus."""
 
     dom: NonnullDomain
     nvcpus: int
@@ -984,7 +984,7 @@ class DomainSetVcpusArgs(NamedTuple):
 
 
 class DomainShutdownArgs(NamedTuple):
-    """remote_domain_shutdown_args."""
+    """remote_domain_shutdown_args: Arguments of domain_shutdown."""
 
     dom: NonnullDomain
 
@@ -999,7 +999,7 @@ class DomainShutdownArgs(NamedTuple):
 
 
 class DomainSuspendArgs(NamedTuple):
-    """remote_domain_suspend_args."""
+    """remote_domain_suspend_args: Arguments of domain_suspend."""
 
     dom: NonnullDomain
 
@@ -1014,7 +1014,7 @@ class DomainSuspendArgs(NamedTuple):
 
 
 class DomainUndefineArgs(NamedTuple):
-    """remote_domain_undefine_args."""
+    """remote_domain_undefine_args: Arguments of domain_undefine."""
 
     dom: NonnullDomain
 
@@ -1029,7 +1029,7 @@ class DomainUndefineArgs(NamedTuple):
 
 
 class ConnectListDomainsArgs(NamedTuple):
-    """remote_connect_list_domains_args."""
+    """remote_connect_list_domains_args: Arguments of connect_list_domains."""
 
     maxids: int
 
@@ -1045,7 +1045,7 @@ class ConnectListDomainsArgs(NamedTuple):
 
 
 class ConnectListDomainsRet(NamedTuple):
-    """remote_connect_list_domains_ret.
+    """remote_connect_list_domains_ret: Result of connect_list_domains.
 
     ``ids``: at most REMOTE_DOMAIN_LIST_MAX elements.
     """
@@ -1066,7 +1066,7 @@ class ConnectListDomainsRet(NamedTuple):
 
 
 class ConnectNumOfDomainsRet(NamedTuple):
-    """remote_connect_num_of_domains_ret."""
+    """remote_connect_num_of_domains_ret: Result of connect_num_of_domains."""
 
     num: int
 
@@ -1085,7 +1085,7 @@ class ConnectNumOfDomainsRet(NamedTuple):
 
 
 class DomainCoreDumpArgs(NamedTuple):
-    """remote_domain_core_dump_args."""
+    """remote_domain_core_dump_args: Arguments of domain_core_dump."""
 
     dom: NonnullDomain
     to: str
@@ -1105,7 +1105,7 @@ class DomainCoreDumpArgs(NamedTuple):
 
 
 class DomainRestoreArgs(NamedTuple):
-    """remote_domain_restore_args."""
+    """remote_domain_restore_args: Arguments of domain_restore."""
 
     from_: str
 
@@ -1120,7 +1120,7 @@ class DomainRestoreArgs(NamedTuple):
 
 
 class DomainSaveArgs(NamedTuple):
-    """remote_domain_save_args."""
+    """remote_domain_save_args: Arguments of domain_save."""
 
     dom: NonnullDomain
     to: str
@@ -1137,7 +1137,7 @@ class DomainSaveArgs(NamedTuple):
 
 
 class DomainGetSchedulerTypeArgs(NamedTuple):
-    """remote_domain_get_scheduler_type_args."""
+    """remote_domain_get_scheduler_type_args: Arguments of domain_get_scheduler_type."""
 
     dom: NonnullDomain
 
@@ -1152,7 +1152,7 @@ class DomainGetSchedulerTypeArgs(NamedTuple):
 
 
 class DomainGetSchedulerTypeRet(NamedTuple):
-    """remote_domain_get_scheduler_type_ret."""
+    """remote_domain_get_scheduler_type_ret: Result of domain_get_scheduler_type."""
 
     type: str
     nparams: int
@@ -1170,7 +1170,7 @@ class DomainGetSchedulerTypeRet(NamedTuple):
 
 
 class DomainGetSchedulerParametersArgs(NamedTuple):
-    """remote_domain_get_scheduler_parameters_args."""
+    """remote_domain_get_scheduler_parameters_args: Arguments of domain_get_scheduler_parameters."""
 
     dom: NonnullDomain
     nparams: int
@@ -1188,7 +1188,7 @@ class DomainGetSchedulerParametersArgs(NamedTuple):
 
 
 class DomainGetSchedulerParametersRet(NamedTuple):
-    """remote_domain_get_scheduler_parameters_ret.
+    """remote_domain_get_scheduler_parameters_ret: Result of domain_get_scheduler_parameters.
 
     ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
     """
@@ -1218,7 +1218,7 @@ class DomainGetSchedulerParametersRet(NamedTuple):
 
 
 class DomainSetSchedulerParametersArgs(NamedTuple):
-    """remote_domain_set_scheduler_parameters_args.
+    """remote_domain_set_scheduler_parameters_args: Arguments of domain_set_scheduler_parameters.
 
     ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
     """
@@ -1248,7 +1248,7 @@ class DomainSetSchedulerParametersArgs(NamedTuple):
 
 
 class DomainMigratePrepareArgs(NamedTuple):
-    """remote_domain_migrate_prepare_args."""
+    """remote_domain_migrate_prepare_args: Arguments of domain_migrate_prepare."""
 
     uri_in: str | None
     flags: int
@@ -1284,7 +1284,7 @@ class DomainMigratePrepareArgs(NamedTuple):
 
 
 class DomainMigratePrepareRet(NamedTuple):
-    """remote_domain_migrate_prepare_ret.
+    """remote_domain_migrate_prepare_ret: Result of domain_migrate_prepare.
 
     ``cookie``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -1312,7 +1312,7 @@ class DomainMigratePrepareRet(NamedTuple):
 
 
 class DomainMigratePerformArgs(NamedTuple):
-    """remote_domain_migrate_perform_args.
+    """remote_domain_migrate_perform_args: Arguments of domain_migrate_perform.
 
     ``cookie``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -1354,7 +1354,7 @@ class DomainMigratePerformArgs(NamedTuple):
 
 
 class DomainMigrateFinishArgs(NamedTuple):
-    """remote_domain_migrate_finish_args.
+    """remote_domain_migrate_finish_args: Arguments of domain_migrate_finish.
 
     ``cookie``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -1386,7 +1386,7 @@ class DomainMigrateFinishArgs(NamedTuple):
 
 
 class DomainMigrateFinishRet(NamedTuple):
-    """remote_domain_migrate_finish_ret."""
+    """remote_domain_migrate_finish_ret: Result of domain_migrate_finish."""
 
     ddom: NonnullDomain
 
@@ -1404,7 +1404,7 @@ class DomainMigrateFinishRet(NamedTuple):
 
 
 class DomainBlockStatsArgs(NamedTuple):
-    """remote_domain_block_stats_args."""
+    """remote_domain_block_stats_args: Arguments of domain_block_stats."""
 
     dom: NonnullDomain
     path: str
@@ -1421,7 +1421,7 @@ class DomainBlockStatsArgs(NamedTuple):
 
 
 class DomainBlockStatsRet(NamedTuple):
-    """remote_domain_block_stats_ret."""
+    """remote_domain_block_stats_ret: Result of domain_block_stats."""
 
     rd_req: int
     rd_bytes: int
@@ -1441,7 +1441,7 @@ class DomainBlockStatsRet(NamedTuple):
 
 
 class DomainInterfaceStatsArgs(NamedTuple):
-    """remote_domain_interface_stats_args."""
+    """remote_domain_interface_stats_args: Arguments of domain_interface_stats."""
 
     dom: NonnullDomain
     device: str
@@ -1458,7 +1458,7 @@ class DomainInterfaceStatsArgs(NamedTuple):
 
 
 class DomainInterfaceStatsRet(NamedTuple):
-    """remote_domain_interface_stats_ret."""
+    """remote_domain_interface_stats_ret: Result of domain_interface_stats."""
 
     rx_bytes: int
     rx_packets: int
@@ -1481,7 +1481,7 @@ class DomainInterfaceStatsRet(NamedTuple):
 
 
 class DomainBlockPeekArgs(NamedTuple):
-    """remote_domain_block_peek_args."""
+    """remote_domain_block_peek_args: Arguments of domain_block_peek."""
 
     dom: NonnullDomain
     path: str
@@ -1503,7 +1503,7 @@ class DomainBlockPeekArgs(NamedTuple):
 
 
 class DomainBlockPeekRet(NamedTuple):
-    """remote_domain_block_peek_ret.
+    """remote_domain_block_peek_ret: Result of domain_block_peek.
 
     ``buffer``: at most REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX bytes.
     """
@@ -1524,7 +1524,7 @@ class DomainBlockPeekRet(NamedTuple):
 
 
 class DomainMemoryPeekArgs(NamedTuple):
-    """remote_domain_memory_peek_args."""
+    """remote_domain_memory_peek_args: Arguments of domain_memory_peek."""
 
     dom: NonnullDomain
     offset: int
@@ -1544,7 +1544,7 @@ class DomainMemoryPeekArgs(NamedTuple):
 
 
 class DomainMemoryPeekRet(NamedTuple):
-    """remote_domain_memory_peek_ret.
+    """remote_domain_memory_peek_ret: Result of domain_memory_peek.
 
     ``buffer``: at most REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX bytes.
     """
@@ -1565,7 +1565,7 @@ class DomainMemoryPeekRet(NamedTuple):
 
 
 class DomainMigratePrepare2Args(NamedTuple):
-    """remote_domain_migrate_prepare2_args."""
+    """remote_domain_migrate_prepare2_args: Arguments of domain_migrate_prepare2."""
 
     uri_in: str | None
     flags: int
@@ -1604,7 +1604,7 @@ class DomainMigratePrepare2Args(NamedTuple):
 
 
 class DomainMigratePrepare2Ret(NamedTuple):
-    """remote_domain_migrate_prepare2_ret.
+    """remote_domain_migrate_prepare2_ret: Result of domain_migrate_prepare2.
 
     ``cookie``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -1632,7 +1632,7 @@ class DomainMigratePrepare2Ret(NamedTuple):
 
 
 class DomainMigrateFinish2Args(NamedTuple):
-    """remote_domain_migrate_finish2_args.
+    """remote_domain_migrate_finish2_args: Arguments of domain_migrate_finish2.
 
     ``cookie``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -1665,7 +1665,7 @@ class DomainMigrateFinish2Args(NamedTuple):
 
 
 class DomainMigrateFinish2Ret(NamedTuple):
-    """remote_domain_migrate_finish2_ret."""
+    """remote_domain_migrate_finish2_ret: Result of domain_migrate_finish2."""
 
     ddom: NonnullDomain
 
@@ -1683,7 +1683,7 @@ class DomainMigrateFinish2Ret(NamedTuple):
 
 
 class DomainGetSecurityLabelArgs(NamedTuple):
-    """remote_domain_get_security_label_args."""
+    """remote_domain_get_security_label_args: Arguments of domain_get_security_label."""
 
     dom: NonnullDomain
 
@@ -1698,7 +1698,7 @@ class DomainGetSecurityLabelArgs(NamedTuple):
 
 
 class DomainGetSecurityLabelRet(NamedTuple):
-    """remote_domain_get_security_label_ret.
+    """remote_domain_get_security_label_ret: Result of domain_get_security_label.
 
     ``label``: at most REMOTE_SECURITY_LABEL_MAX elements.
     """
@@ -1719,7 +1719,7 @@ class DomainGetSecurityLabelRet(NamedTuple):
 
 
 class ConnectDomainXmlFromNativeArgs(NamedTuple):
-    """remote_connect_domain_xml_from_native_args."""
+    """remote_connect_domain_xml_from_native_args: Arguments of connect_domain_xml_from_native."""
 
     nativeFormat: str
     nativeConfig: str
@@ -1745,7 +1745,7 @@ class ConnectDomainXmlFromNativeArgs(NamedTuple):
 
 
 class ConnectDomainXmlFromNativeRet(NamedTuple):
-    """remote_connect_domain_xml_from_native_ret."""
+    """remote_connect_domain_xml_from_native_ret: Result of connect_domain_xml_from_native."""
 
     domainXml: str
 
@@ -1763,7 +1763,7 @@ class ConnectDomainXmlFromNativeRet(NamedTuple):
 
 
 class ConnectDomainXmlToNativeArgs(NamedTuple):
-    """remote_connect_domain_xml_to_native_args."""
+    """remote_connect_domain_xml_to_native_args: Arguments of connect_domain_xml_to_native."""
 
     nativeFormat: str
     domainXml: str
@@ -1789,7 +1789,7 @@ class ConnectDomainXmlToNativeArgs(NamedTuple):
 
 
 class ConnectDomainXmlToNativeRet(NamedTuple):
-    """remote_connect_domain_xml_to_native_ret."""
+    """remote_connect_domain_xml_to_native_ret: Result of connect_domain_xml_to_native."""
 
     nativeConfig: str
 
@@ -1807,7 +1807,7 @@ class ConnectDomainXmlToNativeRet(NamedTuple):
 
 
 class DomainMigratePrepareTunnelArgs(NamedTuple):
-    """remote_domain_migrate_prepare_tunnel_args."""
+    """remote_domain_migrate_prepare_tunnel_args: Arguments of domain_migrate_prepare_tunnel."""
 
     flags: int
     dname: str | None
@@ -1840,7 +1840,7 @@ class DomainMigratePrepareTunnelArgs(NamedTuple):
 
 
 class DomainIsActiveArgs(NamedTuple):
-    """remote_domain_is_active_args."""
+    """remote_domain_is_active_args: Arguments of domain_is_active."""
 
     dom: NonnullDomain
 
@@ -1855,7 +1855,7 @@ class DomainIsActiveArgs(NamedTuple):
 
 
 class DomainIsActiveRet(NamedTuple):
-    """remote_domain_is_active_ret."""
+    """remote_domain_is_active_ret: Result of domain_is_active."""
 
     active: int
 
@@ -1874,7 +1874,7 @@ class DomainIsActiveRet(NamedTuple):
 
 
 class DomainIsPersistentArgs(NamedTuple):
-    """remote_domain_is_persistent_args."""
+    """remote_domain_is_persistent_args: Arguments of domain_is_persistent."""
 
     dom: NonnullDomain
 
@@ -1889,7 +1889,7 @@ class DomainIsPersistentArgs(NamedTuple):
 
 
 class DomainIsPersistentRet(NamedTuple):
-    """remote_domain_is_persistent_ret."""
+    """remote_domain_is_persistent_ret: Result of domain_is_persistent."""
 
     persistent: int
 
@@ -1908,7 +1908,7 @@ class DomainIsPersistentRet(NamedTuple):
 
 
 class DomainMemoryStatsArgs(NamedTuple):
-    """remote_domain_memory_stats_args."""
+    """remote_domain_memory_stats_args: Arguments of domain_memory_stats."""
 
     dom: NonnullDomain
     maxStats: int
@@ -1927,7 +1927,7 @@ class DomainMemoryStatsArgs(NamedTuple):
 
 
 class DomainMemoryStatsRet(NamedTuple):
-    """remote_domain_memory_stats_ret.
+    """remote_domain_memory_stats_ret: Result of domain_memory_stats.
 
     ``stats``: at most REMOTE_DOMAIN_MEMORY_STATS_MAX elements.
     """
@@ -1957,7 +1957,7 @@ class DomainMemoryStatsRet(NamedTuple):
 
 
 class DomainAttachDeviceFlagsArgs(NamedTuple):
-    """remote_domain_attach_device_flags_args."""
+    """remote_domain_attach_device_flags_args: Arguments of domain_attach_device_flags."""
 
     dom: NonnullDomain
     xml: str
@@ -1977,7 +1977,7 @@ class DomainAttachDeviceFlagsArgs(NamedTuple):
 
 
 class DomainDetachDeviceFlagsArgs(NamedTuple):
-    """remote_domain_detach_device_flags_args."""
+    """remote_domain_detach_device_flags_args: Arguments of domain_detach_device_flags."""
 
     dom: NonnullDomain
     xml: str
@@ -1997,7 +1997,7 @@ class DomainDetachDeviceFlagsArgs(NamedTuple):
 
 
 class DomainGetJobInfoArgs(NamedTuple):
-    """remote_domain_get_job_info_args."""
+    """remote_domain_get_job_info_args: Arguments of domain_get_job_info."""
 
     dom: NonnullDomain
 
@@ -2012,7 +2012,7 @@ class DomainGetJobInfoArgs(NamedTuple):
 
 
 class DomainGetJobInfoRet(NamedTuple):
-    """remote_domain_get_job_info_ret."""
+    """remote_domain_get_job_info_ret: Result of domain_get_job_info."""
 
     type: int
     timeElapsed: int
@@ -2039,7 +2039,7 @@ class DomainGetJobInfoRet(NamedTuple):
 
 
 class DomainAbortJobArgs(NamedTuple):
-    """remote_domain_abort_job_args."""
+    """remote_domain_abort_job_args: Arguments of domain_abort_job."""
 
     dom: NonnullDomain
 
@@ -2054,7 +2054,7 @@ class DomainAbortJobArgs(NamedTuple):
 
 
 class DomainMigrateSetMaxDowntimeArgs(NamedTuple):
-    """remote_domain_migrate_set_max_downtime_args."""
+    """remote_domain_migrate_set_max_downtime_args: Arguments of domain_migrate_set_max_downtime."""
 
     dom: NonnullDomain
     downtime: int
@@ -2073,7 +2073,7 @@ class DomainMigrateSetMaxDowntimeArgs(NamedTuple):
 
 
 class DomainUpdateDeviceFlagsArgs(NamedTuple):
-    """remote_domain_update_device_flags_args."""
+    """remote_domain_update_device_flags_args: Arguments of domain_update_device_flags."""
 
     dom: NonnullDomain
     xml: str
@@ -2093,7 +2093,7 @@ class DomainUpdateDeviceFlagsArgs(NamedTuple):
 
 
 class DomainManagedSaveArgs(NamedTuple):
-    """remote_domain_managed_save_args."""
+    """remote_domain_managed_save_args: Arguments of domain_managed_save."""
 
     dom: NonnullDomain
     flags: int
@@ -2111,7 +2111,7 @@ class DomainManagedSaveArgs(NamedTuple):
 
 
 class DomainHasManagedSaveImageArgs(NamedTuple):
-    """remote_domain_has_managed_save_image_args."""
+    """remote_domain_has_managed_save_image_args: Arguments of domain_has_managed_save_image."""
 
     dom: NonnullDomain
     flags: int
@@ -2129,7 +2129,7 @@ class DomainHasManagedSaveImageArgs(NamedTuple):
 
 
 class DomainHasManagedSaveImageRet(NamedTuple):
-    """remote_domain_has_managed_save_image_ret."""
+    """remote_domain_has_managed_save_image_ret: Result of domain_has_managed_save_image."""
 
     result: int
 
@@ -2148,7 +2148,7 @@ class DomainHasManagedSaveImageRet(NamedTuple):
 
 
 class DomainManagedSaveRemoveArgs(NamedTuple):
-    """remote_domain_managed_save_remove_args."""
+    """remote_domain_managed_save_remove_args: Arguments of domain_managed_save_remove."""
 
     dom: NonnullDomain
     flags: int
@@ -2166,7 +2166,7 @@ class DomainManagedSaveRemoveArgs(NamedTuple):
 
 
 class DomainGetBlockInfoArgs(NamedTuple):
-    """remote_domain_get_block_info_args."""
+    """remote_domain_get_block_info_args: Arguments of domain_get_block_info."""
 
     dom: NonnullDomain
     path: str
@@ -2186,7 +2186,7 @@ class DomainGetBlockInfoArgs(NamedTuple):
 
 
 class DomainGetBlockInfoRet(NamedTuple):
-    """remote_domain_get_block_info_ret."""
+    """remote_domain_get_block_info_ret: Result of domain_get_block_info."""
 
     allocation: int
     capacity: int
@@ -2204,7 +2204,7 @@ class DomainGetBlockInfoRet(NamedTuple):
 
 
 class DomainCreateWithFlagsArgs(NamedTuple):
-    """remote_domain_create_with_flags_args."""
+    """remote_domain_create_with_flags_args: Arguments of domain_create_with_flags."""
 
     dom: NonnullDomain
     flags: int
@@ -2222,7 +2222,7 @@ class DomainCreateWithFlagsArgs(NamedTuple):
 
 
 class DomainCreateWithFlagsRet(NamedTuple):
-    """remote_domain_create_with_flags_ret."""
+    """remote_domain_create_with_flags_ret: Result of domain_create_with_flags."""
 
     dom: NonnullDomain
 
@@ -2240,7 +2240,7 @@ class DomainCreateWithFlagsRet(NamedTuple):
 
 
 class DomainSetMemoryParametersArgs(NamedTuple):
-    """remote_domain_set_memory_parameters_args.
+    """remote_domain_set_memory_parameters_args: Arguments of domain_set_memory_parameters.
 
     ``params``: at most REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX elements.
     """
@@ -2274,7 +2274,7 @@ class DomainSetMemoryParametersArgs(NamedTuple):
 
 
 class DomainGetMemoryParametersArgs(NamedTuple):
-    """remote_domain_get_memory_parameters_args."""
+    """remote_domain_get_memory_parameters_args: Arguments of domain_get_memory_parameters."""
 
     dom: NonnullDomain
     nparams: int
@@ -2293,7 +2293,7 @@ class DomainGetMemoryParametersArgs(NamedTuple):
 
 
 class DomainGetMemoryParametersRet(NamedTuple):
-    """remote_domain_get_memory_parameters_ret.
+    """remote_domain_get_memory_parameters_ret: Result of domain_get_memory_parameters.
 
     ``params``: at most REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX elements.
     """
@@ -2324,7 +2324,7 @@ class DomainGetMemoryParametersRet(NamedTuple):
 
 
 class DomainSetVcpusFlagsArgs(NamedTuple):
-    """remote_domain_set_vcpus_flags_args."""
+    """remote_domain_set_vcpus_flags_args: Arguments of domain_set_vcpus_flags."""
 
     dom: NonnullDomain
     nvcpus: int
@@ -2343,7 +2343,7 @@ class DomainSetVcpusFlagsArgs(NamedTuple):
 
 
 class DomainGetVcpusFlagsArgs(NamedTuple):
-    """remote_domain_get_vcpus_flags_args."""
+    """remote_domain_get_vcpus_flags_args: Arguments of domain_get_vcpus_flags."""
 
     dom: NonnullDomain
     flags: int
@@ -2361,7 +2361,7 @@ class DomainGetVcpusFlagsArgs(NamedTuple):
 
 
 class DomainGetVcpusFlagsRet(NamedTuple):
-    """remote_domain_get_vcpus_flags_ret."""
+    """remote_domain_get_vcpus_flags_ret: Result of domain_get_vcpus_flags."""
 
     num: int
 
@@ -2380,7 +2380,7 @@ class DomainGetVcpusFlagsRet(NamedTuple):
 
 
 class DomainOpenConsoleArgs(NamedTuple):
-    """remote_domain_open_console_args."""
+    """remote_domain_open_console_args: Arguments of domain_open_console."""
 
     dom: NonnullDomain
     dev_name: str | None
@@ -2409,7 +2409,7 @@ class DomainOpenConsoleArgs(NamedTuple):
 
 
 class DomainIsUpdatedArgs(NamedTuple):
-    """remote_domain_is_updated_args."""
+    """remote_domain_is_updated_args: Arguments of domain_is_updated."""
 
     dom: NonnullDomain
 
@@ -2424,7 +2424,7 @@ class DomainIsUpdatedArgs(NamedTuple):
 
 
 class DomainIsUpdatedRet(NamedTuple):
-    """remote_domain_is_updated_ret."""
+    """remote_domain_is_updated_ret: Result of domain_is_updated."""
 
     updated: int
 
@@ -2443,7 +2443,7 @@ class DomainIsUpdatedRet(NamedTuple):
 
 
 class DomainSetMemoryFlagsArgs(NamedTuple):
-    """remote_domain_set_memory_flags_args."""
+    """remote_domain_set_memory_flags_args: Arguments of domain_set_memory_flags."""
 
     dom: NonnullDomain
     memory: int
@@ -2462,7 +2462,7 @@ class DomainSetMemoryFlagsArgs(NamedTuple):
 
 
 class DomainSetBlkioParametersArgs(NamedTuple):
-    """remote_domain_set_blkio_parameters_args.
+    """remote_domain_set_blkio_parameters_args: Arguments of domain_set_blkio_parameters.
 
     ``params``: at most REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX elements.
     """
@@ -2496,7 +2496,7 @@ class DomainSetBlkioParametersArgs(NamedTuple):
 
 
 class DomainGetBlkioParametersArgs(NamedTuple):
-    """remote_domain_get_blkio_parameters_args."""
+    """remote_domain_get_blkio_parameters_args: Arguments of domain_get_blkio_parameters."""
 
     dom: NonnullDomain
     nparams: int
@@ -2515,7 +2515,7 @@ class DomainGetBlkioParametersArgs(NamedTuple):
 
 
 class DomainGetBlkioParametersRet(NamedTuple):
-    """remote_domain_get_blkio_parameters_ret.
+    """remote_domain_get_blkio_parameters_ret: Result of domain_get_blkio_parameters.
 
     ``params``: at most REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX elements.
     """
@@ -2546,7 +2546,7 @@ class DomainGetBlkioParametersRet(NamedTuple):
 
 
 class DomainMigrateSetMaxSpeedArgs(NamedTuple):
-    """remote_domain_migrate_set_max_speed_args."""
+    """remote_domain_migrate_set_max_speed_args: Arguments of domain_migrate_set_max_speed."""
 
     dom: NonnullDomain
     bandwidth: int
@@ -2565,7 +2565,7 @@ class DomainMigrateSetMaxSpeedArgs(NamedTuple):
 
 
 class DomainInjectNmiArgs(NamedTuple):
-    """remote_domain_inject_nmi_args."""
+    """remote_domain_inject_nmi_args: Arguments of domain_inject_nmi."""
 
     dom: NonnullDomain
     flags: int
@@ -2583,7 +2583,7 @@ class DomainInjectNmiArgs(NamedTuple):
 
 
 class DomainScreenshotArgs(NamedTuple):
-    """remote_domain_screenshot_args."""
+    """remote_domain_screenshot_args: Arguments of domain_screenshot."""
 
     dom: NonnullDomain
     screen: int
@@ -2602,7 +2602,7 @@ class DomainScreenshotArgs(NamedTuple):
 
 
 class DomainScreenshotRet(NamedTuple):
-    """remote_domain_screenshot_ret."""
+    """remote_domain_screenshot_ret: Result of domain_screenshot."""
 
     mime: str | None
 
@@ -2623,7 +2623,7 @@ class DomainScreenshotRet(NamedTuple):
 
 
 class DomainGetStateArgs(NamedTuple):
-    """remote_domain_get_state_args."""
+    """remote_domain_get_state_args: Arguments of domain_get_state."""
 
     dom: NonnullDomain
     flags: int
@@ -2641,7 +2641,7 @@ class DomainGetStateArgs(NamedTuple):
 
 
 class DomainGetStateRet(NamedTuple):
-    """remote_domain_get_state_ret."""
+    """remote_domain_get_state_ret: Result of domain_get_state."""
 
     state: int
     reason: int
@@ -2658,7 +2658,7 @@ class DomainGetStateRet(NamedTuple):
 
 
 class DomainMigrateBegin3Args(NamedTuple):
-    """remote_domain_migrate_begin3_args."""
+    """remote_domain_migrate_begin3_args: Arguments of domain_migrate_begin3."""
 
     dom: NonnullDomain
     xmlin: str | None
@@ -2697,7 +2697,7 @@ class DomainMigrateBegin3Args(NamedTuple):
 
 
 class DomainMigrateBegin3Ret(NamedTuple):
-    """remote_domain_migrate_begin3_ret.
+    """remote_domain_migrate_begin3_ret: Result of domain_migrate_begin3.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2722,7 +2722,7 @@ class DomainMigrateBegin3Ret(NamedTuple):
 
 
 class DomainMigratePrepare3Args(NamedTuple):
-    """remote_domain_migrate_prepare3_args.
+    """remote_domain_migrate_prepare3_args: Arguments of domain_migrate_prepare3.
 
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2767,7 +2767,7 @@ class DomainMigratePrepare3Args(NamedTuple):
 
 
 class DomainMigratePrepare3Ret(NamedTuple):
-    """remote_domain_migrate_prepare3_ret.
+    """remote_domain_migrate_prepare3_ret: Result of domain_migrate_prepare3.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2795,7 +2795,7 @@ class DomainMigratePrepare3Ret(NamedTuple):
 
 
 class DomainMigratePrepareTunnel3Args(NamedTuple):
-    """remote_domain_migrate_prepare_tunnel3_args.
+    """remote_domain_migrate_prepare_tunnel3_args: Arguments of domain_migrate_prepare_tunnel3.
 
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2834,7 +2834,7 @@ class DomainMigratePrepareTunnel3Args(NamedTuple):
 
 
 class DomainMigratePrepareTunnel3Ret(NamedTuple):
-    """remote_domain_migrate_prepare_tunnel3_ret.
+    """remote_domain_migrate_prepare_tunnel3_ret: Result of domain_migrate_prepare_tunnel3.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2855,7 +2855,7 @@ class DomainMigratePrepareTunnel3Ret(NamedTuple):
 
 
 class DomainMigratePerform3Args(NamedTuple):
-    """remote_domain_migrate_perform3_args.
+    """remote_domain_migrate_perform3_args: Arguments of domain_migrate_perform3.
 
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2912,7 +2912,7 @@ class DomainMigratePerform3Args(NamedTuple):
 
 
 class DomainMigratePerform3Ret(NamedTuple):
-    """remote_domain_migrate_perform3_ret.
+    """remote_domain_migrate_perform3_ret: Result of domain_migrate_perform3.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2933,7 +2933,7 @@ class DomainMigratePerform3Ret(NamedTuple):
 
 
 class DomainMigrateFinish3Args(NamedTuple):
-    """remote_domain_migrate_finish3_args.
+    """remote_domain_migrate_finish3_args: Arguments of domain_migrate_finish3.
 
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2975,7 +2975,7 @@ class DomainMigrateFinish3Args(NamedTuple):
 
 
 class DomainMigrateFinish3Ret(NamedTuple):
-    """remote_domain_migrate_finish3_ret.
+    """remote_domain_migrate_finish3_ret: Result of domain_migrate_finish3.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -2995,7 +2995,7 @@ class DomainMigrateFinish3Ret(NamedTuple):
 
 
 class DomainMigrateConfirm3Args(NamedTuple):
-    """remote_domain_migrate_confirm3_args.
+    """remote_domain_migrate_confirm3_args: Arguments of domain_migrate_confirm3.
 
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -3025,7 +3025,7 @@ class DomainMigrateConfirm3Args(NamedTuple):
 
 
 class DomainSetSchedulerParametersFlagsArgs(NamedTuple):
-    """remote_domain_set_scheduler_parameters_flags_args.
+    """remote_domain_set_scheduler_parameters_flags_args: Arguments of domain_set_scheduler_parameters_flags.
 
     ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
     """
@@ -3059,7 +3059,7 @@ class DomainSetSchedulerParametersFlagsArgs(NamedTuple):
 
 
 class DomainGetSchedulerParametersFlagsArgs(NamedTuple):
-    """remote_domain_get_scheduler_parameters_flags_args."""
+    """remote_domain_get_scheduler_parameters_flags_args: Arguments of domain_get_scheduler_parameters_flags."""
 
     dom: NonnullDomain
     nparams: int
@@ -3078,7 +3078,7 @@ class DomainGetSchedulerParametersFlagsArgs(NamedTuple):
 
 
 class DomainGetSchedulerParametersFlagsRet(NamedTuple):
-    """remote_domain_get_scheduler_parameters_flags_ret.
+    """remote_domain_get_scheduler_parameters_flags_ret: Result of domain_get_scheduler_parameters_flags.
 
     ``params``: at most REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX elements.
     """
@@ -3108,7 +3108,7 @@ class DomainGetSchedulerParametersFlagsRet(NamedTuple):
 
 
 class DomainPinVcpuFlagsArgs(NamedTuple):
-    """remote_domain_pin_vcpu_flags_args.
+    """remote_domain_pin_vcpu_flags_args: Arguments of domain_pin_vcpu_flags.
 
     ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
     """
@@ -3134,7 +3134,7 @@ class DomainPinVcpuFlagsArgs(NamedTuple):
 
 
 class DomainSendKeyArgs(NamedTuple):
-    """remote_domain_send_key_args.
+    """remote_domain_send_key_args: Arguments of domain_send_key.
 
     ``keycodes``: at most REMOTE_DOMAIN_SEND_KEY_MAX elements.
     """
@@ -3168,7 +3168,7 @@ class DomainSendKeyArgs(NamedTuple):
 
 
 class DomainGetControlInfoArgs(NamedTuple):
-    """remote_domain_get_control_info_args."""
+    """remote_domain_get_control_info_args: Arguments of domain_get_control_info."""
 
     dom: NonnullDomain
     flags: int
@@ -3186,7 +3186,7 @@ class DomainGetControlInfoArgs(NamedTuple):
 
 
 class DomainGetControlInfoRet(NamedTuple):
-    """remote_domain_get_control_info_ret."""
+    """remote_domain_get_control_info_ret: Result of domain_get_control_info."""
 
     state: int
     details: int
@@ -3204,7 +3204,7 @@ class DomainGetControlInfoRet(NamedTuple):
 
 
 class DomainGetVcpuPinInfoArgs(NamedTuple):
-    """remote_domain_get_vcpu_pin_info_args."""
+    """remote_domain_get_vcpu_pin_info_args: Arguments of domain_get_vcpu_pin_info."""
 
     dom: NonnullDomain
     ncpumaps: int
@@ -3224,7 +3224,7 @@ class DomainGetVcpuPinInfoArgs(NamedTuple):
 
 
 class DomainGetVcpuPinInfoRet(NamedTuple):
-    """remote_domain_get_vcpu_pin_info_ret.
+    """remote_domain_get_vcpu_pin_info_ret: Result of domain_get_vcpu_pin_info.
 
     ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
     """
@@ -3245,7 +3245,7 @@ class DomainGetVcpuPinInfoRet(NamedTuple):
 
 
 class DomainUndefineFlagsArgs(NamedTuple):
-    """remote_domain_undefine_flags_args."""
+    """remote_domain_undefine_flags_args: Arguments of domain_undefine_flags."""
 
     dom: NonnullDomain
     flags: int
@@ -3263,7 +3263,7 @@ class DomainUndefineFlagsArgs(NamedTuple):
 
 
 class DomainSaveFlagsArgs(NamedTuple):
-    """remote_domain_save_flags_args."""
+    """remote_domain_save_flags_args: Arguments of domain_save_flags."""
 
     dom: NonnullDomain
     to: str
@@ -3295,7 +3295,7 @@ class DomainSaveFlagsArgs(NamedTuple):
 
 
 class DomainRestoreFlagsArgs(NamedTuple):
-    """remote_domain_restore_flags_args."""
+    """remote_domain_restore_flags_args: Arguments of domain_restore_flags."""
 
     from_: str
     dxml: str | None
@@ -3324,7 +3324,7 @@ class DomainRestoreFlagsArgs(NamedTuple):
 
 
 class DomainDestroyFlagsArgs(NamedTuple):
-    """remote_domain_destroy_flags_args."""
+    """remote_domain_destroy_flags_args: Arguments of domain_destroy_flags."""
 
     dom: NonnullDomain
     flags: int
@@ -3342,7 +3342,7 @@ class DomainDestroyFlagsArgs(NamedTuple):
 
 
 class DomainSaveImageGetXmlDescArgs(NamedTuple):
-    """remote_domain_save_image_get_xml_desc_args."""
+    """remote_domain_save_image_get_xml_desc_args: Arguments of domain_save_image_get_xml_desc."""
 
     file: str
     flags: int
@@ -3360,7 +3360,7 @@ class DomainSaveImageGetXmlDescArgs(NamedTuple):
 
 
 class DomainSaveImageGetXmlDescRet(NamedTuple):
-    """remote_domain_save_image_get_xml_desc_ret."""
+    """remote_domain_save_image_get_xml_desc_ret: Result of domain_save_image_get_xml_desc."""
 
     xml: str
 
@@ -3378,7 +3378,7 @@ class DomainSaveImageGetXmlDescRet(NamedTuple):
 
 
 class DomainSaveImageDefineXmlArgs(NamedTuple):
-    """remote_domain_save_image_define_xml_args."""
+    """remote_domain_save_image_define_xml_args: Arguments of domain_save_image_define_xml."""
 
     file: str
     dxml: str
@@ -3404,7 +3404,7 @@ class DomainSaveImageDefineXmlArgs(NamedTuple):
 
 
 class DomainBlockJobAbortArgs(NamedTuple):
-    """remote_domain_block_job_abort_args."""
+    """remote_domain_block_job_abort_args: Arguments of domain_block_job_abort."""
 
     dom: NonnullDomain
     path: str
@@ -3424,7 +3424,7 @@ class DomainBlockJobAbortArgs(NamedTuple):
 
 
 class DomainGetBlockJobInfoArgs(NamedTuple):
-    """remote_domain_get_block_job_info_args."""
+    """remote_domain_get_block_job_info_args: Arguments of domain_get_block_job_info."""
 
     dom: NonnullDomain
     path: str
@@ -3444,7 +3444,7 @@ class DomainGetBlockJobInfoArgs(NamedTuple):
 
 
 class DomainGetBlockJobInfoRet(NamedTuple):
-    """remote_domain_get_block_job_info_ret."""
+    """remote_domain_get_block_job_info_ret: Result of domain_get_block_job_info."""
 
     found: int
     type: int
@@ -3464,7 +3464,7 @@ class DomainGetBlockJobInfoRet(NamedTuple):
 
 
 class DomainBlockJobSetSpeedArgs(NamedTuple):
-    """remote_domain_block_job_set_speed_args."""
+    """remote_domain_block_job_set_speed_args: Arguments of domain_block_job_set_speed."""
 
     dom: NonnullDomain
     path: str
@@ -3485,7 +3485,7 @@ class DomainBlockJobSetSpeedArgs(NamedTuple):
 
 
 class DomainBlockPullArgs(NamedTuple):
-    """remote_domain_block_pull_args."""
+    """remote_domain_block_pull_args: Arguments of domain_block_pull."""
 
     dom: NonnullDomain
     path: str
@@ -3506,7 +3506,7 @@ class DomainBlockPullArgs(NamedTuple):
 
 
 class DomainMigrateGetMaxSpeedArgs(NamedTuple):
-    """remote_domain_migrate_get_max_speed_args."""
+    """remote_domain_migrate_get_max_speed_args: Arguments of domain_migrate_get_max_speed."""
 
     dom: NonnullDomain
     flags: int
@@ -3524,7 +3524,7 @@ class DomainMigrateGetMaxSpeedArgs(NamedTuple):
 
 
 class DomainMigrateGetMaxSpeedRet(NamedTuple):
-    """remote_domain_migrate_get_max_speed_ret."""
+    """remote_domain_migrate_get_max_speed_ret: Result of domain_migrate_get_max_speed."""
 
     bandwidth: int
 
@@ -3543,7 +3543,7 @@ class DomainMigrateGetMaxSpeedRet(NamedTuple):
 
 
 class DomainBlockStatsFlagsArgs(NamedTuple):
-    """remote_domain_block_stats_flags_args."""
+    """remote_domain_block_stats_flags_args: Arguments of domain_block_stats_flags."""
 
     dom: NonnullDomain
     path: str
@@ -3564,7 +3564,7 @@ class DomainBlockStatsFlagsArgs(NamedTuple):
 
 
 class DomainBlockStatsFlagsRet(NamedTuple):
-    """remote_domain_block_stats_flags_ret.
+    """remote_domain_block_stats_flags_ret: Result of domain_block_stats_flags.
 
     ``params``: at most REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX elements.
     """
@@ -3595,7 +3595,7 @@ class DomainBlockStatsFlagsRet(NamedTuple):
 
 
 class DomainResetArgs(NamedTuple):
-    """remote_domain_reset_args."""
+    """remote_domain_reset_args: Arguments of domain_reset."""
 
     dom: NonnullDomain
     flags: int
@@ -3613,7 +3613,7 @@ class DomainResetArgs(NamedTuple):
 
 
 class DomainOpenGraphicsArgs(NamedTuple):
-    """remote_domain_open_graphics_args."""
+    """remote_domain_open_graphics_args: Arguments of domain_open_graphics."""
 
     dom: NonnullDomain
     idx: int
@@ -3632,7 +3632,7 @@ class DomainOpenGraphicsArgs(NamedTuple):
 
 
 class DomainBlockResizeArgs(NamedTuple):
-    """remote_domain_block_resize_args."""
+    """remote_domain_block_resize_args: Arguments of domain_block_resize."""
 
     dom: NonnullDomain
     disk: str
@@ -3653,7 +3653,7 @@ class DomainBlockResizeArgs(NamedTuple):
 
 
 class DomainSetBlockIoTuneArgs(NamedTuple):
-    """remote_domain_set_block_io_tune_args.
+    """remote_domain_set_block_io_tune_args: Arguments of domain_set_block_io_tune.
 
     ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
     """
@@ -3690,7 +3690,7 @@ class DomainSetBlockIoTuneArgs(NamedTuple):
 
 
 class DomainGetBlockIoTuneArgs(NamedTuple):
-    """remote_domain_get_block_io_tune_args."""
+    """remote_domain_get_block_io_tune_args: Arguments of domain_get_block_io_tune."""
 
     dom: NonnullDomain
     disk: str | None
@@ -3720,7 +3720,7 @@ class DomainGetBlockIoTuneArgs(NamedTuple):
 
 
 class DomainGetBlockIoTuneRet(NamedTuple):
-    """remote_domain_get_block_io_tune_ret.
+    """remote_domain_get_block_io_tune_ret: Result of domain_get_block_io_tune.
 
     ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
     """
@@ -3751,7 +3751,7 @@ class DomainGetBlockIoTuneRet(NamedTuple):
 
 
 class DomainSetNumaParametersArgs(NamedTuple):
-    """remote_domain_set_numa_parameters_args.
+    """remote_domain_set_numa_parameters_args: Arguments of domain_set_numa_parameters.
 
     ``params``: at most REMOTE_DOMAIN_NUMA_PARAMETERS_MAX elements.
     """
@@ -3785,7 +3785,7 @@ class DomainSetNumaParametersArgs(NamedTuple):
 
 
 class DomainGetNumaParametersArgs(NamedTuple):
-    """remote_domain_get_numa_parameters_args."""
+    """remote_domain_get_numa_parameters_args: Arguments of domain_get_numa_parameters."""
 
     dom: NonnullDomain
     nparams: int
@@ -3804,7 +3804,7 @@ class DomainGetNumaParametersArgs(NamedTuple):
 
 
 class DomainGetNumaParametersRet(NamedTuple):
-    """remote_domain_get_numa_parameters_ret.
+    """remote_domain_get_numa_parameters_ret: Result of domain_get_numa_parameters.
 
     ``params``: at most REMOTE_DOMAIN_NUMA_PARAMETERS_MAX elements.
     """
@@ -3835,7 +3835,7 @@ class DomainGetNumaParametersRet(NamedTuple):
 
 
 class DomainSetInterfaceParametersArgs(NamedTuple):
-    """remote_domain_set_interface_parameters_args.
+    """remote_domain_set_interface_parameters_args: Arguments of domain_set_interface_parameters.
 
     ``params``: at most REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX elements.
     """
@@ -3872,7 +3872,7 @@ class DomainSetInterfaceParametersArgs(NamedTuple):
 
 
 class DomainGetInterfaceParametersArgs(NamedTuple):
-    """remote_domain_get_interface_parameters_args."""
+    """remote_domain_get_interface_parameters_args: Arguments of domain_get_interface_parameters."""
 
     dom: NonnullDomain
     device: str
@@ -3893,7 +3893,7 @@ class DomainGetInterfaceParametersArgs(NamedTuple):
 
 
 class DomainGetInterfaceParametersRet(NamedTuple):
-    """remote_domain_get_interface_parameters_ret.
+    """remote_domain_get_interface_parameters_ret: Result of domain_get_interface_parameters.
 
     ``params``: at most REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX elements.
     """
@@ -3924,7 +3924,7 @@ class DomainGetInterfaceParametersRet(NamedTuple):
 
 
 class DomainShutdownFlagsArgs(NamedTuple):
-    """remote_domain_shutdown_flags_args."""
+    """remote_domain_shutdown_flags_args: Arguments of domain_shutdown_flags."""
 
     dom: NonnullDomain
     flags: int
@@ -3942,7 +3942,7 @@ class DomainShutdownFlagsArgs(NamedTuple):
 
 
 class DomainPmSuspendForDurationArgs(NamedTuple):
-    """remote_domain_pm_suspend_for_duration_args."""
+    """remote_domain_pm_suspend_for_duration_args: Arguments of domain_pm_suspend_for_duration."""
 
     dom: NonnullDomain
     target: int
@@ -3962,7 +3962,7 @@ class DomainPmSuspendForDurationArgs(NamedTuple):
 
 
 class DomainGetCpuStatsArgs(NamedTuple):
-    """remote_domain_get_cpu_stats_args."""
+    """remote_domain_get_cpu_stats_args: Arguments of domain_get_cpu_stats."""
 
     dom: NonnullDomain
     nparams: int
@@ -3983,7 +3983,7 @@ class DomainGetCpuStatsArgs(NamedTuple):
 
 
 class DomainGetCpuStatsRet(NamedTuple):
-    """remote_domain_get_cpu_stats_ret.
+    """remote_domain_get_cpu_stats_ret: Result of domain_get_cpu_stats.
 
     ``params``: at most REMOTE_DOMAIN_GET_CPU_STATS_MAX elements.
     """
@@ -4014,7 +4014,7 @@ class DomainGetCpuStatsRet(NamedTuple):
 
 
 class DomainGetDiskErrorsArgs(NamedTuple):
-    """remote_domain_get_disk_errors_args."""
+    """remote_domain_get_disk_errors_args: Arguments of domain_get_disk_errors."""
 
     dom: NonnullDomain
     maxerrors: int
@@ -4033,7 +4033,7 @@ class DomainGetDiskErrorsArgs(NamedTuple):
 
 
 class DomainGetDiskErrorsRet(NamedTuple):
-    """remote_domain_get_disk_errors_ret.
+    """remote_domain_get_disk_errors_ret: Result of domain_get_disk_errors.
 
     ``errors``: at most REMOTE_DOMAIN_DISK_ERRORS_MAX elements.
     """
@@ -4064,7 +4064,7 @@ class DomainGetDiskErrorsRet(NamedTuple):
 
 
 class DomainSetMetadataArgs(NamedTuple):
-    """remote_domain_set_metadata_args."""
+    """remote_domain_set_metadata_args: Arguments of domain_set_metadata."""
 
     dom: NonnullDomain
     type: int
@@ -4109,7 +4109,7 @@ class DomainSetMetadataArgs(NamedTuple):
 
 
 class DomainGetMetadataArgs(NamedTuple):
-    """remote_domain_get_metadata_args."""
+    """remote_domain_get_metadata_args: Arguments of domain_get_metadata."""
 
     dom: NonnullDomain
     type: int
@@ -4142,7 +4142,7 @@ class DomainGetMetadataArgs(NamedTuple):
 
 
 class DomainGetMetadataRet(NamedTuple):
-    """remote_domain_get_metadata_ret."""
+    """remote_domain_get_metadata_ret: Result of domain_get_metadata."""
 
     metadata: str
 
@@ -4160,7 +4160,7 @@ class DomainGetMetadataRet(NamedTuple):
 
 
 class DomainBlockRebaseArgs(NamedTuple):
-    """remote_domain_block_rebase_args."""
+    """remote_domain_block_rebase_args: Arguments of domain_block_rebase."""
 
     dom: NonnullDomain
     path: str
@@ -4193,7 +4193,7 @@ class DomainBlockRebaseArgs(NamedTuple):
 
 
 class DomainPmWakeupArgs(NamedTuple):
-    """remote_domain_pm_wakeup_args."""
+    """remote_domain_pm_wakeup_args: Arguments of domain_pm_wakeup."""
 
     dom: NonnullDomain
     flags: int
@@ -4211,7 +4211,7 @@ class DomainPmWakeupArgs(NamedTuple):
 
 
 class ConnectListAllDomainsArgs(NamedTuple):
-    """remote_connect_list_all_domains_args."""
+    """remote_connect_list_all_domains_args: Arguments of connect_list_all_domains."""
 
     need_results: int
     flags: int
@@ -4228,7 +4228,7 @@ class ConnectListAllDomainsArgs(NamedTuple):
 
 
 class ConnectListAllDomainsRet(NamedTuple):
-    """remote_connect_list_all_domains_ret.
+    """remote_connect_list_all_domains_ret: Result of connect_list_all_domains.
 
     ``domains``: at most REMOTE_DOMAIN_LIST_MAX elements.
     """
@@ -4259,7 +4259,7 @@ class ConnectListAllDomainsRet(NamedTuple):
 
 
 class DomainGetHostnameArgs(NamedTuple):
-    """remote_domain_get_hostname_args."""
+    """remote_domain_get_hostname_args: Arguments of domain_get_hostname."""
 
     dom: NonnullDomain
     flags: int
@@ -4277,7 +4277,7 @@ class DomainGetHostnameArgs(NamedTuple):
 
 
 class DomainGetHostnameRet(NamedTuple):
-    """remote_domain_get_hostname_ret."""
+    """remote_domain_get_hostname_ret: Result of domain_get_hostname."""
 
     hostname: str
 
@@ -4295,7 +4295,7 @@ class DomainGetHostnameRet(NamedTuple):
 
 
 class DomainGetSecurityLabelListArgs(NamedTuple):
-    """remote_domain_get_security_label_list_args."""
+    """remote_domain_get_security_label_list_args: Arguments of domain_get_security_label_list."""
 
     dom: NonnullDomain
 
@@ -4310,7 +4310,7 @@ class DomainGetSecurityLabelListArgs(NamedTuple):
 
 
 class DomainGetSecurityLabelListRet(NamedTuple):
-    """remote_domain_get_security_label_list_ret.
+    """remote_domain_get_security_label_list_ret: Result of domain_get_security_label_list.
 
     ``labels``: at most REMOTE_SECURITY_LABEL_LIST_MAX elements.
     """
@@ -4341,7 +4341,7 @@ class DomainGetSecurityLabelListRet(NamedTuple):
 
 
 class DomainPinEmulatorArgs(NamedTuple):
-    """remote_domain_pin_emulator_args.
+    """remote_domain_pin_emulator_args: Arguments of domain_pin_emulator.
 
     ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
     """
@@ -4364,7 +4364,7 @@ class DomainPinEmulatorArgs(NamedTuple):
 
 
 class DomainGetEmulatorPinInfoArgs(NamedTuple):
-    """remote_domain_get_emulator_pin_info_args."""
+    """remote_domain_get_emulator_pin_info_args: Arguments of domain_get_emulator_pin_info."""
 
     dom: NonnullDomain
     maplen: int
@@ -4383,7 +4383,7 @@ class DomainGetEmulatorPinInfoArgs(NamedTuple):
 
 
 class DomainGetEmulatorPinInfoRet(NamedTuple):
-    """remote_domain_get_emulator_pin_info_ret.
+    """remote_domain_get_emulator_pin_info_ret: Result of domain_get_emulator_pin_info.
 
     ``cpumaps``: at most REMOTE_CPUMAPS_MAX bytes.
     """
@@ -4404,7 +4404,7 @@ class DomainGetEmulatorPinInfoRet(NamedTuple):
 
 
 class DomainBlockCommitArgs(NamedTuple):
-    """remote_domain_block_commit_args."""
+    """remote_domain_block_commit_args: Arguments of domain_block_commit."""
 
     dom: NonnullDomain
     disk: str
@@ -4443,7 +4443,7 @@ class DomainBlockCommitArgs(NamedTuple):
 
 
 class DomainFstrimArgs(NamedTuple):
-    """remote_domain_fstrim_args."""
+    """remote_domain_fstrim_args: Arguments of domain_fstrim."""
 
     dom: NonnullDomain
     mountPoint: str | None
@@ -4473,7 +4473,7 @@ class DomainFstrimArgs(NamedTuple):
 
 
 class DomainSendProcessSignalArgs(NamedTuple):
-    """remote_domain_send_process_signal_args."""
+    """remote_domain_send_process_signal_args: Arguments of domain_send_process_signal."""
 
     dom: NonnullDomain
     pid_value: int
@@ -4493,7 +4493,7 @@ class DomainSendProcessSignalArgs(NamedTuple):
 
 
 class DomainOpenChannelArgs(NamedTuple):
-    """remote_domain_open_channel_args."""
+    """remote_domain_open_channel_args: Arguments of domain_open_channel."""
 
     dom: NonnullDomain
     name: str | None
@@ -4522,7 +4522,7 @@ class DomainOpenChannelArgs(NamedTuple):
 
 
 class DomainGetJobStatsArgs(NamedTuple):
-    """remote_domain_get_job_stats_args."""
+    """remote_domain_get_job_stats_args: Arguments of domain_get_job_stats."""
 
     dom: NonnullDomain
     flags: int
@@ -4540,7 +4540,7 @@ class DomainGetJobStatsArgs(NamedTuple):
 
 
 class DomainGetJobStatsRet(NamedTuple):
-    """remote_domain_get_job_stats_ret.
+    """remote_domain_get_job_stats_ret: Result of domain_get_job_stats.
 
     ``params``: at most REMOTE_DOMAIN_JOB_STATS_MAX elements.
     """
@@ -4571,7 +4571,7 @@ class DomainGetJobStatsRet(NamedTuple):
 
 
 class DomainMigrateGetCompressionCacheArgs(NamedTuple):
-    """remote_domain_migrate_get_compression_cache_args."""
+    """remote_domain_migrate_get_compression_cache_args: Arguments of domain_migrate_get_compression_cache."""
 
     dom: NonnullDomain
     flags: int
@@ -4589,7 +4589,7 @@ class DomainMigrateGetCompressionCacheArgs(NamedTuple):
 
 
 class DomainMigrateGetCompressionCacheRet(NamedTuple):
-    """remote_domain_migrate_get_compression_cache_ret."""
+    """remote_domain_migrate_get_compression_cache_ret: Result of domain_migrate_get_compression_cache."""
 
     cacheSize: int
 
@@ -4608,7 +4608,7 @@ class DomainMigrateGetCompressionCacheRet(NamedTuple):
 
 
 class DomainMigrateSetCompressionCacheArgs(NamedTuple):
-    """remote_domain_migrate_set_compression_cache_args."""
+    """remote_domain_migrate_set_compression_cache_args: Arguments of domain_migrate_set_compression_cache."""
 
     dom: NonnullDomain
     cacheSize: int
@@ -4627,7 +4627,7 @@ class DomainMigrateSetCompressionCacheArgs(NamedTuple):
 
 
 class DomainMigrateBegin3ParamsArgs(NamedTuple):
-    """remote_domain_migrate_begin3_params_args.
+    """remote_domain_migrate_begin3_params_args: Arguments of domain_migrate_begin3_params.
 
     ``params``: at most REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX elements.
     """
@@ -4661,7 +4661,7 @@ class DomainMigrateBegin3ParamsArgs(NamedTuple):
 
 
 class DomainMigrateBegin3ParamsRet(NamedTuple):
-    """remote_domain_migrate_begin3_params_ret.
+    """remote_domain_migrate_begin3_params_ret: Result of domain_migrate_begin3_params.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -4686,7 +4686,7 @@ class DomainMigrateBegin3ParamsRet(NamedTuple):
 
 
 class DomainMigratePrepare3ParamsArgs(NamedTuple):
-    """remote_domain_migrate_prepare3_params_args.
+    """remote_domain_migrate_prepare3_params_args: Arguments of domain_migrate_prepare3_params.
 
     ``params``: at most REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX elements.
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
@@ -4721,7 +4721,7 @@ class DomainMigratePrepare3ParamsArgs(NamedTuple):
 
 
 class DomainMigratePrepare3ParamsRet(NamedTuple):
-    """remote_domain_migrate_prepare3_params_ret.
+    """remote_domain_migrate_prepare3_params_ret: Result of domain_migrate_prepare3_params.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -4749,7 +4749,7 @@ class DomainMigratePrepare3ParamsRet(NamedTuple):
 
 
 class DomainMigratePrepareTunnel3ParamsArgs(NamedTuple):
-    """remote_domain_migrate_prepare_tunnel3_params_args.
+    """remote_domain_migrate_prepare_tunnel3_params_args: Arguments of domain_migrate_prepare_tunnel3_params.
 
     ``params``: at most REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX elements.
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
@@ -4784,7 +4784,7 @@ class DomainMigratePrepareTunnel3ParamsArgs(NamedTuple):
 
 
 class DomainMigratePrepareTunnel3ParamsRet(NamedTuple):
-    """remote_domain_migrate_prepare_tunnel3_params_ret.
+    """remote_domain_migrate_prepare_tunnel3_params_ret: Result of domain_migrate_prepare_tunnel3_params.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -4805,7 +4805,7 @@ class DomainMigratePrepareTunnel3ParamsRet(NamedTuple):
 
 
 class DomainMigratePerform3ParamsArgs(NamedTuple):
-    """remote_domain_migrate_perform3_params_args.
+    """remote_domain_migrate_perform3_params_args: Arguments of domain_migrate_perform3_params.
 
     ``params``: at most REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX elements.
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
@@ -4849,7 +4849,7 @@ class DomainMigratePerform3ParamsArgs(NamedTuple):
 
 
 class DomainMigratePerform3ParamsRet(NamedTuple):
-    """remote_domain_migrate_perform3_params_ret.
+    """remote_domain_migrate_perform3_params_ret: Result of domain_migrate_perform3_params.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -4870,7 +4870,7 @@ class DomainMigratePerform3ParamsRet(NamedTuple):
 
 
 class DomainMigrateFinish3ParamsArgs(NamedTuple):
-    """remote_domain_migrate_finish3_params_args.
+    """remote_domain_migrate_finish3_params_args: Arguments of domain_migrate_finish3_params.
 
     ``params``: at most REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX elements.
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
@@ -4906,7 +4906,7 @@ class DomainMigrateFinish3ParamsArgs(NamedTuple):
 
 
 class DomainMigrateFinish3ParamsRet(NamedTuple):
-    """remote_domain_migrate_finish3_params_ret.
+    """remote_domain_migrate_finish3_params_ret: Result of domain_migrate_finish3_params.
 
     ``cookie_out``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
     """
@@ -4926,7 +4926,7 @@ class DomainMigrateFinish3ParamsRet(NamedTuple):
 
 
 class DomainMigrateConfirm3ParamsArgs(NamedTuple):
-    """remote_domain_migrate_confirm3_params_args.
+    """remote_domain_migrate_confirm3_params_args: Arguments of domain_migrate_confirm3_params.
 
     ``params``: at most REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX elements.
     ``cookie_in``: at most REMOTE_MIGRATE_COOKIE_MAX bytes.
@@ -4965,7 +4965,7 @@ class DomainMigrateConfirm3ParamsArgs(NamedTuple):
 
 
 class DomainSetMemoryStatsPeriodArgs(NamedTuple):
-    """remote_domain_set_memory_stats_period_args."""
+    """remote_domain_set_memory_stats_period_args: Arguments of domain_set_memory_stats_period."""
 
     dom: NonnullDomain
     period: int
@@ -4984,7 +4984,7 @@ class DomainSetMemoryStatsPeriodArgs(NamedTuple):
 
 
 class DomainCreateXmlWithFilesArgs(NamedTuple):
-    """remote_domain_create_xml_with_files_args."""
+    """remote_domain_create_xml_with_files_args: Arguments of domain_create_xml_with_files."""
 
     xml_desc: str
     flags: int
@@ -5002,7 +5002,7 @@ class DomainCreateXmlWithFilesArgs(NamedTuple):
 
 
 class DomainCreateXmlWithFilesRet(NamedTuple):
-    """remote_domain_create_xml_with_files_ret."""
+    """remote_domain_create_xml_with_files_ret: Result of domain_create_xml_with_files."""
 
     dom: NonnullDomain
 
@@ -5020,7 +5020,7 @@ class DomainCreateXmlWithFilesRet(NamedTuple):
 
 
 class DomainCreateWithFilesArgs(NamedTuple):
-    """remote_domain_create_with_files_args."""
+    """remote_domain_create_with_files_args: Arguments of domain_create_with_files."""
 
     dom: NonnullDomain
     flags: int
@@ -5038,7 +5038,7 @@ class DomainCreateWithFilesArgs(NamedTuple):
 
 
 class DomainCreateWithFilesRet(NamedTuple):
-    """remote_domain_create_with_files_ret."""
+    """remote_domain_create_with_files_ret: Result of domain_create_with_files."""
 
     dom: NonnullDomain
 
@@ -5056,7 +5056,7 @@ class DomainCreateWithFilesRet(NamedTuple):
 
 
 class DomainCoreDumpWithFormatArgs(NamedTuple):
-    """remote_domain_core_dump_with_format_args."""
+    """remote_domain_core_dump_with_format_args: Arguments of domain_core_dump_with_format."""
 
     dom: NonnullDomain
     to: str
@@ -5077,7 +5077,7 @@ class DomainCoreDumpWithFormatArgs(NamedTuple):
 
 
 class DomainFsfreezeArgs(NamedTuple):
-    """remote_domain_fsfreeze_args.
+    """remote_domain_fsfreeze_args: Arguments of domain_fsfreeze.
 
     ``mountpoints``: at most REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX elements.
     """
@@ -5111,7 +5111,7 @@ class DomainFsfreezeArgs(NamedTuple):
 
 
 class DomainFsfreezeRet(NamedTuple):
-    """remote_domain_fsfreeze_ret."""
+    """remote_domain_fsfreeze_ret: Result of domain_fsfreeze."""
 
     filesystems: int
 
@@ -5130,7 +5130,7 @@ class DomainFsfreezeRet(NamedTuple):
 
 
 class DomainFsthawArgs(NamedTuple):
-    """remote_domain_fsthaw_args.
+    """remote_domain_fsthaw_args: Arguments of domain_fsthaw.
 
     ``mountpoints``: at most REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX elements.
     """
@@ -5164,7 +5164,7 @@ class DomainFsthawArgs(NamedTuple):
 
 
 class DomainFsthawRet(NamedTuple):
-    """remote_domain_fsthaw_ret."""
+    """remote_domain_fsthaw_ret: Result of domain_fsthaw."""
 
     filesystems: int
 
@@ -5183,7 +5183,7 @@ class DomainFsthawRet(NamedTuple):
 
 
 class DomainGetTimeArgs(NamedTuple):
-    """remote_domain_get_time_args."""
+    """remote_domain_get_time_args: Arguments of domain_get_time."""
 
     dom: NonnullDomain
     flags: int
@@ -5201,7 +5201,7 @@ class DomainGetTimeArgs(NamedTuple):
 
 
 class DomainGetTimeRet(NamedTuple):
-    """remote_domain_get_time_ret."""
+    """remote_domain_get_time_ret: Result of domain_get_time."""
 
     seconds: int
     nseconds: int
@@ -5218,7 +5218,7 @@ class DomainGetTimeRet(NamedTuple):
 
 
 class DomainSetTimeArgs(NamedTuple):
-    """remote_domain_set_time_args."""
+    """remote_domain_set_time_args: Arguments of domain_set_time."""
 
     dom: NonnullDomain
     seconds: int
@@ -5238,7 +5238,7 @@ class DomainSetTimeArgs(NamedTuple):
 
 
 class DomainOpenGraphicsFdArgs(NamedTuple):
-    """remote_domain_open_graphics_fd_args."""
+    """remote_domain_open_graphics_fd_args: Arguments of domain_open_graphics_fd."""
 
     dom: NonnullDomain
     idx: int
@@ -5257,7 +5257,7 @@ class DomainOpenGraphicsFdArgs(NamedTuple):
 
 
 class ConnectGetAllDomainStatsArgs(NamedTuple):
-    """remote_connect_get_all_domain_stats_args.
+    """remote_connect_get_all_domain_stats_args: Arguments of connect_get_all_domain_stats.
 
     ``doms``: at most REMOTE_DOMAIN_LIST_MAX elements.
     """
@@ -5289,7 +5289,7 @@ class ConnectGetAllDomainStatsArgs(NamedTuple):
 
 
 class ConnectGetAllDomainStatsRet(NamedTuple):
-    """remote_connect_get_all_domain_stats_ret.
+    """remote_connect_get_all_domain_stats_ret: Result of connect_get_all_domain_stats.
 
     ``retStats``: at most REMOTE_DOMAIN_LIST_MAX elements.
     """
@@ -5319,7 +5319,7 @@ class ConnectGetAllDomainStatsRet(NamedTuple):
 
 
 class DomainBlockCopyArgs(NamedTuple):
-    """remote_domain_block_copy_args.
+    """remote_domain_block_copy_args: Arguments of domain_block_copy.
 
     ``params``: at most REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX elements.
     """
@@ -5359,7 +5359,7 @@ class DomainBlockCopyArgs(NamedTuple):
 
 
 class DomainGetFsinfoArgs(NamedTuple):
-    """remote_domain_get_fsinfo_args."""
+    """remote_domain_get_fsinfo_args: Arguments of domain_get_fsinfo."""
 
     dom: NonnullDomain
     flags: int
@@ -5377,7 +5377,7 @@ class DomainGetFsinfoArgs(NamedTuple):
 
 
 class DomainGetFsinfoRet(NamedTuple):
-    """remote_domain_get_fsinfo_ret.
+    """remote_domain_get_fsinfo_ret: Result of domain_get_fsinfo.
 
     ``info``: at most REMOTE_DOMAIN_FSINFO_MAX elements.
     """
@@ -5408,7 +5408,7 @@ class DomainGetFsinfoRet(NamedTuple):
 
 
 class DomainDefineXmlFlagsArgs(NamedTuple):
-    """remote_domain_define_xml_flags_args."""
+    """remote_domain_define_xml_flags_args: Arguments of domain_define_xml_flags."""
 
     xml: str
     flags: int
@@ -5426,7 +5426,7 @@ class DomainDefineXmlFlagsArgs(NamedTuple):
 
 
 class DomainDefineXmlFlagsRet(NamedTuple):
-    """remote_domain_define_xml_flags_ret."""
+    """remote_domain_define_xml_flags_ret: Result of domain_define_xml_flags."""
 
     dom: NonnullDomain
 
@@ -5444,7 +5444,7 @@ class DomainDefineXmlFlagsRet(NamedTuple):
 
 
 class DomainGetIothreadInfoArgs(NamedTuple):
-    """remote_domain_get_iothread_info_args."""
+    """remote_domain_get_iothread_info_args: Arguments of domain_get_iothread_info."""
 
     dom: NonnullDomain
     flags: int
@@ -5462,7 +5462,7 @@ class DomainGetIothreadInfoArgs(NamedTuple):
 
 
 class DomainGetIothreadInfoRet(NamedTuple):
-    """remote_domain_get_iothread_info_ret.
+    """remote_domain_get_iothread_info_ret: Result of domain_get_iothread_info.
 
     ``info``: at most REMOTE_IOTHREAD_INFO_MAX elements.
     """
@@ -5493,7 +5493,7 @@ class DomainGetIothreadInfoRet(NamedTuple):
 
 
 class DomainPinIothreadArgs(NamedTuple):
-    """remote_domain_pin_iothread_args.
+    """remote_domain_pin_iothread_args: Arguments of domain_pin_iothread.
 
     ``cpumap``: at most REMOTE_CPUMAP_MAX bytes.
     """
@@ -5526,7 +5526,7 @@ class DomainPinIothreadArgs(NamedTuple):
 
 
 class DomainInterfaceAddressesArgs(NamedTuple):
-    """remote_domain_interface_addresses_args."""
+    """remote_domain_interface_addresses_args: Arguments of domain_interface_addresses."""
 
     dom: NonnullDomain
     source: int
@@ -5545,7 +5545,7 @@ class DomainInterfaceAddressesArgs(NamedTuple):
 
 
 class DomainInterfaceAddressesRet(NamedTuple):
-    """remote_domain_interface_addresses_ret.
+    """remote_domain_interface_addresses_ret: Result of domain_interface_addresses.
 
     ``ifaces``: at most REMOTE_DOMAIN_INTERFACE_MAX elements.
     """
@@ -5575,7 +5575,7 @@ class DomainInterfaceAddressesRet(NamedTuple):
 
 
 class DomainAddIothreadArgs(NamedTuple):
-    """remote_domain_add_iothread_args."""
+    """remote_domain_add_iothread_args: Arguments of domain_add_iothread."""
 
     dom: NonnullDomain
     iothread_id: int
@@ -5594,7 +5594,7 @@ class DomainAddIothreadArgs(NamedTuple):
 
 
 class DomainDelIothreadArgs(NamedTuple):
-    """remote_domain_del_iothread_args."""
+    """remote_domain_del_iothread_args: Arguments of domain_del_iothread."""
 
     dom: NonnullDomain
     iothread_id: int
@@ -5613,7 +5613,7 @@ class DomainDelIothreadArgs(NamedTuple):
 
 
 class DomainSetUserPasswordArgs(NamedTuple):
-    """remote_domain_set_user_password_args."""
+    """remote_domain_set_user_password_args: Arguments of domain_set_user_password."""
 
     dom: NonnullDomain
     user: str | None
@@ -5648,7 +5648,7 @@ class DomainSetUserPasswordArgs(NamedTuple):
 
 
 class DomainRenameArgs(NamedTuple):
-    """remote_domain_rename_args."""
+    """remote_domain_rename_args: Arguments of domain_rename."""
 
     dom: NonnullDomain
     new_name: str | None
@@ -5677,7 +5677,7 @@ class DomainRenameArgs(NamedTuple):
 
 
 class DomainRenameRet(NamedTuple):
-    """remote_domain_rename_ret."""
+    """remote_domain_rename_ret: Result of domain_rename."""
 
     retcode: int
 
@@ -5696,7 +5696,7 @@ class DomainRenameRet(NamedTuple):
 
 
 class DomainMigrateStartPostCopyArgs(NamedTuple):
-    """remote_domain_migrate_start_post_copy_args."""
+    """remote_domain_migrate_start_post_copy_args: Arguments of domain_migrate_start_post_copy."""
 
     dom: NonnullDomain
     flags: int
@@ -5714,7 +5714,7 @@ class DomainMigrateStartPostCopyArgs(NamedTuple):
 
 
 class DomainGetPerfEventsArgs(NamedTuple):
-    """remote_domain_get_perf_events_args."""
+    """remote_domain_get_perf_events_args: Arguments of domain_get_perf_events."""
 
     dom: NonnullDomain
     flags: int
@@ -5732,7 +5732,7 @@ class DomainGetPerfEventsArgs(NamedTuple):
 
 
 class DomainGetPerfEventsRet(NamedTuple):
-    """remote_domain_get_perf_events_ret.
+    """remote_domain_get_perf_events_ret: Result of domain_get_perf_events.
 
     ``params``: at most REMOTE_DOMAIN_PERF_EVENTS_MAX elements.
     """
@@ -5762,7 +5762,7 @@ class DomainGetPerfEventsRet(NamedTuple):
 
 
 class DomainSetPerfEventsArgs(NamedTuple):
-    """remote_domain_set_perf_events_args.
+    """remote_domain_set_perf_events_args: Arguments of domain_set_perf_events.
 
     ``params``: at most REMOTE_DOMAIN_PERF_EVENTS_MAX elements.
     """
@@ -5796,7 +5796,7 @@ class DomainSetPerfEventsArgs(NamedTuple):
 
 
 class DomainGetGuestVcpusArgs(NamedTuple):
-    """remote_domain_get_guest_vcpus_args."""
+    """remote_domain_get_guest_vcpus_args: Arguments of domain_get_guest_vcpus."""
 
     dom: NonnullDomain
     flags: int
@@ -5814,7 +5814,7 @@ class DomainGetGuestVcpusArgs(NamedTuple):
 
 
 class DomainGetGuestVcpusRet(NamedTuple):
-    """remote_domain_get_guest_vcpus_ret.
+    """remote_domain_get_guest_vcpus_ret: Result of domain_get_guest_vcpus.
 
     ``params``: at most REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX elements.
     """
@@ -5844,7 +5844,7 @@ class DomainGetGuestVcpusRet(NamedTuple):
 
 
 class DomainSetGuestVcpusArgs(NamedTuple):
-    """remote_domain_set_guest_vcpus_args."""
+    """remote_domain_set_guest_vcpus_args: Arguments of domain_set_guest_vcpus."""
 
     dom: NonnullDomain
     cpumap: str
@@ -5865,7 +5865,7 @@ class DomainSetGuestVcpusArgs(NamedTuple):
 
 
 class DomainSetVcpuArgs(NamedTuple):
-    """remote_domain_set_vcpu_args."""
+    """remote_domain_set_vcpu_args: Arguments of domain_set_vcpu."""
 
     dom: NonnullDomain
     cpumap: str
@@ -5886,7 +5886,7 @@ class DomainSetVcpuArgs(NamedTuple):
 
 
 class DomainSetBlockThresholdArgs(NamedTuple):
-    """remote_domain_set_block_threshold_args."""
+    """remote_domain_set_block_threshold_args: Arguments of domain_set_block_threshold."""
 
     dom: NonnullDomain
     dev: str
@@ -5907,7 +5907,7 @@ class DomainSetBlockThresholdArgs(NamedTuple):
 
 
 class DomainMigrateGetMaxDowntimeArgs(NamedTuple):
-    """remote_domain_migrate_get_max_downtime_args."""
+    """remote_domain_migrate_get_max_downtime_args: Arguments of domain_migrate_get_max_downtime."""
 
     dom: NonnullDomain
     flags: int
@@ -5925,7 +5925,7 @@ class DomainMigrateGetMaxDowntimeArgs(NamedTuple):
 
 
 class DomainMigrateGetMaxDowntimeRet(NamedTuple):
-    """remote_domain_migrate_get_max_downtime_ret."""
+    """remote_domain_migrate_get_max_downtime_ret: Result of domain_migrate_get_max_downtime."""
 
     downtime: int
 
@@ -5944,7 +5944,7 @@ class DomainMigrateGetMaxDowntimeRet(NamedTuple):
 
 
 class DomainManagedSaveGetXmlDescArgs(NamedTuple):
-    """remote_domain_managed_save_get_xml_desc_args."""
+    """remote_domain_managed_save_get_xml_desc_args: Arguments of domain_managed_save_get_xml_desc."""
 
     dom: NonnullDomain
     flags: int
@@ -5962,7 +5962,7 @@ class DomainManagedSaveGetXmlDescArgs(NamedTuple):
 
 
 class DomainManagedSaveGetXmlDescRet(NamedTuple):
-    """remote_domain_managed_save_get_xml_desc_ret."""
+    """remote_domain_managed_save_get_xml_desc_ret: Result of domain_managed_save_get_xml_desc."""
 
     xml: str
 
@@ -5980,7 +5980,7 @@ class DomainManagedSaveGetXmlDescRet(NamedTuple):
 
 
 class DomainManagedSaveDefineXmlArgs(NamedTuple):
-    """remote_domain_managed_save_define_xml_args."""
+    """remote_domain_managed_save_define_xml_args: Arguments of domain_managed_save_define_xml."""
 
     dom: NonnullDomain
     dxml: str | None
@@ -6009,7 +6009,7 @@ class DomainManagedSaveDefineXmlArgs(NamedTuple):
 
 
 class DomainSetLifecycleActionArgs(NamedTuple):
-    """remote_domain_set_lifecycle_action_args."""
+    """remote_domain_set_lifecycle_action_args: Arguments of domain_set_lifecycle_action."""
 
     dom: NonnullDomain
     type: int
@@ -6029,7 +6029,7 @@ class DomainSetLifecycleActionArgs(NamedTuple):
 
 
 class DomainDetachDeviceAliasArgs(NamedTuple):
-    """remote_domain_detach_device_alias_args."""
+    """remote_domain_detach_device_alias_args: Arguments of domain_detach_device_alias."""
 
     dom: NonnullDomain
     alias: str
@@ -6049,7 +6049,7 @@ class DomainDetachDeviceAliasArgs(NamedTuple):
 
 
 class DomainGetLaunchSecurityInfoArgs(NamedTuple):
-    """remote_domain_get_launch_security_info_args."""
+    """remote_domain_get_launch_security_info_args: Arguments of domain_get_launch_security_info."""
 
     dom: NonnullDomain
     flags: int
@@ -6067,7 +6067,7 @@ class DomainGetLaunchSecurityInfoArgs(NamedTuple):
 
 
 class DomainGetLaunchSecurityInfoRet(NamedTuple):
-    """remote_domain_get_launch_security_info_ret.
+    """remote_domain_get_launch_security_info_ret: Result of domain_get_launch_security_info.
 
     ``params``: at most REMOTE_DOMAIN_LAUNCH_SECURITY_INFO_PARAMS_MAX elements.
     """
@@ -6097,7 +6097,7 @@ class DomainGetLaunchSecurityInfoRet(NamedTuple):
 
 
 class DomainSetIothreadParamsArgs(NamedTuple):
-    """remote_domain_set_iothread_params_args.
+    """remote_domain_set_iothread_params_args: Arguments of domain_set_iothread_params.
 
     ``params``: at most REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX elements.
     """
@@ -6135,7 +6135,7 @@ class DomainSetIothreadParamsArgs(NamedTuple):
 
 
 class DomainGetGuestInfoArgs(NamedTuple):
-    """remote_domain_get_guest_info_args."""
+    """remote_domain_get_guest_info_args: Arguments of domain_get_guest_info."""
 
     dom: NonnullDomain
     types: int
@@ -6154,7 +6154,7 @@ class DomainGetGuestInfoArgs(NamedTuple):
 
 
 class DomainGetGuestInfoRet(NamedTuple):
-    """remote_domain_get_guest_info_ret.
+    """remote_domain_get_guest_info_ret: Result of domain_get_guest_info.
 
     ``params``: at most REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX elements.
     """
@@ -6184,7 +6184,7 @@ class DomainGetGuestInfoRet(NamedTuple):
 
 
 class DomainAgentSetResponseTimeoutArgs(NamedTuple):
-    """remote_domain_agent_set_response_timeout_args."""
+    """remote_domain_agent_set_response_timeout_args: Arguments of domain_agent_set_response_timeout."""
 
     dom: NonnullDomain
     timeout: int
@@ -6203,7 +6203,7 @@ class DomainAgentSetResponseTimeoutArgs(NamedTuple):
 
 
 class DomainAgentSetResponseTimeoutRet(NamedTuple):
-    """remote_domain_agent_set_response_timeout_ret."""
+    """remote_domain_agent_set_response_timeout_ret: Result of domain_agent_set_response_timeout."""
 
     result: int
 
@@ -6222,7 +6222,7 @@ class DomainAgentSetResponseTimeoutRet(NamedTuple):
 
 
 class DomainBackupBeginArgs(NamedTuple):
-    """remote_domain_backup_begin_args."""
+    """remote_domain_backup_begin_args: Arguments of domain_backup_begin."""
 
     dom: NonnullDomain
     backup_xml: str
@@ -6254,7 +6254,7 @@ class DomainBackupBeginArgs(NamedTuple):
 
 
 class DomainBackupGetXmlDescArgs(NamedTuple):
-    """remote_domain_backup_get_xml_desc_args."""
+    """remote_domain_backup_get_xml_desc_args: Arguments of domain_backup_get_xml_desc."""
 
     dom: NonnullDomain
     flags: int
@@ -6272,7 +6272,7 @@ class DomainBackupGetXmlDescArgs(NamedTuple):
 
 
 class DomainBackupGetXmlDescRet(NamedTuple):
-    """remote_domain_backup_get_xml_desc_ret."""
+    """remote_domain_backup_get_xml_desc_ret: Result of domain_backup_get_xml_desc."""
 
     xml: str
 
@@ -6290,7 +6290,7 @@ class DomainBackupGetXmlDescRet(NamedTuple):
 
 
 class DomainAuthorizedSshKeysGetArgs(NamedTuple):
-    """remote_domain_authorized_ssh_keys_get_args."""
+    """remote_domain_authorized_ssh_keys_get_args: Arguments of domain_authorized_ssh_keys_get."""
 
     dom: NonnullDomain
     user: str
@@ -6310,7 +6310,7 @@ class DomainAuthorizedSshKeysGetArgs(NamedTuple):
 
 
 class DomainAuthorizedSshKeysGetRet(NamedTuple):
-    """remote_domain_authorized_ssh_keys_get_ret.
+    """remote_domain_authorized_ssh_keys_get_ret: Result of domain_authorized_ssh_keys_get.
 
     ``keys``: at most REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX elements.
     """
@@ -6340,7 +6340,7 @@ class DomainAuthorizedSshKeysGetRet(NamedTuple):
 
 
 class DomainAuthorizedSshKeysSetArgs(NamedTuple):
-    """remote_domain_authorized_ssh_keys_set_args.
+    """remote_domain_authorized_ssh_keys_set_args: Arguments of domain_authorized_ssh_keys_set.
 
     ``keys``: at most REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX elements.
     """
@@ -6377,7 +6377,7 @@ class DomainAuthorizedSshKeysSetArgs(NamedTuple):
 
 
 class DomainGetMessagesArgs(NamedTuple):
-    """remote_domain_get_messages_args."""
+    """remote_domain_get_messages_args: Arguments of domain_get_messages."""
 
     dom: NonnullDomain
     flags: int
@@ -6395,7 +6395,7 @@ class DomainGetMessagesArgs(NamedTuple):
 
 
 class DomainGetMessagesRet(NamedTuple):
-    """remote_domain_get_messages_ret.
+    """remote_domain_get_messages_ret: Result of domain_get_messages.
 
     ``msgs``: at most REMOTE_DOMAIN_MESSAGES_MAX elements.
     """
@@ -6425,7 +6425,7 @@ class DomainGetMessagesRet(NamedTuple):
 
 
 class DomainStartDirtyRateCalcArgs(NamedTuple):
-    """remote_domain_start_dirty_rate_calc_args."""
+    """remote_domain_start_dirty_rate_calc_args: Arguments of domain_start_dirty_rate_calc."""
 
     dom: NonnullDomain
     seconds: int
@@ -6444,7 +6444,7 @@ class DomainStartDirtyRateCalcArgs(NamedTuple):
 
 
 class DomainSetLaunchSecurityStateArgs(NamedTuple):
-    """remote_domain_set_launch_security_state_args.
+    """remote_domain_set_launch_security_state_args: Arguments of domain_set_launch_security_state.
 
     ``params``: at most REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX elements.
     """
@@ -6478,7 +6478,7 @@ class DomainSetLaunchSecurityStateArgs(NamedTuple):
 
 
 class DomainSaveParamsArgs(NamedTuple):
-    """remote_domain_save_params_args.
+    """remote_domain_save_params_args: Arguments of domain_save_params.
 
     ``params``: at most REMOTE_DOMAIN_SAVE_PARAMS_MAX elements.
     """
@@ -6512,7 +6512,7 @@ class DomainSaveParamsArgs(NamedTuple):
 
 
 class DomainRestoreParamsArgs(NamedTuple):
-    """remote_domain_restore_params_args.
+    """remote_domain_restore_params_args: Arguments of domain_restore_params.
 
     ``params``: at most REMOTE_DOMAIN_SAVE_PARAMS_MAX elements.
     """
@@ -6543,7 +6543,7 @@ class DomainRestoreParamsArgs(NamedTuple):
 
 
 class DomainAbortJobFlagsArgs(NamedTuple):
-    """remote_domain_abort_job_flags_args."""
+    """remote_domain_abort_job_flags_args: Arguments of domain_abort_job_flags."""
 
     dom: NonnullDomain
     flags: int
@@ -6561,7 +6561,7 @@ class DomainAbortJobFlagsArgs(NamedTuple):
 
 
 class DomainFdAssociateArgs(NamedTuple):
-    """remote_domain_fd_associate_args."""
+    """remote_domain_fd_associate_args: Arguments of domain_fd_associate."""
 
     dom: NonnullDomain
     name: str
@@ -6581,7 +6581,7 @@ class DomainFdAssociateArgs(NamedTuple):
 
 
 class DomainGraphicsReloadArgs(NamedTuple):
-    """remote_domain_graphics_reload_args."""
+    """remote_domain_graphics_reload_args: Arguments of domain_graphics_reload."""
 
     dom: NonnullDomain
     type: int
@@ -6600,7 +6600,7 @@ class DomainGraphicsReloadArgs(NamedTuple):
 
 
 class DomainGetAutostartOnceArgs(NamedTuple):
-    """remote_domain_get_autostart_once_args."""
+    """remote_domain_get_autostart_once_args: Arguments of domain_get_autostart_once."""
 
     dom: NonnullDomain
 
@@ -6615,7 +6615,7 @@ class DomainGetAutostartOnceArgs(NamedTuple):
 
 
 class DomainGetAutostartOnceRet(NamedTuple):
-    """remote_domain_get_autostart_once_ret."""
+    """remote_domain_get_autostart_once_ret: Result of domain_get_autostart_once."""
 
     autostart: int
 
@@ -6634,7 +6634,7 @@ class DomainGetAutostartOnceRet(NamedTuple):
 
 
 class DomainSetAutostartOnceArgs(NamedTuple):
-    """remote_domain_set_autostart_once_args."""
+    """remote_domain_set_autostart_once_args: Arguments of domain_set_autostart_once."""
 
     dom: NonnullDomain
     autostart: int
@@ -6652,7 +6652,7 @@ class DomainSetAutostartOnceArgs(NamedTuple):
 
 
 class DomainSetThrottleGroupArgs(NamedTuple):
-    """remote_domain_set_throttle_group_args.
+    """remote_domain_set_throttle_group_args: Arguments of domain_set_throttle_group.
 
     ``params``: at most REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX elements.
     """
@@ -6689,7 +6689,7 @@ class DomainSetThrottleGroupArgs(NamedTuple):
 
 
 class DomainDelThrottleGroupArgs(NamedTuple):
-    """remote_domain_del_throttle_group_args."""
+    """remote_domain_del_throttle_group_args: Arguments of domain_del_throttle_group."""
 
     dom: NonnullDomain
     group: str | None
@@ -6718,7 +6718,7 @@ class DomainDelThrottleGroupArgs(NamedTuple):
 
 
 class DomainAnnounceInterfaceArgs(NamedTuple):
-    """remote_domain_announce_interface_args."""
+    """remote_domain_announce_interface_args: Arguments of domain_announce_interface."""
 
     dom: NonnullDomain
     device: str | None
@@ -6759,18 +6759,20 @@ PROCEDURES: Final = (
         8,
         "domain_attach_device",
         args=DomainAttachDeviceArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAttachDevice",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         9,
         "domain_create",
         args=DomainCreateArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainCreate",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "start"),),
     ),
     Procedure(
@@ -6778,9 +6780,10 @@ PROCEDURES: Final = (
         "domain_create_xml",
         args=DomainCreateXmlArgs,
         ret=DomainCreateXmlRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainCreateXML",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "start")),
     ),
     Procedure(
@@ -6788,9 +6791,10 @@ PROCEDURES: Final = (
         "domain_define_xml",
         args=DomainDefineXmlArgs,
         ret=DomainDefineXmlRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDefineXML",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "save")),
         high_priority=True,
     ),
@@ -6798,9 +6802,10 @@ PROCEDURES: Final = (
         12,
         "domain_destroy",
         args=DomainDestroyArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDestroy",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "stop"),),
         high_priority=True,
     ),
@@ -6808,9 +6813,10 @@ PROCEDURES: Final = (
         13,
         "domain_detach_device",
         args=DomainDetachDeviceArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDetachDevice",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -6818,19 +6824,25 @@ PROCEDURES: Final = (
         "domain_get_xml_desc",
         args=DomainGetXmlDescArgs,
         ret=DomainGetXmlDescRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetXMLDesc",
         since="0.3.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "read"), Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_XML_SECURE), Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_XML_MIGRATABLE)),
+        acl=(
+            Permission("domain", "read"),
+            Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_XML_SECURE),
+            Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_XML_MIGRATABLE),
+        ),
     ),
     Procedure(
         15,
         "domain_get_autostart",
         args=DomainGetAutostartArgs,
         ret=DomainGetAutostartRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetAutostart",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -6839,9 +6851,10 @@ PROCEDURES: Final = (
         "domain_get_info",
         args=DomainGetInfoArgs,
         ret=DomainGetInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetInfo",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -6849,9 +6862,10 @@ PROCEDURES: Final = (
         "domain_get_max_memory",
         args=DomainGetMaxMemoryArgs,
         ret=DomainGetMaxMemoryRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetMaxMemory",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -6860,9 +6874,10 @@ PROCEDURES: Final = (
         "domain_get_max_vcpus",
         args=DomainGetMaxVcpusArgs,
         ret=DomainGetMaxVcpusRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetMaxVcpus",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -6871,9 +6886,10 @@ PROCEDURES: Final = (
         "domain_get_os_type",
         args=DomainGetOsTypeArgs,
         ret=DomainGetOsTypeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetOSType",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -6882,9 +6898,10 @@ PROCEDURES: Final = (
         "domain_get_vcpus",
         args=DomainGetVcpusArgs,
         ret=DomainGetVcpusRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetVcpus",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -6893,9 +6910,10 @@ PROCEDURES: Final = (
         "connect_list_defined_domains",
         args=ConnectListDefinedDomainsArgs,
         ret=ConnectListDefinedDomainsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectListDefinedDomains",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "search_domains"),),
         aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
@@ -6905,9 +6923,10 @@ PROCEDURES: Final = (
         "domain_lookup_by_id",
         args=DomainLookupByIdArgs,
         ret=DomainLookupByIdRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainLookupByID",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "getattr"),),
         high_priority=True,
     ),
@@ -6916,9 +6935,10 @@ PROCEDURES: Final = (
         "domain_lookup_by_name",
         args=DomainLookupByNameArgs,
         ret=DomainLookupByNameRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainLookupByName",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "getattr"),),
         high_priority=True,
     ),
@@ -6927,9 +6947,10 @@ PROCEDURES: Final = (
         "domain_lookup_by_uuid",
         args=DomainLookupByUuidArgs,
         ret=DomainLookupByUuidRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainLookupByUUID",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "getattr"),),
         high_priority=True,
     ),
@@ -6937,9 +6958,10 @@ PROCEDURES: Final = (
         25,
         "connect_num_of_defined_domains",
         ret=ConnectNumOfDefinedDomainsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectNumOfDefinedDomains",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "search_domains"),),
         aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
@@ -6948,36 +6970,43 @@ PROCEDURES: Final = (
         26,
         "domain_pin_vcpu",
         args=DomainPinVcpuArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainPinVcpu",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         27,
         "domain_reboot",
         args=DomainRebootArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainReboot",
         since="0.3.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "init_control"), Permission("domain", "write", flags=vir.VIR_DOMAIN_REBOOT_GUEST_AGENT)),
+        acl=(
+            Permission("domain", "init_control"),
+            Permission("domain", "write", flags=vir.VIR_DOMAIN_REBOOT_GUEST_AGENT),
+        ),
     ),
     Procedure(
         28,
         "domain_resume",
         args=DomainResumeArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainResume",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "suspend"),),
     ),
     Procedure(
         29,
         "domain_set_autostart",
         args=DomainSetAutostartArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetAutostart",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
         high_priority=True,
     ),
@@ -6985,9 +7014,10 @@ PROCEDURES: Final = (
         30,
         "domain_set_max_memory",
         args=DomainSetMaxMemoryArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetMaxMemory",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
         high_priority=True,
     ),
@@ -6995,45 +7025,50 @@ PROCEDURES: Final = (
         31,
         "domain_set_memory",
         args=DomainSetMemoryArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetMemory",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         32,
         "domain_set_vcpus",
         args=DomainSetVcpusArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetVcpus",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         33,
         "domain_shutdown",
         args=DomainShutdownArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainShutdown",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "init_control"),),
     ),
     Procedure(
         34,
         "domain_suspend",
         args=DomainSuspendArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSuspend",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "suspend"),),
     ),
     Procedure(
         35,
         "domain_undefine",
         args=DomainUndefineArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainUndefine",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "delete"),),
         high_priority=True,
     ),
@@ -7042,9 +7077,10 @@ PROCEDURES: Final = (
         "connect_list_domains",
         args=ConnectListDomainsArgs,
         ret=ConnectListDomainsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectListDomains",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "search_domains"),),
         aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
@@ -7053,9 +7089,10 @@ PROCEDURES: Final = (
         51,
         "connect_num_of_domains",
         ret=ConnectNumOfDomainsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectNumOfDomains",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("connect", "search_domains"),),
         aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
@@ -7064,27 +7101,30 @@ PROCEDURES: Final = (
         53,
         "domain_core_dump",
         args=DomainCoreDumpArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainCoreDump",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "core_dump"),),
     ),
     Procedure(
         54,
         "domain_restore",
         args=DomainRestoreArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainRestore",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
         55,
         "domain_save",
         args=DomainSaveArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSave",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "hibernate"),),
     ),
     Procedure(
@@ -7092,9 +7132,10 @@ PROCEDURES: Final = (
         "domain_get_scheduler_type",
         args=DomainGetSchedulerTypeArgs,
         ret=DomainGetSchedulerTypeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetSchedulerType",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -7102,18 +7143,20 @@ PROCEDURES: Final = (
         "domain_get_scheduler_parameters",
         args=DomainGetSchedulerParametersArgs,
         ret=DomainGetSchedulerParametersRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetSchedulerParameters",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         58,
         "domain_set_scheduler_parameters",
         args=DomainSetSchedulerParametersArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetSchedulerParameters",
         since="0.3.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -7121,16 +7164,20 @@ PROCEDURES: Final = (
         "domain_migrate_prepare",
         args=DomainMigratePrepareArgs,
         ret=DomainMigratePrepareRet,
-        since="0.3.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePrepare",
+        since="0.3.2",
         acl=(Permission("domain", "migrate"), Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
         62,
         "domain_migrate_perform",
         args=DomainMigratePerformArgs,
-        since="0.3.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePerform",
+        since="0.3.2",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -7138,8 +7185,10 @@ PROCEDURES: Final = (
         "domain_migrate_finish",
         args=DomainMigrateFinishArgs,
         ret=DomainMigrateFinishRet,
-        since="0.3.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateFinish",
+        since="0.3.2",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -7147,9 +7196,10 @@ PROCEDURES: Final = (
         "domain_block_stats",
         args=DomainBlockStatsArgs,
         ret=DomainBlockStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockStats",
         since="0.3.2",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -7157,9 +7207,10 @@ PROCEDURES: Final = (
         "domain_interface_stats",
         args=DomainInterfaceStatsArgs,
         ret=DomainInterfaceStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainInterfaceStats",
         since="0.3.2",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7168,9 +7219,10 @@ PROCEDURES: Final = (
         "domain_block_peek",
         args=DomainBlockPeekArgs,
         ret=DomainBlockPeekRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockPeek",
         since="0.4.2",
-        driver="hypervisor",
         acl=(Permission("domain", "block_read"),),
     ),
     Procedure(
@@ -7178,9 +7230,10 @@ PROCEDURES: Final = (
         "domain_memory_peek",
         args=DomainMemoryPeekArgs,
         ret=DomainMemoryPeekRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMemoryPeek",
         since="0.4.2",
-        driver="hypervisor",
         acl=(Permission("domain", "mem_read"),),
     ),
     Procedure(
@@ -7188,8 +7241,10 @@ PROCEDURES: Final = (
         "domain_migrate_prepare2",
         args=DomainMigratePrepare2Args,
         ret=DomainMigratePrepare2Ret,
-        since="0.5.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePrepare2",
+        since="0.5.0",
         acl=(Permission("domain", "migrate"), Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
@@ -7197,8 +7252,10 @@ PROCEDURES: Final = (
         "domain_migrate_finish2",
         args=DomainMigrateFinish2Args,
         ret=DomainMigrateFinish2Ret,
-        since="0.5.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateFinish2",
+        since="0.5.0",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -7206,9 +7263,10 @@ PROCEDURES: Final = (
         "domain_get_security_label",
         args=DomainGetSecurityLabelArgs,
         ret=DomainGetSecurityLabelRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetSecurityLabel",
         since="0.6.1",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7217,9 +7275,10 @@ PROCEDURES: Final = (
         "connect_domain_xml_from_native",
         args=ConnectDomainXmlFromNativeArgs,
         ret=ConnectDomainXmlFromNativeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectDomainXMLFromNative",
         since="0.6.4",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
     ),
     Procedure(
@@ -7227,17 +7286,20 @@ PROCEDURES: Final = (
         "connect_domain_xml_to_native",
         args=ConnectDomainXmlToNativeArgs,
         ret=ConnectDomainXmlToNativeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectDomainXMLToNative",
         since="0.6.4",
-        driver="hypervisor",
         acl=(Permission("connect", "write"),),
     ),
     Procedure(
         148,
         "domain_migrate_prepare_tunnel",
         args=DomainMigratePrepareTunnelArgs,
-        since="0.7.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePrepareTunnel",
+        since="0.7.2",
         acl=(Permission("domain", "migrate"), Permission("domain", "start"), Permission("domain", "write")),
         writestream=True,
     ),
@@ -7246,9 +7308,10 @@ PROCEDURES: Final = (
         "domain_is_active",
         args=DomainIsActiveArgs,
         ret=DomainIsActiveRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainIsActive",
         since="0.7.3",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7257,9 +7320,10 @@ PROCEDURES: Final = (
         "domain_is_persistent",
         args=DomainIsPersistentArgs,
         ret=DomainIsPersistentRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainIsPersistent",
         since="0.7.3",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7268,73 +7332,93 @@ PROCEDURES: Final = (
         "domain_memory_stats",
         args=DomainMemoryStatsArgs,
         ret=DomainMemoryStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMemoryStats",
         since="0.7.5",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         160,
         "domain_attach_device_flags",
         args=DomainAttachDeviceFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAttachDeviceFlags",
         since="0.7.7",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         161,
         "domain_detach_device_flags",
         args=DomainDetachDeviceFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDetachDeviceFlags",
         since="0.7.7",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         163,
         "domain_get_job_info",
         args=DomainGetJobInfoArgs,
         ret=DomainGetJobInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetJobInfo",
         since="0.7.7",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         164,
         "domain_abort_job",
         args=DomainAbortJobArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAbortJob",
         since="0.7.7",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         166,
         "domain_migrate_set_max_downtime",
         args=DomainMigrateSetMaxDowntimeArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMigrateSetMaxDowntime",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
         174,
         "domain_update_device_flags",
         args=DomainUpdateDeviceFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainUpdateDeviceFlags",
         since="0.8.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         182,
         "domain_managed_save",
         args=DomainManagedSaveArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainManagedSave",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "hibernate"),),
     ),
     Procedure(
@@ -7342,18 +7426,20 @@ PROCEDURES: Final = (
         "domain_has_managed_save_image",
         args=DomainHasManagedSaveImageArgs,
         ret=DomainHasManagedSaveImageRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainHasManagedSaveImage",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         184,
         "domain_managed_save_remove",
         args=DomainManagedSaveRemoveArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainManagedSaveRemove",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "hibernate"),),
     ),
     Procedure(
@@ -7361,9 +7447,10 @@ PROCEDURES: Final = (
         "domain_get_block_info",
         args=DomainGetBlockInfoArgs,
         ret=DomainGetBlockInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetBlockInfo",
         since="0.8.1",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -7371,56 +7458,71 @@ PROCEDURES: Final = (
         "domain_create_with_flags",
         args=DomainCreateWithFlagsArgs,
         ret=DomainCreateWithFlagsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainCreateWithFlags",
         since="0.8.2",
-        driver="hypervisor",
         acl=(Permission("domain", "start"),),
     ),
     Procedure(
         197,
         "domain_set_memory_parameters",
         args=DomainSetMemoryParametersArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetMemoryParameters",
         since="0.8.5",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         198,
         "domain_get_memory_parameters",
         args=DomainGetMemoryParametersArgs,
         ret=DomainGetMemoryParametersRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetMemoryParameters",
         since="0.8.5",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         199,
         "domain_set_vcpus_flags",
         args=DomainSetVcpusFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetVcpusFlags",
         since="0.8.5",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG), Permission("domain", "write", flags=vir.VIR_DOMAIN_VCPU_GUEST)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+            Permission("domain", "write", flags=vir.VIR_DOMAIN_VCPU_GUEST),
+        ),
     ),
     Procedure(
         200,
         "domain_get_vcpus_flags",
         args=DomainGetVcpusFlagsArgs,
         ret=DomainGetVcpusFlagsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetVcpusFlags",
         since="0.8.5",
-        driver="hypervisor",
         acl=(Permission("domain", "read"), Permission("domain", "write", flags=vir.VIR_DOMAIN_VCPU_GUEST)),
     ),
     Procedure(
         201,
         "domain_open_console",
         args=DomainOpenConsoleArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainOpenConsole",
         since="0.8.6",
-        driver="hypervisor",
         acl=(Permission("domain", "open_device"),),
         readstream=True,
     ),
@@ -7429,9 +7531,10 @@ PROCEDURES: Final = (
         "domain_is_updated",
         args=DomainIsUpdatedArgs,
         ret=DomainIsUpdatedRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainIsUpdated",
         since="0.8.6",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7439,46 +7542,59 @@ PROCEDURES: Final = (
         204,
         "domain_set_memory_flags",
         args=DomainSetMemoryFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetMemoryFlags",
         since="0.9.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         205,
         "domain_set_blkio_parameters",
         args=DomainSetBlkioParametersArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetBlkioParameters",
         since="0.9.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         206,
         "domain_get_blkio_parameters",
         args=DomainGetBlkioParametersArgs,
         ret=DomainGetBlkioParametersRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetBlkioParameters",
         since="0.9.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         207,
         "domain_migrate_set_max_speed",
         args=DomainMigrateSetMaxSpeedArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMigrateSetMaxSpeed",
         since="0.9.0",
-        driver="hypervisor",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
         210,
         "domain_inject_nmi",
         args=DomainInjectNmiArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainInjectNMI",
         since="0.9.2",
-        driver="hypervisor",
         acl=(Permission("domain", "inject_nmi"),),
     ),
     Procedure(
@@ -7486,9 +7602,10 @@ PROCEDURES: Final = (
         "domain_screenshot",
         args=DomainScreenshotArgs,
         ret=DomainScreenshotRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainScreenshot",
         since="0.9.2",
-        driver="hypervisor",
         acl=(Permission("domain", "screenshot"),),
         readstream=True,
     ),
@@ -7497,9 +7614,10 @@ PROCEDURES: Final = (
         "domain_get_state",
         args=DomainGetStateArgs,
         ret=DomainGetStateRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetState",
         since="0.9.2",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7508,8 +7626,10 @@ PROCEDURES: Final = (
         "domain_migrate_begin3",
         args=DomainMigrateBegin3Args,
         ret=DomainMigrateBegin3Ret,
-        since="0.9.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateBegin3",
+        since="0.9.2",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -7517,8 +7637,10 @@ PROCEDURES: Final = (
         "domain_migrate_prepare3",
         args=DomainMigratePrepare3Args,
         ret=DomainMigratePrepare3Ret,
-        since="0.9.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePrepare3",
+        since="0.9.2",
         acl=(Permission("domain", "migrate"), Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
@@ -7526,8 +7648,10 @@ PROCEDURES: Final = (
         "domain_migrate_prepare_tunnel3",
         args=DomainMigratePrepareTunnel3Args,
         ret=DomainMigratePrepareTunnel3Ret,
-        since="0.9.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePrepareTunnel3",
+        since="0.9.2",
         acl=(Permission("domain", "migrate"), Permission("domain", "start"), Permission("domain", "write")),
         writestream=True,
     ),
@@ -7536,8 +7660,10 @@ PROCEDURES: Final = (
         "domain_migrate_perform3",
         args=DomainMigratePerform3Args,
         ret=DomainMigratePerform3Ret,
-        since="0.9.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePerform3",
+        since="0.9.2",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -7545,53 +7671,69 @@ PROCEDURES: Final = (
         "domain_migrate_finish3",
         args=DomainMigrateFinish3Args,
         ret=DomainMigrateFinish3Ret,
-        since="0.9.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateFinish3",
+        since="0.9.2",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
         218,
         "domain_migrate_confirm3",
         args=DomainMigrateConfirm3Args,
-        since="0.9.2",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateConfirm3",
+        since="0.9.2",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
         219,
         "domain_set_scheduler_parameters_flags",
         args=DomainSetSchedulerParametersFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetSchedulerParametersFlags",
         since="0.9.2",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         223,
         "domain_get_scheduler_parameters_flags",
         args=DomainGetSchedulerParametersFlagsArgs,
         ret=DomainGetSchedulerParametersFlagsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetSchedulerParametersFlags",
         since="0.9.2",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         225,
         "domain_pin_vcpu_flags",
         args=DomainPinVcpuFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainPinVcpuFlags",
         since="0.9.3",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         226,
         "domain_send_key",
         args=DomainSendKeyArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSendKey",
         since="0.9.3",
-        driver="hypervisor",
         acl=(Permission("domain", "send_input"),),
     ),
     Procedure(
@@ -7599,9 +7741,10 @@ PROCEDURES: Final = (
         "domain_get_control_info",
         args=DomainGetControlInfoArgs,
         ret=DomainGetControlInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetControlInfo",
         since="0.9.3",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7610,18 +7753,20 @@ PROCEDURES: Final = (
         "domain_get_vcpu_pin_info",
         args=DomainGetVcpuPinInfoArgs,
         ret=DomainGetVcpuPinInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetVcpuPinInfo",
         since="0.9.3",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         231,
         "domain_undefine_flags",
         args=DomainUndefineFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainUndefineFlags",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "delete"),),
         high_priority=True,
     ),
@@ -7629,27 +7774,30 @@ PROCEDURES: Final = (
         232,
         "domain_save_flags",
         args=DomainSaveFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSaveFlags",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "hibernate"),),
     ),
     Procedure(
         233,
         "domain_restore_flags",
         args=DomainRestoreFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainRestoreFlags",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
         234,
         "domain_destroy_flags",
         args=DomainDestroyFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDestroyFlags",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "stop"),),
         high_priority=True,
     ),
@@ -7658,9 +7806,10 @@ PROCEDURES: Final = (
         "domain_save_image_get_xml_desc",
         args=DomainSaveImageGetXmlDescArgs,
         ret=DomainSaveImageGetXmlDescRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSaveImageGetXMLDesc",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
         high_priority=True,
     ),
@@ -7668,9 +7817,10 @@ PROCEDURES: Final = (
         236,
         "domain_save_image_define_xml",
         args=DomainSaveImageDefineXmlArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSaveImageDefineXML",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "hibernate")),
         high_priority=True,
     ),
@@ -7678,9 +7828,10 @@ PROCEDURES: Final = (
         237,
         "domain_block_job_abort",
         args=DomainBlockJobAbortArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockJobAbort",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -7688,27 +7839,30 @@ PROCEDURES: Final = (
         "domain_get_block_job_info",
         args=DomainGetBlockJobInfoArgs,
         ret=DomainGetBlockJobInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetBlockJobInfo",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         239,
         "domain_block_job_set_speed",
         args=DomainBlockJobSetSpeedArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockJobSetSpeed",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         240,
         "domain_block_pull",
         args=DomainBlockPullArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockPull",
         since="0.9.4",
-        driver="hypervisor",
         acl=(Permission("domain", "block_write"),),
     ),
     Procedure(
@@ -7716,9 +7870,10 @@ PROCEDURES: Final = (
         "domain_migrate_get_max_speed",
         args=DomainMigrateGetMaxSpeedArgs,
         ret=DomainMigrateGetMaxSpeedRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMigrateGetMaxSpeed",
         since="0.9.5",
-        driver="hypervisor",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -7726,27 +7881,30 @@ PROCEDURES: Final = (
         "domain_block_stats_flags",
         args=DomainBlockStatsFlagsArgs,
         ret=DomainBlockStatsFlagsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockStatsFlags",
         since="0.9.5",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         245,
         "domain_reset",
         args=DomainResetArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainReset",
         since="0.9.7",
-        driver="hypervisor",
         acl=(Permission("domain", "reset"),),
     ),
     Procedure(
         249,
         "domain_open_graphics",
         args=DomainOpenGraphicsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainOpenGraphics",
         since="0.9.7",
-        driver="hypervisor",
         acl=(Permission("domain", "open_graphics"),),
         fds_in=True,
     ),
@@ -7754,84 +7912,108 @@ PROCEDURES: Final = (
         251,
         "domain_block_resize",
         args=DomainBlockResizeArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockResize",
         since="0.9.8",
-        driver="hypervisor",
         acl=(Permission("domain", "block_write"),),
     ),
     Procedure(
         252,
         "domain_set_block_io_tune",
         args=DomainSetBlockIoTuneArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetBlockIoTune",
         since="0.9.8",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         253,
         "domain_get_block_io_tune",
         args=DomainGetBlockIoTuneArgs,
         ret=DomainGetBlockIoTuneRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetBlockIoTune",
         since="0.9.8",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         254,
         "domain_set_numa_parameters",
         args=DomainSetNumaParametersArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetNumaParameters",
         since="0.9.9",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         255,
         "domain_get_numa_parameters",
         args=DomainGetNumaParametersArgs,
         ret=DomainGetNumaParametersRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetNumaParameters",
         since="0.9.9",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         256,
         "domain_set_interface_parameters",
         args=DomainSetInterfaceParametersArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetInterfaceParameters",
         since="0.9.9",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         257,
         "domain_get_interface_parameters",
         args=DomainGetInterfaceParametersArgs,
         ret=DomainGetInterfaceParametersRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetInterfaceParameters",
         since="0.9.9",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         258,
         "domain_shutdown_flags",
         args=DomainShutdownFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainShutdownFlags",
         since="0.9.10",
-        driver="hypervisor",
-        acl=(Permission("domain", "init_control"), Permission("domain", "write", flags=vir.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)),
+        acl=(
+            Permission("domain", "init_control"),
+            Permission("domain", "write", flags=vir.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT),
+        ),
     ),
     Procedure(
         261,
         "domain_pm_suspend_for_duration",
         args=DomainPmSuspendForDurationArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainPMSuspendForDuration",
         since="0.9.10",
-        driver="hypervisor",
         acl=(Permission("domain", "pm_control"),),
     ),
     Procedure(
@@ -7839,9 +8021,10 @@ PROCEDURES: Final = (
         "domain_get_cpu_stats",
         args=DomainGetCpuStatsArgs,
         ret=DomainGetCpuStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetCPUStats",
         since="0.9.10",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -7849,46 +8032,55 @@ PROCEDURES: Final = (
         "domain_get_disk_errors",
         args=DomainGetDiskErrorsArgs,
         ret=DomainGetDiskErrorsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetDiskErrors",
         since="0.9.10",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         264,
         "domain_set_metadata",
         args=DomainSetMetadataArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetMetadata",
         since="0.9.10",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         265,
         "domain_get_metadata",
         args=DomainGetMetadataArgs,
         ret=DomainGetMetadataRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetMetadata",
         since="0.9.10",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         266,
         "domain_block_rebase",
         args=DomainBlockRebaseArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockRebase",
         since="0.9.10",
-        driver="hypervisor",
         acl=(Permission("domain", "block_write"),),
     ),
     Procedure(
         267,
         "domain_pm_wakeup",
         args=DomainPmWakeupArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainPMWakeup",
         since="0.9.11",
-        driver="hypervisor",
         acl=(Permission("domain", "pm_control"),),
     ),
     Procedure(
@@ -7896,9 +8088,10 @@ PROCEDURES: Final = (
         "connect_list_all_domains",
         args=ConnectListAllDomainsArgs,
         ret=ConnectListAllDomainsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectListAllDomains",
         since="0.9.13",
-        driver="hypervisor",
         acl=(Permission("connect", "search_domains"),),
         aclfilter=(Permission("domain", "getattr"),),
         high_priority=True,
@@ -7908,9 +8101,10 @@ PROCEDURES: Final = (
         "domain_get_hostname",
         args=DomainGetHostnameArgs,
         ret=DomainGetHostnameRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetHostname",
         since="0.10.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -7918,9 +8112,10 @@ PROCEDURES: Final = (
         "domain_get_security_label_list",
         args=DomainGetSecurityLabelListArgs,
         ret=DomainGetSecurityLabelListRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetSecurityLabelList",
         since="0.10.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -7928,55 +8123,65 @@ PROCEDURES: Final = (
         279,
         "domain_pin_emulator",
         args=DomainPinEmulatorArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainPinEmulator",
         since="0.10.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         280,
         "domain_get_emulator_pin_info",
         args=DomainGetEmulatorPinInfoArgs,
         ret=DomainGetEmulatorPinInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetEmulatorPinInfo",
         since="0.10.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         290,
         "domain_block_commit",
         args=DomainBlockCommitArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockCommit",
         since="0.10.2",
-        driver="hypervisor",
         acl=(Permission("domain", "block_write"),),
     ),
     Procedure(
         294,
         "domain_fstrim",
         args=DomainFstrimArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainFSTrim",
         since="1.0.1",
-        driver="hypervisor",
         acl=(Permission("domain", "fs_trim"),),
     ),
     Procedure(
         295,
         "domain_send_process_signal",
         args=DomainSendProcessSignalArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSendProcessSignal",
         since="1.0.1",
-        driver="hypervisor",
         acl=(Permission("domain", "send_signal"),),
     ),
     Procedure(
         296,
         "domain_open_channel",
         args=DomainOpenChannelArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainOpenChannel",
         since="1.0.2",
-        driver="hypervisor",
         acl=(Permission("domain", "open_device"),),
         readstream=True,
     ),
@@ -7985,9 +8190,10 @@ PROCEDURES: Final = (
         "domain_get_job_stats",
         args=DomainGetJobStatsArgs,
         ret=DomainGetJobStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetJobStats",
         since="1.0.3",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -7995,18 +8201,20 @@ PROCEDURES: Final = (
         "domain_migrate_get_compression_cache",
         args=DomainMigrateGetCompressionCacheArgs,
         ret=DomainMigrateGetCompressionCacheRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMigrateGetCompressionCache",
         since="1.0.3",
-        driver="hypervisor",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
         300,
         "domain_migrate_set_compression_cache",
         args=DomainMigrateSetCompressionCacheArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMigrateSetCompressionCache",
         since="1.0.3",
-        driver="hypervisor",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -8014,8 +8222,10 @@ PROCEDURES: Final = (
         "domain_migrate_begin3_params",
         args=DomainMigrateBegin3ParamsArgs,
         ret=DomainMigrateBegin3ParamsRet,
-        since="1.1.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateBegin3Params",
+        since="1.1.0",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -8023,8 +8233,10 @@ PROCEDURES: Final = (
         "domain_migrate_prepare3_params",
         args=DomainMigratePrepare3ParamsArgs,
         ret=DomainMigratePrepare3ParamsRet,
-        since="1.1.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePrepare3Params",
+        since="1.1.0",
         acl=(Permission("domain", "migrate"), Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
@@ -8032,8 +8244,10 @@ PROCEDURES: Final = (
         "domain_migrate_prepare_tunnel3_params",
         args=DomainMigratePrepareTunnel3ParamsArgs,
         ret=DomainMigratePrepareTunnel3ParamsRet,
-        since="1.1.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePrepareTunnel3Params",
+        since="1.1.0",
         acl=(Permission("domain", "migrate"), Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
@@ -8041,8 +8255,10 @@ PROCEDURES: Final = (
         "domain_migrate_perform3_params",
         args=DomainMigratePerform3ParamsArgs,
         ret=DomainMigratePerform3ParamsRet,
-        since="1.1.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigratePerform3Params",
+        since="1.1.0",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -8050,35 +8266,45 @@ PROCEDURES: Final = (
         "domain_migrate_finish3_params",
         args=DomainMigrateFinish3ParamsArgs,
         ret=DomainMigrateFinish3ParamsRet,
-        since="1.1.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateFinish3Params",
+        since="1.1.0",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
         307,
         "domain_migrate_confirm3_params",
         args=DomainMigrateConfirm3ParamsArgs,
-        since="1.1.0",
         driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
+        api="virDomainMigrateConfirm3Params",
+        since="1.1.0",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
         308,
         "domain_set_memory_stats_period",
         args=DomainSetMemoryStatsPeriodArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetMemoryStatsPeriod",
         since="1.1.1",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         309,
         "domain_create_xml_with_files",
         args=DomainCreateXmlWithFilesArgs,
         ret=DomainCreateXmlWithFilesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainCreateXMLWithFiles",
         since="1.1.1",
-        driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "start")),
         fds_in=True,
     ),
@@ -8087,9 +8313,10 @@ PROCEDURES: Final = (
         "domain_create_with_files",
         args=DomainCreateWithFilesArgs,
         ret=DomainCreateWithFilesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainCreateWithFiles",
         since="1.1.1",
-        driver="hypervisor",
         acl=(Permission("domain", "start"),),
         fds_in=True,
     ),
@@ -8097,9 +8324,10 @@ PROCEDURES: Final = (
         334,
         "domain_core_dump_with_format",
         args=DomainCoreDumpWithFormatArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainCoreDumpWithFormat",
         since="1.2.3",
-        driver="hypervisor",
         acl=(Permission("domain", "core_dump"),),
     ),
     Procedure(
@@ -8107,9 +8335,10 @@ PROCEDURES: Final = (
         "domain_fsfreeze",
         args=DomainFsfreezeArgs,
         ret=DomainFsfreezeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainFSFreeze",
         since="1.2.5",
-        driver="hypervisor",
         acl=(Permission("domain", "fs_freeze"),),
     ),
     Procedure(
@@ -8117,9 +8346,10 @@ PROCEDURES: Final = (
         "domain_fsthaw",
         args=DomainFsthawArgs,
         ret=DomainFsthawRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainFSThaw",
         since="1.2.5",
-        driver="hypervisor",
         acl=(Permission("domain", "fs_freeze"),),
     ),
     Procedure(
@@ -8127,27 +8357,30 @@ PROCEDURES: Final = (
         "domain_get_time",
         args=DomainGetTimeArgs,
         ret=DomainGetTimeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetTime",
         since="1.2.5",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         338,
         "domain_set_time",
         args=DomainSetTimeArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetTime",
         since="1.2.5",
-        driver="hypervisor",
         acl=(Permission("domain", "set_time"),),
     ),
     Procedure(
         343,
         "domain_open_graphics_fd",
         args=DomainOpenGraphicsFdArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainOpenGraphicsFD",
         since="1.2.8",
-        driver="hypervisor",
         acl=(Permission("domain", "open_graphics"),),
         fds_out=True,
     ),
@@ -8156,9 +8389,10 @@ PROCEDURES: Final = (
         "connect_get_all_domain_stats",
         args=ConnectGetAllDomainStatsArgs,
         ret=ConnectGetAllDomainStatsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virConnectGetAllDomainStats",
         since="1.2.8",
-        driver="hypervisor",
         acl=(Permission("connect", "search_domains"),),
         aclfilter=(Permission("domain", "read"),),
     ),
@@ -8166,9 +8400,10 @@ PROCEDURES: Final = (
         345,
         "domain_block_copy",
         args=DomainBlockCopyArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBlockCopy",
         since="1.2.9",
-        driver="hypervisor",
         acl=(Permission("domain", "block_write"),),
     ),
     Procedure(
@@ -8176,9 +8411,10 @@ PROCEDURES: Final = (
         "domain_get_fsinfo",
         args=DomainGetFsinfoArgs,
         ret=DomainGetFsinfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetFSInfo",
         since="1.2.11",
-        driver="hypervisor",
         acl=(Permission("domain", "fs_freeze"),),
     ),
     Procedure(
@@ -8186,9 +8422,10 @@ PROCEDURES: Final = (
         "domain_define_xml_flags",
         args=DomainDefineXmlFlagsArgs,
         ret=DomainDefineXmlFlagsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDefineXMLFlags",
         since="1.2.12",
-        driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "save")),
         high_priority=True,
     ),
@@ -8197,55 +8434,76 @@ PROCEDURES: Final = (
         "domain_get_iothread_info",
         args=DomainGetIothreadInfoArgs,
         ret=DomainGetIothreadInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetIOThreadInfo",
         since="1.2.14",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         352,
         "domain_pin_iothread",
         args=DomainPinIothreadArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainPinIOThread",
         since="1.2.14",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         353,
         "domain_interface_addresses",
         args=DomainInterfaceAddressesArgs,
         ret=DomainInterfaceAddressesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainInterfaceAddresses",
         since="1.2.14",
-        driver="hypervisor",
-        acl=(Permission("domain", "read"), Permission("domain", "write", param="source", value=vir.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT)),
+        acl=(
+            Permission("domain", "read"),
+            Permission("domain", "write", param="source", value=vir.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT),
+        ),
     ),
     Procedure(
         355,
         "domain_add_iothread",
         args=DomainAddIothreadArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAddIOThread",
         since="1.2.15",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         356,
         "domain_del_iothread",
         args=DomainDelIothreadArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDelIOThread",
         since="1.2.15",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         357,
         "domain_set_user_password",
         args=DomainSetUserPasswordArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetUserPassword",
         since="1.2.16",
-        driver="hypervisor",
         acl=(Permission("domain", "set_password"),),
     ),
     Procedure(
@@ -8253,18 +8511,20 @@ PROCEDURES: Final = (
         "domain_rename",
         args=DomainRenameArgs,
         ret=DomainRenameRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainRename",
         since="1.2.19",
-        driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "save")),
     ),
     Procedure(
         364,
         "domain_migrate_start_post_copy",
         args=DomainMigrateStartPostCopyArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMigrateStartPostCopy",
         since="1.3.3",
-        driver="hypervisor",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -8272,18 +8532,20 @@ PROCEDURES: Final = (
         "domain_get_perf_events",
         args=DomainGetPerfEventsArgs,
         ret=DomainGetPerfEventsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetPerfEvents",
         since="1.3.3",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         366,
         "domain_set_perf_events",
         args=DomainSetPerfEventsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetPerfEvents",
         since="1.3.3",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -8291,36 +8553,44 @@ PROCEDURES: Final = (
         "domain_get_guest_vcpus",
         args=DomainGetGuestVcpusArgs,
         ret=DomainGetGuestVcpusRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetGuestVcpus",
         since="2.0.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         372,
         "domain_set_guest_vcpus",
         args=DomainSetGuestVcpusArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetGuestVcpus",
         since="2.0.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         384,
         "domain_set_vcpu",
         args=DomainSetVcpuArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetVcpu",
         since="3.1.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         386,
         "domain_set_block_threshold",
         args=DomainSetBlockThresholdArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetBlockThreshold",
         since="3.2.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -8328,9 +8598,10 @@ PROCEDURES: Final = (
         "domain_migrate_get_max_downtime",
         args=DomainMigrateGetMaxDowntimeArgs,
         ret=DomainMigrateGetMaxDowntimeRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainMigrateGetMaxDowntime",
         since="3.7.0",
-        driver="hypervisor",
         acl=(Permission("domain", "migrate"),),
     ),
     Procedure(
@@ -8338,65 +8609,83 @@ PROCEDURES: Final = (
         "domain_managed_save_get_xml_desc",
         args=DomainManagedSaveGetXmlDescArgs,
         ret=DomainManagedSaveGetXmlDescRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainManagedSaveGetXMLDesc",
         since="3.7.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "read"), Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)),
+        acl=(
+            Permission("domain", "read"),
+            Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE),
+        ),
     ),
     Procedure(
         389,
         "domain_managed_save_define_xml",
         args=DomainManagedSaveDefineXmlArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainManagedSaveDefineXML",
         since="3.7.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"), Permission("domain", "hibernate")),
     ),
     Procedure(
         390,
         "domain_set_lifecycle_action",
         args=DomainSetLifecycleActionArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetLifecycleAction",
         since="3.9.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         392,
         "domain_detach_device_alias",
         args=DomainDetachDeviceAliasArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDetachDeviceAlias",
         since="4.4.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         396,
         "domain_get_launch_security_info",
         args=DomainGetLaunchSecurityInfoArgs,
         ret=DomainGetLaunchSecurityInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetLaunchSecurityInfo",
         since="4.5.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         402,
         "domain_set_iothread_params",
         args=DomainSetIothreadParamsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetIOThreadParams",
         since="4.10.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         418,
         "domain_get_guest_info",
         args=DomainGetGuestInfoArgs,
         ret=DomainGetGuestInfoRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetGuestInfo",
         since="5.7.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -8404,18 +8693,20 @@ PROCEDURES: Final = (
         "domain_agent_set_response_timeout",
         args=DomainAgentSetResponseTimeoutArgs,
         ret=DomainAgentSetResponseTimeoutRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAgentSetResponseTimeout",
         since="5.10.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         421,
         "domain_backup_begin",
         args=DomainBackupBeginArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBackupBegin",
         since="6.0.0",
-        driver="hypervisor",
         acl=(Permission("domain", "checkpoint"), Permission("domain", "block_write")),
     ),
     Procedure(
@@ -8423,9 +8714,10 @@ PROCEDURES: Final = (
         "domain_backup_get_xml_desc",
         args=DomainBackupGetXmlDescArgs,
         ret=DomainBackupGetXmlDescRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainBackupGetXMLDesc",
         since="6.0.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -8434,18 +8726,20 @@ PROCEDURES: Final = (
         "domain_authorized_ssh_keys_get",
         args=DomainAuthorizedSshKeysGetArgs,
         ret=DomainAuthorizedSshKeysGetRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAuthorizedSSHKeysGet",
         since="6.10.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         425,
         "domain_authorized_ssh_keys_set",
         args=DomainAuthorizedSshKeysSetArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAuthorizedSSHKeysSet",
         since="6.10.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -8453,63 +8747,70 @@ PROCEDURES: Final = (
         "domain_get_messages",
         args=DomainGetMessagesArgs,
         ret=DomainGetMessagesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetMessages",
         since="7.1.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         427,
         "domain_start_dirty_rate_calc",
         args=DomainStartDirtyRateCalcArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainStartDirtyRateCalc",
         since="7.2.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         439,
         "domain_set_launch_security_state",
         args=DomainSetLaunchSecurityStateArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetLaunchSecurityState",
         since="8.0.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         440,
         "domain_save_params",
         args=DomainSaveParamsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSaveParams",
         since="8.4.0",
-        driver="hypervisor",
         acl=(Permission("domain", "hibernate"),),
     ),
     Procedure(
         441,
         "domain_restore_params",
         args=DomainRestoreParamsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainRestoreParams",
         since="8.4.0",
-        driver="hypervisor",
         acl=(Permission("domain", "start"), Permission("domain", "write")),
     ),
     Procedure(
         442,
         "domain_abort_job_flags",
         args=DomainAbortJobFlagsArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAbortJobFlags",
         since="8.5.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
         443,
         "domain_fd_associate",
         args=DomainFdAssociateArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainFDAssociate",
         since="9.0.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
         fds_in=True,
     ),
@@ -8517,9 +8818,10 @@ PROCEDURES: Final = (
         448,
         "domain_graphics_reload",
         args=DomainGraphicsReloadArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGraphicsReload",
         since="10.2.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
     Procedure(
@@ -8527,9 +8829,10 @@ PROCEDURES: Final = (
         "domain_get_autostart_once",
         args=DomainGetAutostartOnceArgs,
         ret=DomainGetAutostartOnceRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainGetAutostartOnce",
         since="11.2.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -8537,9 +8840,10 @@ PROCEDURES: Final = (
         450,
         "domain_set_autostart_once",
         args=DomainSetAutostartOnceArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetAutostartOnce",
         since="11.2.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
         high_priority=True,
     ),
@@ -8547,27 +8851,38 @@ PROCEDURES: Final = (
         451,
         "domain_set_throttle_group",
         args=DomainSetThrottleGroupArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainSetThrottleGroup",
         since="11.2.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         452,
         "domain_del_throttle_group",
         args=DomainDelThrottleGroupArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainDelThrottleGroup",
         since="11.2.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "write"), Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE), Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG)),
+        acl=(
+            Permission("domain", "write"),
+            Permission("domain", "save", unless=vir.VIR_DOMAIN_AFFECT_CONFIG | vir.VIR_DOMAIN_AFFECT_LIVE),
+            Permission("domain", "save", flags=vir.VIR_DOMAIN_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         456,
         "domain_announce_interface",
         args=DomainAnnounceInterfaceArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOM,
         api="virDomainAnnounceInterface",
         since="12.5.0",
-        driver="hypervisor",
         acl=(Permission("domain", "write"),),
     ),
 )

@@ -42,7 +42,7 @@ REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX: Final = 20
 
 
 class DomainEventGraphicsAddress(NamedTuple):
-    """remote_domain_event_graphics_address."""
+    """remote_domain_event_graphics_address: One end of a display's connection."""
 
     family: int
     node: str
@@ -68,7 +68,7 @@ class DomainEventGraphicsAddress(NamedTuple):
 
 
 class DomainEventGraphicsIdentity(NamedTuple):
-    """remote_domain_event_graphics_identity."""
+    """remote_domain_event_graphics_identity: A name under which a display's client has authenticated, and what sort of name it is."""
 
     type: str
     name: str
@@ -85,7 +85,7 @@ class DomainEventGraphicsIdentity(NamedTuple):
 
 
 class ConnectDomainEventRegisterRet(NamedTuple):
-    """remote_connect_domain_event_register_ret."""
+    """remote_connect_domain_event_register_ret: Result of connect_domain_event_register."""
 
     cb_registered: int
 
@@ -104,7 +104,7 @@ class ConnectDomainEventRegisterRet(NamedTuple):
 
 
 class ConnectDomainEventDeregisterRet(NamedTuple):
-    """remote_connect_domain_event_deregister_ret."""
+    """remote_connect_domain_event_deregister_ret: Result of connect_domain_event_deregister."""
 
     cb_registered: int
 
@@ -123,7 +123,7 @@ class ConnectDomainEventDeregisterRet(NamedTuple):
 
 
 class DomainEventLifecycleMsg(NamedTuple):
-    """remote_domain_event_lifecycle_msg."""
+    """remote_domain_event_lifecycle_msg: Message of domain_event_lifecycle."""
 
     dom: NonnullDomain
     event: int
@@ -142,7 +142,7 @@ class DomainEventLifecycleMsg(NamedTuple):
 
 
 class ConnectDomainEventRegisterAnyArgs(NamedTuple):
-    """remote_connect_domain_event_register_any_args."""
+    """remote_connect_domain_event_register_any_args: Arguments of connect_domain_event_register_any."""
 
     eventID: int
 
@@ -158,7 +158,7 @@ class ConnectDomainEventRegisterAnyArgs(NamedTuple):
 
 
 class ConnectDomainEventDeregisterAnyArgs(NamedTuple):
-    """remote_connect_domain_event_deregister_any_args."""
+    """remote_connect_domain_event_deregister_any_args: Arguments of connect_domain_event_deregister_any."""
 
     eventID: int
 
@@ -174,7 +174,7 @@ class ConnectDomainEventDeregisterAnyArgs(NamedTuple):
 
 
 class DomainEventRebootMsg(NamedTuple):
-    """remote_domain_event_reboot_msg."""
+    """remote_domain_event_reboot_msg: Message of domain_event_reboot."""
 
     dom: NonnullDomain
 
@@ -189,7 +189,7 @@ class DomainEventRebootMsg(NamedTuple):
 
 
 class DomainEventRtcChangeMsg(NamedTuple):
-    """remote_domain_event_rtc_change_msg."""
+    """remote_domain_event_rtc_change_msg: Message of domain_event_rtc_change."""
 
     dom: NonnullDomain
     offset: int
@@ -207,7 +207,7 @@ class DomainEventRtcChangeMsg(NamedTuple):
 
 
 class DomainEventWatchdogMsg(NamedTuple):
-    """remote_domain_event_watchdog_msg."""
+    """remote_domain_event_watchdog_msg: Message of domain_event_watchdog."""
 
     dom: NonnullDomain
     action: int
@@ -225,7 +225,7 @@ class DomainEventWatchdogMsg(NamedTuple):
 
 
 class DomainEventIoErrorMsg(NamedTuple):
-    """remote_domain_event_io_error_msg."""
+    """remote_domain_event_io_error_msg: Message of domain_event_io_error."""
 
     dom: NonnullDomain
     srcPath: str
@@ -254,7 +254,7 @@ class DomainEventIoErrorMsg(NamedTuple):
 
 
 class DomainEventGraphicsMsg(NamedTuple):
-    """remote_domain_event_graphics_msg.
+    """remote_domain_event_graphics_msg: Message of domain_event_graphics.
 
     ``subject``: at most REMOTE_DOMAIN_EVENT_GRAPHICS_IDENTITY_MAX elements.
     """
@@ -297,7 +297,7 @@ class DomainEventGraphicsMsg(NamedTuple):
 
 
 class DomainEventIoErrorReasonMsg(NamedTuple):
-    """remote_domain_event_io_error_reason_msg."""
+    """remote_domain_event_io_error_reason_msg: Message of domain_event_io_error_reason."""
 
     dom: NonnullDomain
     srcPath: str
@@ -329,7 +329,7 @@ class DomainEventIoErrorReasonMsg(NamedTuple):
 
 
 class DomainEventControlErrorMsg(NamedTuple):
-    """remote_domain_event_control_error_msg."""
+    """remote_domain_event_control_error_msg: Message of domain_event_control_error."""
 
     dom: NonnullDomain
 
@@ -344,7 +344,7 @@ class DomainEventControlErrorMsg(NamedTuple):
 
 
 class DomainEventBlockJobMsg(NamedTuple):
-    """remote_domain_event_block_job_msg."""
+    """remote_domain_event_block_job_msg: Message of domain_event_block_job."""
 
     dom: NonnullDomain
     path: str
@@ -365,7 +365,7 @@ class DomainEventBlockJobMsg(NamedTuple):
 
 
 class DomainEventDiskChangeMsg(NamedTuple):
-    """remote_domain_event_disk_change_msg."""
+    """remote_domain_event_disk_change_msg: Message of domain_event_disk_change."""
 
     dom: NonnullDomain
     oldSrcPath: str | None
@@ -403,7 +403,7 @@ class DomainEventDiskChangeMsg(NamedTuple):
 
 
 class DomainEventTrayChangeMsg(NamedTuple):
-    """remote_domain_event_tray_change_msg."""
+    """remote_domain_event_tray_change_msg: Message of domain_event_tray_change."""
 
     dom: NonnullDomain
     devAlias: str
@@ -423,7 +423,7 @@ class DomainEventTrayChangeMsg(NamedTuple):
 
 
 class DomainEventPmwakeupMsg(NamedTuple):
-    """remote_domain_event_pmwakeup_msg."""
+    """remote_domain_event_pmwakeup_msg: Message of domain_event_pmwakeup."""
 
     dom: NonnullDomain
 
@@ -438,7 +438,7 @@ class DomainEventPmwakeupMsg(NamedTuple):
 
 
 class DomainEventPmsuspendMsg(NamedTuple):
-    """remote_domain_event_pmsuspend_msg."""
+    """remote_domain_event_pmsuspend_msg: Message of domain_event_pmsuspend."""
 
     dom: NonnullDomain
 
@@ -453,7 +453,7 @@ class DomainEventPmsuspendMsg(NamedTuple):
 
 
 class DomainEventBalloonChangeMsg(NamedTuple):
-    """remote_domain_event_balloon_change_msg."""
+    """remote_domain_event_balloon_change_msg: Message of domain_event_balloon_change."""
 
     dom: NonnullDomain
     actual: int
@@ -471,7 +471,7 @@ class DomainEventBalloonChangeMsg(NamedTuple):
 
 
 class DomainEventPmsuspendDiskMsg(NamedTuple):
-    """remote_domain_event_pmsuspend_disk_msg."""
+    """remote_domain_event_pmsuspend_disk_msg: Message of domain_event_pmsuspend_disk."""
 
     dom: NonnullDomain
 
@@ -486,7 +486,7 @@ class DomainEventPmsuspendDiskMsg(NamedTuple):
 
 
 class DomainEventDeviceRemovedMsg(NamedTuple):
-    """remote_domain_event_device_removed_msg."""
+    """remote_domain_event_device_removed_msg: Message of domain_event_device_removed."""
 
     dom: NonnullDomain
     devAlias: str
@@ -503,7 +503,7 @@ class DomainEventDeviceRemovedMsg(NamedTuple):
 
 
 class ConnectNetworkEventRegisterAnyArgs(NamedTuple):
-    """remote_connect_network_event_register_any_args."""
+    """remote_connect_network_event_register_any_args: Arguments of connect_network_event_register_any."""
 
     eventID: int
     net: NonnullNetwork | None
@@ -524,7 +524,7 @@ class ConnectNetworkEventRegisterAnyArgs(NamedTuple):
 
 
 class ConnectNetworkEventRegisterAnyRet(NamedTuple):
-    """remote_connect_network_event_register_any_ret."""
+    """remote_connect_network_event_register_any_ret: Result of connect_network_event_register_any."""
 
     callbackID: int
 
@@ -543,7 +543,7 @@ class ConnectNetworkEventRegisterAnyRet(NamedTuple):
 
 
 class ConnectNetworkEventDeregisterAnyArgs(NamedTuple):
-    """remote_connect_network_event_deregister_any_args."""
+    """remote_connect_network_event_deregister_any_args: Arguments of connect_network_event_deregister_any."""
 
     callbackID: int
 
@@ -559,7 +559,7 @@ class ConnectNetworkEventDeregisterAnyArgs(NamedTuple):
 
 
 class NetworkEventLifecycleMsg(NamedTuple):
-    """remote_network_event_lifecycle_msg."""
+    """remote_network_event_lifecycle_msg: Message of network_event_lifecycle."""
 
     callbackID: int
     net: NonnullNetwork
@@ -581,7 +581,7 @@ class NetworkEventLifecycleMsg(NamedTuple):
 
 
 class ConnectDomainEventCallbackRegisterAnyArgs(NamedTuple):
-    """remote_connect_domain_event_callback_register_any_args."""
+    """remote_connect_domain_event_callback_register_any_args: Arguments of connect_domain_event_callback_register_any."""
 
     eventID: int
     dom: NonnullDomain | None
@@ -602,7 +602,7 @@ class ConnectDomainEventCallbackRegisterAnyArgs(NamedTuple):
 
 
 class ConnectDomainEventCallbackRegisterAnyRet(NamedTuple):
-    """remote_connect_domain_event_callback_register_any_ret."""
+    """remote_connect_domain_event_callback_register_any_ret: Result of connect_domain_event_callback_register_any."""
 
     callbackID: int
 
@@ -621,7 +621,7 @@ class ConnectDomainEventCallbackRegisterAnyRet(NamedTuple):
 
 
 class ConnectDomainEventCallbackDeregisterAnyArgs(NamedTuple):
-    """remote_connect_domain_event_callback_deregister_any_args."""
+    """remote_connect_domain_event_callback_deregister_any_args: Arguments of connect_domain_event_callback_deregister_any."""
 
     callbackID: int
 
@@ -637,7 +637,7 @@ class ConnectDomainEventCallbackDeregisterAnyArgs(NamedTuple):
 
 
 class DomainEventCallbackLifecycleMsg(NamedTuple):
-    """remote_domain_event_callback_lifecycle_msg."""
+    """remote_domain_event_callback_lifecycle_msg: Message of domain_event_callback_lifecycle."""
 
     callbackID: int
     msg: DomainEventLifecycleMsg
@@ -655,7 +655,7 @@ class DomainEventCallbackLifecycleMsg(NamedTuple):
 
 
 class DomainEventCallbackRebootMsg(NamedTuple):
-    """remote_domain_event_callback_reboot_msg."""
+    """remote_domain_event_callback_reboot_msg: Message of domain_event_callback_reboot."""
 
     callbackID: int
     msg: DomainEventRebootMsg
@@ -673,7 +673,7 @@ class DomainEventCallbackRebootMsg(NamedTuple):
 
 
 class DomainEventCallbackRtcChangeMsg(NamedTuple):
-    """remote_domain_event_callback_rtc_change_msg."""
+    """remote_domain_event_callback_rtc_change_msg: Message of domain_event_callback_rtc_change."""
 
     callbackID: int
     msg: DomainEventRtcChangeMsg
@@ -691,7 +691,7 @@ class DomainEventCallbackRtcChangeMsg(NamedTuple):
 
 
 class DomainEventCallbackWatchdogMsg(NamedTuple):
-    """remote_domain_event_callback_watchdog_msg."""
+    """remote_domain_event_callback_watchdog_msg: Message of domain_event_callback_watchdog."""
 
     callbackID: int
     msg: DomainEventWatchdogMsg
@@ -709,7 +709,7 @@ class DomainEventCallbackWatchdogMsg(NamedTuple):
 
 
 class DomainEventCallbackIoErrorMsg(NamedTuple):
-    """remote_domain_event_callback_io_error_msg."""
+    """remote_domain_event_callback_io_error_msg: Message of domain_event_callback_io_error."""
 
     callbackID: int
     msg: DomainEventIoErrorMsg
@@ -727,7 +727,7 @@ class DomainEventCallbackIoErrorMsg(NamedTuple):
 
 
 class DomainEventCallbackGraphicsMsg(NamedTuple):
-    """remote_domain_event_callback_graphics_msg."""
+    """remote_domain_event_callback_graphics_msg: Message of domain_event_callback_graphics."""
 
     callbackID: int
     msg: DomainEventGraphicsMsg
@@ -745,7 +745,7 @@ class DomainEventCallbackGraphicsMsg(NamedTuple):
 
 
 class DomainEventCallbackIoErrorReasonMsg(NamedTuple):
-    """remote_domain_event_callback_io_error_reason_msg."""
+    """remote_domain_event_callback_io_error_reason_msg: Message of domain_event_callback_io_error_reason."""
 
     callbackID: int
     msg: DomainEventIoErrorReasonMsg
@@ -763,7 +763,7 @@ class DomainEventCallbackIoErrorReasonMsg(NamedTuple):
 
 
 class DomainEventCallbackControlErrorMsg(NamedTuple):
-    """remote_domain_event_callback_control_error_msg."""
+    """remote_domain_event_callback_control_error_msg: Message of domain_event_callback_control_error."""
 
     callbackID: int
     msg: DomainEventControlErrorMsg
@@ -781,7 +781,7 @@ class DomainEventCallbackControlErrorMsg(NamedTuple):
 
 
 class DomainEventCallbackBlockJobMsg(NamedTuple):
-    """remote_domain_event_callback_block_job_msg."""
+    """remote_domain_event_callback_block_job_msg: Message of domain_event_callback_block_job."""
 
     callbackID: int
     msg: DomainEventBlockJobMsg
@@ -799,7 +799,7 @@ class DomainEventCallbackBlockJobMsg(NamedTuple):
 
 
 class DomainEventCallbackDiskChangeMsg(NamedTuple):
-    """remote_domain_event_callback_disk_change_msg."""
+    """remote_domain_event_callback_disk_change_msg: Message of domain_event_callback_disk_change."""
 
     callbackID: int
     msg: DomainEventDiskChangeMsg
@@ -817,7 +817,7 @@ class DomainEventCallbackDiskChangeMsg(NamedTuple):
 
 
 class DomainEventCallbackTrayChangeMsg(NamedTuple):
-    """remote_domain_event_callback_tray_change_msg."""
+    """remote_domain_event_callback_tray_change_msg: Message of domain_event_callback_tray_change."""
 
     callbackID: int
     msg: DomainEventTrayChangeMsg
@@ -835,7 +835,7 @@ class DomainEventCallbackTrayChangeMsg(NamedTuple):
 
 
 class DomainEventCallbackPmwakeupMsg(NamedTuple):
-    """remote_domain_event_callback_pmwakeup_msg."""
+    """remote_domain_event_callback_pmwakeup_msg: Message of domain_event_callback_pmwakeup."""
 
     callbackID: int
     reason: int
@@ -854,7 +854,7 @@ class DomainEventCallbackPmwakeupMsg(NamedTuple):
 
 
 class DomainEventCallbackPmsuspendMsg(NamedTuple):
-    """remote_domain_event_callback_pmsuspend_msg."""
+    """remote_domain_event_callback_pmsuspend_msg: Message of domain_event_callback_pmsuspend."""
 
     callbackID: int
     reason: int
@@ -873,7 +873,7 @@ class DomainEventCallbackPmsuspendMsg(NamedTuple):
 
 
 class DomainEventCallbackBalloonChangeMsg(NamedTuple):
-    """remote_domain_event_callback_balloon_change_msg."""
+    """remote_domain_event_callback_balloon_change_msg: Message of domain_event_callback_balloon_change."""
 
     callbackID: int
     msg: DomainEventBalloonChangeMsg
@@ -891,7 +891,7 @@ class DomainEventCallbackBalloonChangeMsg(NamedTuple):
 
 
 class DomainEventCallbackPmsuspendDiskMsg(NamedTuple):
-    """remote_domain_event_callback_pmsuspend_disk_msg."""
+    """remote_domain_event_callback_pmsuspend_disk_msg: Message of domain_event_callback_pmsuspend_disk."""
 
     callbackID: int
     reason: int
@@ -910,7 +910,7 @@ class DomainEventCallbackPmsuspendDiskMsg(NamedTuple):
 
 
 class DomainEventCallbackDeviceRemovedMsg(NamedTuple):
-    """remote_domain_event_callback_device_removed_msg."""
+    """remote_domain_event_callback_device_removed_msg: Message of domain_event_callback_device_removed."""
 
     callbackID: int
     msg: DomainEventDeviceRemovedMsg
@@ -928,7 +928,7 @@ class DomainEventCallbackDeviceRemovedMsg(NamedTuple):
 
 
 class DomainEventBlockJob2Msg(NamedTuple):
-    """remote_domain_event_block_job_2_msg."""
+    """remote_domain_event_block_job_2_msg: Message of domain_event_block_job_2."""
 
     callbackID: int
     dom: NonnullDomain
@@ -959,7 +959,7 @@ class DomainEventBlockJob2Msg(NamedTuple):
 
 
 class DomainEventCallbackTunableMsg(NamedTuple):
-    """remote_domain_event_callback_tunable_msg.
+    """remote_domain_event_callback_tunable_msg: Message of domain_event_callback_tunable.
 
     ``params``: at most REMOTE_DOMAIN_EVENT_TUNABLE_MAX elements.
     """
@@ -993,7 +993,7 @@ class DomainEventCallbackTunableMsg(NamedTuple):
 
 
 class DomainEventCallbackAgentLifecycleMsg(NamedTuple):
-    """remote_domain_event_callback_agent_lifecycle_msg."""
+    """remote_domain_event_callback_agent_lifecycle_msg: Message of domain_event_callback_agent_lifecycle."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1015,7 +1015,7 @@ class DomainEventCallbackAgentLifecycleMsg(NamedTuple):
 
 
 class DomainEventCallbackDeviceAddedMsg(NamedTuple):
-    """remote_domain_event_callback_device_added_msg."""
+    """remote_domain_event_callback_device_added_msg: Message of domain_event_callback_device_added."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1035,7 +1035,7 @@ class DomainEventCallbackDeviceAddedMsg(NamedTuple):
 
 
 class DomainEventCallbackMigrationIterationMsg(NamedTuple):
-    """remote_domain_event_callback_migration_iteration_msg."""
+    """remote_domain_event_callback_migration_iteration_msg: Message of domain_event_callback_migration_iteration."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1056,7 +1056,7 @@ class DomainEventCallbackMigrationIterationMsg(NamedTuple):
 
 
 class ConnectEventConnectionClosedMsg(NamedTuple):
-    """remote_connect_event_connection_closed_msg."""
+    """remote_connect_event_connection_closed_msg: Message of connect_event_connection_closed."""
 
     reason: int
 
@@ -1072,7 +1072,7 @@ class ConnectEventConnectionClosedMsg(NamedTuple):
 
 
 class DomainEventCallbackJobCompletedMsg(NamedTuple):
-    """remote_domain_event_callback_job_completed_msg.
+    """remote_domain_event_callback_job_completed_msg: Message of domain_event_callback_job_completed.
 
     ``params``: at most REMOTE_DOMAIN_JOB_STATS_MAX elements.
     """
@@ -1106,7 +1106,7 @@ class DomainEventCallbackJobCompletedMsg(NamedTuple):
 
 
 class DomainEventCallbackDeviceRemovalFailedMsg(NamedTuple):
-    """remote_domain_event_callback_device_removal_failed_msg."""
+    """remote_domain_event_callback_device_removal_failed_msg: Message of domain_event_callback_device_removal_failed."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1126,7 +1126,7 @@ class DomainEventCallbackDeviceRemovalFailedMsg(NamedTuple):
 
 
 class ConnectStoragePoolEventRegisterAnyArgs(NamedTuple):
-    """remote_connect_storage_pool_event_register_any_args."""
+    """remote_connect_storage_pool_event_register_any_args: Arguments of connect_storage_pool_event_register_any."""
 
     eventID: int
     pool: NonnullStoragePool | None
@@ -1147,7 +1147,7 @@ class ConnectStoragePoolEventRegisterAnyArgs(NamedTuple):
 
 
 class ConnectStoragePoolEventRegisterAnyRet(NamedTuple):
-    """remote_connect_storage_pool_event_register_any_ret."""
+    """remote_connect_storage_pool_event_register_any_ret: Result of connect_storage_pool_event_register_any."""
 
     callbackID: int
 
@@ -1166,7 +1166,7 @@ class ConnectStoragePoolEventRegisterAnyRet(NamedTuple):
 
 
 class ConnectStoragePoolEventDeregisterAnyArgs(NamedTuple):
-    """remote_connect_storage_pool_event_deregister_any_args."""
+    """remote_connect_storage_pool_event_deregister_any_args: Arguments of connect_storage_pool_event_deregister_any."""
 
     callbackID: int
 
@@ -1182,7 +1182,7 @@ class ConnectStoragePoolEventDeregisterAnyArgs(NamedTuple):
 
 
 class StoragePoolEventLifecycleMsg(NamedTuple):
-    """remote_storage_pool_event_lifecycle_msg."""
+    """remote_storage_pool_event_lifecycle_msg: Message of storage_pool_event_lifecycle."""
 
     callbackID: int
     pool: NonnullStoragePool
@@ -1204,7 +1204,7 @@ class StoragePoolEventLifecycleMsg(NamedTuple):
 
 
 class StoragePoolEventRefreshMsg(NamedTuple):
-    """remote_storage_pool_event_refresh_msg."""
+    """remote_storage_pool_event_refresh_msg: Message of storage_pool_event_refresh."""
 
     callbackID: int
     pool: NonnullStoragePool
@@ -1222,7 +1222,7 @@ class StoragePoolEventRefreshMsg(NamedTuple):
 
 
 class ConnectNodeDeviceEventRegisterAnyArgs(NamedTuple):
-    """remote_connect_node_device_event_register_any_args."""
+    """remote_connect_node_device_event_register_any_args: Arguments of connect_node_device_event_register_any."""
 
     eventID: int
     dev: NonnullNodeDevice | None
@@ -1243,7 +1243,7 @@ class ConnectNodeDeviceEventRegisterAnyArgs(NamedTuple):
 
 
 class ConnectNodeDeviceEventRegisterAnyRet(NamedTuple):
-    """remote_connect_node_device_event_register_any_ret."""
+    """remote_connect_node_device_event_register_any_ret: Result of connect_node_device_event_register_any."""
 
     callbackID: int
 
@@ -1262,7 +1262,7 @@ class ConnectNodeDeviceEventRegisterAnyRet(NamedTuple):
 
 
 class ConnectNodeDeviceEventDeregisterAnyArgs(NamedTuple):
-    """remote_connect_node_device_event_deregister_any_args."""
+    """remote_connect_node_device_event_deregister_any_args: Arguments of connect_node_device_event_deregister_any."""
 
     callbackID: int
 
@@ -1278,7 +1278,7 @@ class ConnectNodeDeviceEventDeregisterAnyArgs(NamedTuple):
 
 
 class NodeDeviceEventLifecycleMsg(NamedTuple):
-    """remote_node_device_event_lifecycle_msg."""
+    """remote_node_device_event_lifecycle_msg: Message of node_device_event_lifecycle."""
 
     callbackID: int
     dev: NonnullNodeDevice
@@ -1300,7 +1300,7 @@ class NodeDeviceEventLifecycleMsg(NamedTuple):
 
 
 class NodeDeviceEventUpdateMsg(NamedTuple):
-    """remote_node_device_event_update_msg."""
+    """remote_node_device_event_update_msg: Message of node_device_event_update."""
 
     callbackID: int
     dev: NonnullNodeDevice
@@ -1318,7 +1318,7 @@ class NodeDeviceEventUpdateMsg(NamedTuple):
 
 
 class DomainEventCallbackMetadataChangeMsg(NamedTuple):
-    """remote_domain_event_callback_metadata_change_msg."""
+    """remote_domain_event_callback_metadata_change_msg: Message of domain_event_callback_metadata_change."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1351,7 +1351,7 @@ class DomainEventCallbackMetadataChangeMsg(NamedTuple):
 
 
 class ConnectSecretEventRegisterAnyArgs(NamedTuple):
-    """remote_connect_secret_event_register_any_args."""
+    """remote_connect_secret_event_register_any_args: Arguments of connect_secret_event_register_any."""
 
     eventID: int
     secret: NonnullSecret | None
@@ -1372,7 +1372,7 @@ class ConnectSecretEventRegisterAnyArgs(NamedTuple):
 
 
 class ConnectSecretEventRegisterAnyRet(NamedTuple):
-    """remote_connect_secret_event_register_any_ret."""
+    """remote_connect_secret_event_register_any_ret: Result of connect_secret_event_register_any."""
 
     callbackID: int
 
@@ -1391,7 +1391,7 @@ class ConnectSecretEventRegisterAnyRet(NamedTuple):
 
 
 class ConnectSecretEventDeregisterAnyArgs(NamedTuple):
-    """remote_connect_secret_event_deregister_any_args."""
+    """remote_connect_secret_event_deregister_any_args: Arguments of connect_secret_event_deregister_any."""
 
     callbackID: int
 
@@ -1407,7 +1407,7 @@ class ConnectSecretEventDeregisterAnyArgs(NamedTuple):
 
 
 class SecretEventLifecycleMsg(NamedTuple):
-    """remote_secret_event_lifecycle_msg."""
+    """remote_secret_event_lifecycle_msg: Message of secret_event_lifecycle."""
 
     callbackID: int
     secret: NonnullSecret
@@ -1429,7 +1429,7 @@ class SecretEventLifecycleMsg(NamedTuple):
 
 
 class SecretEventValueChangedMsg(NamedTuple):
-    """remote_secret_event_value_changed_msg."""
+    """remote_secret_event_value_changed_msg: Message of secret_event_value_changed."""
 
     callbackID: int
     secret: NonnullSecret
@@ -1447,7 +1447,7 @@ class SecretEventValueChangedMsg(NamedTuple):
 
 
 class DomainEventBlockThresholdMsg(NamedTuple):
-    """remote_domain_event_block_threshold_msg."""
+    """remote_domain_event_block_threshold_msg: Message of domain_event_block_threshold."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1484,7 +1484,7 @@ class DomainEventBlockThresholdMsg(NamedTuple):
 
 
 class DomainEventMemoryFailureMsg(NamedTuple):
-    """remote_domain_event_memory_failure_msg."""
+    """remote_domain_event_memory_failure_msg: Message of domain_event_memory_failure."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1507,7 +1507,7 @@ class DomainEventMemoryFailureMsg(NamedTuple):
 
 
 class DomainEventMemoryDeviceSizeChangeMsg(NamedTuple):
-    """remote_domain_event_memory_device_size_change_msg."""
+    """remote_domain_event_memory_device_size_change_msg: Message of domain_event_memory_device_size_change."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1537,7 +1537,7 @@ class DomainEventMemoryDeviceSizeChangeMsg(NamedTuple):
 
 
 class NetworkEventCallbackMetadataChangeMsg(NamedTuple):
-    """remote_network_event_callback_metadata_change_msg."""
+    """remote_network_event_callback_metadata_change_msg: Message of network_event_callback_metadata_change."""
 
     callbackID: int
     net: NonnullNetwork
@@ -1570,7 +1570,7 @@ class NetworkEventCallbackMetadataChangeMsg(NamedTuple):
 
 
 class DomainEventNicMacChangeMsg(NamedTuple):
-    """remote_domain_event_nic_mac_change_msg."""
+    """remote_domain_event_nic_mac_change_msg: Message of domain_event_nic_mac_change."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1602,7 +1602,7 @@ class DomainEventNicMacChangeMsg(NamedTuple):
 
 
 class DomainEventVcpuRemovedMsg(NamedTuple):
-    """remote_domain_event_vcpu_removed_msg."""
+    """remote_domain_event_vcpu_removed_msg: Message of domain_event_vcpu_removed."""
 
     callbackID: int
     dom: NonnullDomain
@@ -1623,7 +1623,7 @@ class DomainEventVcpuRemovedMsg(NamedTuple):
 
 
 class DomainEventCallbackChannelLifecycleMsg(NamedTuple):
-    """remote_domain_event_callback_channel_lifecycle_msg."""
+    """remote_domain_event_callback_channel_lifecycle_msg: Message of domain_event_callback_channel_lifecycle."""
 
     callbackID: int
     dom: NonnullDomain

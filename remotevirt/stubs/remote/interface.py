@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import NonnullInterface, REMOTE_STRING_MAX
 from remotevirt.xdr import pack_count, pack_string, unpack_count, unpack_string
 
@@ -20,7 +21,7 @@ REMOTE_INTERFACE_LIST_MAX: Final = 16384
 
 
 class ConnectNumOfInterfacesRet(NamedTuple):
-    """remote_connect_num_of_interfaces_ret."""
+    """remote_connect_num_of_interfaces_ret: Result of connect_num_of_interfaces."""
 
     num: int
 
@@ -39,7 +40,7 @@ class ConnectNumOfInterfacesRet(NamedTuple):
 
 
 class ConnectListInterfacesArgs(NamedTuple):
-    """remote_connect_list_interfaces_args."""
+    """remote_connect_list_interfaces_args: Arguments of connect_list_interfaces."""
 
     maxnames: int
 
@@ -55,7 +56,7 @@ class ConnectListInterfacesArgs(NamedTuple):
 
 
 class ConnectListInterfacesRet(NamedTuple):
-    """remote_connect_list_interfaces_ret.
+    """remote_connect_list_interfaces_ret: Result of connect_list_interfaces.
 
     ``names``: at most REMOTE_INTERFACE_LIST_MAX elements.
     """
@@ -85,7 +86,7 @@ class ConnectListInterfacesRet(NamedTuple):
 
 
 class InterfaceLookupByNameArgs(NamedTuple):
-    """remote_interface_lookup_by_name_args."""
+    """remote_interface_lookup_by_name_args: Arguments of interface_lookup_by_name."""
 
     name: str
 
@@ -100,7 +101,7 @@ class InterfaceLookupByNameArgs(NamedTuple):
 
 
 class InterfaceLookupByNameRet(NamedTuple):
-    """remote_interface_lookup_by_name_ret."""
+    """remote_interface_lookup_by_name_ret: Result of interface_lookup_by_name."""
 
     iface: NonnullInterface
 
@@ -118,7 +119,7 @@ class InterfaceLookupByNameRet(NamedTuple):
 
 
 class InterfaceLookupByMacStringArgs(NamedTuple):
-    """remote_interface_lookup_by_mac_string_args."""
+    """remote_interface_lookup_by_mac_string_args: Arguments of interface_lookup_by_mac_string."""
 
     mac: str
 
@@ -133,7 +134,7 @@ class InterfaceLookupByMacStringArgs(NamedTuple):
 
 
 class InterfaceLookupByMacStringRet(NamedTuple):
-    """remote_interface_lookup_by_mac_string_ret."""
+    """remote_interface_lookup_by_mac_string_ret: Result of interface_lookup_by_mac_string."""
 
     iface: NonnullInterface
 
@@ -151,7 +152,7 @@ class InterfaceLookupByMacStringRet(NamedTuple):
 
 
 class InterfaceGetXmlDescArgs(NamedTuple):
-    """remote_interface_get_xml_desc_args."""
+    """remote_interface_get_xml_desc_args: Arguments of interface_get_xml_desc."""
 
     iface: NonnullInterface
     flags: int
@@ -169,7 +170,7 @@ class InterfaceGetXmlDescArgs(NamedTuple):
 
 
 class InterfaceGetXmlDescRet(NamedTuple):
-    """remote_interface_get_xml_desc_ret."""
+    """remote_interface_get_xml_desc_ret: Result of interface_get_xml_desc."""
 
     xml: str
 
@@ -187,7 +188,7 @@ class InterfaceGetXmlDescRet(NamedTuple):
 
 
 class InterfaceDefineXmlArgs(NamedTuple):
-    """remote_interface_define_xml_args."""
+    """remote_interface_define_xml_args: Arguments of interface_define_xml."""
 
     xml: str
     flags: int
@@ -205,7 +206,7 @@ class InterfaceDefineXmlArgs(NamedTuple):
 
 
 class InterfaceDefineXmlRet(NamedTuple):
-    """remote_interface_define_xml_ret."""
+    """remote_interface_define_xml_ret: Result of interface_define_xml."""
 
     iface: NonnullInterface
 
@@ -223,7 +224,7 @@ class InterfaceDefineXmlRet(NamedTuple):
 
 
 class InterfaceUndefineArgs(NamedTuple):
-    """remote_interface_undefine_args."""
+    """remote_interface_undefine_args: Arguments of interface_undefine."""
 
     iface: NonnullInterface
 
@@ -238,7 +239,7 @@ class InterfaceUndefineArgs(NamedTuple):
 
 
 class InterfaceCreateArgs(NamedTuple):
-    """remote_interface_create_args."""
+    """remote_interface_create_args: Arguments of interface_create."""
 
     iface: NonnullInterface
     flags: int
@@ -256,7 +257,7 @@ class InterfaceCreateArgs(NamedTuple):
 
 
 class InterfaceDestroyArgs(NamedTuple):
-    """remote_interface_destroy_args."""
+    """remote_interface_destroy_args: Arguments of interface_destroy."""
 
     iface: NonnullInterface
     flags: int
@@ -274,7 +275,7 @@ class InterfaceDestroyArgs(NamedTuple):
 
 
 class ConnectNumOfDefinedInterfacesRet(NamedTuple):
-    """remote_connect_num_of_defined_interfaces_ret."""
+    """remote_connect_num_of_defined_interfaces_ret: Result of connect_num_of_defined_interfaces."""
 
     num: int
 
@@ -293,7 +294,7 @@ class ConnectNumOfDefinedInterfacesRet(NamedTuple):
 
 
 class ConnectListDefinedInterfacesArgs(NamedTuple):
-    """remote_connect_list_defined_interfaces_args."""
+    """remote_connect_list_defined_interfaces_args: Arguments of connect_list_defined_interfaces."""
 
     maxnames: int
 
@@ -309,7 +310,7 @@ class ConnectListDefinedInterfacesArgs(NamedTuple):
 
 
 class ConnectListDefinedInterfacesRet(NamedTuple):
-    """remote_connect_list_defined_interfaces_ret.
+    """remote_connect_list_defined_interfaces_ret: Result of connect_list_defined_interfaces.
 
     ``names``: at most REMOTE_INTERFACE_LIST_MAX elements.
     """
@@ -339,7 +340,7 @@ class ConnectListDefinedInterfacesRet(NamedTuple):
 
 
 class InterfaceIsActiveArgs(NamedTuple):
-    """remote_interface_is_active_args."""
+    """remote_interface_is_active_args: Arguments of interface_is_active."""
 
     iface: NonnullInterface
 
@@ -354,7 +355,7 @@ class InterfaceIsActiveArgs(NamedTuple):
 
 
 class InterfaceIsActiveRet(NamedTuple):
-    """remote_interface_is_active_ret."""
+    """remote_interface_is_active_ret: Result of interface_is_active."""
 
     active: int
 
@@ -373,7 +374,7 @@ class InterfaceIsActiveRet(NamedTuple):
 
 
 class InterfaceChangeBeginArgs(NamedTuple):
-    """remote_interface_change_begin_args."""
+    """remote_interface_change_begin_args: Arguments of interface_change_begin."""
 
     flags: int
 
@@ -389,7 +390,7 @@ class InterfaceChangeBeginArgs(NamedTuple):
 
 
 class InterfaceChangeCommitArgs(NamedTuple):
-    """remote_interface_change_commit_args."""
+    """remote_interface_change_commit_args: Arguments of interface_change_commit."""
 
     flags: int
 
@@ -405,7 +406,7 @@ class InterfaceChangeCommitArgs(NamedTuple):
 
 
 class InterfaceChangeRollbackArgs(NamedTuple):
-    """remote_interface_change_rollback_args."""
+    """remote_interface_change_rollback_args: Arguments of interface_change_rollback."""
 
     flags: int
 
@@ -421,7 +422,7 @@ class InterfaceChangeRollbackArgs(NamedTuple):
 
 
 class ConnectListAllInterfacesArgs(NamedTuple):
-    """remote_connect_list_all_interfaces_args."""
+    """remote_connect_list_all_interfaces_args: Arguments of connect_list_all_interfaces."""
 
     need_results: int
     flags: int
@@ -438,7 +439,7 @@ class ConnectListAllInterfacesArgs(NamedTuple):
 
 
 class ConnectListAllInterfacesRet(NamedTuple):
-    """remote_connect_list_all_interfaces_ret.
+    """remote_connect_list_all_interfaces_ret: Result of connect_list_all_interfaces.
 
     ``ifaces``: at most REMOTE_INTERFACE_LIST_MAX elements.
     """
@@ -473,9 +474,10 @@ PROCEDURES: Final = (
         126,
         "connect_num_of_interfaces",
         ret=ConnectNumOfInterfacesRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virConnectNumOfInterfaces",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("connect", "search_interfaces"),),
         aclfilter=(Permission("interface", "getattr"),),
         high_priority=True,
@@ -485,9 +487,10 @@ PROCEDURES: Final = (
         "connect_list_interfaces",
         args=ConnectListInterfacesArgs,
         ret=ConnectListInterfacesRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virConnectListInterfaces",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("connect", "search_interfaces"),),
         aclfilter=(Permission("interface", "getattr"),),
         high_priority=True,
@@ -497,9 +500,10 @@ PROCEDURES: Final = (
         "interface_lookup_by_name",
         args=InterfaceLookupByNameArgs,
         ret=InterfaceLookupByNameRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceLookupByName",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("interface", "getattr"),),
         high_priority=True,
     ),
@@ -508,9 +512,10 @@ PROCEDURES: Final = (
         "interface_lookup_by_mac_string",
         args=InterfaceLookupByMacStringArgs,
         ret=InterfaceLookupByMacStringRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceLookupByMACString",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("interface", "getattr"),),
         high_priority=True,
     ),
@@ -519,9 +524,10 @@ PROCEDURES: Final = (
         "interface_get_xml_desc",
         args=InterfaceGetXmlDescArgs,
         ret=InterfaceGetXmlDescRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceGetXMLDesc",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("interface", "read"),),
     ),
     Procedure(
@@ -529,9 +535,10 @@ PROCEDURES: Final = (
         "interface_define_xml",
         args=InterfaceDefineXmlArgs,
         ret=InterfaceDefineXmlRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceDefineXML",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("interface", "write"), Permission("interface", "save")),
         high_priority=True,
     ),
@@ -539,9 +546,10 @@ PROCEDURES: Final = (
         132,
         "interface_undefine",
         args=InterfaceUndefineArgs,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceUndefine",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("interface", "delete"),),
         high_priority=True,
     ),
@@ -549,18 +557,20 @@ PROCEDURES: Final = (
         133,
         "interface_create",
         args=InterfaceCreateArgs,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceCreate",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("interface", "start"),),
     ),
     Procedure(
         134,
         "interface_destroy",
         args=InterfaceDestroyArgs,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceDestroy",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("interface", "stop"),),
         high_priority=True,
     ),
@@ -568,9 +578,10 @@ PROCEDURES: Final = (
         137,
         "connect_num_of_defined_interfaces",
         ret=ConnectNumOfDefinedInterfacesRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virConnectNumOfDefinedInterfaces",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("connect", "search_interfaces"),),
         aclfilter=(Permission("interface", "getattr"),),
         high_priority=True,
@@ -580,9 +591,10 @@ PROCEDURES: Final = (
         "connect_list_defined_interfaces",
         args=ConnectListDefinedInterfacesArgs,
         ret=ConnectListDefinedInterfacesRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virConnectListDefinedInterfaces",
         since="0.7.2",
-        driver="interface",
         acl=(Permission("connect", "search_interfaces"),),
         aclfilter=(Permission("interface", "getattr"),),
         high_priority=True,
@@ -592,9 +604,10 @@ PROCEDURES: Final = (
         "interface_is_active",
         args=InterfaceIsActiveArgs,
         ret=InterfaceIsActiveRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceIsActive",
         since="0.7.3",
-        driver="interface",
         acl=(Permission("interface", "read"),),
         high_priority=True,
     ),
@@ -602,27 +615,30 @@ PROCEDURES: Final = (
         220,
         "interface_change_begin",
         args=InterfaceChangeBeginArgs,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceChangeBegin",
         since="0.9.2",
-        driver="interface",
         acl=(Permission("connect", "interface_transaction"),),
     ),
     Procedure(
         221,
         "interface_change_commit",
         args=InterfaceChangeCommitArgs,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceChangeCommit",
         since="0.9.2",
-        driver="interface",
         acl=(Permission("connect", "interface_transaction"),),
     ),
     Procedure(
         222,
         "interface_change_rollback",
         args=InterfaceChangeRollbackArgs,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virInterfaceChangeRollback",
         since="0.9.2",
-        driver="interface",
         acl=(Permission("connect", "interface_transaction"),),
     ),
     Procedure(
@@ -630,9 +646,10 @@ PROCEDURES: Final = (
         "connect_list_all_interfaces",
         args=ConnectListAllInterfacesArgs,
         ret=ConnectListAllInterfacesRet,
+        driver="interface",
+        error_domain=vir.VIR_FROM_INTERFACE,
         api="virConnectListAllInterfaces",
         since="0.10.2",
-        driver="interface",
         acl=(Permission("connect", "search_interfaces"),),
         aclfilter=(Permission("interface", "getattr"),),
         high_priority=True,

@@ -41,7 +41,7 @@ REMOTE_NETWORK_PORT_PARAMETERS_MAX: Final = 16
 
 
 class NetworkDhcpLease(NamedTuple):
-    """remote_network_dhcp_lease."""
+    """remote_network_dhcp_lease: A DHCP lease; it ends at expirytime, in seconds since 1970."""
 
     iface: str
     expirytime: int
@@ -96,7 +96,7 @@ class NetworkDhcpLease(NamedTuple):
 
 
 class ConnectListDefinedNetworksArgs(NamedTuple):
-    """remote_connect_list_defined_networks_args."""
+    """remote_connect_list_defined_networks_args: Arguments of connect_list_defined_networks."""
 
     maxnames: int
 
@@ -112,7 +112,7 @@ class ConnectListDefinedNetworksArgs(NamedTuple):
 
 
 class ConnectListDefinedNetworksRet(NamedTuple):
-    """remote_connect_list_defined_networks_ret.
+    """remote_connect_list_defined_networks_ret: Result of connect_list_defined_networks.
 
     ``names``: at most REMOTE_NETWORK_LIST_MAX elements.
     """
@@ -142,7 +142,7 @@ class ConnectListDefinedNetworksRet(NamedTuple):
 
 
 class ConnectListNetworksArgs(NamedTuple):
-    """remote_connect_list_networks_args."""
+    """remote_connect_list_networks_args: Arguments of connect_list_networks."""
 
     maxnames: int
 
@@ -158,7 +158,7 @@ class ConnectListNetworksArgs(NamedTuple):
 
 
 class ConnectListNetworksRet(NamedTuple):
-    """remote_connect_list_networks_ret.
+    """remote_connect_list_networks_ret: Result of connect_list_networks.
 
     ``names``: at most REMOTE_NETWORK_LIST_MAX elements.
     """
@@ -188,7 +188,7 @@ class ConnectListNetworksRet(NamedTuple):
 
 
 class NetworkCreateArgs(NamedTuple):
-    """remote_network_create_args."""
+    """remote_network_create_args: Arguments of network_create."""
 
     net: NonnullNetwork
 
@@ -203,7 +203,7 @@ class NetworkCreateArgs(NamedTuple):
 
 
 class NetworkCreateXmlArgs(NamedTuple):
-    """remote_network_create_xml_args."""
+    """remote_network_create_xml_args: Arguments of network_create_xml."""
 
     xml: str
 
@@ -218,7 +218,7 @@ class NetworkCreateXmlArgs(NamedTuple):
 
 
 class NetworkCreateXmlRet(NamedTuple):
-    """remote_network_create_xml_ret."""
+    """remote_network_create_xml_ret: Result of network_create_xml."""
 
     net: NonnullNetwork
 
@@ -236,7 +236,7 @@ class NetworkCreateXmlRet(NamedTuple):
 
 
 class NetworkDefineXmlArgs(NamedTuple):
-    """remote_network_define_xml_args."""
+    """remote_network_define_xml_args: Arguments of network_define_xml."""
 
     xml: str
 
@@ -251,7 +251,7 @@ class NetworkDefineXmlArgs(NamedTuple):
 
 
 class NetworkDefineXmlRet(NamedTuple):
-    """remote_network_define_xml_ret."""
+    """remote_network_define_xml_ret: Result of network_define_xml."""
 
     net: NonnullNetwork
 
@@ -269,7 +269,7 @@ class NetworkDefineXmlRet(NamedTuple):
 
 
 class NetworkDestroyArgs(NamedTuple):
-    """remote_network_destroy_args."""
+    """remote_network_destroy_args: Arguments of network_destroy."""
 
     net: NonnullNetwork
 
@@ -284,7 +284,7 @@ class NetworkDestroyArgs(NamedTuple):
 
 
 class NetworkGetXmlDescArgs(NamedTuple):
-    """remote_network_get_xml_desc_args."""
+    """remote_network_get_xml_desc_args: Arguments of network_get_xml_desc."""
 
     net: NonnullNetwork
     flags: int
@@ -302,7 +302,7 @@ class NetworkGetXmlDescArgs(NamedTuple):
 
 
 class NetworkGetXmlDescRet(NamedTuple):
-    """remote_network_get_xml_desc_ret."""
+    """remote_network_get_xml_desc_ret: Result of network_get_xml_desc."""
 
     xml: str
 
@@ -320,7 +320,7 @@ class NetworkGetXmlDescRet(NamedTuple):
 
 
 class NetworkGetAutostartArgs(NamedTuple):
-    """remote_network_get_autostart_args."""
+    """remote_network_get_autostart_args: Arguments of network_get_autostart."""
 
     net: NonnullNetwork
 
@@ -335,7 +335,7 @@ class NetworkGetAutostartArgs(NamedTuple):
 
 
 class NetworkGetAutostartRet(NamedTuple):
-    """remote_network_get_autostart_ret."""
+    """remote_network_get_autostart_ret: Result of network_get_autostart."""
 
     autostart: int
 
@@ -354,7 +354,7 @@ class NetworkGetAutostartRet(NamedTuple):
 
 
 class NetworkGetBridgeNameArgs(NamedTuple):
-    """remote_network_get_bridge_name_args."""
+    """remote_network_get_bridge_name_args: Arguments of network_get_bridge_name."""
 
     net: NonnullNetwork
 
@@ -369,7 +369,7 @@ class NetworkGetBridgeNameArgs(NamedTuple):
 
 
 class NetworkGetBridgeNameRet(NamedTuple):
-    """remote_network_get_bridge_name_ret."""
+    """remote_network_get_bridge_name_ret: Result of network_get_bridge_name."""
 
     name: str
 
@@ -387,7 +387,7 @@ class NetworkGetBridgeNameRet(NamedTuple):
 
 
 class NetworkLookupByNameArgs(NamedTuple):
-    """remote_network_lookup_by_name_args."""
+    """remote_network_lookup_by_name_args: Arguments of network_lookup_by_name."""
 
     name: str
 
@@ -402,7 +402,7 @@ class NetworkLookupByNameArgs(NamedTuple):
 
 
 class NetworkLookupByNameRet(NamedTuple):
-    """remote_network_lookup_by_name_ret."""
+    """remote_network_lookup_by_name_ret: Result of network_lookup_by_name."""
 
     net: NonnullNetwork
 
@@ -420,7 +420,7 @@ class NetworkLookupByNameRet(NamedTuple):
 
 
 class NetworkLookupByUuidArgs(NamedTuple):
-    """remote_network_lookup_by_uuid_args."""
+    """remote_network_lookup_by_uuid_args: Arguments of network_lookup_by_uuid."""
 
     uuid: bytes
 
@@ -438,7 +438,7 @@ class NetworkLookupByUuidArgs(NamedTuple):
 
 
 class NetworkLookupByUuidRet(NamedTuple):
-    """remote_network_lookup_by_uuid_ret."""
+    """remote_network_lookup_by_uuid_ret: Result of network_lookup_by_uuid."""
 
     net: NonnullNetwork
 
@@ -456,7 +456,7 @@ class NetworkLookupByUuidRet(NamedTuple):
 
 
 class NetworkSetAutostartArgs(NamedTuple):
-    """remote_network_set_autostart_args."""
+    """remote_network_set_autostart_args: Arguments of network_set_autostart."""
 
     net: NonnullNetwork
     autostart: int
@@ -474,7 +474,7 @@ class NetworkSetAutostartArgs(NamedTuple):
 
 
 class NetworkUndefineArgs(NamedTuple):
-    """remote_network_undefine_args."""
+    """remote_network_undefine_args: Arguments of network_undefine."""
 
     net: NonnullNetwork
 
@@ -489,7 +489,7 @@ class NetworkUndefineArgs(NamedTuple):
 
 
 class ConnectNumOfDefinedNetworksRet(NamedTuple):
-    """remote_connect_num_of_defined_networks_ret."""
+    """remote_connect_num_of_defined_networks_ret: Result of connect_num_of_defined_networks."""
 
     num: int
 
@@ -508,7 +508,7 @@ class ConnectNumOfDefinedNetworksRet(NamedTuple):
 
 
 class ConnectNumOfNetworksRet(NamedTuple):
-    """remote_connect_num_of_networks_ret."""
+    """remote_connect_num_of_networks_ret: Result of connect_num_of_networks."""
 
     num: int
 
@@ -527,7 +527,7 @@ class ConnectNumOfNetworksRet(NamedTuple):
 
 
 class NetworkIsActiveArgs(NamedTuple):
-    """remote_network_is_active_args."""
+    """remote_network_is_active_args: Arguments of network_is_active."""
 
     net: NonnullNetwork
 
@@ -542,7 +542,7 @@ class NetworkIsActiveArgs(NamedTuple):
 
 
 class NetworkIsActiveRet(NamedTuple):
-    """remote_network_is_active_ret."""
+    """remote_network_is_active_ret: Result of network_is_active."""
 
     active: int
 
@@ -561,7 +561,7 @@ class NetworkIsActiveRet(NamedTuple):
 
 
 class NetworkIsPersistentArgs(NamedTuple):
-    """remote_network_is_persistent_args."""
+    """remote_network_is_persistent_args: Arguments of network_is_persistent."""
 
     net: NonnullNetwork
 
@@ -576,7 +576,7 @@ class NetworkIsPersistentArgs(NamedTuple):
 
 
 class NetworkIsPersistentRet(NamedTuple):
-    """remote_network_is_persistent_ret."""
+    """remote_network_is_persistent_ret: Result of network_is_persistent."""
 
     persistent: int
 
@@ -595,7 +595,7 @@ class NetworkIsPersistentRet(NamedTuple):
 
 
 class ConnectListAllNetworksArgs(NamedTuple):
-    """remote_connect_list_all_networks_args."""
+    """remote_connect_list_all_networks_args: Arguments of connect_list_all_networks."""
 
     need_results: int
     flags: int
@@ -612,7 +612,7 @@ class ConnectListAllNetworksArgs(NamedTuple):
 
 
 class ConnectListAllNetworksRet(NamedTuple):
-    """remote_connect_list_all_networks_ret.
+    """remote_connect_list_all_networks_ret: Result of connect_list_all_networks.
 
     ``nets``: at most REMOTE_NETWORK_LIST_MAX elements.
     """
@@ -643,7 +643,7 @@ class ConnectListAllNetworksRet(NamedTuple):
 
 
 class NetworkUpdateArgs(NamedTuple):
-    """remote_network_update_args."""
+    """remote_network_update_args: Arguments of network_update."""
 
     net: NonnullNetwork
     command: int
@@ -675,7 +675,7 @@ class NetworkUpdateArgs(NamedTuple):
 
 
 class NetworkGetDhcpLeasesArgs(NamedTuple):
-    """remote_network_get_dhcp_leases_args."""
+    """remote_network_get_dhcp_leases_args: Arguments of network_get_dhcp_leases."""
 
     net: NonnullNetwork
     mac: str | None
@@ -705,7 +705,7 @@ class NetworkGetDhcpLeasesArgs(NamedTuple):
 
 
 class NetworkGetDhcpLeasesRet(NamedTuple):
-    """remote_network_get_dhcp_leases_ret.
+    """remote_network_get_dhcp_leases_ret: Result of network_get_dhcp_leases.
 
     ``leases``: at most REMOTE_NETWORK_DHCP_LEASES_MAX elements.
     """
@@ -736,7 +736,7 @@ class NetworkGetDhcpLeasesRet(NamedTuple):
 
 
 class NetworkListAllPortsArgs(NamedTuple):
-    """remote_network_list_all_ports_args."""
+    """remote_network_list_all_ports_args: Arguments of network_list_all_ports."""
 
     network: NonnullNetwork
     need_results: int
@@ -755,7 +755,7 @@ class NetworkListAllPortsArgs(NamedTuple):
 
 
 class NetworkListAllPortsRet(NamedTuple):
-    """remote_network_list_all_ports_ret.
+    """remote_network_list_all_ports_ret: Result of network_list_all_ports.
 
     ``ports``: at most REMOTE_NETWORK_PORT_LIST_MAX elements.
     """
@@ -786,7 +786,7 @@ class NetworkListAllPortsRet(NamedTuple):
 
 
 class NetworkPortLookupByUuidArgs(NamedTuple):
-    """remote_network_port_lookup_by_uuid_args."""
+    """remote_network_port_lookup_by_uuid_args: Arguments of network_port_lookup_by_uuid."""
 
     network: NonnullNetwork
     uuid: bytes
@@ -806,7 +806,7 @@ class NetworkPortLookupByUuidArgs(NamedTuple):
 
 
 class NetworkPortLookupByUuidRet(NamedTuple):
-    """remote_network_port_lookup_by_uuid_ret."""
+    """remote_network_port_lookup_by_uuid_ret: Result of network_port_lookup_by_uuid."""
 
     port: NonnullNetworkPort
 
@@ -824,7 +824,7 @@ class NetworkPortLookupByUuidRet(NamedTuple):
 
 
 class NetworkPortCreateXmlArgs(NamedTuple):
-    """remote_network_port_create_xml_args."""
+    """remote_network_port_create_xml_args: Arguments of network_port_create_xml."""
 
     network: NonnullNetwork
     xml: str
@@ -844,7 +844,7 @@ class NetworkPortCreateXmlArgs(NamedTuple):
 
 
 class NetworkPortCreateXmlRet(NamedTuple):
-    """remote_network_port_create_xml_ret."""
+    """remote_network_port_create_xml_ret: Result of network_port_create_xml."""
 
     port: NonnullNetworkPort
 
@@ -862,7 +862,7 @@ class NetworkPortCreateXmlRet(NamedTuple):
 
 
 class NetworkPortGetParametersArgs(NamedTuple):
-    """remote_network_port_get_parameters_args."""
+    """remote_network_port_get_parameters_args: Arguments of network_port_get_parameters."""
 
     port: NonnullNetworkPort
     nparams: int
@@ -881,7 +881,7 @@ class NetworkPortGetParametersArgs(NamedTuple):
 
 
 class NetworkPortGetParametersRet(NamedTuple):
-    """remote_network_port_get_parameters_ret.
+    """remote_network_port_get_parameters_ret: Result of network_port_get_parameters.
 
     ``params``: at most REMOTE_NETWORK_PORT_PARAMETERS_MAX elements.
     """
@@ -912,7 +912,7 @@ class NetworkPortGetParametersRet(NamedTuple):
 
 
 class NetworkPortSetParametersArgs(NamedTuple):
-    """remote_network_port_set_parameters_args.
+    """remote_network_port_set_parameters_args: Arguments of network_port_set_parameters.
 
     ``params``: at most REMOTE_NETWORK_PORT_PARAMETERS_MAX elements.
     """
@@ -946,7 +946,7 @@ class NetworkPortSetParametersArgs(NamedTuple):
 
 
 class NetworkPortGetXmlDescArgs(NamedTuple):
-    """remote_network_port_get_xml_desc_args."""
+    """remote_network_port_get_xml_desc_args: Arguments of network_port_get_xml_desc."""
 
     port: NonnullNetworkPort
     flags: int
@@ -964,7 +964,7 @@ class NetworkPortGetXmlDescArgs(NamedTuple):
 
 
 class NetworkPortGetXmlDescRet(NamedTuple):
-    """remote_network_port_get_xml_desc_ret."""
+    """remote_network_port_get_xml_desc_ret: Result of network_port_get_xml_desc."""
 
     xml: str
 
@@ -982,7 +982,7 @@ class NetworkPortGetXmlDescRet(NamedTuple):
 
 
 class NetworkPortDeleteArgs(NamedTuple):
-    """remote_network_port_delete_args."""
+    """remote_network_port_delete_args: Arguments of network_port_delete."""
 
     port: NonnullNetworkPort
     flags: int
@@ -1000,7 +1000,7 @@ class NetworkPortDeleteArgs(NamedTuple):
 
 
 class NetworkDefineXmlFlagsArgs(NamedTuple):
-    """remote_network_define_xml_flags_args."""
+    """remote_network_define_xml_flags_args: Arguments of network_define_xml_flags."""
 
     xml: str
     flags: int
@@ -1018,7 +1018,7 @@ class NetworkDefineXmlFlagsArgs(NamedTuple):
 
 
 class NetworkDefineXmlFlagsRet(NamedTuple):
-    """remote_network_define_xml_flags_ret."""
+    """remote_network_define_xml_flags_ret: Result of network_define_xml_flags."""
 
     net: NonnullNetwork
 
@@ -1036,7 +1036,7 @@ class NetworkDefineXmlFlagsRet(NamedTuple):
 
 
 class NetworkCreateXmlFlagsArgs(NamedTuple):
-    """remote_network_create_xml_flags_args."""
+    """remote_network_create_xml_flags_args: Arguments of network_create_xml_flags."""
 
     xml: str
     flags: int
@@ -1054,7 +1054,7 @@ class NetworkCreateXmlFlagsArgs(NamedTuple):
 
 
 class NetworkCreateXmlFlagsRet(NamedTuple):
-    """remote_network_create_xml_flags_ret."""
+    """remote_network_create_xml_flags_ret: Result of network_create_xml_flags."""
 
     net: NonnullNetwork
 
@@ -1072,7 +1072,7 @@ class NetworkCreateXmlFlagsRet(NamedTuple):
 
 
 class NetworkSetMetadataArgs(NamedTuple):
-    """remote_network_set_metadata_args."""
+    """remote_network_set_metadata_args: Arguments of network_set_metadata."""
 
     network: NonnullNetwork
     type: int
@@ -1117,7 +1117,7 @@ class NetworkSetMetadataArgs(NamedTuple):
 
 
 class NetworkGetMetadataArgs(NamedTuple):
-    """remote_network_get_metadata_args."""
+    """remote_network_get_metadata_args: Arguments of network_get_metadata."""
 
     network: NonnullNetwork
     type: int
@@ -1150,7 +1150,7 @@ class NetworkGetMetadataArgs(NamedTuple):
 
 
 class NetworkGetMetadataRet(NamedTuple):
-    """remote_network_get_metadata_ret."""
+    """remote_network_get_metadata_ret: Result of network_get_metadata."""
 
     metadata: str
 
@@ -1173,9 +1173,10 @@ PROCEDURES: Final = (
         "connect_list_defined_networks",
         args=ConnectListDefinedNetworksArgs,
         ret=ConnectListDefinedNetworksRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virConnectListDefinedNetworks",
         since="0.3.0",
-        driver="network",
         acl=(Permission("connect", "search_networks"),),
         aclfilter=(Permission("network", "getattr"),),
         high_priority=True,
@@ -1185,9 +1186,10 @@ PROCEDURES: Final = (
         "connect_list_networks",
         args=ConnectListNetworksArgs,
         ret=ConnectListNetworksRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virConnectListNetworks",
         since="0.3.0",
-        driver="network",
         acl=(Permission("connect", "search_networks"),),
         aclfilter=(Permission("network", "getattr"),),
         high_priority=True,
@@ -1196,9 +1198,10 @@ PROCEDURES: Final = (
         39,
         "network_create",
         args=NetworkCreateArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkCreate",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "start"),),
     ),
     Procedure(
@@ -1206,9 +1209,10 @@ PROCEDURES: Final = (
         "network_create_xml",
         args=NetworkCreateXmlArgs,
         ret=NetworkCreateXmlRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkCreateXML",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "write"), Permission("network", "start")),
     ),
     Procedure(
@@ -1216,9 +1220,10 @@ PROCEDURES: Final = (
         "network_define_xml",
         args=NetworkDefineXmlArgs,
         ret=NetworkDefineXmlRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkDefineXML",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "write"), Permission("network", "save")),
         high_priority=True,
     ),
@@ -1226,9 +1231,10 @@ PROCEDURES: Final = (
         42,
         "network_destroy",
         args=NetworkDestroyArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkDestroy",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "stop"),),
         high_priority=True,
     ),
@@ -1237,9 +1243,10 @@ PROCEDURES: Final = (
         "network_get_xml_desc",
         args=NetworkGetXmlDescArgs,
         ret=NetworkGetXmlDescRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkGetXMLDesc",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "read"),),
         high_priority=True,
     ),
@@ -1248,9 +1255,10 @@ PROCEDURES: Final = (
         "network_get_autostart",
         args=NetworkGetAutostartArgs,
         ret=NetworkGetAutostartRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkGetAutostart",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "read"),),
         high_priority=True,
     ),
@@ -1259,9 +1267,10 @@ PROCEDURES: Final = (
         "network_get_bridge_name",
         args=NetworkGetBridgeNameArgs,
         ret=NetworkGetBridgeNameRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkGetBridgeName",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "read"),),
         high_priority=True,
     ),
@@ -1270,9 +1279,10 @@ PROCEDURES: Final = (
         "network_lookup_by_name",
         args=NetworkLookupByNameArgs,
         ret=NetworkLookupByNameRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkLookupByName",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "getattr"),),
         high_priority=True,
     ),
@@ -1281,9 +1291,10 @@ PROCEDURES: Final = (
         "network_lookup_by_uuid",
         args=NetworkLookupByUuidArgs,
         ret=NetworkLookupByUuidRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkLookupByUUID",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "getattr"),),
         high_priority=True,
     ),
@@ -1291,9 +1302,10 @@ PROCEDURES: Final = (
         48,
         "network_set_autostart",
         args=NetworkSetAutostartArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkSetAutostart",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "write"),),
         high_priority=True,
     ),
@@ -1301,9 +1313,10 @@ PROCEDURES: Final = (
         49,
         "network_undefine",
         args=NetworkUndefineArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkUndefine",
         since="0.3.0",
-        driver="network",
         acl=(Permission("network", "delete"),),
         high_priority=True,
     ),
@@ -1311,9 +1324,10 @@ PROCEDURES: Final = (
         50,
         "connect_num_of_defined_networks",
         ret=ConnectNumOfDefinedNetworksRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virConnectNumOfDefinedNetworks",
         since="0.3.0",
-        driver="network",
         acl=(Permission("connect", "search_networks"),),
         aclfilter=(Permission("network", "getattr"),),
         high_priority=True,
@@ -1322,9 +1336,10 @@ PROCEDURES: Final = (
         52,
         "connect_num_of_networks",
         ret=ConnectNumOfNetworksRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virConnectNumOfNetworks",
         since="0.3.0",
-        driver="network",
         acl=(Permission("connect", "search_networks"),),
         aclfilter=(Permission("network", "getattr"),),
         high_priority=True,
@@ -1334,9 +1349,10 @@ PROCEDURES: Final = (
         "network_is_active",
         args=NetworkIsActiveArgs,
         ret=NetworkIsActiveRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkIsActive",
         since="0.7.3",
-        driver="network",
         acl=(Permission("network", "read"),),
         high_priority=True,
     ),
@@ -1345,9 +1361,10 @@ PROCEDURES: Final = (
         "network_is_persistent",
         args=NetworkIsPersistentArgs,
         ret=NetworkIsPersistentRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkIsPersistent",
         since="0.7.3",
-        driver="network",
         acl=(Permission("network", "read"),),
         high_priority=True,
     ),
@@ -1356,9 +1373,10 @@ PROCEDURES: Final = (
         "connect_list_all_networks",
         args=ConnectListAllNetworksArgs,
         ret=ConnectListAllNetworksRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virConnectListAllNetworks",
         since="0.10.2",
-        driver="network",
         acl=(Permission("connect", "search_networks"),),
         aclfilter=(Permission("network", "getattr"),),
         high_priority=True,
@@ -1367,10 +1385,15 @@ PROCEDURES: Final = (
         291,
         "network_update",
         args=NetworkUpdateArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkUpdate",
         since="0.10.2",
-        driver="network",
-        acl=(Permission("network", "write"), Permission("network", "save", unless=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG | vir.VIR_NETWORK_UPDATE_AFFECT_LIVE), Permission("network", "save", flags=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG)),
+        acl=(
+            Permission("network", "write"),
+            Permission("network", "save", unless=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG | vir.VIR_NETWORK_UPDATE_AFFECT_LIVE),
+            Permission("network", "save", flags=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG),
+        ),
         high_priority=True,
     ),
     Procedure(
@@ -1378,9 +1401,10 @@ PROCEDURES: Final = (
         "network_get_dhcp_leases",
         args=NetworkGetDhcpLeasesArgs,
         ret=NetworkGetDhcpLeasesRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkGetDHCPLeases",
         since="1.2.6",
-        driver="network",
         acl=(Permission("network", "read"),),
     ),
     Procedure(
@@ -1388,9 +1412,10 @@ PROCEDURES: Final = (
         "network_list_all_ports",
         args=NetworkListAllPortsArgs,
         ret=NetworkListAllPortsRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkListAllPorts",
         since="5.5.0",
-        driver="network",
         acl=(Permission("network", "search_ports"),),
         aclfilter=(Permission("network_port", "getattr"),),
         high_priority=True,
@@ -1400,9 +1425,10 @@ PROCEDURES: Final = (
         "network_port_lookup_by_uuid",
         args=NetworkPortLookupByUuidArgs,
         ret=NetworkPortLookupByUuidRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkPortLookupByUUID",
         since="5.5.0",
-        driver="network",
         acl=(Permission("network_port", "getattr"),),
         high_priority=True,
     ),
@@ -1411,9 +1437,10 @@ PROCEDURES: Final = (
         "network_port_create_xml",
         args=NetworkPortCreateXmlArgs,
         ret=NetworkPortCreateXmlRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkPortCreateXML",
         since="5.5.0",
-        driver="network",
         acl=(Permission("network_port", "create"),),
     ),
     Procedure(
@@ -1421,18 +1448,20 @@ PROCEDURES: Final = (
         "network_port_get_parameters",
         args=NetworkPortGetParametersArgs,
         ret=NetworkPortGetParametersRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkPortGetParameters",
         since="5.5.0",
-        driver="network",
         acl=(Permission("network_port", "read"),),
     ),
     Procedure(
         408,
         "network_port_set_parameters",
         args=NetworkPortSetParametersArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkPortSetParameters",
         since="5.5.0",
-        driver="network",
         acl=(Permission("network_port", "write"),),
     ),
     Procedure(
@@ -1440,18 +1469,20 @@ PROCEDURES: Final = (
         "network_port_get_xml_desc",
         args=NetworkPortGetXmlDescArgs,
         ret=NetworkPortGetXmlDescRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkPortGetXMLDesc",
         since="5.5.0",
-        driver="network",
         acl=(Permission("network_port", "read"),),
     ),
     Procedure(
         410,
         "network_port_delete",
         args=NetworkPortDeleteArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkPortDelete",
         since="5.5.0",
-        driver="network",
         acl=(Permission("network_port", "delete"),),
     ),
     Procedure(
@@ -1459,9 +1490,10 @@ PROCEDURES: Final = (
         "network_define_xml_flags",
         args=NetworkDefineXmlFlagsArgs,
         ret=NetworkDefineXmlFlagsRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkDefineXMLFlags",
         since="7.7.0",
-        driver="network",
         acl=(Permission("network", "write"), Permission("network", "save")),
         high_priority=True,
     ),
@@ -1470,9 +1502,10 @@ PROCEDURES: Final = (
         "network_create_xml_flags",
         args=NetworkCreateXmlFlagsArgs,
         ret=NetworkCreateXmlFlagsRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkCreateXMLFlags",
         since="7.8.0",
-        driver="network",
         acl=(Permission("network", "write"), Permission("network", "start")),
         high_priority=True,
     ),
@@ -1480,19 +1513,25 @@ PROCEDURES: Final = (
         444,
         "network_set_metadata",
         args=NetworkSetMetadataArgs,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkSetMetadata",
         since="9.7.0",
-        driver="network",
-        acl=(Permission("network", "write"), Permission("network", "save", unless=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG | vir.VIR_NETWORK_UPDATE_AFFECT_LIVE), Permission("network", "save", flags=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG)),
+        acl=(
+            Permission("network", "write"),
+            Permission("network", "save", unless=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG | vir.VIR_NETWORK_UPDATE_AFFECT_LIVE),
+            Permission("network", "save", flags=vir.VIR_NETWORK_UPDATE_AFFECT_CONFIG),
+        ),
     ),
     Procedure(
         445,
         "network_get_metadata",
         args=NetworkGetMetadataArgs,
         ret=NetworkGetMetadataRet,
+        driver="network",
+        error_domain=vir.VIR_FROM_NETWORK,
         api="virNetworkGetMetadata",
         since="9.7.0",
-        driver="network",
         acl=(Permission("network", "read"),),
     ),
 )

@@ -30,7 +30,7 @@ REMOTE_NODE_DEVICE_CAPS_LIST_MAX: Final = 65536
 
 
 class NodeNumOfDevicesArgs(NamedTuple):
-    """remote_node_num_of_devices_args."""
+    """remote_node_num_of_devices_args: Arguments of node_num_of_devices."""
 
     cap: str | None
     flags: int
@@ -56,7 +56,7 @@ class NodeNumOfDevicesArgs(NamedTuple):
 
 
 class NodeNumOfDevicesRet(NamedTuple):
-    """remote_node_num_of_devices_ret."""
+    """remote_node_num_of_devices_ret: Result of node_num_of_devices."""
 
     num: int
 
@@ -75,7 +75,7 @@ class NodeNumOfDevicesRet(NamedTuple):
 
 
 class NodeListDevicesArgs(NamedTuple):
-    """remote_node_list_devices_args."""
+    """remote_node_list_devices_args: Arguments of node_list_devices."""
 
     cap: str | None
     maxnames: int
@@ -102,7 +102,7 @@ class NodeListDevicesArgs(NamedTuple):
 
 
 class NodeListDevicesRet(NamedTuple):
-    """remote_node_list_devices_ret.
+    """remote_node_list_devices_ret: Result of node_list_devices.
 
     ``names``: at most REMOTE_NODE_DEVICE_LIST_MAX elements.
     """
@@ -132,7 +132,7 @@ class NodeListDevicesRet(NamedTuple):
 
 
 class NodeDeviceLookupByNameArgs(NamedTuple):
-    """remote_node_device_lookup_by_name_args."""
+    """remote_node_device_lookup_by_name_args: Arguments of node_device_lookup_by_name."""
 
     name: str
 
@@ -147,7 +147,7 @@ class NodeDeviceLookupByNameArgs(NamedTuple):
 
 
 class NodeDeviceLookupByNameRet(NamedTuple):
-    """remote_node_device_lookup_by_name_ret."""
+    """remote_node_device_lookup_by_name_ret: Result of node_device_lookup_by_name."""
 
     dev: NonnullNodeDevice
 
@@ -165,7 +165,7 @@ class NodeDeviceLookupByNameRet(NamedTuple):
 
 
 class NodeDeviceGetXmlDescArgs(NamedTuple):
-    """remote_node_device_get_xml_desc_args."""
+    """remote_node_device_get_xml_desc_args: Arguments of node_device_get_xml_desc."""
 
     name: str
     flags: int
@@ -183,7 +183,7 @@ class NodeDeviceGetXmlDescArgs(NamedTuple):
 
 
 class NodeDeviceGetXmlDescRet(NamedTuple):
-    """remote_node_device_get_xml_desc_ret."""
+    """remote_node_device_get_xml_desc_ret: Result of node_device_get_xml_desc."""
 
     xml: str
 
@@ -201,7 +201,7 @@ class NodeDeviceGetXmlDescRet(NamedTuple):
 
 
 class NodeDeviceGetParentArgs(NamedTuple):
-    """remote_node_device_get_parent_args."""
+    """remote_node_device_get_parent_args: Arguments of node_device_get_parent."""
 
     name: str
 
@@ -216,7 +216,7 @@ class NodeDeviceGetParentArgs(NamedTuple):
 
 
 class NodeDeviceGetParentRet(NamedTuple):
-    """remote_node_device_get_parent_ret."""
+    """remote_node_device_get_parent_ret: Result of node_device_get_parent."""
 
     parentName: str | None
 
@@ -237,7 +237,7 @@ class NodeDeviceGetParentRet(NamedTuple):
 
 
 class NodeDeviceNumOfCapsArgs(NamedTuple):
-    """remote_node_device_num_of_caps_args."""
+    """remote_node_device_num_of_caps_args: Arguments of node_device_num_of_caps."""
 
     name: str
 
@@ -252,7 +252,7 @@ class NodeDeviceNumOfCapsArgs(NamedTuple):
 
 
 class NodeDeviceNumOfCapsRet(NamedTuple):
-    """remote_node_device_num_of_caps_ret."""
+    """remote_node_device_num_of_caps_ret: Result of node_device_num_of_caps."""
 
     num: int
 
@@ -271,7 +271,7 @@ class NodeDeviceNumOfCapsRet(NamedTuple):
 
 
 class NodeDeviceListCapsArgs(NamedTuple):
-    """remote_node_device_list_caps_args."""
+    """remote_node_device_list_caps_args: Arguments of node_device_list_caps."""
 
     name: str
     maxnames: int
@@ -289,7 +289,7 @@ class NodeDeviceListCapsArgs(NamedTuple):
 
 
 class NodeDeviceListCapsRet(NamedTuple):
-    """remote_node_device_list_caps_ret.
+    """remote_node_device_list_caps_ret: Result of node_device_list_caps.
 
     ``names``: at most REMOTE_NODE_DEVICE_CAPS_LIST_MAX elements.
     """
@@ -319,7 +319,7 @@ class NodeDeviceListCapsRet(NamedTuple):
 
 
 class NodeDeviceCreateXmlArgs(NamedTuple):
-    """remote_node_device_create_xml_args."""
+    """remote_node_device_create_xml_args: Arguments of node_device_create_xml."""
 
     xml_desc: str
     flags: int
@@ -337,7 +337,7 @@ class NodeDeviceCreateXmlArgs(NamedTuple):
 
 
 class NodeDeviceCreateXmlRet(NamedTuple):
-    """remote_node_device_create_xml_ret."""
+    """remote_node_device_create_xml_ret: Result of node_device_create_xml."""
 
     dev: NonnullNodeDevice
 
@@ -355,7 +355,7 @@ class NodeDeviceCreateXmlRet(NamedTuple):
 
 
 class NodeDeviceDestroyArgs(NamedTuple):
-    """remote_node_device_destroy_args."""
+    """remote_node_device_destroy_args: Arguments of node_device_destroy."""
 
     name: str
 
@@ -370,7 +370,7 @@ class NodeDeviceDestroyArgs(NamedTuple):
 
 
 class ConnectListAllNodeDevicesArgs(NamedTuple):
-    """remote_connect_list_all_node_devices_args."""
+    """remote_connect_list_all_node_devices_args: Arguments of connect_list_all_node_devices."""
 
     need_results: int
     flags: int
@@ -387,7 +387,7 @@ class ConnectListAllNodeDevicesArgs(NamedTuple):
 
 
 class ConnectListAllNodeDevicesRet(NamedTuple):
-    """remote_connect_list_all_node_devices_ret.
+    """remote_connect_list_all_node_devices_ret: Result of connect_list_all_node_devices.
 
     ``devices``: at most REMOTE_NODE_DEVICE_LIST_MAX elements.
     """
@@ -418,7 +418,7 @@ class ConnectListAllNodeDevicesRet(NamedTuple):
 
 
 class NodeDeviceLookupScsiHostByWwnArgs(NamedTuple):
-    """remote_node_device_lookup_scsi_host_by_wwn_args."""
+    """remote_node_device_lookup_scsi_host_by_wwn_args: Arguments of node_device_lookup_scsi_host_by_wwn."""
 
     wwnn: str
     wwpn: str
@@ -444,7 +444,7 @@ class NodeDeviceLookupScsiHostByWwnArgs(NamedTuple):
 
 
 class NodeDeviceLookupScsiHostByWwnRet(NamedTuple):
-    """remote_node_device_lookup_scsi_host_by_wwn_ret."""
+    """remote_node_device_lookup_scsi_host_by_wwn_ret: Result of node_device_lookup_scsi_host_by_wwn."""
 
     dev: NonnullNodeDevice
 
@@ -462,7 +462,7 @@ class NodeDeviceLookupScsiHostByWwnRet(NamedTuple):
 
 
 class NodeDeviceDefineXmlArgs(NamedTuple):
-    """remote_node_device_define_xml_args."""
+    """remote_node_device_define_xml_args: Arguments of node_device_define_xml."""
 
     xml_desc: str
     flags: int
@@ -480,7 +480,7 @@ class NodeDeviceDefineXmlArgs(NamedTuple):
 
 
 class NodeDeviceDefineXmlRet(NamedTuple):
-    """remote_node_device_define_xml_ret."""
+    """remote_node_device_define_xml_ret: Result of node_device_define_xml."""
 
     dev: NonnullNodeDevice
 
@@ -498,7 +498,7 @@ class NodeDeviceDefineXmlRet(NamedTuple):
 
 
 class NodeDeviceUndefineArgs(NamedTuple):
-    """remote_node_device_undefine_args."""
+    """remote_node_device_undefine_args: Arguments of node_device_undefine."""
 
     name: str
     flags: int
@@ -516,7 +516,7 @@ class NodeDeviceUndefineArgs(NamedTuple):
 
 
 class NodeDeviceCreateArgs(NamedTuple):
-    """remote_node_device_create_args."""
+    """remote_node_device_create_args: Arguments of node_device_create."""
 
     name: str
     flags: int
@@ -534,7 +534,7 @@ class NodeDeviceCreateArgs(NamedTuple):
 
 
 class NodeDeviceGetAutostartArgs(NamedTuple):
-    """remote_node_device_get_autostart_args."""
+    """remote_node_device_get_autostart_args: Arguments of node_device_get_autostart."""
 
     name: str
 
@@ -549,7 +549,7 @@ class NodeDeviceGetAutostartArgs(NamedTuple):
 
 
 class NodeDeviceGetAutostartRet(NamedTuple):
-    """remote_node_device_get_autostart_ret."""
+    """remote_node_device_get_autostart_ret: Result of node_device_get_autostart."""
 
     autostart: int
 
@@ -568,7 +568,7 @@ class NodeDeviceGetAutostartRet(NamedTuple):
 
 
 class NodeDeviceSetAutostartArgs(NamedTuple):
-    """remote_node_device_set_autostart_args."""
+    """remote_node_device_set_autostart_args: Arguments of node_device_set_autostart."""
 
     name: str
     autostart: int
@@ -586,7 +586,7 @@ class NodeDeviceSetAutostartArgs(NamedTuple):
 
 
 class NodeDeviceIsPersistentArgs(NamedTuple):
-    """remote_node_device_is_persistent_args."""
+    """remote_node_device_is_persistent_args: Arguments of node_device_is_persistent."""
 
     name: str
 
@@ -601,7 +601,7 @@ class NodeDeviceIsPersistentArgs(NamedTuple):
 
 
 class NodeDeviceIsPersistentRet(NamedTuple):
-    """remote_node_device_is_persistent_ret."""
+    """remote_node_device_is_persistent_ret: Result of node_device_is_persistent."""
 
     persistent: int
 
@@ -620,7 +620,7 @@ class NodeDeviceIsPersistentRet(NamedTuple):
 
 
 class NodeDeviceIsActiveArgs(NamedTuple):
-    """remote_node_device_is_active_args."""
+    """remote_node_device_is_active_args: Arguments of node_device_is_active."""
 
     name: str
 
@@ -635,7 +635,7 @@ class NodeDeviceIsActiveArgs(NamedTuple):
 
 
 class NodeDeviceIsActiveRet(NamedTuple):
-    """remote_node_device_is_active_ret."""
+    """remote_node_device_is_active_ret: Result of node_device_is_active."""
 
     active: int
 
@@ -654,7 +654,7 @@ class NodeDeviceIsActiveRet(NamedTuple):
 
 
 class NodeDeviceUpdateArgs(NamedTuple):
-    """remote_node_device_update_args."""
+    """remote_node_device_update_args: Arguments of node_device_update."""
 
     name: str
     xml_desc: str
@@ -685,9 +685,10 @@ PROCEDURES: Final = (
         "node_num_of_devices",
         args=NodeNumOfDevicesArgs,
         ret=NodeNumOfDevicesRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeNumOfDevices",
         since="0.5.0",
-        driver="nodedev",
         acl=(Permission("connect", "search_node_devices"),),
         aclfilter=(Permission("node_device", "getattr"),),
         high_priority=True,
@@ -697,9 +698,10 @@ PROCEDURES: Final = (
         "node_list_devices",
         args=NodeListDevicesArgs,
         ret=NodeListDevicesRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeListDevices",
         since="0.5.0",
-        driver="nodedev",
         acl=(Permission("connect", "search_node_devices"),),
         aclfilter=(Permission("node_device", "getattr"),),
         high_priority=True,
@@ -709,9 +711,10 @@ PROCEDURES: Final = (
         "node_device_lookup_by_name",
         args=NodeDeviceLookupByNameArgs,
         ret=NodeDeviceLookupByNameRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceLookupByName",
         since="0.5.0",
-        driver="nodedev",
         acl=(Permission("node_device", "getattr"),),
         high_priority=True,
     ),
@@ -720,9 +723,10 @@ PROCEDURES: Final = (
         "node_device_get_xml_desc",
         args=NodeDeviceGetXmlDescArgs,
         ret=NodeDeviceGetXmlDescRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceGetXMLDesc",
         since="0.5.0",
-        driver="nodedev",
         acl=(Permission("node_device", "read"),),
     ),
     Procedure(
@@ -730,9 +734,10 @@ PROCEDURES: Final = (
         "node_device_get_parent",
         args=NodeDeviceGetParentArgs,
         ret=NodeDeviceGetParentRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceGetParent",
         since="0.5.0",
-        driver="nodedev",
         acl=(Permission("node_device", "read"),),
         high_priority=True,
     ),
@@ -741,9 +746,10 @@ PROCEDURES: Final = (
         "node_device_num_of_caps",
         args=NodeDeviceNumOfCapsArgs,
         ret=NodeDeviceNumOfCapsRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceNumOfCaps",
         since="0.5.0",
-        driver="nodedev",
         acl=(Permission("node_device", "read"),),
         high_priority=True,
     ),
@@ -752,9 +758,10 @@ PROCEDURES: Final = (
         "node_device_list_caps",
         args=NodeDeviceListCapsArgs,
         ret=NodeDeviceListCapsRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceListCaps",
         since="0.5.0",
-        driver="nodedev",
         acl=(Permission("node_device", "read"),),
         high_priority=True,
     ),
@@ -763,18 +770,20 @@ PROCEDURES: Final = (
         "node_device_create_xml",
         args=NodeDeviceCreateXmlArgs,
         ret=NodeDeviceCreateXmlRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceCreateXML",
         since="0.6.3",
-        driver="nodedev",
         acl=(Permission("node_device", "write"), Permission("node_device", "start")),
     ),
     Procedure(
         124,
         "node_device_destroy",
         args=NodeDeviceDestroyArgs,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceDestroy",
         since="0.6.3",
-        driver="nodedev",
         acl=(Permission("node_device", "stop"),),
         high_priority=True,
     ),
@@ -783,9 +792,10 @@ PROCEDURES: Final = (
         "connect_list_all_node_devices",
         args=ConnectListAllNodeDevicesArgs,
         ret=ConnectListAllNodeDevicesRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virConnectListAllNodeDevices",
         since="0.10.2",
-        driver="nodedev",
         acl=(Permission("connect", "search_node_devices"),),
         aclfilter=(Permission("node_device", "getattr"),),
         high_priority=True,
@@ -795,9 +805,10 @@ PROCEDURES: Final = (
         "node_device_lookup_scsi_host_by_wwn",
         args=NodeDeviceLookupScsiHostByWwnArgs,
         ret=NodeDeviceLookupScsiHostByWwnRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceLookupSCSIHostByWWN",
         since="1.0.2",
-        driver="nodedev",
         acl=(Permission("node_device", "getattr"),),
         high_priority=True,
     ),
@@ -806,18 +817,20 @@ PROCEDURES: Final = (
         "node_device_define_xml",
         args=NodeDeviceDefineXmlArgs,
         ret=NodeDeviceDefineXmlRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceDefineXML",
         since="7.3.0",
-        driver="nodedev",
         acl=(Permission("node_device", "write"), Permission("node_device", "save")),
     ),
     Procedure(
         429,
         "node_device_undefine",
         args=NodeDeviceUndefineArgs,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceUndefine",
         since="7.3.0",
-        driver="nodedev",
         acl=(Permission("node_device", "delete"),),
         high_priority=True,
     ),
@@ -825,9 +838,10 @@ PROCEDURES: Final = (
         430,
         "node_device_create",
         args=NodeDeviceCreateArgs,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceCreate",
         since="7.3.0",
-        driver="nodedev",
         acl=(Permission("node_device", "start"),),
         high_priority=True,
     ),
@@ -836,9 +850,10 @@ PROCEDURES: Final = (
         "node_device_get_autostart",
         args=NodeDeviceGetAutostartArgs,
         ret=NodeDeviceGetAutostartRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceGetAutostart",
         since="7.8.0",
-        driver="nodedev",
         acl=(Permission("node_device", "read"),),
         high_priority=True,
     ),
@@ -846,9 +861,10 @@ PROCEDURES: Final = (
         434,
         "node_device_set_autostart",
         args=NodeDeviceSetAutostartArgs,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceSetAutostart",
         since="7.8.0",
-        driver="nodedev",
         acl=(Permission("node_device", "write"),),
         high_priority=True,
     ),
@@ -857,9 +873,10 @@ PROCEDURES: Final = (
         "node_device_is_persistent",
         args=NodeDeviceIsPersistentArgs,
         ret=NodeDeviceIsPersistentRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceIsPersistent",
         since="7.8.0",
-        driver="nodedev",
         acl=(Permission("node_device", "read"),),
         high_priority=True,
     ),
@@ -868,9 +885,10 @@ PROCEDURES: Final = (
         "node_device_is_active",
         args=NodeDeviceIsActiveArgs,
         ret=NodeDeviceIsActiveRet,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceIsActive",
         since="7.8.0",
-        driver="nodedev",
         acl=(Permission("node_device", "read"),),
         high_priority=True,
     ),
@@ -878,10 +896,15 @@ PROCEDURES: Final = (
         447,
         "node_device_update",
         args=NodeDeviceUpdateArgs,
+        driver="nodedev",
+        error_domain=vir.VIR_FROM_NODEDEV,
         api="virNodeDeviceUpdate",
         since="10.1.0",
-        driver="nodedev",
-        acl=(Permission("node_device", "write"), Permission("node_device", "save", unless=vir.VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG | vir.VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE), Permission("node_device", "save", flags=vir.VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG)),
+        acl=(
+            Permission("node_device", "write"),
+            Permission("node_device", "save", unless=vir.VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG | vir.VIR_NODE_DEVICE_UPDATE_AFFECT_LIVE),
+            Permission("node_device", "save", flags=vir.VIR_NODE_DEVICE_UPDATE_AFFECT_CONFIG),
+        ),
         high_priority=True,
     ),
 )

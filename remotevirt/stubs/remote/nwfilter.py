@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import NonnullNwfilter, NonnullNwfilterBinding, REMOTE_STRING_MAX
 from remotevirt.xdr import XDRError, pack_count, pack_string, unpack_count, unpack_string
 
@@ -22,7 +23,7 @@ REMOTE_NWFILTER_BINDING_LIST_MAX: Final = 16384
 
 
 class NwfilterLookupByNameArgs(NamedTuple):
-    """remote_nwfilter_lookup_by_name_args."""
+    """remote_nwfilter_lookup_by_name_args: Arguments of nwfilter_lookup_by_name."""
 
     name: str
 
@@ -37,7 +38,7 @@ class NwfilterLookupByNameArgs(NamedTuple):
 
 
 class NwfilterLookupByNameRet(NamedTuple):
-    """remote_nwfilter_lookup_by_name_ret."""
+    """remote_nwfilter_lookup_by_name_ret: Result of nwfilter_lookup_by_name."""
 
     nwfilter: NonnullNwfilter
 
@@ -55,7 +56,7 @@ class NwfilterLookupByNameRet(NamedTuple):
 
 
 class NwfilterLookupByUuidArgs(NamedTuple):
-    """remote_nwfilter_lookup_by_uuid_args."""
+    """remote_nwfilter_lookup_by_uuid_args: Arguments of nwfilter_lookup_by_uuid."""
 
     uuid: bytes
 
@@ -73,7 +74,7 @@ class NwfilterLookupByUuidArgs(NamedTuple):
 
 
 class NwfilterLookupByUuidRet(NamedTuple):
-    """remote_nwfilter_lookup_by_uuid_ret."""
+    """remote_nwfilter_lookup_by_uuid_ret: Result of nwfilter_lookup_by_uuid."""
 
     nwfilter: NonnullNwfilter
 
@@ -91,7 +92,7 @@ class NwfilterLookupByUuidRet(NamedTuple):
 
 
 class NwfilterGetXmlDescArgs(NamedTuple):
-    """remote_nwfilter_get_xml_desc_args."""
+    """remote_nwfilter_get_xml_desc_args: Arguments of nwfilter_get_xml_desc."""
 
     nwfilter: NonnullNwfilter
     flags: int
@@ -109,7 +110,7 @@ class NwfilterGetXmlDescArgs(NamedTuple):
 
 
 class NwfilterGetXmlDescRet(NamedTuple):
-    """remote_nwfilter_get_xml_desc_ret."""
+    """remote_nwfilter_get_xml_desc_ret: Result of nwfilter_get_xml_desc."""
 
     xml: str
 
@@ -127,7 +128,7 @@ class NwfilterGetXmlDescRet(NamedTuple):
 
 
 class ConnectNumOfNwfiltersRet(NamedTuple):
-    """remote_connect_num_of_nwfilters_ret."""
+    """remote_connect_num_of_nwfilters_ret: Result of connect_num_of_nwfilters."""
 
     num: int
 
@@ -146,7 +147,7 @@ class ConnectNumOfNwfiltersRet(NamedTuple):
 
 
 class ConnectListNwfiltersArgs(NamedTuple):
-    """remote_connect_list_nwfilters_args."""
+    """remote_connect_list_nwfilters_args: Arguments of connect_list_nwfilters."""
 
     maxnames: int
 
@@ -162,7 +163,7 @@ class ConnectListNwfiltersArgs(NamedTuple):
 
 
 class ConnectListNwfiltersRet(NamedTuple):
-    """remote_connect_list_nwfilters_ret.
+    """remote_connect_list_nwfilters_ret: Result of connect_list_nwfilters.
 
     ``names``: at most REMOTE_NWFILTER_LIST_MAX elements.
     """
@@ -192,7 +193,7 @@ class ConnectListNwfiltersRet(NamedTuple):
 
 
 class NwfilterDefineXmlArgs(NamedTuple):
-    """remote_nwfilter_define_xml_args."""
+    """remote_nwfilter_define_xml_args: Arguments of nwfilter_define_xml."""
 
     xml: str
 
@@ -207,7 +208,7 @@ class NwfilterDefineXmlArgs(NamedTuple):
 
 
 class NwfilterDefineXmlRet(NamedTuple):
-    """remote_nwfilter_define_xml_ret."""
+    """remote_nwfilter_define_xml_ret: Result of nwfilter_define_xml."""
 
     nwfilter: NonnullNwfilter
 
@@ -225,7 +226,7 @@ class NwfilterDefineXmlRet(NamedTuple):
 
 
 class NwfilterUndefineArgs(NamedTuple):
-    """remote_nwfilter_undefine_args."""
+    """remote_nwfilter_undefine_args: Arguments of nwfilter_undefine."""
 
     nwfilter: NonnullNwfilter
 
@@ -240,7 +241,7 @@ class NwfilterUndefineArgs(NamedTuple):
 
 
 class ConnectListAllNwfiltersArgs(NamedTuple):
-    """remote_connect_list_all_nwfilters_args."""
+    """remote_connect_list_all_nwfilters_args: Arguments of connect_list_all_nwfilters."""
 
     need_results: int
     flags: int
@@ -257,7 +258,7 @@ class ConnectListAllNwfiltersArgs(NamedTuple):
 
 
 class ConnectListAllNwfiltersRet(NamedTuple):
-    """remote_connect_list_all_nwfilters_ret.
+    """remote_connect_list_all_nwfilters_ret: Result of connect_list_all_nwfilters.
 
     ``filters``: at most REMOTE_NWFILTER_LIST_MAX elements.
     """
@@ -288,7 +289,7 @@ class ConnectListAllNwfiltersRet(NamedTuple):
 
 
 class NwfilterBindingLookupByPortDevArgs(NamedTuple):
-    """remote_nwfilter_binding_lookup_by_port_dev_args."""
+    """remote_nwfilter_binding_lookup_by_port_dev_args: Arguments of nwfilter_binding_lookup_by_port_dev."""
 
     name: str
 
@@ -303,7 +304,7 @@ class NwfilterBindingLookupByPortDevArgs(NamedTuple):
 
 
 class NwfilterBindingLookupByPortDevRet(NamedTuple):
-    """remote_nwfilter_binding_lookup_by_port_dev_ret."""
+    """remote_nwfilter_binding_lookup_by_port_dev_ret: Result of nwfilter_binding_lookup_by_port_dev."""
 
     nwfilter: NonnullNwfilterBinding
 
@@ -321,7 +322,7 @@ class NwfilterBindingLookupByPortDevRet(NamedTuple):
 
 
 class NwfilterBindingGetXmlDescArgs(NamedTuple):
-    """remote_nwfilter_binding_get_xml_desc_args."""
+    """remote_nwfilter_binding_get_xml_desc_args: Arguments of nwfilter_binding_get_xml_desc."""
 
     nwfilter: NonnullNwfilterBinding
     flags: int
@@ -339,7 +340,7 @@ class NwfilterBindingGetXmlDescArgs(NamedTuple):
 
 
 class NwfilterBindingGetXmlDescRet(NamedTuple):
-    """remote_nwfilter_binding_get_xml_desc_ret."""
+    """remote_nwfilter_binding_get_xml_desc_ret: Result of nwfilter_binding_get_xml_desc."""
 
     xml: str
 
@@ -357,7 +358,7 @@ class NwfilterBindingGetXmlDescRet(NamedTuple):
 
 
 class NwfilterBindingCreateXmlArgs(NamedTuple):
-    """remote_nwfilter_binding_create_xml_args."""
+    """remote_nwfilter_binding_create_xml_args: Arguments of nwfilter_binding_create_xml."""
 
     xml: str
     flags: int
@@ -375,7 +376,7 @@ class NwfilterBindingCreateXmlArgs(NamedTuple):
 
 
 class NwfilterBindingCreateXmlRet(NamedTuple):
-    """remote_nwfilter_binding_create_xml_ret."""
+    """remote_nwfilter_binding_create_xml_ret: Result of nwfilter_binding_create_xml."""
 
     nwfilter: NonnullNwfilterBinding
 
@@ -393,7 +394,7 @@ class NwfilterBindingCreateXmlRet(NamedTuple):
 
 
 class NwfilterBindingDeleteArgs(NamedTuple):
-    """remote_nwfilter_binding_delete_args."""
+    """remote_nwfilter_binding_delete_args: Arguments of nwfilter_binding_delete."""
 
     nwfilter: NonnullNwfilterBinding
 
@@ -408,7 +409,7 @@ class NwfilterBindingDeleteArgs(NamedTuple):
 
 
 class ConnectListAllNwfilterBindingsArgs(NamedTuple):
-    """remote_connect_list_all_nwfilter_bindings_args."""
+    """remote_connect_list_all_nwfilter_bindings_args: Arguments of connect_list_all_nwfilter_bindings."""
 
     need_results: int
     flags: int
@@ -425,7 +426,7 @@ class ConnectListAllNwfilterBindingsArgs(NamedTuple):
 
 
 class ConnectListAllNwfilterBindingsRet(NamedTuple):
-    """remote_connect_list_all_nwfilter_bindings_ret.
+    """remote_connect_list_all_nwfilter_bindings_ret: Result of connect_list_all_nwfilter_bindings.
 
     ``bindings``: at most REMOTE_NWFILTER_BINDING_LIST_MAX elements.
     """
@@ -456,7 +457,7 @@ class ConnectListAllNwfilterBindingsRet(NamedTuple):
 
 
 class NwfilterDefineXmlFlagsArgs(NamedTuple):
-    """remote_nwfilter_define_xml_flags_args."""
+    """remote_nwfilter_define_xml_flags_args: Arguments of nwfilter_define_xml_flags."""
 
     xml: str
     flags: int
@@ -474,7 +475,7 @@ class NwfilterDefineXmlFlagsArgs(NamedTuple):
 
 
 class NwfilterDefineXmlFlagsRet(NamedTuple):
-    """remote_nwfilter_define_xml_flags_ret."""
+    """remote_nwfilter_define_xml_flags_ret: Result of nwfilter_define_xml_flags."""
 
     nwfilter: NonnullNwfilter
 
@@ -497,9 +498,10 @@ PROCEDURES: Final = (
         "nwfilter_lookup_by_name",
         args=NwfilterLookupByNameArgs,
         ret=NwfilterLookupByNameRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterLookupByName",
         since="0.8.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter", "getattr"),),
         high_priority=True,
     ),
@@ -508,9 +510,10 @@ PROCEDURES: Final = (
         "nwfilter_lookup_by_uuid",
         args=NwfilterLookupByUuidArgs,
         ret=NwfilterLookupByUuidRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterLookupByUUID",
         since="0.8.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter", "getattr"),),
         high_priority=True,
     ),
@@ -519,9 +522,10 @@ PROCEDURES: Final = (
         "nwfilter_get_xml_desc",
         args=NwfilterGetXmlDescArgs,
         ret=NwfilterGetXmlDescRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterGetXMLDesc",
         since="0.8.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter", "read"),),
         high_priority=True,
     ),
@@ -529,9 +533,10 @@ PROCEDURES: Final = (
         178,
         "connect_num_of_nwfilters",
         ret=ConnectNumOfNwfiltersRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virConnectNumOfNWFilters",
         since="0.8.0",
-        driver="nwfilter",
         acl=(Permission("connect", "search_nwfilters"),),
         aclfilter=(Permission("nwfilter", "getattr"),),
         high_priority=True,
@@ -541,9 +546,10 @@ PROCEDURES: Final = (
         "connect_list_nwfilters",
         args=ConnectListNwfiltersArgs,
         ret=ConnectListNwfiltersRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virConnectListNWFilters",
         since="0.8.0",
-        driver="nwfilter",
         acl=(Permission("connect", "search_nwfilters"),),
         aclfilter=(Permission("nwfilter", "getattr"),),
         high_priority=True,
@@ -553,9 +559,10 @@ PROCEDURES: Final = (
         "nwfilter_define_xml",
         args=NwfilterDefineXmlArgs,
         ret=NwfilterDefineXmlRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterDefineXML",
         since="0.8.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter", "write"), Permission("nwfilter", "save")),
         high_priority=True,
     ),
@@ -563,9 +570,10 @@ PROCEDURES: Final = (
         181,
         "nwfilter_undefine",
         args=NwfilterUndefineArgs,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterUndefine",
         since="0.8.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter", "delete"),),
         high_priority=True,
     ),
@@ -574,9 +582,10 @@ PROCEDURES: Final = (
         "connect_list_all_nwfilters",
         args=ConnectListAllNwfiltersArgs,
         ret=ConnectListAllNwfiltersRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virConnectListAllNWFilters",
         since="0.10.2",
-        driver="nwfilter",
         acl=(Permission("connect", "search_nwfilters"),),
         aclfilter=(Permission("nwfilter", "getattr"),),
         high_priority=True,
@@ -586,9 +595,10 @@ PROCEDURES: Final = (
         "nwfilter_binding_lookup_by_port_dev",
         args=NwfilterBindingLookupByPortDevArgs,
         ret=NwfilterBindingLookupByPortDevRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterBindingLookupByPortDev",
         since="4.5.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter_binding", "getattr"),),
         high_priority=True,
     ),
@@ -597,9 +607,10 @@ PROCEDURES: Final = (
         "nwfilter_binding_get_xml_desc",
         args=NwfilterBindingGetXmlDescArgs,
         ret=NwfilterBindingGetXmlDescRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterBindingGetXMLDesc",
         since="4.5.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter_binding", "read"),),
         high_priority=True,
     ),
@@ -608,9 +619,10 @@ PROCEDURES: Final = (
         "nwfilter_binding_create_xml",
         args=NwfilterBindingCreateXmlArgs,
         ret=NwfilterBindingCreateXmlRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterBindingCreateXML",
         since="4.5.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter_binding", "create"),),
         high_priority=True,
     ),
@@ -618,9 +630,10 @@ PROCEDURES: Final = (
         400,
         "nwfilter_binding_delete",
         args=NwfilterBindingDeleteArgs,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterBindingDelete",
         since="4.5.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter_binding", "delete"),),
         high_priority=True,
     ),
@@ -629,9 +642,10 @@ PROCEDURES: Final = (
         "connect_list_all_nwfilter_bindings",
         args=ConnectListAllNwfilterBindingsArgs,
         ret=ConnectListAllNwfilterBindingsRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virConnectListAllNWFilterBindings",
         since="4.5.0",
-        driver="nwfilter",
         acl=(Permission("connect", "search_nwfilter_bindings"),),
         aclfilter=(Permission("nwfilter_binding", "getattr"),),
         high_priority=True,
@@ -641,9 +655,10 @@ PROCEDURES: Final = (
         "nwfilter_define_xml_flags",
         args=NwfilterDefineXmlFlagsArgs,
         ret=NwfilterDefineXmlFlagsRet,
+        driver="nwfilter",
+        error_domain=vir.VIR_FROM_NWFILTER,
         api="virNWFilterDefineXMLFlags",
         since="7.7.0",
-        driver="nwfilter",
         acl=(Permission("nwfilter", "write"), Permission("nwfilter", "save")),
         high_priority=True,
     ),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
+from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote.types import NonnullSecret, REMOTE_STRING_MAX
 from remotevirt.xdr import (
     XDRError,
@@ -30,7 +31,7 @@ REMOTE_SECRET_LIST_MAX: Final = 16384
 
 
 class ConnectNumOfSecretsRet(NamedTuple):
-    """remote_connect_num_of_secrets_ret."""
+    """remote_connect_num_of_secrets_ret: Result of connect_num_of_secrets."""
 
     num: int
 
@@ -49,7 +50,7 @@ class ConnectNumOfSecretsRet(NamedTuple):
 
 
 class ConnectListSecretsArgs(NamedTuple):
-    """remote_connect_list_secrets_args."""
+    """remote_connect_list_secrets_args: Arguments of connect_list_secrets."""
 
     maxuuids: int
 
@@ -65,7 +66,7 @@ class ConnectListSecretsArgs(NamedTuple):
 
 
 class ConnectListSecretsRet(NamedTuple):
-    """remote_connect_list_secrets_ret.
+    """remote_connect_list_secrets_ret: Result of connect_list_secrets.
 
     ``uuids``: at most REMOTE_SECRET_LIST_MAX elements.
     """
@@ -95,7 +96,7 @@ class ConnectListSecretsRet(NamedTuple):
 
 
 class SecretLookupByUuidArgs(NamedTuple):
-    """remote_secret_lookup_by_uuid_args."""
+    """remote_secret_lookup_by_uuid_args: Arguments of secret_lookup_by_uuid."""
 
     uuid: bytes
 
@@ -113,7 +114,7 @@ class SecretLookupByUuidArgs(NamedTuple):
 
 
 class SecretLookupByUuidRet(NamedTuple):
-    """remote_secret_lookup_by_uuid_ret."""
+    """remote_secret_lookup_by_uuid_ret: Result of secret_lookup_by_uuid."""
 
     secret: NonnullSecret
 
@@ -131,7 +132,7 @@ class SecretLookupByUuidRet(NamedTuple):
 
 
 class SecretDefineXmlArgs(NamedTuple):
-    """remote_secret_define_xml_args."""
+    """remote_secret_define_xml_args: Arguments of secret_define_xml."""
 
     xml: str
     flags: int
@@ -149,7 +150,7 @@ class SecretDefineXmlArgs(NamedTuple):
 
 
 class SecretDefineXmlRet(NamedTuple):
-    """remote_secret_define_xml_ret."""
+    """remote_secret_define_xml_ret: Result of secret_define_xml."""
 
     secret: NonnullSecret
 
@@ -167,7 +168,7 @@ class SecretDefineXmlRet(NamedTuple):
 
 
 class SecretGetXmlDescArgs(NamedTuple):
-    """remote_secret_get_xml_desc_args."""
+    """remote_secret_get_xml_desc_args: Arguments of secret_get_xml_desc."""
 
     secret: NonnullSecret
     flags: int
@@ -185,7 +186,7 @@ class SecretGetXmlDescArgs(NamedTuple):
 
 
 class SecretGetXmlDescRet(NamedTuple):
-    """remote_secret_get_xml_desc_ret."""
+    """remote_secret_get_xml_desc_ret: Result of secret_get_xml_desc."""
 
     xml: str
 
@@ -203,7 +204,7 @@ class SecretGetXmlDescRet(NamedTuple):
 
 
 class SecretSetValueArgs(NamedTuple):
-    """remote_secret_set_value_args.
+    """remote_secret_set_value_args: Arguments of secret_set_value.
 
     ``value``: at most REMOTE_SECRET_VALUE_MAX bytes.
     """
@@ -226,7 +227,7 @@ class SecretSetValueArgs(NamedTuple):
 
 
 class SecretGetValueArgs(NamedTuple):
-    """remote_secret_get_value_args."""
+    """remote_secret_get_value_args: Arguments of secret_get_value."""
 
     secret: NonnullSecret
     flags: int
@@ -244,7 +245,7 @@ class SecretGetValueArgs(NamedTuple):
 
 
 class SecretGetValueRet(NamedTuple):
-    """remote_secret_get_value_ret.
+    """remote_secret_get_value_ret: Result of secret_get_value.
 
     ``value``: at most REMOTE_SECRET_VALUE_MAX bytes.
     """
@@ -265,7 +266,7 @@ class SecretGetValueRet(NamedTuple):
 
 
 class SecretUndefineArgs(NamedTuple):
-    """remote_secret_undefine_args."""
+    """remote_secret_undefine_args: Arguments of secret_undefine."""
 
     secret: NonnullSecret
 
@@ -280,7 +281,7 @@ class SecretUndefineArgs(NamedTuple):
 
 
 class SecretLookupByUsageArgs(NamedTuple):
-    """remote_secret_lookup_by_usage_args."""
+    """remote_secret_lookup_by_usage_args: Arguments of secret_lookup_by_usage."""
 
     usageType: int
     usageID: str
@@ -298,7 +299,7 @@ class SecretLookupByUsageArgs(NamedTuple):
 
 
 class SecretLookupByUsageRet(NamedTuple):
-    """remote_secret_lookup_by_usage_ret."""
+    """remote_secret_lookup_by_usage_ret: Result of secret_lookup_by_usage."""
 
     secret: NonnullSecret
 
@@ -316,7 +317,7 @@ class SecretLookupByUsageRet(NamedTuple):
 
 
 class ConnectListAllSecretsArgs(NamedTuple):
-    """remote_connect_list_all_secrets_args."""
+    """remote_connect_list_all_secrets_args: Arguments of connect_list_all_secrets."""
 
     need_results: int
     flags: int
@@ -333,7 +334,7 @@ class ConnectListAllSecretsArgs(NamedTuple):
 
 
 class ConnectListAllSecretsRet(NamedTuple):
-    """remote_connect_list_all_secrets_ret.
+    """remote_connect_list_all_secrets_ret: Result of connect_list_all_secrets.
 
     ``secrets``: at most REMOTE_SECRET_LIST_MAX elements.
     """
@@ -368,9 +369,10 @@ PROCEDURES: Final = (
         139,
         "connect_num_of_secrets",
         ret=ConnectNumOfSecretsRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virConnectNumOfSecrets",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("connect", "search_secrets"),),
         aclfilter=(Permission("secret", "getattr"),),
         high_priority=True,
@@ -380,9 +382,10 @@ PROCEDURES: Final = (
         "connect_list_secrets",
         args=ConnectListSecretsArgs,
         ret=ConnectListSecretsRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virConnectListSecrets",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("connect", "search_secrets"),),
         aclfilter=(Permission("secret", "getattr"),),
         high_priority=True,
@@ -392,9 +395,10 @@ PROCEDURES: Final = (
         "secret_lookup_by_uuid",
         args=SecretLookupByUuidArgs,
         ret=SecretLookupByUuidRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virSecretLookupByUUID",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("secret", "getattr"),),
         high_priority=True,
     ),
@@ -403,9 +407,10 @@ PROCEDURES: Final = (
         "secret_define_xml",
         args=SecretDefineXmlArgs,
         ret=SecretDefineXmlRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virSecretDefineXML",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("secret", "write"), Permission("secret", "save")),
         high_priority=True,
     ),
@@ -414,9 +419,10 @@ PROCEDURES: Final = (
         "secret_get_xml_desc",
         args=SecretGetXmlDescArgs,
         ret=SecretGetXmlDescRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virSecretGetXMLDesc",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("secret", "read"),),
         high_priority=True,
     ),
@@ -424,9 +430,10 @@ PROCEDURES: Final = (
         144,
         "secret_set_value",
         args=SecretSetValueArgs,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virSecretSetValue",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("secret", "write"),),
         high_priority=True,
     ),
@@ -435,9 +442,10 @@ PROCEDURES: Final = (
         "secret_get_value",
         args=SecretGetValueArgs,
         ret=SecretGetValueRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virSecretGetValue",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("secret", "read_secure"),),
         high_priority=True,
     ),
@@ -445,9 +453,10 @@ PROCEDURES: Final = (
         146,
         "secret_undefine",
         args=SecretUndefineArgs,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virSecretUndefine",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("secret", "delete"),),
         high_priority=True,
     ),
@@ -456,9 +465,10 @@ PROCEDURES: Final = (
         "secret_lookup_by_usage",
         args=SecretLookupByUsageArgs,
         ret=SecretLookupByUsageRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virSecretLookupByUsage",
         since="0.7.1",
-        driver="secret",
         acl=(Permission("secret", "getattr"),),
         high_priority=True,
     ),
@@ -467,9 +477,10 @@ PROCEDURES: Final = (
         "connect_list_all_secrets",
         args=ConnectListAllSecretsArgs,
         ret=ConnectListAllSecretsRet,
+        driver="secret",
+        error_domain=vir.VIR_FROM_SECRET,
         api="virConnectListAllSecrets",
         since="0.10.2",
-        driver="secret",
         acl=(Permission("connect", "search_secrets"),),
         aclfilter=(Permission("secret", "getattr"),),
         high_priority=True,

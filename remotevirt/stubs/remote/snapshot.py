@@ -21,7 +21,7 @@ REMOTE_DOMAIN_SNAPSHOT_LIST_MAX: Final = 16384
 
 
 class DomainSnapshotCreateXmlArgs(NamedTuple):
-    """remote_domain_snapshot_create_xml_args."""
+    """remote_domain_snapshot_create_xml_args: Arguments of domain_snapshot_create_xml."""
 
     dom: NonnullDomain
     xml_desc: str
@@ -41,7 +41,7 @@ class DomainSnapshotCreateXmlArgs(NamedTuple):
 
 
 class DomainSnapshotCreateXmlRet(NamedTuple):
-    """remote_domain_snapshot_create_xml_ret."""
+    """remote_domain_snapshot_create_xml_ret: Result of domain_snapshot_create_xml."""
 
     snap: NonnullDomainSnapshot
 
@@ -59,7 +59,7 @@ class DomainSnapshotCreateXmlRet(NamedTuple):
 
 
 class DomainSnapshotGetXmlDescArgs(NamedTuple):
-    """remote_domain_snapshot_get_xml_desc_args."""
+    """remote_domain_snapshot_get_xml_desc_args: Arguments of domain_snapshot_get_xml_desc."""
 
     snap: NonnullDomainSnapshot
     flags: int
@@ -77,7 +77,7 @@ class DomainSnapshotGetXmlDescArgs(NamedTuple):
 
 
 class DomainSnapshotGetXmlDescRet(NamedTuple):
-    """remote_domain_snapshot_get_xml_desc_ret."""
+    """remote_domain_snapshot_get_xml_desc_ret: Result of domain_snapshot_get_xml_desc."""
 
     xml: str
 
@@ -95,7 +95,7 @@ class DomainSnapshotGetXmlDescRet(NamedTuple):
 
 
 class DomainSnapshotNumArgs(NamedTuple):
-    """remote_domain_snapshot_num_args."""
+    """remote_domain_snapshot_num_args: Arguments of domain_snapshot_num."""
 
     dom: NonnullDomain
     flags: int
@@ -113,7 +113,7 @@ class DomainSnapshotNumArgs(NamedTuple):
 
 
 class DomainSnapshotNumRet(NamedTuple):
-    """remote_domain_snapshot_num_ret."""
+    """remote_domain_snapshot_num_ret: Result of domain_snapshot_num."""
 
     num: int
 
@@ -132,7 +132,7 @@ class DomainSnapshotNumRet(NamedTuple):
 
 
 class DomainSnapshotListNamesArgs(NamedTuple):
-    """remote_domain_snapshot_list_names_args."""
+    """remote_domain_snapshot_list_names_args: Arguments of domain_snapshot_list_names."""
 
     dom: NonnullDomain
     maxnames: int
@@ -151,7 +151,7 @@ class DomainSnapshotListNamesArgs(NamedTuple):
 
 
 class DomainSnapshotListNamesRet(NamedTuple):
-    """remote_domain_snapshot_list_names_ret.
+    """remote_domain_snapshot_list_names_ret: Result of domain_snapshot_list_names.
 
     ``names``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
     """
@@ -181,7 +181,7 @@ class DomainSnapshotListNamesRet(NamedTuple):
 
 
 class DomainSnapshotLookupByNameArgs(NamedTuple):
-    """remote_domain_snapshot_lookup_by_name_args."""
+    """remote_domain_snapshot_lookup_by_name_args: Arguments of domain_snapshot_lookup_by_name."""
 
     dom: NonnullDomain
     name: str
@@ -201,7 +201,7 @@ class DomainSnapshotLookupByNameArgs(NamedTuple):
 
 
 class DomainSnapshotLookupByNameRet(NamedTuple):
-    """remote_domain_snapshot_lookup_by_name_ret."""
+    """remote_domain_snapshot_lookup_by_name_ret: Result of domain_snapshot_lookup_by_name."""
 
     snap: NonnullDomainSnapshot
 
@@ -219,7 +219,7 @@ class DomainSnapshotLookupByNameRet(NamedTuple):
 
 
 class DomainHasCurrentSnapshotArgs(NamedTuple):
-    """remote_domain_has_current_snapshot_args."""
+    """remote_domain_has_current_snapshot_args: Arguments of domain_has_current_snapshot."""
 
     dom: NonnullDomain
     flags: int
@@ -237,7 +237,7 @@ class DomainHasCurrentSnapshotArgs(NamedTuple):
 
 
 class DomainHasCurrentSnapshotRet(NamedTuple):
-    """remote_domain_has_current_snapshot_ret."""
+    """remote_domain_has_current_snapshot_ret: Result of domain_has_current_snapshot."""
 
     result: int
 
@@ -256,7 +256,7 @@ class DomainHasCurrentSnapshotRet(NamedTuple):
 
 
 class DomainSnapshotCurrentArgs(NamedTuple):
-    """remote_domain_snapshot_current_args."""
+    """remote_domain_snapshot_current_args: Arguments of domain_snapshot_current."""
 
     dom: NonnullDomain
     flags: int
@@ -274,7 +274,7 @@ class DomainSnapshotCurrentArgs(NamedTuple):
 
 
 class DomainSnapshotCurrentRet(NamedTuple):
-    """remote_domain_snapshot_current_ret."""
+    """remote_domain_snapshot_current_ret: Result of domain_snapshot_current."""
 
     snap: NonnullDomainSnapshot
 
@@ -292,7 +292,7 @@ class DomainSnapshotCurrentRet(NamedTuple):
 
 
 class DomainRevertToSnapshotArgs(NamedTuple):
-    """remote_domain_revert_to_snapshot_args."""
+    """remote_domain_revert_to_snapshot_args: Arguments of domain_revert_to_snapshot."""
 
     snap: NonnullDomainSnapshot
     flags: int
@@ -310,7 +310,7 @@ class DomainRevertToSnapshotArgs(NamedTuple):
 
 
 class DomainSnapshotDeleteArgs(NamedTuple):
-    """remote_domain_snapshot_delete_args."""
+    """remote_domain_snapshot_delete_args: Arguments of domain_snapshot_delete."""
 
     snap: NonnullDomainSnapshot
     flags: int
@@ -328,7 +328,7 @@ class DomainSnapshotDeleteArgs(NamedTuple):
 
 
 class DomainSnapshotGetParentArgs(NamedTuple):
-    """remote_domain_snapshot_get_parent_args."""
+    """remote_domain_snapshot_get_parent_args: Arguments of domain_snapshot_get_parent."""
 
     snap: NonnullDomainSnapshot
     flags: int
@@ -346,7 +346,7 @@ class DomainSnapshotGetParentArgs(NamedTuple):
 
 
 class DomainSnapshotGetParentRet(NamedTuple):
-    """remote_domain_snapshot_get_parent_ret."""
+    """remote_domain_snapshot_get_parent_ret: Result of domain_snapshot_get_parent."""
 
     snap: NonnullDomainSnapshot
 
@@ -364,7 +364,7 @@ class DomainSnapshotGetParentRet(NamedTuple):
 
 
 class DomainSnapshotNumChildrenArgs(NamedTuple):
-    """remote_domain_snapshot_num_children_args."""
+    """remote_domain_snapshot_num_children_args: Arguments of domain_snapshot_num_children."""
 
     snap: NonnullDomainSnapshot
     flags: int
@@ -382,7 +382,7 @@ class DomainSnapshotNumChildrenArgs(NamedTuple):
 
 
 class DomainSnapshotNumChildrenRet(NamedTuple):
-    """remote_domain_snapshot_num_children_ret."""
+    """remote_domain_snapshot_num_children_ret: Result of domain_snapshot_num_children."""
 
     num: int
 
@@ -401,7 +401,7 @@ class DomainSnapshotNumChildrenRet(NamedTuple):
 
 
 class DomainSnapshotListChildrenNamesArgs(NamedTuple):
-    """remote_domain_snapshot_list_children_names_args."""
+    """remote_domain_snapshot_list_children_names_args: Arguments of domain_snapshot_list_children_names."""
 
     snap: NonnullDomainSnapshot
     maxnames: int
@@ -420,7 +420,7 @@ class DomainSnapshotListChildrenNamesArgs(NamedTuple):
 
 
 class DomainSnapshotListChildrenNamesRet(NamedTuple):
-    """remote_domain_snapshot_list_children_names_ret.
+    """remote_domain_snapshot_list_children_names_ret: Result of domain_snapshot_list_children_names.
 
     ``names``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
     """
@@ -450,7 +450,7 @@ class DomainSnapshotListChildrenNamesRet(NamedTuple):
 
 
 class DomainSnapshotIsCurrentArgs(NamedTuple):
-    """remote_domain_snapshot_is_current_args."""
+    """remote_domain_snapshot_is_current_args: Arguments of domain_snapshot_is_current."""
 
     snap: NonnullDomainSnapshot
     flags: int
@@ -468,7 +468,7 @@ class DomainSnapshotIsCurrentArgs(NamedTuple):
 
 
 class DomainSnapshotIsCurrentRet(NamedTuple):
-    """remote_domain_snapshot_is_current_ret."""
+    """remote_domain_snapshot_is_current_ret: Result of domain_snapshot_is_current."""
 
     current: int
 
@@ -487,7 +487,7 @@ class DomainSnapshotIsCurrentRet(NamedTuple):
 
 
 class DomainSnapshotHasMetadataArgs(NamedTuple):
-    """remote_domain_snapshot_has_metadata_args."""
+    """remote_domain_snapshot_has_metadata_args: Arguments of domain_snapshot_has_metadata."""
 
     snap: NonnullDomainSnapshot
     flags: int
@@ -505,7 +505,7 @@ class DomainSnapshotHasMetadataArgs(NamedTuple):
 
 
 class DomainSnapshotHasMetadataRet(NamedTuple):
-    """remote_domain_snapshot_has_metadata_ret."""
+    """remote_domain_snapshot_has_metadata_ret: Result of domain_snapshot_has_metadata."""
 
     metadata: int
 
@@ -524,7 +524,7 @@ class DomainSnapshotHasMetadataRet(NamedTuple):
 
 
 class DomainListAllSnapshotsArgs(NamedTuple):
-    """remote_domain_list_all_snapshots_args."""
+    """remote_domain_list_all_snapshots_args: Arguments of domain_list_all_snapshots."""
 
     dom: NonnullDomain
     need_results: int
@@ -543,7 +543,7 @@ class DomainListAllSnapshotsArgs(NamedTuple):
 
 
 class DomainListAllSnapshotsRet(NamedTuple):
-    """remote_domain_list_all_snapshots_ret.
+    """remote_domain_list_all_snapshots_ret: Result of domain_list_all_snapshots.
 
     ``snapshots``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
     """
@@ -574,7 +574,7 @@ class DomainListAllSnapshotsRet(NamedTuple):
 
 
 class DomainSnapshotListAllChildrenArgs(NamedTuple):
-    """remote_domain_snapshot_list_all_children_args."""
+    """remote_domain_snapshot_list_all_children_args: Arguments of domain_snapshot_list_all_children."""
 
     snapshot: NonnullDomainSnapshot
     need_results: int
@@ -593,7 +593,7 @@ class DomainSnapshotListAllChildrenArgs(NamedTuple):
 
 
 class DomainSnapshotListAllChildrenRet(NamedTuple):
-    """remote_domain_snapshot_list_all_children_ret.
+    """remote_domain_snapshot_list_all_children_ret: Result of domain_snapshot_list_all_children.
 
     ``snapshots``: at most REMOTE_DOMAIN_SNAPSHOT_LIST_MAX elements.
     """
@@ -629,20 +629,28 @@ PROCEDURES: Final = (
         "domain_snapshot_create_xml",
         args=DomainSnapshotCreateXmlArgs,
         ret=DomainSnapshotCreateXmlRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotCreateXML",
         since="0.8.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "snapshot"), Permission("domain", "fs_freeze", flags=vir.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE)),
+        acl=(
+            Permission("domain", "snapshot"),
+            Permission("domain", "fs_freeze", flags=vir.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE),
+        ),
     ),
     Procedure(
         186,
         "domain_snapshot_get_xml_desc",
         args=DomainSnapshotGetXmlDescArgs,
         ret=DomainSnapshotGetXmlDescRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotGetXMLDesc",
         since="0.8.0",
-        driver="hypervisor",
-        acl=(Permission("domain", "read"), Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_SNAPSHOT_XML_SECURE)),
+        acl=(
+            Permission("domain", "read"),
+            Permission("domain", "read_secure", flags=vir.VIR_DOMAIN_SNAPSHOT_XML_SECURE),
+        ),
         high_priority=True,
     ),
     Procedure(
@@ -650,9 +658,10 @@ PROCEDURES: Final = (
         "domain_snapshot_num",
         args=DomainSnapshotNumArgs,
         ret=DomainSnapshotNumRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotNum",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -661,9 +670,10 @@ PROCEDURES: Final = (
         "domain_snapshot_list_names",
         args=DomainSnapshotListNamesArgs,
         ret=DomainSnapshotListNamesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotListNames",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -672,9 +682,10 @@ PROCEDURES: Final = (
         "domain_snapshot_lookup_by_name",
         args=DomainSnapshotLookupByNameArgs,
         ret=DomainSnapshotLookupByNameRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotLookupByName",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -683,9 +694,10 @@ PROCEDURES: Final = (
         "domain_has_current_snapshot",
         args=DomainHasCurrentSnapshotArgs,
         ret=DomainHasCurrentSnapshotRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainHasCurrentSnapshot",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -693,27 +705,30 @@ PROCEDURES: Final = (
         "domain_snapshot_current",
         args=DomainSnapshotCurrentArgs,
         ret=DomainSnapshotCurrentRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotCurrent",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
         192,
         "domain_revert_to_snapshot",
         args=DomainRevertToSnapshotArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainRevertToSnapshot",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "snapshot"),),
     ),
     Procedure(
         193,
         "domain_snapshot_delete",
         args=DomainSnapshotDeleteArgs,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotDelete",
         since="0.8.0",
-        driver="hypervisor",
         acl=(Permission("domain", "snapshot"),),
     ),
     Procedure(
@@ -721,9 +736,10 @@ PROCEDURES: Final = (
         "domain_snapshot_get_parent",
         args=DomainSnapshotGetParentArgs,
         ret=DomainSnapshotGetParentRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotGetParent",
         since="0.9.7",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -732,9 +748,10 @@ PROCEDURES: Final = (
         "domain_snapshot_num_children",
         args=DomainSnapshotNumChildrenArgs,
         ret=DomainSnapshotNumChildrenRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotNumChildren",
         since="0.9.7",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -743,9 +760,10 @@ PROCEDURES: Final = (
         "domain_snapshot_list_children_names",
         args=DomainSnapshotListChildrenNamesArgs,
         ret=DomainSnapshotListChildrenNamesRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotListChildrenNames",
         since="0.9.7",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -754,9 +772,10 @@ PROCEDURES: Final = (
         "domain_snapshot_is_current",
         args=DomainSnapshotIsCurrentArgs,
         ret=DomainSnapshotIsCurrentRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotIsCurrent",
         since="0.9.13",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -764,9 +783,10 @@ PROCEDURES: Final = (
         "domain_snapshot_has_metadata",
         args=DomainSnapshotHasMetadataArgs,
         ret=DomainSnapshotHasMetadataRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotHasMetadata",
         since="0.9.13",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
     ),
     Procedure(
@@ -774,9 +794,10 @@ PROCEDURES: Final = (
         "domain_list_all_snapshots",
         args=DomainListAllSnapshotsArgs,
         ret=DomainListAllSnapshotsRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainListAllSnapshots",
         since="0.9.13",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),
@@ -785,9 +806,10 @@ PROCEDURES: Final = (
         "domain_snapshot_list_all_children",
         args=DomainSnapshotListAllChildrenArgs,
         ret=DomainSnapshotListAllChildrenRet,
+        driver="hypervisor",
+        error_domain=vir.VIR_FROM_DOMAIN_SNAPSHOT,
         api="virDomainSnapshotListAllChildren",
         since="0.9.13",
-        driver="hypervisor",
         acl=(Permission("domain", "read"),),
         high_priority=True,
     ),

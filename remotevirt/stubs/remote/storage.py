@@ -37,7 +37,7 @@ REMOTE_STORAGE_VOL_LIST_MAX: Final = 16384
 
 
 class ConnectNumOfStoragePoolsRet(NamedTuple):
-    """remote_connect_num_of_storage_pools_ret."""
+    """remote_connect_num_of_storage_pools_ret: Result of connect_num_of_storage_pools."""
 
     num: int
 
@@ -56,7 +56,7 @@ class ConnectNumOfStoragePoolsRet(NamedTuple):
 
 
 class ConnectListStoragePoolsArgs(NamedTuple):
-    """remote_connect_list_storage_pools_args."""
+    """remote_connect_list_storage_pools_args: Arguments of connect_list_storage_pools."""
 
     maxnames: int
 
@@ -72,7 +72,7 @@ class ConnectListStoragePoolsArgs(NamedTuple):
 
 
 class ConnectListStoragePoolsRet(NamedTuple):
-    """remote_connect_list_storage_pools_ret.
+    """remote_connect_list_storage_pools_ret: Result of connect_list_storage_pools.
 
     ``names``: at most REMOTE_STORAGE_POOL_LIST_MAX elements.
     """
@@ -102,7 +102,7 @@ class ConnectListStoragePoolsRet(NamedTuple):
 
 
 class ConnectNumOfDefinedStoragePoolsRet(NamedTuple):
-    """remote_connect_num_of_defined_storage_pools_ret."""
+    """remote_connect_num_of_defined_storage_pools_ret: Result of connect_num_of_defined_storage_pools."""
 
     num: int
 
@@ -121,7 +121,7 @@ class ConnectNumOfDefinedStoragePoolsRet(NamedTuple):
 
 
 class ConnectListDefinedStoragePoolsArgs(NamedTuple):
-    """remote_connect_list_defined_storage_pools_args."""
+    """remote_connect_list_defined_storage_pools_args: Arguments of connect_list_defined_storage_pools."""
 
     maxnames: int
 
@@ -137,7 +137,7 @@ class ConnectListDefinedStoragePoolsArgs(NamedTuple):
 
 
 class ConnectListDefinedStoragePoolsRet(NamedTuple):
-    """remote_connect_list_defined_storage_pools_ret.
+    """remote_connect_list_defined_storage_pools_ret: Result of connect_list_defined_storage_pools.
 
     ``names``: at most REMOTE_STORAGE_POOL_LIST_MAX elements.
     """
@@ -167,7 +167,7 @@ class ConnectListDefinedStoragePoolsRet(NamedTuple):
 
 
 class ConnectFindStoragePoolSourcesArgs(NamedTuple):
-    """remote_connect_find_storage_pool_sources_args."""
+    """remote_connect_find_storage_pool_sources_args: Arguments of connect_find_storage_pool_sources."""
 
     type: str
     srcSpec: str | None
@@ -196,7 +196,7 @@ class ConnectFindStoragePoolSourcesArgs(NamedTuple):
 
 
 class ConnectFindStoragePoolSourcesRet(NamedTuple):
-    """remote_connect_find_storage_pool_sources_ret."""
+    """remote_connect_find_storage_pool_sources_ret: Result of connect_find_storage_pool_sources."""
 
     xml: str
 
@@ -214,7 +214,7 @@ class ConnectFindStoragePoolSourcesRet(NamedTuple):
 
 
 class StoragePoolCreateXmlArgs(NamedTuple):
-    """remote_storage_pool_create_xml_args."""
+    """remote_storage_pool_create_xml_args: Arguments of storage_pool_create_xml."""
 
     xml: str
     flags: int
@@ -232,7 +232,7 @@ class StoragePoolCreateXmlArgs(NamedTuple):
 
 
 class StoragePoolCreateXmlRet(NamedTuple):
-    """remote_storage_pool_create_xml_ret."""
+    """remote_storage_pool_create_xml_ret: Result of storage_pool_create_xml."""
 
     pool: NonnullStoragePool
 
@@ -250,7 +250,7 @@ class StoragePoolCreateXmlRet(NamedTuple):
 
 
 class StoragePoolDefineXmlArgs(NamedTuple):
-    """remote_storage_pool_define_xml_args."""
+    """remote_storage_pool_define_xml_args: Arguments of storage_pool_define_xml."""
 
     xml: str
     flags: int
@@ -268,7 +268,7 @@ class StoragePoolDefineXmlArgs(NamedTuple):
 
 
 class StoragePoolDefineXmlRet(NamedTuple):
-    """remote_storage_pool_define_xml_ret."""
+    """remote_storage_pool_define_xml_ret: Result of storage_pool_define_xml."""
 
     pool: NonnullStoragePool
 
@@ -286,7 +286,7 @@ class StoragePoolDefineXmlRet(NamedTuple):
 
 
 class StoragePoolCreateArgs(NamedTuple):
-    """remote_storage_pool_create_args."""
+    """remote_storage_pool_create_args: Arguments of storage_pool_create."""
 
     pool: NonnullStoragePool
     flags: int
@@ -304,7 +304,7 @@ class StoragePoolCreateArgs(NamedTuple):
 
 
 class StoragePoolBuildArgs(NamedTuple):
-    """remote_storage_pool_build_args."""
+    """remote_storage_pool_build_args: Arguments of storage_pool_build."""
 
     pool: NonnullStoragePool
     flags: int
@@ -322,7 +322,7 @@ class StoragePoolBuildArgs(NamedTuple):
 
 
 class StoragePoolDestroyArgs(NamedTuple):
-    """remote_storage_pool_destroy_args."""
+    """remote_storage_pool_destroy_args: Arguments of storage_pool_destroy."""
 
     pool: NonnullStoragePool
 
@@ -337,7 +337,7 @@ class StoragePoolDestroyArgs(NamedTuple):
 
 
 class StoragePoolDeleteArgs(NamedTuple):
-    """remote_storage_pool_delete_args."""
+    """remote_storage_pool_delete_args: Arguments of storage_pool_delete."""
 
     pool: NonnullStoragePool
     flags: int
@@ -355,7 +355,7 @@ class StoragePoolDeleteArgs(NamedTuple):
 
 
 class StoragePoolUndefineArgs(NamedTuple):
-    """remote_storage_pool_undefine_args."""
+    """remote_storage_pool_undefine_args: Arguments of storage_pool_undefine."""
 
     pool: NonnullStoragePool
 
@@ -370,7 +370,7 @@ class StoragePoolUndefineArgs(NamedTuple):
 
 
 class StoragePoolRefreshArgs(NamedTuple):
-    """remote_storage_pool_refresh_args."""
+    """remote_storage_pool_refresh_args: Arguments of storage_pool_refresh."""
 
     pool: NonnullStoragePool
     flags: int
@@ -388,7 +388,7 @@ class StoragePoolRefreshArgs(NamedTuple):
 
 
 class StoragePoolLookupByNameArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_name_args."""
+    """remote_storage_pool_lookup_by_name_args: Arguments of storage_pool_lookup_by_name."""
 
     name: str
 
@@ -403,7 +403,7 @@ class StoragePoolLookupByNameArgs(NamedTuple):
 
 
 class StoragePoolLookupByNameRet(NamedTuple):
-    """remote_storage_pool_lookup_by_name_ret."""
+    """remote_storage_pool_lookup_by_name_ret: Result of storage_pool_lookup_by_name."""
 
     pool: NonnullStoragePool
 
@@ -421,7 +421,7 @@ class StoragePoolLookupByNameRet(NamedTuple):
 
 
 class StoragePoolLookupByUuidArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_uuid_args."""
+    """remote_storage_pool_lookup_by_uuid_args: Arguments of storage_pool_lookup_by_uuid."""
 
     uuid: bytes
 
@@ -439,7 +439,7 @@ class StoragePoolLookupByUuidArgs(NamedTuple):
 
 
 class StoragePoolLookupByUuidRet(NamedTuple):
-    """remote_storage_pool_lookup_by_uuid_ret."""
+    """remote_storage_pool_lookup_by_uuid_ret: Result of storage_pool_lookup_by_uuid."""
 
     pool: NonnullStoragePool
 
@@ -457,7 +457,7 @@ class StoragePoolLookupByUuidRet(NamedTuple):
 
 
 class StoragePoolLookupByVolumeArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_volume_args."""
+    """remote_storage_pool_lookup_by_volume_args: Arguments of storage_pool_lookup_by_volume."""
 
     vol: NonnullStorageVol
 
@@ -472,7 +472,7 @@ class StoragePoolLookupByVolumeArgs(NamedTuple):
 
 
 class StoragePoolLookupByVolumeRet(NamedTuple):
-    """remote_storage_pool_lookup_by_volume_ret."""
+    """remote_storage_pool_lookup_by_volume_ret: Result of storage_pool_lookup_by_volume."""
 
     pool: NonnullStoragePool
 
@@ -490,7 +490,7 @@ class StoragePoolLookupByVolumeRet(NamedTuple):
 
 
 class StoragePoolGetInfoArgs(NamedTuple):
-    """remote_storage_pool_get_info_args."""
+    """remote_storage_pool_get_info_args: Arguments of storage_pool_get_info."""
 
     pool: NonnullStoragePool
 
@@ -505,7 +505,7 @@ class StoragePoolGetInfoArgs(NamedTuple):
 
 
 class StoragePoolGetInfoRet(NamedTuple):
-    """remote_storage_pool_get_info_ret."""
+    """remote_storage_pool_get_info_ret: Result of storage_pool_get_info."""
 
     state: int
     capacity: int
@@ -524,7 +524,7 @@ class StoragePoolGetInfoRet(NamedTuple):
 
 
 class StoragePoolGetXmlDescArgs(NamedTuple):
-    """remote_storage_pool_get_xml_desc_args."""
+    """remote_storage_pool_get_xml_desc_args: Arguments of storage_pool_get_xml_desc."""
 
     pool: NonnullStoragePool
     flags: int
@@ -542,7 +542,7 @@ class StoragePoolGetXmlDescArgs(NamedTuple):
 
 
 class StoragePoolGetXmlDescRet(NamedTuple):
-    """remote_storage_pool_get_xml_desc_ret."""
+    """remote_storage_pool_get_xml_desc_ret: Result of storage_pool_get_xml_desc."""
 
     xml: str
 
@@ -560,7 +560,7 @@ class StoragePoolGetXmlDescRet(NamedTuple):
 
 
 class StoragePoolGetAutostartArgs(NamedTuple):
-    """remote_storage_pool_get_autostart_args."""
+    """remote_storage_pool_get_autostart_args: Arguments of storage_pool_get_autostart."""
 
     pool: NonnullStoragePool
 
@@ -575,7 +575,7 @@ class StoragePoolGetAutostartArgs(NamedTuple):
 
 
 class StoragePoolGetAutostartRet(NamedTuple):
-    """remote_storage_pool_get_autostart_ret."""
+    """remote_storage_pool_get_autostart_ret: Result of storage_pool_get_autostart."""
 
     autostart: int
 
@@ -594,7 +594,7 @@ class StoragePoolGetAutostartRet(NamedTuple):
 
 
 class StoragePoolSetAutostartArgs(NamedTuple):
-    """remote_storage_pool_set_autostart_args."""
+    """remote_storage_pool_set_autostart_args: Arguments of storage_pool_set_autostart."""
 
     pool: NonnullStoragePool
     autostart: int
@@ -612,7 +612,7 @@ class StoragePoolSetAutostartArgs(NamedTuple):
 
 
 class StoragePoolNumOfVolumesArgs(NamedTuple):
-    """remote_storage_pool_num_of_volumes_args."""
+    """remote_storage_pool_num_of_volumes_args: Arguments of storage_pool_num_of_volumes."""
 
     pool: NonnullStoragePool
 
@@ -627,7 +627,7 @@ class StoragePoolNumOfVolumesArgs(NamedTuple):
 
 
 class StoragePoolNumOfVolumesRet(NamedTuple):
-    """remote_storage_pool_num_of_volumes_ret."""
+    """remote_storage_pool_num_of_volumes_ret: Result of storage_pool_num_of_volumes."""
 
     num: int
 
@@ -646,7 +646,7 @@ class StoragePoolNumOfVolumesRet(NamedTuple):
 
 
 class StoragePoolListVolumesArgs(NamedTuple):
-    """remote_storage_pool_list_volumes_args."""
+    """remote_storage_pool_list_volumes_args: Arguments of storage_pool_list_volumes."""
 
     pool: NonnullStoragePool
     maxnames: int
@@ -664,7 +664,7 @@ class StoragePoolListVolumesArgs(NamedTuple):
 
 
 class StoragePoolListVolumesRet(NamedTuple):
-    """remote_storage_pool_list_volumes_ret.
+    """remote_storage_pool_list_volumes_ret: Result of storage_pool_list_volumes.
 
     ``names``: at most REMOTE_STORAGE_VOL_LIST_MAX elements.
     """
@@ -694,7 +694,7 @@ class StoragePoolListVolumesRet(NamedTuple):
 
 
 class StorageVolCreateXmlArgs(NamedTuple):
-    """remote_storage_vol_create_xml_args."""
+    """remote_storage_vol_create_xml_args: Arguments of storage_vol_create_xml."""
 
     pool: NonnullStoragePool
     xml: str
@@ -714,7 +714,7 @@ class StorageVolCreateXmlArgs(NamedTuple):
 
 
 class StorageVolCreateXmlRet(NamedTuple):
-    """remote_storage_vol_create_xml_ret."""
+    """remote_storage_vol_create_xml_ret: Result of storage_vol_create_xml."""
 
     vol: NonnullStorageVol
 
@@ -732,7 +732,7 @@ class StorageVolCreateXmlRet(NamedTuple):
 
 
 class StorageVolDeleteArgs(NamedTuple):
-    """remote_storage_vol_delete_args."""
+    """remote_storage_vol_delete_args: Arguments of storage_vol_delete."""
 
     vol: NonnullStorageVol
     flags: int
@@ -750,7 +750,7 @@ class StorageVolDeleteArgs(NamedTuple):
 
 
 class StorageVolLookupByNameArgs(NamedTuple):
-    """remote_storage_vol_lookup_by_name_args."""
+    """remote_storage_vol_lookup_by_name_args: Arguments of storage_vol_lookup_by_name."""
 
     pool: NonnullStoragePool
     name: str
@@ -767,7 +767,7 @@ class StorageVolLookupByNameArgs(NamedTuple):
 
 
 class StorageVolLookupByNameRet(NamedTuple):
-    """remote_storage_vol_lookup_by_name_ret."""
+    """remote_storage_vol_lookup_by_name_ret: Result of storage_vol_lookup_by_name."""
 
     vol: NonnullStorageVol
 
@@ -785,7 +785,7 @@ class StorageVolLookupByNameRet(NamedTuple):
 
 
 class StorageVolLookupByKeyArgs(NamedTuple):
-    """remote_storage_vol_lookup_by_key_args."""
+    """remote_storage_vol_lookup_by_key_args: Arguments of storage_vol_lookup_by_key."""
 
     key: str
 
@@ -800,7 +800,7 @@ class StorageVolLookupByKeyArgs(NamedTuple):
 
 
 class StorageVolLookupByKeyRet(NamedTuple):
-    """remote_storage_vol_lookup_by_key_ret."""
+    """remote_storage_vol_lookup_by_key_ret: Result of storage_vol_lookup_by_key."""
 
     vol: NonnullStorageVol
 
@@ -818,7 +818,7 @@ class StorageVolLookupByKeyRet(NamedTuple):
 
 
 class StorageVolLookupByPathArgs(NamedTuple):
-    """remote_storage_vol_lookup_by_path_args."""
+    """remote_storage_vol_lookup_by_path_args: Arguments of storage_vol_lookup_by_path."""
 
     path: str
 
@@ -833,7 +833,7 @@ class StorageVolLookupByPathArgs(NamedTuple):
 
 
 class StorageVolLookupByPathRet(NamedTuple):
-    """remote_storage_vol_lookup_by_path_ret."""
+    """remote_storage_vol_lookup_by_path_ret: Result of storage_vol_lookup_by_path."""
 
     vol: NonnullStorageVol
 
@@ -851,7 +851,7 @@ class StorageVolLookupByPathRet(NamedTuple):
 
 
 class StorageVolGetInfoArgs(NamedTuple):
-    """remote_storage_vol_get_info_args."""
+    """remote_storage_vol_get_info_args: Arguments of storage_vol_get_info."""
 
     vol: NonnullStorageVol
 
@@ -866,7 +866,7 @@ class StorageVolGetInfoArgs(NamedTuple):
 
 
 class StorageVolGetInfoRet(NamedTuple):
-    """remote_storage_vol_get_info_ret."""
+    """remote_storage_vol_get_info_ret: Result of storage_vol_get_info."""
 
     type: int
     capacity: int
@@ -884,7 +884,7 @@ class StorageVolGetInfoRet(NamedTuple):
 
 
 class StorageVolGetXmlDescArgs(NamedTuple):
-    """remote_storage_vol_get_xml_desc_args."""
+    """remote_storage_vol_get_xml_desc_args: Arguments of storage_vol_get_xml_desc."""
 
     vol: NonnullStorageVol
     flags: int
@@ -902,7 +902,7 @@ class StorageVolGetXmlDescArgs(NamedTuple):
 
 
 class StorageVolGetXmlDescRet(NamedTuple):
-    """remote_storage_vol_get_xml_desc_ret."""
+    """remote_storage_vol_get_xml_desc_ret: Result of storage_vol_get_xml_desc."""
 
     xml: str
 
@@ -920,7 +920,7 @@ class StorageVolGetXmlDescRet(NamedTuple):
 
 
 class StorageVolGetPathArgs(NamedTuple):
-    """remote_storage_vol_get_path_args."""
+    """remote_storage_vol_get_path_args: Arguments of storage_vol_get_path."""
 
     vol: NonnullStorageVol
 
@@ -935,7 +935,7 @@ class StorageVolGetPathArgs(NamedTuple):
 
 
 class StorageVolGetPathRet(NamedTuple):
-    """remote_storage_vol_get_path_ret."""
+    """remote_storage_vol_get_path_ret: Result of storage_vol_get_path."""
 
     name: str
 
@@ -953,7 +953,7 @@ class StorageVolGetPathRet(NamedTuple):
 
 
 class StorageVolCreateXmlFromArgs(NamedTuple):
-    """remote_storage_vol_create_xml_from_args."""
+    """remote_storage_vol_create_xml_from_args: Arguments of storage_vol_create_xml_from."""
 
     pool: NonnullStoragePool
     xml: str
@@ -975,7 +975,7 @@ class StorageVolCreateXmlFromArgs(NamedTuple):
 
 
 class StorageVolCreateXmlFromRet(NamedTuple):
-    """remote_storage_vol_create_xml_from_ret."""
+    """remote_storage_vol_create_xml_from_ret: Result of storage_vol_create_xml_from."""
 
     vol: NonnullStorageVol
 
@@ -993,7 +993,7 @@ class StorageVolCreateXmlFromRet(NamedTuple):
 
 
 class StoragePoolIsActiveArgs(NamedTuple):
-    """remote_storage_pool_is_active_args."""
+    """remote_storage_pool_is_active_args: Arguments of storage_pool_is_active."""
 
     pool: NonnullStoragePool
 
@@ -1008,7 +1008,7 @@ class StoragePoolIsActiveArgs(NamedTuple):
 
 
 class StoragePoolIsActiveRet(NamedTuple):
-    """remote_storage_pool_is_active_ret."""
+    """remote_storage_pool_is_active_ret: Result of storage_pool_is_active."""
 
     active: int
 
@@ -1027,7 +1027,7 @@ class StoragePoolIsActiveRet(NamedTuple):
 
 
 class StoragePoolIsPersistentArgs(NamedTuple):
-    """remote_storage_pool_is_persistent_args."""
+    """remote_storage_pool_is_persistent_args: Arguments of storage_pool_is_persistent."""
 
     pool: NonnullStoragePool
 
@@ -1042,7 +1042,7 @@ class StoragePoolIsPersistentArgs(NamedTuple):
 
 
 class StoragePoolIsPersistentRet(NamedTuple):
-    """remote_storage_pool_is_persistent_ret."""
+    """remote_storage_pool_is_persistent_ret: Result of storage_pool_is_persistent."""
 
     persistent: int
 
@@ -1061,7 +1061,7 @@ class StoragePoolIsPersistentRet(NamedTuple):
 
 
 class StorageVolWipeArgs(NamedTuple):
-    """remote_storage_vol_wipe_args."""
+    """remote_storage_vol_wipe_args: Arguments of storage_vol_wipe."""
 
     vol: NonnullStorageVol
     flags: int
@@ -1079,7 +1079,7 @@ class StorageVolWipeArgs(NamedTuple):
 
 
 class StorageVolUploadArgs(NamedTuple):
-    """remote_storage_vol_upload_args."""
+    """remote_storage_vol_upload_args: Arguments of storage_vol_upload."""
 
     vol: NonnullStorageVol
     offset: int
@@ -1099,7 +1099,7 @@ class StorageVolUploadArgs(NamedTuple):
 
 
 class StorageVolDownloadArgs(NamedTuple):
-    """remote_storage_vol_download_args."""
+    """remote_storage_vol_download_args: Arguments of storage_vol_download."""
 
     vol: NonnullStorageVol
     offset: int
@@ -1119,7 +1119,7 @@ class StorageVolDownloadArgs(NamedTuple):
 
 
 class StorageVolWipePatternArgs(NamedTuple):
-    """remote_storage_vol_wipe_pattern_args."""
+    """remote_storage_vol_wipe_pattern_args: Arguments of storage_vol_wipe_pattern."""
 
     vol: NonnullStorageVol
     algorithm: int
@@ -1138,7 +1138,7 @@ class StorageVolWipePatternArgs(NamedTuple):
 
 
 class StorageVolResizeArgs(NamedTuple):
-    """remote_storage_vol_resize_args."""
+    """remote_storage_vol_resize_args: Arguments of storage_vol_resize."""
 
     vol: NonnullStorageVol
     capacity: int
@@ -1157,7 +1157,7 @@ class StorageVolResizeArgs(NamedTuple):
 
 
 class ConnectListAllStoragePoolsArgs(NamedTuple):
-    """remote_connect_list_all_storage_pools_args."""
+    """remote_connect_list_all_storage_pools_args: Arguments of connect_list_all_storage_pools."""
 
     need_results: int
     flags: int
@@ -1174,7 +1174,7 @@ class ConnectListAllStoragePoolsArgs(NamedTuple):
 
 
 class ConnectListAllStoragePoolsRet(NamedTuple):
-    """remote_connect_list_all_storage_pools_ret.
+    """remote_connect_list_all_storage_pools_ret: Result of connect_list_all_storage_pools.
 
     ``pools``: at most REMOTE_STORAGE_POOL_LIST_MAX elements.
     """
@@ -1205,7 +1205,7 @@ class ConnectListAllStoragePoolsRet(NamedTuple):
 
 
 class StoragePoolListAllVolumesArgs(NamedTuple):
-    """remote_storage_pool_list_all_volumes_args."""
+    """remote_storage_pool_list_all_volumes_args: Arguments of storage_pool_list_all_volumes."""
 
     pool: NonnullStoragePool
     need_results: int
@@ -1224,7 +1224,7 @@ class StoragePoolListAllVolumesArgs(NamedTuple):
 
 
 class StoragePoolListAllVolumesRet(NamedTuple):
-    """remote_storage_pool_list_all_volumes_ret.
+    """remote_storage_pool_list_all_volumes_ret: Result of storage_pool_list_all_volumes.
 
     ``vols``: at most REMOTE_STORAGE_VOL_LIST_MAX elements.
     """
@@ -1255,7 +1255,7 @@ class StoragePoolListAllVolumesRet(NamedTuple):
 
 
 class StorageVolGetInfoFlagsArgs(NamedTuple):
-    """remote_storage_vol_get_info_flags_args."""
+    """remote_storage_vol_get_info_flags_args: Arguments of storage_vol_get_info_flags."""
 
     vol: NonnullStorageVol
     flags: int
@@ -1273,7 +1273,7 @@ class StorageVolGetInfoFlagsArgs(NamedTuple):
 
 
 class StorageVolGetInfoFlagsRet(NamedTuple):
-    """remote_storage_vol_get_info_flags_ret."""
+    """remote_storage_vol_get_info_flags_ret: Result of storage_vol_get_info_flags."""
 
     type: int
     capacity: int
@@ -1291,7 +1291,7 @@ class StorageVolGetInfoFlagsRet(NamedTuple):
 
 
 class StoragePoolLookupByTargetPathArgs(NamedTuple):
-    """remote_storage_pool_lookup_by_target_path_args."""
+    """remote_storage_pool_lookup_by_target_path_args: Arguments of storage_pool_lookup_by_target_path."""
 
     path: str
 
@@ -1306,7 +1306,7 @@ class StoragePoolLookupByTargetPathArgs(NamedTuple):
 
 
 class StoragePoolLookupByTargetPathRet(NamedTuple):
-    """remote_storage_pool_lookup_by_target_path_ret."""
+    """remote_storage_pool_lookup_by_target_path_ret: Result of storage_pool_lookup_by_target_path."""
 
     pool: NonnullStoragePool
 
@@ -1324,7 +1324,7 @@ class StoragePoolLookupByTargetPathRet(NamedTuple):
 
 
 class ConnectGetStoragePoolCapabilitiesArgs(NamedTuple):
-    """remote_connect_get_storage_pool_capabilities_args."""
+    """remote_connect_get_storage_pool_capabilities_args: Arguments of connect_get_storage_pool_capabilities."""
 
     flags: int
 
@@ -1340,7 +1340,7 @@ class ConnectGetStoragePoolCapabilitiesArgs(NamedTuple):
 
 
 class ConnectGetStoragePoolCapabilitiesRet(NamedTuple):
-    """remote_connect_get_storage_pool_capabilities_ret."""
+    """remote_connect_get_storage_pool_capabilities_ret: Result of connect_get_storage_pool_capabilities."""
 
     capabilities: str
 
@@ -1362,9 +1362,10 @@ PROCEDURES: Final = (
         71,
         "connect_num_of_storage_pools",
         ret=ConnectNumOfStoragePoolsRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virConnectNumOfStoragePools",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("connect", "search_storage_pools"),),
         aclfilter=(Permission("storage_pool", "getattr"),),
         high_priority=True,
@@ -1374,9 +1375,10 @@ PROCEDURES: Final = (
         "connect_list_storage_pools",
         args=ConnectListStoragePoolsArgs,
         ret=ConnectListStoragePoolsRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virConnectListStoragePools",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("connect", "search_storage_pools"),),
         aclfilter=(Permission("storage_pool", "getattr"),),
         high_priority=True,
@@ -1385,9 +1387,10 @@ PROCEDURES: Final = (
         73,
         "connect_num_of_defined_storage_pools",
         ret=ConnectNumOfDefinedStoragePoolsRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virConnectNumOfDefinedStoragePools",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("connect", "search_storage_pools"),),
         aclfilter=(Permission("storage_pool", "getattr"),),
         high_priority=True,
@@ -1397,9 +1400,10 @@ PROCEDURES: Final = (
         "connect_list_defined_storage_pools",
         args=ConnectListDefinedStoragePoolsArgs,
         ret=ConnectListDefinedStoragePoolsRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virConnectListDefinedStoragePools",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("connect", "search_storage_pools"),),
         aclfilter=(Permission("storage_pool", "getattr"),),
         high_priority=True,
@@ -1409,9 +1413,10 @@ PROCEDURES: Final = (
         "connect_find_storage_pool_sources",
         args=ConnectFindStoragePoolSourcesArgs,
         ret=ConnectFindStoragePoolSourcesRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virConnectFindStoragePoolSources",
         since="0.4.5",
-        driver="storage",
         acl=(Permission("connect", "detect_storage_pools"),),
     ),
     Procedure(
@@ -1419,9 +1424,10 @@ PROCEDURES: Final = (
         "storage_pool_create_xml",
         args=StoragePoolCreateXmlArgs,
         ret=StoragePoolCreateXmlRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolCreateXML",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "start"), Permission("storage_pool", "write")),
     ),
     Procedure(
@@ -1429,9 +1435,10 @@ PROCEDURES: Final = (
         "storage_pool_define_xml",
         args=StoragePoolDefineXmlArgs,
         ret=StoragePoolDefineXmlRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolDefineXML",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "write"), Permission("storage_pool", "save")),
         high_priority=True,
     ),
@@ -1439,27 +1446,30 @@ PROCEDURES: Final = (
         78,
         "storage_pool_create",
         args=StoragePoolCreateArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolCreate",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "start"),),
     ),
     Procedure(
         79,
         "storage_pool_build",
         args=StoragePoolBuildArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolBuild",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "format"),),
     ),
     Procedure(
         80,
         "storage_pool_destroy",
         args=StoragePoolDestroyArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolDestroy",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "stop"),),
         high_priority=True,
     ),
@@ -1467,18 +1477,20 @@ PROCEDURES: Final = (
         81,
         "storage_pool_delete",
         args=StoragePoolDeleteArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolDelete",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "format"),),
     ),
     Procedure(
         82,
         "storage_pool_undefine",
         args=StoragePoolUndefineArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolUndefine",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "delete"),),
         high_priority=True,
     ),
@@ -1486,9 +1498,10 @@ PROCEDURES: Final = (
         83,
         "storage_pool_refresh",
         args=StoragePoolRefreshArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolRefresh",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "refresh"),),
     ),
     Procedure(
@@ -1496,9 +1509,10 @@ PROCEDURES: Final = (
         "storage_pool_lookup_by_name",
         args=StoragePoolLookupByNameArgs,
         ret=StoragePoolLookupByNameRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolLookupByName",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "getattr"),),
         high_priority=True,
     ),
@@ -1507,9 +1521,10 @@ PROCEDURES: Final = (
         "storage_pool_lookup_by_uuid",
         args=StoragePoolLookupByUuidArgs,
         ret=StoragePoolLookupByUuidRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolLookupByUUID",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "getattr"),),
         high_priority=True,
     ),
@@ -1518,9 +1533,10 @@ PROCEDURES: Final = (
         "storage_pool_lookup_by_volume",
         args=StoragePoolLookupByVolumeArgs,
         ret=StoragePoolLookupByVolumeRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolLookupByVolume",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "getattr"),),
         high_priority=True,
     ),
@@ -1529,9 +1545,10 @@ PROCEDURES: Final = (
         "storage_pool_get_info",
         args=StoragePoolGetInfoArgs,
         ret=StoragePoolGetInfoRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolGetInfo",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "read"),),
         high_priority=True,
     ),
@@ -1540,9 +1557,10 @@ PROCEDURES: Final = (
         "storage_pool_get_xml_desc",
         args=StoragePoolGetXmlDescArgs,
         ret=StoragePoolGetXmlDescRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolGetXMLDesc",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "read"),),
         high_priority=True,
     ),
@@ -1551,9 +1569,10 @@ PROCEDURES: Final = (
         "storage_pool_get_autostart",
         args=StoragePoolGetAutostartArgs,
         ret=StoragePoolGetAutostartRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolGetAutostart",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "read"),),
         high_priority=True,
     ),
@@ -1561,9 +1580,10 @@ PROCEDURES: Final = (
         90,
         "storage_pool_set_autostart",
         args=StoragePoolSetAutostartArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolSetAutostart",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "write"),),
         high_priority=True,
     ),
@@ -1572,9 +1592,10 @@ PROCEDURES: Final = (
         "storage_pool_num_of_volumes",
         args=StoragePoolNumOfVolumesArgs,
         ret=StoragePoolNumOfVolumesRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolNumOfVolumes",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "search_storage_vols"),),
         aclfilter=(Permission("storage_vol", "getattr"),),
         high_priority=True,
@@ -1584,9 +1605,10 @@ PROCEDURES: Final = (
         "storage_pool_list_volumes",
         args=StoragePoolListVolumesArgs,
         ret=StoragePoolListVolumesRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolListVolumes",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_pool", "search_storage_vols"),),
         aclfilter=(Permission("storage_vol", "getattr"),),
         high_priority=True,
@@ -1596,18 +1618,20 @@ PROCEDURES: Final = (
         "storage_vol_create_xml",
         args=StorageVolCreateXmlArgs,
         ret=StorageVolCreateXmlRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolCreateXML",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "create"),),
     ),
     Procedure(
         94,
         "storage_vol_delete",
         args=StorageVolDeleteArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolDelete",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "delete"),),
     ),
     Procedure(
@@ -1615,9 +1639,10 @@ PROCEDURES: Final = (
         "storage_vol_lookup_by_name",
         args=StorageVolLookupByNameArgs,
         ret=StorageVolLookupByNameRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolLookupByName",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "getattr"),),
         high_priority=True,
     ),
@@ -1626,9 +1651,10 @@ PROCEDURES: Final = (
         "storage_vol_lookup_by_key",
         args=StorageVolLookupByKeyArgs,
         ret=StorageVolLookupByKeyRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolLookupByKey",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "getattr"),),
         high_priority=True,
     ),
@@ -1637,9 +1663,10 @@ PROCEDURES: Final = (
         "storage_vol_lookup_by_path",
         args=StorageVolLookupByPathArgs,
         ret=StorageVolLookupByPathRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolLookupByPath",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "getattr"),),
         high_priority=True,
     ),
@@ -1648,9 +1675,10 @@ PROCEDURES: Final = (
         "storage_vol_get_info",
         args=StorageVolGetInfoArgs,
         ret=StorageVolGetInfoRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolGetInfo",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "read"),),
         high_priority=True,
     ),
@@ -1659,9 +1687,10 @@ PROCEDURES: Final = (
         "storage_vol_get_xml_desc",
         args=StorageVolGetXmlDescArgs,
         ret=StorageVolGetXmlDescRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolGetXMLDesc",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "read"),),
         high_priority=True,
     ),
@@ -1670,9 +1699,10 @@ PROCEDURES: Final = (
         "storage_vol_get_path",
         args=StorageVolGetPathArgs,
         ret=StorageVolGetPathRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolGetPath",
         since="0.4.1",
-        driver="storage",
         acl=(Permission("storage_vol", "read"),),
         high_priority=True,
     ),
@@ -1681,9 +1711,10 @@ PROCEDURES: Final = (
         "storage_vol_create_xml_from",
         args=StorageVolCreateXmlFromArgs,
         ret=StorageVolCreateXmlFromRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolCreateXMLFrom",
         since="0.6.4",
-        driver="storage",
         acl=(Permission("storage_vol", "create"),),
     ),
     Procedure(
@@ -1691,9 +1722,10 @@ PROCEDURES: Final = (
         "storage_pool_is_active",
         args=StoragePoolIsActiveArgs,
         ret=StoragePoolIsActiveRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolIsActive",
         since="0.7.3",
-        driver="storage",
         acl=(Permission("storage_pool", "read"),),
         high_priority=True,
     ),
@@ -1702,9 +1734,10 @@ PROCEDURES: Final = (
         "storage_pool_is_persistent",
         args=StoragePoolIsPersistentArgs,
         ret=StoragePoolIsPersistentRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolIsPersistent",
         since="0.7.3",
-        driver="storage",
         acl=(Permission("storage_pool", "read"),),
         high_priority=True,
     ),
@@ -1712,18 +1745,20 @@ PROCEDURES: Final = (
         165,
         "storage_vol_wipe",
         args=StorageVolWipeArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolWipe",
         since="0.8.0",
-        driver="storage",
         acl=(Permission("storage_vol", "format"),),
     ),
     Procedure(
         208,
         "storage_vol_upload",
         args=StorageVolUploadArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolUpload",
         since="0.9.0",
-        driver="storage",
         acl=(Permission("storage_vol", "data_write"),),
         writestream=True,
         sparseflag=vir.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM,
@@ -1732,9 +1767,10 @@ PROCEDURES: Final = (
         209,
         "storage_vol_download",
         args=StorageVolDownloadArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolDownload",
         since="0.9.0",
-        driver="storage",
         acl=(Permission("storage_vol", "data_read"),),
         readstream=True,
         sparseflag=vir.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM,
@@ -1743,18 +1779,20 @@ PROCEDURES: Final = (
         259,
         "storage_vol_wipe_pattern",
         args=StorageVolWipePatternArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolWipePattern",
         since="0.9.10",
-        driver="storage",
         acl=(Permission("storage_vol", "format"),),
     ),
     Procedure(
         260,
         "storage_vol_resize",
         args=StorageVolResizeArgs,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolResize",
         since="0.9.10",
-        driver="storage",
         acl=(Permission("storage_vol", "resize"),),
     ),
     Procedure(
@@ -1762,9 +1800,10 @@ PROCEDURES: Final = (
         "connect_list_all_storage_pools",
         args=ConnectListAllStoragePoolsArgs,
         ret=ConnectListAllStoragePoolsRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virConnectListAllStoragePools",
         since="0.10.2",
-        driver="storage",
         acl=(Permission("connect", "search_storage_pools"),),
         aclfilter=(Permission("storage_pool", "getattr"),),
         high_priority=True,
@@ -1774,9 +1813,10 @@ PROCEDURES: Final = (
         "storage_pool_list_all_volumes",
         args=StoragePoolListAllVolumesArgs,
         ret=StoragePoolListAllVolumesRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolListAllVolumes",
         since="0.10.0",
-        driver="storage",
         acl=(Permission("storage_pool", "search_storage_vols"),),
         aclfilter=(Permission("storage_vol", "getattr"),),
         high_priority=True,
@@ -1786,9 +1826,10 @@ PROCEDURES: Final = (
         "storage_vol_get_info_flags",
         args=StorageVolGetInfoFlagsArgs,
         ret=StorageVolGetInfoFlagsRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStorageVolGetInfoFlags",
         since="3.0.0",
-        driver="storage",
         acl=(Permission("storage_vol", "read"),),
         high_priority=True,
     ),
@@ -1797,9 +1838,10 @@ PROCEDURES: Final = (
         "storage_pool_lookup_by_target_path",
         args=StoragePoolLookupByTargetPathArgs,
         ret=StoragePoolLookupByTargetPathRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virStoragePoolLookupByTargetPath",
         since="4.1.0",
-        driver="storage",
         acl=(Permission("storage_pool", "getattr"),),
         high_priority=True,
     ),
@@ -1808,9 +1850,10 @@ PROCEDURES: Final = (
         "connect_get_storage_pool_capabilities",
         args=ConnectGetStoragePoolCapabilitiesArgs,
         ret=ConnectGetStoragePoolCapabilitiesRet,
+        driver="storage",
+        error_domain=vir.VIR_FROM_STORAGE,
         api="virConnectGetStoragePoolCapabilities",
         since="5.2.0",
-        driver="storage",
         acl=(Permission("connect", "read"),),
     ),
 )

@@ -42,7 +42,7 @@ REMOTE_PROTOCOL_VERSION: Final = 1
 
 
 class NonnullDomain(NamedTuple):
-    """remote_nonnull_domain."""
+    """remote_nonnull_domain: A domain. Servers find it by UUID; id is -1 while it is inactive."""
 
     name: str
     uuid: bytes
@@ -63,7 +63,7 @@ class NonnullDomain(NamedTuple):
 
 
 class NonnullNetwork(NamedTuple):
-    """remote_nonnull_network."""
+    """remote_nonnull_network: A network. Servers find it by UUID."""
 
     name: str
     uuid: bytes
@@ -83,7 +83,7 @@ class NonnullNetwork(NamedTuple):
 
 
 class NonnullNetworkPort(NamedTuple):
-    """remote_nonnull_network_port."""
+    """remote_nonnull_network_port: A port of a network."""
 
     net: NonnullNetwork
     uuid: bytes
@@ -103,7 +103,7 @@ class NonnullNetworkPort(NamedTuple):
 
 
 class NonnullNwfilter(NamedTuple):
-    """remote_nonnull_nwfilter."""
+    """remote_nonnull_nwfilter: A network filter. Servers find it by UUID."""
 
     name: str
     uuid: bytes
@@ -123,7 +123,7 @@ class NonnullNwfilter(NamedTuple):
 
 
 class NonnullNwfilterBinding(NamedTuple):
-    """remote_nonnull_nwfilter_binding."""
+    """remote_nonnull_nwfilter_binding: A filter bound to a guest's network device, which is named as on the host."""
 
     portdev: str
     filtername: str
@@ -145,7 +145,7 @@ class NonnullNwfilterBinding(NamedTuple):
 
 
 class NonnullInterface(NamedTuple):
-    """remote_nonnull_interface."""
+    """remote_nonnull_interface: One of the host's network interfaces."""
 
     name: str
     mac: str
@@ -162,7 +162,7 @@ class NonnullInterface(NamedTuple):
 
 
 class NonnullStoragePool(NamedTuple):
-    """remote_nonnull_storage_pool."""
+    """remote_nonnull_storage_pool: A storage pool. Servers find it by UUID."""
 
     name: str
     uuid: bytes
@@ -182,7 +182,7 @@ class NonnullStoragePool(NamedTuple):
 
 
 class NonnullStorageVol(NamedTuple):
-    """remote_nonnull_storage_vol."""
+    """remote_nonnull_storage_vol: A storage volume: its pool's name, its own, and a key that is unique on the host."""
 
     pool: str
     name: str
@@ -207,7 +207,7 @@ class NonnullStorageVol(NamedTuple):
 
 
 class NonnullNodeDevice(NamedTuple):
-    """remote_nonnull_node_device."""
+    """remote_nonnull_node_device: One of the host's devices."""
 
     name: str
 
@@ -222,7 +222,7 @@ class NonnullNodeDevice(NamedTuple):
 
 
 class NonnullSecret(NamedTuple):
-    """remote_nonnull_secret."""
+    """remote_nonnull_secret: A secret, and what it is for."""
 
     uuid: bytes
     usageType: int
@@ -243,7 +243,7 @@ class NonnullSecret(NamedTuple):
 
 
 class NonnullDomainCheckpoint(NamedTuple):
-    """remote_nonnull_domain_checkpoint."""
+    """remote_nonnull_domain_checkpoint: A checkpoint of a domain."""
 
     name: str
     dom: NonnullDomain
@@ -260,7 +260,7 @@ class NonnullDomainCheckpoint(NamedTuple):
 
 
 class NonnullDomainSnapshot(NamedTuple):
-    """remote_nonnull_domain_snapshot."""
+    """remote_nonnull_domain_snapshot: A snapshot of a domain."""
 
     name: str
     dom: NonnullDomain
@@ -277,7 +277,7 @@ class NonnullDomainSnapshot(NamedTuple):
 
 
 class Error(NamedTuple):
-    """remote_error."""
+    """remote_error: An error as it stood in this program once. Servers send virNetMessageError, which has the same layout."""
 
     code: int
     domain: int
@@ -404,7 +404,7 @@ class TypedParamValue(NamedTuple):
 
 
 class TypedParam(NamedTuple):
-    """remote_typed_param."""
+    """remote_typed_param: A typed parameter: a name and a value of one of seven types."""
 
     field: str
     value: TypedParamValue

@@ -1,0 +1,324 @@
+"""Serial ports, consoles, channels and all else that is a stream of characters.
+
+Their ``<source>`` depends on the ``type`` of the element around it; datagram sockets have two of them. A
+:class:`Backend` holds what all such elements share, and is a part of each of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.xml.domain.address import BootableInfo, DeviceInfo
+from remotevirt.xml.domain.security import DeviceSecLabel
+from remotevirt.xml.domain.storage import Reconnect
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    child,
+    children,
+    hook,
+    inline,
+    leaf,
+    leaves,
+    nested_attribute,
+)
+from remotevirt.xml.values import Choice, Integer, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.write import Tag
+
+__all__ = ["Backend", "Channel", "Console", "Parallel", "RedirDevice", "Serial", "SmartCard"]
+
+TYPES = "null vc pty dev file pipe stdio udp tcp unix spicevmc spiceport nmdm qemu-vdagent dbus"
+_WITH_PATH = frozenset(("pty", "dev", "file", "pipe"))
+
+
+@attrs.define
+class CharSource(Model):
+    """One end of the stream on the host."""
+
+    TAG: ClassVar[str] = "source"
+    mode: str | None = attribute("mode")
+    host: str | None = attribute("host")
+    service: str | None = attribute("service")
+    channel: str | None = attribute("channel")
+    master: str | None = attribute("master")
+    slave: str | None = attribute("slave")
+    path: str | None = attribute("path")
+    append: bool | None = attribute("append", on_off())
+    tls: bool | None = attribute("tls", yes_no())
+    reconnect: Reconnect | None = child(Reconnect)
+    clipboard: bool | None = nested_attribute("clipboard/copypaste", yes_no(), required=True)
+    mouse: str | None = nested_attribute("mouse/mode", Choice("server client"), required=True)
+    seclabels: list[DeviceSecLabel] = children(DeviceSecLabel)
+
+
+@attrs.define
+class Log(Model):
+    TAG: ClassVar[str] = "log"
+    file: str | None = attribute("file")
+    append: bool | None = attribute("append", on_off())
+
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "pty": ("path", "seclabels"),
+    "dev": ("path", "seclabels"),
+    "file": ("path", "append", "seclabels"),
+    "pipe": ("path", "seclabels"),
+    "udp": ("mode", "host", "service", "seclabels"),
+    "tcp": ("mode", "host", "service", "tls", "reconnect", "seclabels"),
+    "unix": ("mode", "path", "reconnect", "seclabels"),
+    "spiceport": ("channel", "seclabels"),
+    "nmdm": ("master", "slave", "seclabels"),
+    "qemu-vdagent": ("clipboard", "mouse", "seclabels"),
+    "dbus": ("channel", "seclabels"),
+}
+
+
+def _keep_only(source: CharSource, kind: str) -> CharSource:
+    kept = CharSource()
+    for name in _FIELDS.get(kind, ()):
+        setattr(kept, name, getattr(source, name))
+    return kept
+
+
+def _need(value: str | None, text: str) -> None:
+    if value is None:
+        raise XmlError(text, domain=VIR_FROM_DOMAIN)
+
+
+@attrs.define
+class Backend(Model):
+    """The host's side of a character device: type, sources, protocol and log."""
+
+    type: str = attribute(
+        "type",
+        Choice(TYPES, refusal=xml_error("unknown type presented to host for character device: {}")),
+        required=xml_error("unknown type presented to host for character device: "),
+    )
+    tty: str | None = attribute("tty", live=True)
+    sources: list[CharSource] = children(CharSource)
+    protocol: str | None = nested_attribute("protocol/type", Choice("raw telnet telnets tls", refusal=xml_error("Unknown protocol '{}'")))
+    log: Log | None = child(Log)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        kind = self.type
+        sources = [_keep_only(one, kind) for one in self.sources]
+        if kind != "tcp":
+            self.protocol = None
+        elif self.protocol is None:
+            self.protocol = "raw"
+        if kind == "udp":
+            self.sources = self._datagram(sources)
+            return
+        first = sources[0] if sources else CharSource()
+        self.sources = [first]
+        if kind == "pty":
+            if not how.live:
+                first.path = None
+        elif kind in _WITH_PATH:
+            _need(first.path, "Missing source path attribute for char device")
+        elif kind == "tcp":
+            first.mode = _mode(first.mode)
+            _need(first.host, "Missing source host attribute for char device")
+            _need(first.service, "Missing source service attribute for char device")
+        elif kind == "unix":
+            first.mode = _mode(first.mode) if first.path is not None else None
+            if first.path is None and not first.reconnect:
+                first.mode = None
+        elif kind in {"spiceport", "dbus"}:
+            _need(first.channel, "Missing source channel attribute for char device")
+        elif kind == "nmdm":
+            _need(first.master, "Missing master path attribute for nmdm device")
+            _need(first.slave, "Missing slave path attribute for nmdm device")
+
+    def _datagram(self, sources: list[CharSource]) -> list[CharSource]:
+        bind = connect = None
+        for one in sources:
+            if _mode(one.mode) == "bind":
+                bind = bind or one
+                bind.mode = "bind"
+            else:
+                connect = connect or one
+                connect.mode = "connect"
+        if connect is None or connect.service is None:
+            raise XmlError("Missing source service attribute for char device", domain=VIR_FROM_DOMAIN)
+        return [one for one in (bind, connect) if one is not None]
+
+
+def _mode(text: str | None) -> str:
+    if text is None or text == "connect":
+        return "connect"
+    if text == "bind":
+        return "bind"
+    raise XmlError(f"Unknown source mode '{text}'", domain=VIR_FROM_DOMAIN)
+
+
+@attrs.define
+class TargetModel(Model):
+    TAG: ClassVar[str] = "model"
+    name: str | None = attribute(
+        "name",
+        Choice("isa-serial usb-serial pci-serial spapr-vty pl011 16550a sclpconsole sclplmconsole isa-debugcon", refusal=xml_error("Unknown target model '{}'")),
+    )
+
+
+_PORT = Integer(signed=False, refusal=xml_error("Invalid port number: {}"))
+
+
+@attrs.define
+class SerialTarget(Model):
+    TAG: ClassVar[str] = "target"
+    type: str | None = attribute(
+        "type",
+        Choice(
+            "isa-serial usb-serial pci-serial spapr-vio-serial system-serial sclp-serial isa-debug",
+            refusal=xml_error("unknown target type '{}' specified for character device"),
+        ),
+    )
+    port: int | None = attribute("port", _PORT)
+    model: TargetModel | None = child(TargetModel)
+
+
+@attrs.define
+class ParallelTarget(Model):
+    TAG: ClassVar[str] = "target"
+    port: int | None = attribute("port", _PORT)
+
+
+@attrs.define
+class ConsoleTarget(Model):
+    TAG: ClassVar[str] = "target"
+    type: str | None = attribute(
+        "type",
+        Choice(
+            "serial xen uml virtio lxc openvz sclp sclplm",
+            silent="none",
+            refusal=xml_error("unknown target type '{}' specified for character device"),
+        ),
+    )
+    port: int | None = attribute("port", _PORT)
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        tag.set("type", self.type or "none").set("port", self.port)
+
+
+@attrs.define
+class Serial(Model):
+    """A serial port."""
+
+    TAG: ClassVar[str] = "serial"
+    backend: Backend = inline(Backend)
+    target: SerialTarget | None = child(SerialTarget)
+    info: DeviceInfo = inline(DeviceInfo)
+
+
+@attrs.define
+class Parallel(Model):
+    """A parallel port."""
+
+    TAG: ClassVar[str] = "parallel"
+    backend: Backend = inline(Backend)
+    target: ParallelTarget | None = child(ParallelTarget)
+    info: DeviceInfo = inline(DeviceInfo)
+
+
+@attrs.define
+class Console(Model):
+    """A text console; the first one often is the first serial port again."""
+
+    TAG: ClassVar[str] = "console"
+    backend: Backend = inline(Backend)
+    target: ConsoleTarget | None = child(ConsoleTarget)
+    info: DeviceInfo = inline(DeviceInfo)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        self.target = self.target or ConsoleTarget()
+
+
+@attrs.define
+class ChannelTarget(Model):
+    TAG: ClassVar[str] = "target"
+    type: str = attribute(
+        "type",
+        Choice("guestfwd virtio xen", refusal=xml_error("unknown target type '{}' specified for character device")),
+        required=xml_error("target type must be specified for channel device"),
+    )
+    address: str | None = attribute("address")
+    port: int | None = attribute("port", _PORT)
+    name: str | None = attribute("name")
+    state: str | None = attribute("state", Choice("connected disconnected", silent="default"), live=True)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type == "guestfwd":
+            self.name = self.state = None
+            _need(self.address, "guestfwd channel does not define a target address")
+            if source.get("port") is None:
+                raise XmlError("guestfwd channel does not define a target port", domain=VIR_FROM_DOMAIN)
+        else:
+            self.address = self.port = None
+            if self.type == "xen":
+                self.state = None
+
+
+@attrs.define
+class Channel(Model):
+    """A channel between guest and host."""
+
+    TAG: ClassVar[str] = "channel"
+    backend: Backend = inline(Backend)
+    target: ChannelTarget | None = child(ChannelTarget)
+    info: DeviceInfo = inline(DeviceInfo)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.target is None:
+            raise XmlError("target type must be specified for channel device", domain=VIR_FROM_DOMAIN)
+
+
+@attrs.define
+class RedirDevice(Model):
+    """A USB device of the viewer's machine."""
+
+    TAG: ClassVar[str] = "redirdev"
+    bus: str = attribute("bus", Choice("usb", refusal=xml_error("unknown redirdev bus '{}'")), default="usb")
+    backend: Backend = inline(Backend)
+    info: BootableInfo = inline(BootableInfo)
+
+
+@attrs.define
+class SmartCard(Model):
+    """A smart card reader."""
+
+    TAG: ClassVar[str] = "smartcard"
+    mode: str = attribute("mode", Choice("host host-certificates passthrough"), required=True)
+    backend: Backend | None = hook(lambda source, how, model: None, lambda value, how, model: None)
+    certificates: list[str] = leaves("certificate")
+    database: str | None = leaf("database")
+    info: DeviceInfo = inline(DeviceInfo)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.mode == "passthrough":
+            self.backend = Backend.read_source(source, how)
+        if self.mode != "host-certificates":
+            self.certificates, self.database = [], None
+        elif len(self.certificates) != 3:
+            raise XmlError("host-certificates mode needs exactly three certificates", domain=VIR_FROM_DOMAIN)
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        tag.set("mode", self.mode)
+        if self.backend is not None:
+            self.backend.fill(tag, how)
+        for certificate in self.certificates:
+            one = Tag("certificate")
+            one.text = certificate
+            tag.add(one)
+        if self.database is not None:
+            one = Tag("database")
+            one.text = self.database
+            tag.add(one)
+        self.info.fill(tag, how)
