@@ -1,4 +1,4 @@
-"""The doors between rooms open one way, and the rooms stay small: asked of the source, not of what is imported.
+"""The doors between rooms open one way, and modules stay small: asked of the source, not of what is loaded.
 
 ::
 
@@ -27,9 +27,10 @@ MAY_SEE: dict[str, set[str]] = {
     "procedures": BASE,
     "stubs": TABLES,
     "rpc": TABLES | {"stubs"},
+    "typed_params": {"errors", "stubs"},
     "xml": {"errors", "stubs"},
-    "drivers": {"errors", "stubs", "xml"},
-    "server": TABLES | {"stubs", "rpc", "drivers"},
+    "drivers": {"errors", "stubs", "typed_params", "xml"},
+    "server": TABLES | {"stubs", "rpc", "drivers", "typed_params"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "transport": {"errors"},
     "config": {"errors"},
@@ -39,7 +40,7 @@ MAY_SEE: dict[str, set[str]] = {
 }
 """Which rooms a room may import from, besides itself."""
 
-SANS_IO = ("errors", "xdr", "procedures", "stubs", "rpc", "xml", "rpcgen")
+SANS_IO = ("errors", "xdr", "procedures", "stubs", "rpc", "typed_params", "xml", "rpcgen")
 """Rooms that neither wait, nor look at a clock, nor know who carries their bytes."""
 
 IO_MODULES = {"asyncio", "select", "selectors", "signal", "socket", "ssl", "threading", "time", "twisted"}

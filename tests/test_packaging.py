@@ -1,7 +1,7 @@
 """What is shipped: an sdist that is complete, a wheel made from it, and an installation that works.
 
-Nothing is fetched: the build runs with the tools that are installed, and the clean virtual environment borrows
-the dependencies of this one.
+Nothing is fetched: the build runs with the tools that are installed, and the clean virtual environment
+borrows the dependencies of this one.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -286,9 +287,9 @@ class DaemonTests(ProcessTestCase):
     @inlineCallbacks
     def test_socket_of_systemd(self) -> Any:
         """A socket opened by somebody else is served, and its name left when the daemon ends."""
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        path = os.path.relpath(folder / "sock")
+        folder = tempfile.mkdtemp()
+        path = f"{folder}/sock"
+        self.addCleanup(shutil.rmtree, folder)
         with socket.socket(socket.AF_UNIX) as systemd:
             systemd.bind(path)
             systemd.listen()

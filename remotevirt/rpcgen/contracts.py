@@ -4,7 +4,7 @@
 ``message``             the frame: header, error, stream hole
 ``keepalive``           ping and pong
 ``remote``              hypervisors; one file for each kind of object
-``qemu``, ``lxc``       what only these hypervisors have; they use the types of ``remote``
+``qemu``, ``lxc``       what only these hypervisors have; they include ``remote/types.x``
 ``admin``               the daemon itself
 ======================  ==================================================================================
 """
@@ -17,12 +17,10 @@ from pathlib import Path
 
 import attrs
 
-from remotevirt.rpcgen.errors import RpcgenError
-from remotevirt.rpcgen.model import Contract, Definition
-from remotevirt.rpcgen.parser import parse
-from remotevirt.rpcgen.resolve import resolve
+from remotevirt.rpcgen.loader import load_files
+from remotevirt.rpcgen.model import Contract
 
-__all__ = ["CONTRACTS", "ContractFiles", "load_contract", "read"]
+__all__ = ["CONTRACTS", "ContractFiles", "load_contract"]
 
 
 @attrs.frozen
@@ -76,34 +74,16 @@ CONTRACTS: Mapping[str, ContractFiles] = {
 """Every contract by its name, each after those it imports."""
 
 
-def read(path: Path) -> str:
-    """Read a contract file.
-
-    Raises:
-        RpcgenError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise RpcgenError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RpcgenError(f"{path}: not UTF-8 text (byte {error.start})") from error
-
-
 def load_contract(name: str) -> Contract:
     """Load one of our own contracts.
 
-    The definitions of the contracts it imports are part of it, behind its own; their programs are not. Where
-    a definition comes from is told by its location: a path that ends as :attr:`ContractFiles.files` says.
+    The definitions it uses from another contract are part of it, behind its own; programs of others are not.
+    Where a definition comes from is told by its location: a path that ends as :attr:`ContractFiles.files`
+    says.
 
     Raises:
         KeyError: there is no such contract.
         RpcgenError: its text is wrong.
     """
-    files = CONTRACTS[name]
     folder = Path(str(resources.files("remotevirt").joinpath("protocol")))
-    documents = [parse(read(folder / file), str(folder / file)) for file in files.files]
-    imports: list[Definition] = []
-    for other in files.imports:
-        imports += load_contract(other).definitions
-    return resolve(documents, imports).contract
+    return load_files([folder / file for file in CONTRACTS[name].files]).contract

@@ -27,13 +27,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Any
 
 import attrs
 
 from remotevirt.rpcgen.errors import RpcgenError
-from remotevirt.rpcgen.model import Permission
 from remotevirt.rpcgen.syntax import (
     Document,
     SyntaxConstant,
@@ -44,7 +42,7 @@ from remotevirt.rpcgen.syntax import (
     Value,
 )
 
-__all__ = ["PUBLIC_CONSTANTS", "add_programs", "included_names", "is_dialect"]
+__all__ = ["PUBLIC_CONSTANTS", "add_programs", "included_files", "is_dialect"]
 
 PUBLIC_CONSTANTS = {
     "VIR_UUID_BUFLEN": 16,
@@ -62,8 +60,8 @@ PUBLIC_CONSTANTS = {
 """Constants of libvirt's public headers that its contracts use without declaring them."""
 
 _PROCEDURES = re.compile(r"(.+?)_?[Pp]rocedure")
-_INCLUDE = re.compile(r'include\s+"([^"]+)\.h"')
-_OLD_READSTREAM = re.compile(r"\b(readstream|writestream)@([1-9][0-9]?)\b")
+_INCLUDE = re.compile(r'#\s*include\s+"([A-Za-z0-9_./-]+)\.h"')
+_OLD_STREAM = re.compile(r"\b(readstream|writestream)@([1-9][0-9]?)\b")
 _OLD_PRIORITY = re.compile(r"\bpriority:(low|high)\b")
 
 
@@ -72,11 +70,11 @@ def is_dialect(document: Document) -> bool:
     return not document.programs and any(_procedure_enums(document))
 
 
-def included_names(document: Document) -> Iterator[str]:
-    """The stems of the local headers that a file includes: ``remote_protocol`` for the types of that file."""
+def included_files(document: Document) -> Iterator[str]:
+    """The contract files that a file includes: ``types.x`` for ``%#include "types.h"``."""
     for line in document.passthrough:
-        if found := _INCLUDE.match(line):
-            yield PurePath(found[1]).name
+        if found := _INCLUDE.fullmatch(line.strip()):
+            yield f"{found[1]}.x"
 
 
 def add_programs(document: Document) -> Document:
@@ -113,13 +111,12 @@ def _program(document: Document, enum: SyntaxEnum, types: dict[str, str]) -> Syn
     stem = _PROCEDURES.fullmatch(enum.name)
     assert stem is not None
     procedures: list[SyntaxProcedure] = []
-    for index, member in enumerate(enum.members):
+    for member in enum.members:
         if member.name.partition("_PROC_")[0] != prefix:
             raise RpcgenError(f"{member.name} does not open with {prefix}_PROC_", member.location)
         if member.value is None:
             raise RpcgenError(f"procedure {member.name} has no number", member.location)
-        trailer = member.trailer if index + 1 == len(enum.members) else member.trailer
-        procedures.append(_procedure(member, member.value, stem[1], types, trailer))
+        procedures.append(_procedure(member, member.value, stem[1], types))
     return SyntaxProgram(
         prefix.lower(),
         number.name,
@@ -139,12 +136,10 @@ def _constant(document: Document, enum: SyntaxEnum, *names: str) -> SyntaxConsta
     raise RpcgenError(f"{enum.name} lists procedures, but there is no {' or '.join(names)}", enum.location)
 
 
-def _procedure(
-    member: SyntaxMember, value: Value, stem: str, types: dict[str, str], trailer: str
-) -> SyntaxProcedure:
+def _procedure(member: SyntaxMember, value: Value, stem: str, types: dict[str, str]) -> SyntaxProcedure:
     plain = _plain(stem + member.name.partition("_PROC_")[2])
     args, ret, msg = (types.get(plain + suffix) for suffix in ("args", "ret", "msg"))
-    facts = _old_facts(trailer)
+    facts = _old_facts(member.trailer)
     if msg and not args and not ret:
         args = msg
         facts["event"] = True
@@ -161,7 +156,7 @@ def _procedure(
 
 def _old_facts(trailer: str) -> dict[str, Any]:
     """What the comment behind a member says, in releases that have nothing above it."""
-    facts: dict[str, Any] = {found[1]: int(found[2]) for found in _OLD_READSTREAM.finditer(trailer)}
+    facts: dict[str, Any] = {found[1]: int(found[2]) for found in _OLD_STREAM.finditer(trailer)}
     if found := _OLD_PRIORITY.search(trailer):
         facts["priority"] = found[1]
     return facts

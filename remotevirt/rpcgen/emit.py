@@ -144,7 +144,7 @@ def _package(source: Source, program: Program, plans: Sequence[ModulePlan], file
             lines += [f"from {plan.module} import (", *(f"    {name}," for name in names), ")"]
         if plan.procedures:
             tables.append(stem)
-    lines.append(f"from {STUBS}.{source.name} import {', '.join(tables)}")
+    lines += [f"from {STUBS}.{source.name} import (", *(f"    {stem}," for stem in tables), ")"]
     if not constants_home:
         raise LookupError(f"no file of {source.name} declares {program.constant}")
     lines += [

@@ -8,7 +8,7 @@ the wire becomes a code of :mod:`struct`. Neighbouring fixed-size fields are the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -58,6 +58,14 @@ def _fuse(codes: Iterable[str]) -> str:
         else:
             fused.append((code, 1))
     return "".join(code if count == 1 else f"{count}{code}" for code, count in fused)
+
+
+def spread(head: str, items: Sequence[str], tail: str) -> list[str]:
+    """Return ``head(items)tail`` in one line, or with one item a line where that would be too long."""
+    one_line = f"{head}({', '.join(items)}{',' if len(items) == 1 else ''}){tail}"
+    if len(one_line) <= 96:
+        return [one_line]
+    return [f"{head}(", *(f"    {item}," for item in items), f"){tail}"]
 
 
 class CodecEmitter:
@@ -178,7 +186,8 @@ class CodecEmitter:
         def close_run() -> None:
             if run:
                 codes = _fuse(code for code, _ in run)
-                parts.append(f"{self._struct(codes)}.pack({', '.join(name for _, name in run)})")
+                names = ", ".join(name for _, name in run)
+                parts.append(f"{self._struct(codes)}.pack({names})")
                 run.clear()
 
         for field in fields:
@@ -250,9 +259,8 @@ class CodecEmitter:
         def close_run() -> None:
             if run:
                 codes = _fuse(code for code, _, _ in run)
-                names = ", ".join(name for _, _, name in run)
-                left = f"({names},)" if len(run) == 1 else names
-                lines.append(f"{left} = {self._struct(codes)}.unpack_from(buf, pos)")
+                names = [name for _, _, name in run]
+                lines.extend(spread("", names, f" = {self._struct(codes)}.unpack_from(buf, pos)"))
                 lines.append(f"pos += {sum(size for _, size, _ in run)}")
                 run.clear()
             lines.extend(enums)
@@ -335,7 +343,6 @@ class CodecEmitter:
         lines = [f"class {name}(NamedTuple):", *self._docstring(struct.name, struct.comment, struct.fields)]
         for field in struct.fields:
             lines.append(f"    {field_name(field.name)}: {self.python_type(field)}")
-        tuple_text = f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
         body = self.pack_lines(struct.fields)
         if len(names) == 1 and self.is_result(struct.name):
             field = struct.fields[0]
@@ -349,15 +356,14 @@ class CodecEmitter:
                 "        return self.encode(self[0])",
             ]
         else:
-            left = tuple_text if len(names) == 1 else ", ".join(names)
-            lines += ["", "    def pack(self) -> bytes:", f"        {left} = self"]
-            lines += [f"        {line}" for line in body]
+            lines += ["", "    def pack(self) -> bytes:"]
+            lines += [f"        {line}" for line in [*spread("", names, " = self"), *body]]
         lines += [
             "",
             "    @staticmethod",
             f"    def unpack(buf: bytes, pos: int) -> tuple[{name}, int]:",
             *(f"        {line}" for line in self.unpack_lines(struct.fields)),
-            f"        return _new({name}, {tuple_text}), pos",
+            *(f"        {line}" for line in spread(f"return _new({name}, ", names, "), pos")),
         ]
         return lines
 

@@ -71,7 +71,6 @@ class Resolved(NamedTuple):
 
 def resolve(
     documents: Sequence[Document],
-    imports: Iterable[Definition] = (),
     supplied: Mapping[str, int] | None = None,
     allow_external_types: bool = False,
 ) -> Resolved:
@@ -79,14 +78,13 @@ def resolve(
 
     Args:
         documents: the parsed files.
-        imports: definitions of other contracts that these may use. They become part of the result.
         supplied: constants from outside. Those in use become part of the result, without a location.
         allow_external_types: whether a type may be unknown.
 
     Raises:
         RpcgenError: a name that is unknown or declared twice, a value out of range, and the like.
     """
-    return _Resolver(documents, imports, supplied or {}, allow_external_types).run()
+    return _Resolver(documents, supplied or {}, allow_external_types).run()
 
 
 class _Symbol(NamedTuple):
@@ -102,24 +100,20 @@ class _Resolver:
     def __init__(
         self,
         documents: Sequence[Document],
-        imports: Iterable[Definition],
         supplied: Mapping[str, int],
         allow_external_types: bool,
     ) -> None:
         self._documents = documents
-        self._imports = tuple(imports)
         self._supplied = supplied
         self._allow_external_types = allow_external_types
-        self._locations: dict[str, Location | None] = {}
+        self._locations: dict[str, Location] = {}
         self._symbols: dict[str, _Symbol] = {}
         self._values: dict[str, int] = {}
-        self._types: dict[str, SyntaxDefinition | Definition] = {}
+        self._types: dict[str, SyntaxDefinition] = {}
         self._used: dict[str, int] = {}  # constants of ``supplied``
         self._external: dict[str, None] = {}  # types, in order of their use
 
     def run(self) -> Resolved:
-        for imported in self._imports:
-            self._declare_imported(imported)
         for document in self._documents:
             for definition in document.definitions:
                 self._declare_definition(definition)
@@ -132,28 +126,15 @@ class _Resolver:
         _check_recursion(definitions)
         merged = self._programs(programs)
         outside = [Constant(name, value) for name, value in self._used.items()]
-        contract = Contract((*outside, *definitions, *self._imports), merged)
+        contract = Contract((*outside, *definitions), merged)
         return Resolved(contract, tuple(self._external))
 
     # Names
 
-    def _declare(self, name: str, location: Location | None) -> None:
+    def _declare(self, name: str, location: Location) -> None:
         if name in self._locations:
-            first = self._locations[name]
-            where = f" at {first}" if first else ""
-            raise RpcgenError(f"{name} is declared already{where}", location)
+            raise RpcgenError(f"{name} is declared already, at {self._locations[name]}", location)
         self._locations[name] = location
-
-    def _declare_imported(self, definition: Definition) -> None:
-        self._declare(definition.name, definition.location)
-        if isinstance(definition, Constant):
-            self._values[definition.name] = definition.value
-            return
-        self._types[definition.name] = definition
-        if isinstance(definition, Enum):
-            for name, value in definition.members.items():
-                self._declare(name, definition.location)
-                self._values[name] = value
 
     def _declare_definition(self, definition: SyntaxDefinition) -> None:
         self._declare(definition.name, definition.location)
@@ -306,9 +287,7 @@ class _Resolver:
                 match definition:
                     case SyntaxEnum(members=members):
                         return _ENUM, {self._evaluate(Value(m.name, m.location), _ENUM) for m in members}
-                    case Enum(members=values):
-                        return _ENUM, set(values.values())
-                    case SyntaxTypedef(declaration=declaration) | Typedef(declaration=declaration):
+                    case SyntaxTypedef(declaration=declaration):
                         if declaration.kind is not Kind.SCALAR:
                             break
                         name = declaration.type

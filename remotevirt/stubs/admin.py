@@ -119,7 +119,7 @@ class TypedParam(NamedTuple):
     value: TypedParamValue
 
     def pack(self) -> bytes:
-        field, value = self
+        (field, value) = self
         return b"".join((pack_string(field, ADMIN_STRING_MAX), value.pack()))
 
     @staticmethod
@@ -153,13 +153,13 @@ class NonnullClient(NamedTuple):
     transport: int
 
     def pack(self) -> bytes:
-        srv, id, timestamp, transport = self
+        (srv, id, timestamp, transport) = self
         return b"".join((srv.pack(), _QqI.pack(id, timestamp, transport)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NonnullClient, int]:
         srv, pos = NonnullServer.unpack(buf, pos)
-        id, timestamp, transport = _QqI.unpack_from(buf, pos)
+        (id, timestamp, transport) = _QqI.unpack_from(buf, pos)
         pos += 20
         return _new(NonnullClient, (srv, id, timestamp, transport)), pos
 
@@ -206,12 +206,12 @@ class ConnectListServersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _2I.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListServersArgs, int]:
-        need_results, flags = _2I.unpack_from(buf, pos)
+        (need_results, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListServersArgs, (need_results, flags)), pos
 
@@ -226,7 +226,7 @@ class ConnectListServersRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        servers, ret = self
+        (servers, ret) = self
         return b"".join(
             (
                 pack_count(len(servers), ADMIN_SERVER_LIST_MAX),
@@ -254,7 +254,7 @@ class ConnectLookupServerArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        name, flags = self
+        (name, flags) = self
         return b"".join((pack_string(name, ADMIN_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -290,7 +290,7 @@ class ServerGetThreadpoolParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        srv, flags = self
+        (srv, flags) = self
         return b"".join((srv.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -342,7 +342,7 @@ class ServerSetThreadpoolParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        srv, params, flags = self
+        (srv, params, flags) = self
         return b"".join(
             (
                 srv.pack(),
@@ -373,13 +373,13 @@ class ServerListClientsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        srv, need_results, flags = self
+        (srv, need_results, flags) = self
         return b"".join((srv.pack(), _2I.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ServerListClientsArgs, int]:
         srv, pos = NonnullServer.unpack(buf, pos)
-        need_results, flags = _2I.unpack_from(buf, pos)
+        (need_results, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ServerListClientsArgs, (srv, need_results, flags)), pos
 
@@ -394,7 +394,7 @@ class ServerListClientsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        clients, ret = self
+        (clients, ret) = self
         return b"".join(
             (
                 pack_count(len(clients), ADMIN_CLIENT_LIST_MAX),
@@ -423,13 +423,13 @@ class ServerLookupClientArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        srv, id, flags = self
+        (srv, id, flags) = self
         return b"".join((srv.pack(), _QI.pack(id, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ServerLookupClientArgs, int]:
         srv, pos = NonnullServer.unpack(buf, pos)
-        id, flags = _QI.unpack_from(buf, pos)
+        (id, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(ServerLookupClientArgs, (srv, id, flags)), pos
 
@@ -459,7 +459,7 @@ class ClientGetInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        clnt, flags = self
+        (clnt, flags) = self
         return b"".join((clnt.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -507,7 +507,7 @@ class ClientCloseArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        clnt, flags = self
+        (clnt, flags) = self
         return b"".join((clnt.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -525,7 +525,7 @@ class ServerGetClientLimitsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        srv, flags = self
+        (srv, flags) = self
         return b"".join((srv.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -577,7 +577,7 @@ class ServerSetClientLimitsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        srv, params, flags = self
+        (srv, params, flags) = self
         return b"".join(
             (
                 srv.pack(),
@@ -607,7 +607,7 @@ class ServerUpdateTlsFilesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        srv, flags = self
+        (srv, flags) = self
         return b"".join((srv.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -641,7 +641,7 @@ class ConnectGetLoggingOutputsRet(NamedTuple):
     noutputs: int
 
     def pack(self) -> bytes:
-        outputs, noutputs = self
+        (outputs, noutputs) = self
         return b"".join((pack_string(outputs, ADMIN_STRING_MAX), _I.pack(noutputs)))
 
     @staticmethod
@@ -675,7 +675,7 @@ class ConnectGetLoggingFiltersRet(NamedTuple):
     nfilters: int
 
     def pack(self) -> bytes:
-        filters, nfilters = self
+        (filters, nfilters) = self
         return b"".join(
             (
                 ABSENT if filters is None else PRESENT + pack_string(filters, ADMIN_STRING_MAX),
@@ -701,7 +701,7 @@ class ConnectSetLoggingOutputsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        outputs, flags = self
+        (outputs, flags) = self
         return b"".join(
             (
                 ABSENT if outputs is None else PRESENT + pack_string(outputs, ADMIN_STRING_MAX),
@@ -727,7 +727,7 @@ class ConnectSetLoggingFiltersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        filters, flags = self
+        (filters, flags) = self
         return b"".join(
             (
                 ABSENT if filters is None else PRESENT + pack_string(filters, ADMIN_STRING_MAX),
@@ -753,12 +753,12 @@ class ConnectSetDaemonTimeoutArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        timeout, flags = self
+        (timeout, flags) = self
         return _2I.pack(timeout, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectSetDaemonTimeoutArgs, int]:
-        timeout, flags = _2I.unpack_from(buf, pos)
+        (timeout, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectSetDaemonTimeoutArgs, (timeout, flags)), pos
 

@@ -24,7 +24,7 @@ class DomainOpenNamespaceArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod

@@ -68,12 +68,12 @@ class MessageHeader(NamedTuple):
     status: MessageStatus
 
     def pack(self) -> bytes:
-        prog, vers, proc, type, serial, status = self
+        (prog, vers, proc, type, serial, status) = self
         return _2I2iIi.pack(prog, vers, proc, type, serial, status)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[MessageHeader, int]:
-        prog, vers, proc, type, serial, status = _2I2iIi.unpack_from(buf, pos)
+        (prog, vers, proc, type, serial, status) = _2I2iIi.unpack_from(buf, pos)
         pos += 24
         type = unpack_enum(MessageType, type)
         status = unpack_enum(MessageStatus, status)
@@ -88,7 +88,7 @@ class MessageNonnullDomain(NamedTuple):
     id: int
 
     def pack(self) -> bytes:
-        name, uuid, id = self
+        (name, uuid, id) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((pack_string(name, VIR_NET_MESSAGE_STRING_MAX), _16si.pack(uuid, id)))
@@ -96,7 +96,7 @@ class MessageNonnullDomain(NamedTuple):
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[MessageNonnullDomain, int]:
         name, pos = unpack_string(buf, pos, VIR_NET_MESSAGE_STRING_MAX)
-        uuid, id = _16si.unpack_from(buf, pos)
+        (uuid, id) = _16si.unpack_from(buf, pos)
         pos += 20
         return _new(MessageNonnullDomain, (name, uuid, id)), pos
 
@@ -108,7 +108,7 @@ class MessageNonnullNetwork(NamedTuple):
     uuid: bytes
 
     def pack(self) -> bytes:
-        name, uuid = self
+        (name, uuid) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((pack_string(name, VIR_NET_MESSAGE_STRING_MAX), _16s.pack(uuid)))
@@ -137,7 +137,7 @@ class MessageError(NamedTuple):
     net: MessageNonnullNetwork | None
 
     def pack(self) -> bytes:
-        code, domain, message, level, dom, str1, str2, str3, int1, int2, net = self
+        (code, domain, message, level, dom, str1, str2, str3, int1, int2, net) = self
         return b"".join(
             (
                 _2i.pack(code, domain),
@@ -154,7 +154,7 @@ class MessageError(NamedTuple):
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[MessageError, int]:
-        code, domain = _2i.unpack_from(buf, pos)
+        (code, domain) = _2i.unpack_from(buf, pos)
         pos += 8
         message: str | None = None
         present, pos = unpack_optional(buf, pos)
@@ -178,13 +178,25 @@ class MessageError(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             str3, pos = unpack_string(buf, pos, VIR_NET_MESSAGE_STRING_MAX)
-        int1, int2 = _2i.unpack_from(buf, pos)
+        (int1, int2) = _2i.unpack_from(buf, pos)
         pos += 8
         net: MessageNonnullNetwork | None = None
         present, pos = unpack_optional(buf, pos)
         if present:
             net, pos = MessageNonnullNetwork.unpack(buf, pos)
-        return _new(MessageError, (code, domain, message, level, dom, str1, str2, str3, int1, int2, net)), pos
+        return _new(MessageError, (
+            code,
+            domain,
+            message,
+            level,
+            dom,
+            str1,
+            str2,
+            str3,
+            int1,
+            int2,
+            net,
+        )), pos
 
 
 class StreamHole(NamedTuple):
@@ -194,11 +206,11 @@ class StreamHole(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        length, flags = self
+        (length, flags) = self
         return _qI.pack(length, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StreamHole, int]:
-        length, flags = _qI.unpack_from(buf, pos)
+        (length, flags) = _qI.unpack_from(buf, pos)
         pos += 12
         return _new(StreamHole, (length, flags)), pos

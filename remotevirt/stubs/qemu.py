@@ -30,7 +30,7 @@ class DomainMonitorCommandArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, cmd, flags = self
+        (dom, cmd, flags) = self
         return b"".join((dom.pack(), pack_string(cmd, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -67,12 +67,12 @@ class DomainAttachArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pid_value, flags = self
+        (pid_value, flags) = self
         return _2I.pack(pid_value, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainAttachArgs, int]:
-        pid_value, flags = _2I.unpack_from(buf, pos)
+        (pid_value, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainAttachArgs, (pid_value, flags)), pos
 
@@ -104,14 +104,14 @@ class DomainAgentCommandArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, cmd, timeout, flags = self
+        (dom, cmd, timeout, flags) = self
         return b"".join((dom.pack(), pack_string(cmd, REMOTE_STRING_MAX), _iI.pack(timeout, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainAgentCommandArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         cmd, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        timeout, flags = _iI.unpack_from(buf, pos)
+        (timeout, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainAgentCommandArgs, (dom, cmd, timeout, flags)), pos
 
@@ -145,7 +145,7 @@ class ConnectDomainMonitorEventRegisterArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, event, flags = self
+        (dom, event, flags) = self
         return b"".join(
             (
                 ABSENT if dom is None else PRESENT + dom.pack(),
@@ -215,7 +215,7 @@ class DomainMonitorEventMsg(NamedTuple):
     details: str | None
 
     def pack(self) -> bytes:
-        callbackID, dom, event, seconds, micros, details = self
+        (callbackID, dom, event, seconds, micros, details) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -232,7 +232,7 @@ class DomainMonitorEventMsg(NamedTuple):
         pos += 4
         dom, pos = NonnullDomain.unpack(buf, pos)
         event, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        seconds, micros = _qI.unpack_from(buf, pos)
+        (seconds, micros) = _qI.unpack_from(buf, pos)
         pos += 12
         details: str | None = None
         present, pos = unpack_optional(buf, pos)
@@ -249,7 +249,7 @@ class DomainMonitorCommandWithFilesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, cmd, flags = self
+        (dom, cmd, flags) = self
         return b"".join((dom.pack(), pack_string(cmd, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod

@@ -92,7 +92,7 @@ def _endpoint(reactor: Any, description: Description, mode: int) -> IStreamServe
         number("port", port, MAX_PORT)
     endpoint: IStreamServerEndpoint = serverFromString(reactor, description.text)
     if name == "systemd" and _domain(description) == "UNIX":
-        return AdoptedUnixEndpoint(endpoint)
+        return AdoptedUnixEndpoint(reactor, endpoint.fileno)  # type: ignore[attr-defined]
     return endpoint
 
 

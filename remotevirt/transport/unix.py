@@ -20,12 +20,11 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-from twisted.internet import tcp
+from twisted.internet import unix
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import AlreadyListened, CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
@@ -103,30 +102,41 @@ class UnixEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class AdoptedUnixEndpoint:
-    """A UNIX socket that another process (systemd) opened, and which stays its own.
+    """A UNIX socket that another process (systemd) opened: its name and permissions stay that process's affair.
 
-    Twisted removes the name of every UNIX socket that it closes. systemd goes on listening on a socket that
-    it handed out, so without its name nobody could start the daemon again by connecting.
+    Twisted treats an adopted socket as its own. It gives it mode 666, where the operator may have said
+    ``SocketMode=0600`` (or fails to, where root made it and we are somebody else), and removes its name at the end,
+    although systemd goes on listening and would start us again at the next connection.
 
     Args:
-        endpoint: the adopted socket, as Twisted's ``systemd:`` makes it.
+        reactor: what reads from the socket.
+        descriptor: the listening socket; it is ours from now on.
     """
 
-    def __init__(self, endpoint: IStreamServerEndpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(self, reactor: Any, descriptor: int) -> None:
+        self.reactor = reactor
+        self.descriptor: int | None = descriptor
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Start accepting.
 
         Returns:
-            A Deferred of the port, which closes without removing the name.
+            A Deferred of the port; of AlreadyListened at the second call, for the socket is gone with the first.
         """
+        return execute(self._listen, protocolFactory)
 
-        def keep_name(port: Any) -> IListeningPort:
-            port.connectionLost = partial(tcp.Port.connectionLost, port)
-            return port  # type: ignore[no-any-return]
-
-        return self.endpoint.listen(protocolFactory).addCallback(keep_name)
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        if self.descriptor is None:
+            raise AlreadyListened()
+        listening = socket.socket(fileno=self.descriptor)
+        self.descriptor = None
+        listening.setblocking(False)
+        # Twisted touches no file for a socket whose name begins with a zero byte. The port still says where it
+        # really is: that it asks the socket.
+        port = unix.Port(b"\0", factory, reactor=self.reactor)
+        port._preexistingSocket = listening
+        port.startListening()
+        return port  # type: ignore[no-any-return]
 
 
 def _group_id(group: str) -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.stubs import remote
+from remotevirt.stubs.message import MessageError
 from tests.interop import golden
 from tests.interop.daemons import Daemon, Libvirtd, Remotevirt
 from tests.interop.peers import require
@@ -37,6 +38,16 @@ class Outcome(NamedTuple):
     serial: int
     status: int
     value: object
+
+    def __str__(self) -> str:
+        value, rest = self.value if isinstance(self.value, tuple) else (self.value, b"")
+        where = f"{self.program:#x}.{self.version}.{self.procedure} type {self.type} serial {self.serial}"
+        if isinstance(value, MessageError):
+            set_fields = {name: field for name, field in value._asdict().items() if field is not None}
+            text = f"error {set_fields}"
+        else:
+            text = f"status {self.status} {value}"
+        return f"{text} {rest!r} ({where})" if rest else f"{text} ({where})"
 
 
 CLOSED = "the connection was closed"

@@ -55,8 +55,8 @@ class RpcloadTests(SynchronousTestCase):
             report = self._measure("-c", "3", "-d", "7", address=address)
             self.assertEqual((report["connections"], report["depth"], report["errors"]), (3, 7, 0))
             self.assertGreater(report["calls"], 21)
-            # connect_get_version: a header and one number of 64 bits.
-            self.assertEqual(report["bytes_in"], report["calls"] * 36)
+            # connect_get_version: a header and one number of 64 bits. The last reply may be there in part.
+            self.assertTrue(0 <= report["bytes_in"] - report["calls"] * 36 < 3 * 36)
             self.assertTrue(0 < report["p50_us"] <= report["p99_us"])
 
     def test_error_replies_are_counted(self) -> None:

@@ -225,7 +225,7 @@ class Differences:
         libvirtd, ours = answers
         self.compared += 1
         if libvirtd != ours:
-            self.found[name] = f"{name}\n    libvirtd   {libvirtd!r}\n    remotevirt {ours!r}"
+            self.found[name] = f"{name}\n    libvirtd   {libvirtd}\n    remotevirt {ours}"
 
     def check(self, expected: dict[str, str] | None = None) -> None:
         """Fail if anything differs that is not expected to, or the other way round."""

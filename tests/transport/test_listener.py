@@ -83,7 +83,6 @@ class ParseListenerTests(TestCase):
         with socket.socket(socket.AF_UNIX) as unix, socket.socket() as tcp:
             sockets = ListenFDs([unix.fileno(), tcp.fileno()], ["vm", "net"])
             self.patch(parser, "_sddaemon", sockets)
-            self.patch(self.reactor, "adoptStreamPort", lambda *args: None)
             found = self.parse("systemd:domain=UNIX:name=vm")
             self.assertIsInstance(found.endpoint, AdoptedUnixEndpoint)
             self.assertEqual("unix", found.transport)

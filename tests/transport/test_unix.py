@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.endpoints import AdoptedStreamServerEndpoint, UNIXClientEndpoint, connectProtocol
-from twisted.internet.error import CannotListenError
+from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.internet.error import AlreadyListened, CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.utils import getProcessValue
@@ -154,12 +155,19 @@ class UnixEndpointTests(TestCase):
         self.assertEqual(group, os.stat(self.path).st_gid)
 
     @inlineCallbacks
-    def test_adopted_socket_keeps_its_name(self) -> Any:
+    def test_adopted_socket_stays_as_it_is(self) -> Any:
         with socket.socket(socket.AF_UNIX) as systemd:
             systemd.bind(self.path)
             systemd.listen()
-            adopted = AdoptedStreamServerEndpoint(reactor, os.dup(systemd.fileno()), socket.AF_UNIX)
-            port = yield AdoptedUnixEndpoint(adopted).listen(Factory.forProtocol(Protocol))
+            os.chmod(self.path, 0o600)
+            adopted = AdoptedUnixEndpoint(reactor, os.dup(systemd.fileno()))
+            port = yield adopted.listen(Factory.forProtocol(Protocol))
+            self.assertEqual(0o600, stat.S_IMODE(os.stat(self.path).st_mode))
+            self.assertEqual(UNIXAddress(os.fsencode(self.path)), port.getHost())
+            client = yield connectProtocol(UNIXClientEndpoint(reactor, self.path), Ended())
+            client.transport.loseConnection()
+            yield client.over
             yield port.stopListening()
             self.assertTrue(os.path.exists(self.path))
             self.assertNotIn(port, reactor.getReaders())  # type: ignore[attr-defined]
+            yield self.assertFailure(adopted.listen(Factory.forProtocol(Protocol)), AlreadyListened)

@@ -736,7 +736,20 @@ from remotevirt.stubs.remote.secret import (
     SecretSetValueArgs,
     SecretUndefineArgs,
 )
-from remotevirt.stubs.remote import auth, connect, domain, event, snapshot, checkpoint, network, storage, interface, nodedev, nwfilter, secret
+from remotevirt.stubs.remote import (
+    auth,
+    connect,
+    domain,
+    event,
+    snapshot,
+    checkpoint,
+    network,
+    storage,
+    interface,
+    nodedev,
+    nwfilter,
+    secret,
+)
 from remotevirt.stubs.remote.types import REMOTE_PROGRAM, REMOTE_PROTOCOL_VERSION
 
 PROGRAM: Final = Program(

@@ -92,7 +92,7 @@ class AuthSaslStartArgs(NamedTuple):
     data: bytes
 
     def pack(self) -> bytes:
-        mech, nil, data = self
+        (mech, nil, data) = self
         return b"".join(
             (
                 pack_string(mech, REMOTE_STRING_MAX),
@@ -121,12 +121,12 @@ class AuthSaslStartRet(NamedTuple):
     data: bytes
 
     def pack(self) -> bytes:
-        complete, nil, data = self
+        (complete, nil, data) = self
         return b"".join((_2i.pack(complete, nil), pack_chars(data, REMOTE_AUTH_SASL_DATA_MAX)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[AuthSaslStartRet, int]:
-        complete, nil = _2i.unpack_from(buf, pos)
+        (complete, nil) = _2i.unpack_from(buf, pos)
         pos += 8
         data, pos = unpack_chars(buf, pos, REMOTE_AUTH_SASL_DATA_MAX)
         return _new(AuthSaslStartRet, (complete, nil, data)), pos
@@ -142,7 +142,7 @@ class AuthSaslStepArgs(NamedTuple):
     data: bytes
 
     def pack(self) -> bytes:
-        nil, data = self
+        (nil, data) = self
         return b"".join((_i.pack(nil), pack_chars(data, REMOTE_AUTH_SASL_DATA_MAX)))
 
     @staticmethod
@@ -164,12 +164,12 @@ class AuthSaslStepRet(NamedTuple):
     data: bytes
 
     def pack(self) -> bytes:
-        complete, nil, data = self
+        (complete, nil, data) = self
         return b"".join((_2i.pack(complete, nil), pack_chars(data, REMOTE_AUTH_SASL_DATA_MAX)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[AuthSaslStepRet, int]:
-        complete, nil = _2i.unpack_from(buf, pos)
+        (complete, nil) = _2i.unpack_from(buf, pos)
         pos += 8
         data, pos = unpack_chars(buf, pos, REMOTE_AUTH_SASL_DATA_MAX)
         return _new(AuthSaslStepRet, (complete, nil, data)), pos

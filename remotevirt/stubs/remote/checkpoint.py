@@ -28,7 +28,7 @@ class DomainCheckpointCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, xml_desc, flags = self
+        (dom, xml_desc, flags) = self
         return b"".join((dom.pack(), pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -65,7 +65,7 @@ class DomainCheckpointGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        checkpoint, flags = self
+        (checkpoint, flags) = self
         return b"".join((checkpoint.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -102,13 +102,13 @@ class DomainListAllCheckpointsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, need_results, flags = self
+        (dom, need_results, flags) = self
         return b"".join((dom.pack(), _iI.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainListAllCheckpointsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainListAllCheckpointsArgs, (dom, need_results, flags)), pos
 
@@ -123,7 +123,7 @@ class DomainListAllCheckpointsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        checkpoints, ret = self
+        (checkpoints, ret) = self
         return b"".join(
             (
                 pack_count(len(checkpoints), REMOTE_DOMAIN_CHECKPOINT_LIST_MAX),
@@ -152,13 +152,13 @@ class DomainCheckpointListAllChildrenArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        checkpoint, need_results, flags = self
+        (checkpoint, need_results, flags) = self
         return b"".join((checkpoint.pack(), _iI.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainCheckpointListAllChildrenArgs, int]:
         checkpoint, pos = NonnullDomainCheckpoint.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainCheckpointListAllChildrenArgs, (checkpoint, need_results, flags)), pos
 
@@ -173,7 +173,7 @@ class DomainCheckpointListAllChildrenRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        checkpoints, ret = self
+        (checkpoints, ret) = self
         return b"".join(
             (
                 pack_count(len(checkpoints), REMOTE_DOMAIN_CHECKPOINT_LIST_MAX),
@@ -202,7 +202,7 @@ class DomainCheckpointLookupByNameArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, name, flags = self
+        (dom, name, flags) = self
         return b"".join((dom.pack(), pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -239,7 +239,7 @@ class DomainCheckpointGetParentArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        checkpoint, flags = self
+        (checkpoint, flags) = self
         return b"".join((checkpoint.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -275,7 +275,7 @@ class DomainCheckpointDeleteArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        checkpoint, flags = self
+        (checkpoint, flags) = self
         return b"".join((checkpoint.pack(), _I.pack(flags)))
 
     @staticmethod

@@ -59,7 +59,7 @@ class NodeGetCpuStats(NamedTuple):
     value: int
 
     def pack(self) -> bytes:
-        field, value = self
+        (field, value) = self
         return b"".join((pack_string(field, REMOTE_STRING_MAX), _Q.pack(value)))
 
     @staticmethod
@@ -77,7 +77,7 @@ class NodeGetMemoryStats(NamedTuple):
     value: int
 
     def pack(self) -> bytes:
-        field, value = self
+        (field, value) = self
         return b"".join((pack_string(field, REMOTE_STRING_MAX), _Q.pack(value)))
 
     @staticmethod
@@ -95,7 +95,7 @@ class ConnectOpenArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        name, flags = self
+        (name, flags) = self
         return b"".join(
             (
                 ABSENT if name is None else PRESENT + pack_string(name, REMOTE_STRING_MAX),
@@ -201,7 +201,7 @@ class NodeGetInfoRet(NamedTuple):
     threads: int
 
     def pack(self) -> bytes:
-        model, memory, cpus, mhz, nodes, sockets, cores, threads = self
+        (model, memory, cpus, mhz, nodes, sockets, cores, threads) = self
         return b"".join(
             (
                 pack_fixed_chars(model, 32),
@@ -212,7 +212,7 @@ class NodeGetInfoRet(NamedTuple):
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetInfoRet, int]:
         model, pos = unpack_fixed_chars(buf, pos, 32)
-        memory, cpus, mhz, nodes, sockets, cores, threads = _Q6i.unpack_from(buf, pos)
+        (memory, cpus, mhz, nodes, sockets, cores, threads) = _Q6i.unpack_from(buf, pos)
         pos += 32
         return _new(NodeGetInfoRet, (model, memory, cpus, mhz, nodes, sockets, cores, threads)), pos
 
@@ -295,12 +295,12 @@ class NodeGetCellsFreeMemoryArgs(NamedTuple):
     maxcells: int
 
     def pack(self) -> bytes:
-        startCell, maxcells = self
+        (startCell, maxcells) = self
         return _2i.pack(startCell, maxcells)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCellsFreeMemoryArgs, int]:
-        startCell, maxcells = _2i.unpack_from(buf, pos)
+        (startCell, maxcells) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(NodeGetCellsFreeMemoryArgs, (startCell, maxcells)), pos
 
@@ -419,7 +419,7 @@ class NodeGetSecurityModelRet(NamedTuple):
     doi: bytes
 
     def pack(self) -> bytes:
-        model, doi = self
+        (model, doi) = self
         return b"".join(
             (
                 pack_chars(model, REMOTE_SECURITY_MODEL_MAX),
@@ -479,7 +479,7 @@ class ConnectCompareCpuArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -519,7 +519,7 @@ class ConnectBaselineCpuArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xmlCPUs, flags = self
+        (xmlCPUs, flags) = self
         return b"".join(
             (
                 pack_count(len(xmlCPUs), REMOTE_CPU_BASELINE_MAX),
@@ -600,12 +600,12 @@ class NodeGetCpuStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        cpuNum, nparams, flags = self
+        (cpuNum, nparams, flags) = self
         return _2iI.pack(cpuNum, nparams, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuStatsArgs, int]:
-        cpuNum, nparams, flags = _2iI.unpack_from(buf, pos)
+        (cpuNum, nparams, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetCpuStatsArgs, (cpuNum, nparams, flags)), pos
 
@@ -620,7 +620,7 @@ class NodeGetCpuStatsRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_NODE_CPU_STATS_MAX),
@@ -649,12 +649,12 @@ class NodeGetMemoryStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        nparams, cellNum, flags = self
+        (nparams, cellNum, flags) = self
         return _2iI.pack(nparams, cellNum, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetMemoryStatsArgs, int]:
-        nparams, cellNum, flags = _2iI.unpack_from(buf, pos)
+        (nparams, cellNum, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetMemoryStatsArgs, (nparams, cellNum, flags)), pos
 
@@ -669,7 +669,7 @@ class NodeGetMemoryStatsRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_NODE_MEMORY_STATS_MAX),
@@ -698,12 +698,12 @@ class NodeSuspendForDurationArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        target, duration, flags = self
+        (target, duration, flags) = self
         return _IQI.pack(target, duration, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeSuspendForDurationArgs, int]:
-        target, duration, flags = _IQI.unpack_from(buf, pos)
+        (target, duration, flags) = _IQI.unpack_from(buf, pos)
         pos += 16
         return _new(NodeSuspendForDurationArgs, (target, duration, flags)), pos
 
@@ -718,7 +718,7 @@ class NodeSetMemoryParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        params, flags = self
+        (params, flags) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_NODE_MEMORY_PARAMETERS_MAX),
@@ -746,12 +746,12 @@ class NodeGetMemoryParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        nparams, flags = self
+        (nparams, flags) = self
         return _iI.pack(nparams, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetMemoryParametersArgs, int]:
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NodeGetMemoryParametersArgs, (nparams, flags)), pos
 
@@ -766,7 +766,7 @@ class NodeGetMemoryParametersRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_NODE_MEMORY_PARAMETERS_MAX),
@@ -795,12 +795,12 @@ class NodeGetCpuMapArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_map, need_online, flags = self
+        (need_map, need_online, flags) = self
         return _2iI.pack(need_map, need_online, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuMapArgs, int]:
-        need_map, need_online, flags = _2iI.unpack_from(buf, pos)
+        (need_map, need_online, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetCpuMapArgs, (need_map, need_online, flags)), pos
 
@@ -816,13 +816,13 @@ class NodeGetCpuMapRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        cpumap, online, ret = self
+        (cpumap, online, ret) = self
         return b"".join((pack_opaque(cpumap, REMOTE_CPUMAP_MAX), _Ii.pack(online, ret)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuMapRet, int]:
         cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
-        online, ret = _Ii.unpack_from(buf, pos)
+        (online, ret) = _Ii.unpack_from(buf, pos)
         pos += 8
         return _new(NodeGetCpuMapRet, (cpumap, online, ret)), pos
 
@@ -835,7 +835,7 @@ class NodeDeviceDetachFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        name, driverName, flags = self
+        (name, driverName, flags) = self
         return b"".join(
             (
                 pack_string(name, REMOTE_STRING_MAX),
@@ -864,13 +864,13 @@ class ConnectGetCpuModelNamesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        arch, need_results, flags = self
+        (arch, need_results, flags) = self
         return b"".join((pack_string(arch, REMOTE_STRING_MAX), _iI.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetCpuModelNamesArgs, int]:
         arch, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectGetCpuModelNamesArgs, (arch, need_results, flags)), pos
 
@@ -885,7 +885,7 @@ class ConnectGetCpuModelNamesRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        models, ret = self
+        (models, ret) = self
         return b"".join(
             (
                 pack_count(len(models), REMOTE_CONNECT_CPU_MODELS_MAX),
@@ -918,7 +918,7 @@ class NodeGetFreePagesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pages, startCell, cellCount, flags = self
+        (pages, startCell, cellCount, flags) = self
         return b"".join(
             (
                 pack_numbers(pages, REMOTE_NODE_MAX_CELLS, "I"),
@@ -929,7 +929,7 @@ class NodeGetFreePagesArgs(NamedTuple):
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetFreePagesArgs, int]:
         pages, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "I", 4)
-        startCell, cellCount, flags = _i2I.unpack_from(buf, pos)
+        (startCell, cellCount, flags) = _i2I.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetFreePagesArgs, (pages, startCell, cellCount, flags)), pos
 
@@ -965,7 +965,7 @@ class ConnectGetDomainCapabilitiesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        emulatorbin, arch, machine, virttype, flags = self
+        (emulatorbin, arch, machine, virttype, flags) = self
         return b"".join(
             (
                 ABSENT if emulatorbin is None else PRESENT + pack_string(emulatorbin, REMOTE_STRING_MAX),
@@ -996,7 +996,13 @@ class ConnectGetDomainCapabilitiesArgs(NamedTuple):
             virttype, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(ConnectGetDomainCapabilitiesArgs, (emulatorbin, arch, machine, virttype, flags)), pos
+        return _new(ConnectGetDomainCapabilitiesArgs, (
+            emulatorbin,
+            arch,
+            machine,
+            virttype,
+            flags,
+        )), pos
 
 
 class ConnectGetDomainCapabilitiesRet(NamedTuple):
@@ -1031,7 +1037,7 @@ class NodeAllocPagesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pageSizes, pageCounts, startCell, cellCount, flags = self
+        (pageSizes, pageCounts, startCell, cellCount, flags) = self
         return b"".join(
             (
                 pack_numbers(pageSizes, REMOTE_NODE_MAX_CELLS, "I"),
@@ -1044,7 +1050,7 @@ class NodeAllocPagesArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeAllocPagesArgs, int]:
         pageSizes, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "I", 4)
         pageCounts, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "Q", 8)
-        startCell, cellCount, flags = _i2I.unpack_from(buf, pos)
+        (startCell, cellCount, flags) = _i2I.unpack_from(buf, pos)
         pos += 12
         return _new(NodeAllocPagesArgs, (pageSizes, pageCounts, startCell, cellCount, flags)), pos
 
@@ -1079,7 +1085,7 @@ class ConnectCompareHypervisorCpuArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        emulator, arch, machine, virttype, xmlCPU, flags = self
+        (emulator, arch, machine, virttype, xmlCPU, flags) = self
         return b"".join(
             (
                 ABSENT if emulator is None else PRESENT + pack_string(emulator, REMOTE_STRING_MAX),
@@ -1112,7 +1118,14 @@ class ConnectCompareHypervisorCpuArgs(NamedTuple):
         xmlCPU, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(ConnectCompareHypervisorCpuArgs, (emulator, arch, machine, virttype, xmlCPU, flags)), pos
+        return _new(ConnectCompareHypervisorCpuArgs, (
+            emulator,
+            arch,
+            machine,
+            virttype,
+            xmlCPU,
+            flags,
+        )), pos
 
 
 class ConnectCompareHypervisorCpuRet(NamedTuple):
@@ -1148,7 +1161,7 @@ class ConnectBaselineHypervisorCpuArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        emulator, arch, machine, virttype, xmlCPUs, flags = self
+        (emulator, arch, machine, virttype, xmlCPUs, flags) = self
         return b"".join(
             (
                 ABSENT if emulator is None else PRESENT + pack_string(emulator, REMOTE_STRING_MAX),
@@ -1186,7 +1199,14 @@ class ConnectBaselineHypervisorCpuArgs(NamedTuple):
             xmlCPUs.append(item)
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
-        return _new(ConnectBaselineHypervisorCpuArgs, (emulator, arch, machine, virttype, xmlCPUs, flags)), pos
+        return _new(ConnectBaselineHypervisorCpuArgs, (
+            emulator,
+            arch,
+            machine,
+            virttype,
+            xmlCPUs,
+            flags,
+        )), pos
 
 
 class ConnectBaselineHypervisorCpuRet(NamedTuple):
@@ -1214,12 +1234,12 @@ class NodeGetSevInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        nparams, flags = self
+        (nparams, flags) = self
         return _iI.pack(nparams, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetSevInfoArgs, int]:
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NodeGetSevInfoArgs, (nparams, flags)), pos
 
@@ -1234,7 +1254,7 @@ class NodeGetSevInfoRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_NODE_SEV_INFO_MAX),
@@ -1265,7 +1285,7 @@ class ConnectSetIdentityArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        params, flags = self
+        (params, flags) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_CONNECT_IDENTITY_PARAMS_MAX),

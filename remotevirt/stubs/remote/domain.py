@@ -109,12 +109,12 @@ class VcpuInfo(NamedTuple):
     cpu: int
 
     def pack(self) -> bytes:
-        number, state, cpu_time, cpu = self
+        (number, state, cpu_time, cpu) = self
         return _IiQi.pack(number, state, cpu_time, cpu)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[VcpuInfo, int]:
-        number, state, cpu_time, cpu = _IiQi.unpack_from(buf, pos)
+        (number, state, cpu_time, cpu) = _IiQi.unpack_from(buf, pos)
         pos += 20
         return _new(VcpuInfo, (number, state, cpu_time, cpu)), pos
 
@@ -126,7 +126,7 @@ class DomainDiskError(NamedTuple):
     error: int
 
     def pack(self) -> bytes:
-        disk, error = self
+        (disk, error) = self
         return b"".join((pack_string(disk, REMOTE_STRING_MAX), _i.pack(error)))
 
     @staticmethod
@@ -144,12 +144,12 @@ class DomainMemoryStat(NamedTuple):
     val: int
 
     def pack(self) -> bytes:
-        tag, val = self
+        (tag, val) = self
         return _iQ.pack(tag, val)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStat, int]:
-        tag, val = _iQ.unpack_from(buf, pos)
+        (tag, val) = _iQ.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMemoryStat, (tag, val)), pos
 
@@ -164,7 +164,7 @@ class DomainIothreadInfo(NamedTuple):
     cpumap: bytes
 
     def pack(self) -> bytes:
-        iothread_id, cpumap = self
+        (iothread_id, cpumap) = self
         return b"".join((_I.pack(iothread_id), pack_opaque(cpumap, REMOTE_CPUMAP_MAX)))
 
     @staticmethod
@@ -185,7 +185,7 @@ class DomainStatsRecord(NamedTuple):
     params: Sequence[TypedParam]
 
     def pack(self) -> bytes:
-        dom, params = self
+        (dom, params) = self
         return b"".join(
             (
                 dom.pack(),
@@ -217,7 +217,7 @@ class DomainFsinfo(NamedTuple):
     dev_aliases: Sequence[str]
 
     def pack(self) -> bytes:
-        mountpoint, name, fstype, dev_aliases = self
+        (mountpoint, name, fstype, dev_aliases) = self
         return b"".join(
             (
                 pack_string(mountpoint, REMOTE_STRING_MAX),
@@ -249,7 +249,7 @@ class DomainIpAddr(NamedTuple):
     prefix: int
 
     def pack(self) -> bytes:
-        type, addr, prefix = self
+        (type, addr, prefix) = self
         return b"".join((_i.pack(type), pack_string(addr, REMOTE_STRING_MAX), _I.pack(prefix)))
 
     @staticmethod
@@ -273,7 +273,7 @@ class DomainInterface(NamedTuple):
     addrs: Sequence[DomainIpAddr]
 
     def pack(self) -> bytes:
-        name, hwaddr, addrs = self
+        (name, hwaddr, addrs) = self
         return b"".join(
             (
                 pack_string(name, REMOTE_STRING_MAX),
@@ -305,7 +305,7 @@ class DomainAttachDeviceArgs(NamedTuple):
     xml: str
 
     def pack(self) -> bytes:
-        dom, xml = self
+        (dom, xml) = self
         return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -337,7 +337,7 @@ class DomainCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml_desc, flags = self
+        (xml_desc, flags) = self
         return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -421,7 +421,7 @@ class DomainDetachDeviceArgs(NamedTuple):
     xml: str
 
     def pack(self) -> bytes:
-        dom, xml = self
+        (dom, xml) = self
         return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -438,7 +438,7 @@ class DomainGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -526,12 +526,12 @@ class DomainGetInfoRet(NamedTuple):
     cpuTime: int
 
     def pack(self) -> bytes:
-        state, maxMem, memory, nrVirtCpu, cpuTime = self
+        (state, maxMem, memory, nrVirtCpu, cpuTime) = self
         return _3xB2Q2xHQ.pack(state, maxMem, memory, nrVirtCpu, cpuTime)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetInfoRet, int]:
-        state, maxMem, memory, nrVirtCpu, cpuTime = _3xB2Q2xHQ.unpack_from(buf, pos)
+        (state, maxMem, memory, nrVirtCpu, cpuTime) = _3xB2Q2xHQ.unpack_from(buf, pos)
         pos += 32
         return _new(DomainGetInfoRet, (state, maxMem, memory, nrVirtCpu, cpuTime)), pos
 
@@ -645,13 +645,13 @@ class DomainGetVcpusArgs(NamedTuple):
     maplen: int
 
     def pack(self) -> bytes:
-        dom, maxinfo, maplen = self
+        (dom, maxinfo, maplen) = self
         return b"".join((dom.pack(), _2i.pack(maxinfo, maplen)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpusArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        maxinfo, maplen = _2i.unpack_from(buf, pos)
+        (maxinfo, maplen) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetVcpusArgs, (dom, maxinfo, maplen)), pos
 
@@ -667,7 +667,7 @@ class DomainGetVcpusRet(NamedTuple):
     cpumaps: bytes
 
     def pack(self) -> bytes:
-        info, cpumaps = self
+        (info, cpumaps) = self
         return b"".join(
             (
                 pack_count(len(info), REMOTE_VCPUINFO_MAX),
@@ -866,7 +866,7 @@ class DomainPinVcpuArgs(NamedTuple):
     cpumap: bytes
 
     def pack(self) -> bytes:
-        dom, vcpu, cpumap = self
+        (dom, vcpu, cpumap) = self
         return b"".join((dom.pack(), _I.pack(vcpu), pack_opaque(cpumap, REMOTE_CPUMAP_MAX)))
 
     @staticmethod
@@ -885,7 +885,7 @@ class DomainRebootArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -918,7 +918,7 @@ class DomainSetAutostartArgs(NamedTuple):
     autostart: int
 
     def pack(self) -> bytes:
-        dom, autostart = self
+        (dom, autostart) = self
         return b"".join((dom.pack(), _i.pack(autostart)))
 
     @staticmethod
@@ -936,7 +936,7 @@ class DomainSetMaxMemoryArgs(NamedTuple):
     memory: int
 
     def pack(self) -> bytes:
-        dom, memory = self
+        (dom, memory) = self
         return b"".join((dom.pack(), _Q.pack(memory)))
 
     @staticmethod
@@ -954,7 +954,7 @@ class DomainSetMemoryArgs(NamedTuple):
     memory: int
 
     def pack(self) -> bytes:
-        dom, memory = self
+        (dom, memory) = self
         return b"".join((dom.pack(), _Q.pack(memory)))
 
     @staticmethod
@@ -972,7 +972,7 @@ class DomainSetVcpusArgs(NamedTuple):
     nvcpus: int
 
     def pack(self) -> bytes:
-        dom, nvcpus = self
+        (dom, nvcpus) = self
         return b"".join((dom.pack(), _I.pack(nvcpus)))
 
     @staticmethod
@@ -1092,7 +1092,7 @@ class DomainCoreDumpArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, to, flags = self
+        (dom, to, flags) = self
         return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -1126,7 +1126,7 @@ class DomainSaveArgs(NamedTuple):
     to: str
 
     def pack(self) -> bytes:
-        dom, to = self
+        (dom, to) = self
         return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -1158,7 +1158,7 @@ class DomainGetSchedulerTypeRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        type, nparams = self
+        (type, nparams) = self
         return b"".join((pack_string(type, REMOTE_STRING_MAX), _i.pack(nparams)))
 
     @staticmethod
@@ -1176,7 +1176,7 @@ class DomainGetSchedulerParametersArgs(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        dom, nparams = self
+        (dom, nparams) = self
         return b"".join((dom.pack(), _i.pack(nparams)))
 
     @staticmethod
@@ -1227,7 +1227,7 @@ class DomainSetSchedulerParametersArgs(NamedTuple):
     params: Sequence[TypedParam]
 
     def pack(self) -> bytes:
-        dom, params = self
+        (dom, params) = self
         return b"".join(
             (
                 dom.pack(),
@@ -1256,7 +1256,7 @@ class DomainMigratePrepareArgs(NamedTuple):
     resource: int
 
     def pack(self) -> bytes:
-        uri_in, flags, dname, resource = self
+        (uri_in, flags, dname, resource) = self
         return b"".join(
             (
                 ABSENT if uri_in is None else PRESENT + pack_string(uri_in, REMOTE_STRING_MAX),
@@ -1293,7 +1293,7 @@ class DomainMigratePrepareRet(NamedTuple):
     uri_out: str | None
 
     def pack(self) -> bytes:
-        cookie, uri_out = self
+        (cookie, uri_out) = self
         return b"".join(
             (
                 pack_opaque(cookie, REMOTE_MIGRATE_COOKIE_MAX),
@@ -1325,7 +1325,7 @@ class DomainMigratePerformArgs(NamedTuple):
     resource: int
 
     def pack(self) -> bytes:
-        dom, cookie, uri, flags, dname, resource = self
+        (dom, cookie, uri, flags, dname, resource) = self
         return b"".join(
             (
                 dom.pack(),
@@ -1365,7 +1365,7 @@ class DomainMigrateFinishArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dname, cookie, uri, flags = self
+        (dname, cookie, uri, flags) = self
         return b"".join(
             (
                 pack_string(dname, REMOTE_STRING_MAX),
@@ -1410,7 +1410,7 @@ class DomainBlockStatsArgs(NamedTuple):
     path: str
 
     def pack(self) -> bytes:
-        dom, path = self
+        (dom, path) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -1430,12 +1430,12 @@ class DomainBlockStatsRet(NamedTuple):
     errs: int
 
     def pack(self) -> bytes:
-        rd_req, rd_bytes, wr_req, wr_bytes, errs = self
+        (rd_req, rd_bytes, wr_req, wr_bytes, errs) = self
         return _5q.pack(rd_req, rd_bytes, wr_req, wr_bytes, errs)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsRet, int]:
-        rd_req, rd_bytes, wr_req, wr_bytes, errs = _5q.unpack_from(buf, pos)
+        (rd_req, rd_bytes, wr_req, wr_bytes, errs) = _5q.unpack_from(buf, pos)
         pos += 40
         return _new(DomainBlockStatsRet, (rd_req, rd_bytes, wr_req, wr_bytes, errs)), pos
 
@@ -1447,7 +1447,7 @@ class DomainInterfaceStatsArgs(NamedTuple):
     device: str
 
     def pack(self) -> bytes:
-        dom, device = self
+        (dom, device) = self
         return b"".join((dom.pack(), pack_string(device, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -1470,14 +1470,32 @@ class DomainInterfaceStatsRet(NamedTuple):
     tx_drop: int
 
     def pack(self) -> bytes:
-        rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop = self
+        (rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop) = self
         return _8q.pack(rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceStatsRet, int]:
-        rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop = _8q.unpack_from(buf, pos)
+        (
+            rx_bytes,
+            rx_packets,
+            rx_errs,
+            rx_drop,
+            tx_bytes,
+            tx_packets,
+            tx_errs,
+            tx_drop,
+        ) = _8q.unpack_from(buf, pos)
         pos += 64
-        return _new(DomainInterfaceStatsRet, (rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)), pos
+        return _new(DomainInterfaceStatsRet, (
+            rx_bytes,
+            rx_packets,
+            rx_errs,
+            rx_drop,
+            tx_bytes,
+            tx_packets,
+            tx_errs,
+            tx_drop,
+        )), pos
 
 
 class DomainBlockPeekArgs(NamedTuple):
@@ -1490,14 +1508,14 @@ class DomainBlockPeekArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, offset, size, flags = self
+        (dom, path, offset, size, flags) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _Q2I.pack(offset, size, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPeekArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        offset, size, flags = _Q2I.unpack_from(buf, pos)
+        (offset, size, flags) = _Q2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainBlockPeekArgs, (dom, path, offset, size, flags)), pos
 
@@ -1532,13 +1550,13 @@ class DomainMemoryPeekArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, offset, size, flags = self
+        (dom, offset, size, flags) = self
         return b"".join((dom.pack(), _Q2I.pack(offset, size, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryPeekArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        offset, size, flags = _Q2I.unpack_from(buf, pos)
+        (offset, size, flags) = _Q2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainMemoryPeekArgs, (dom, offset, size, flags)), pos
 
@@ -1574,7 +1592,7 @@ class DomainMigratePrepare2Args(NamedTuple):
     dom_xml: str
 
     def pack(self) -> bytes:
-        uri_in, flags, dname, resource, dom_xml = self
+        (uri_in, flags, dname, resource, dom_xml) = self
         return b"".join(
             (
                 ABSENT if uri_in is None else PRESENT + pack_string(uri_in, REMOTE_STRING_MAX),
@@ -1613,7 +1631,7 @@ class DomainMigratePrepare2Ret(NamedTuple):
     uri_out: str | None
 
     def pack(self) -> bytes:
-        cookie, uri_out = self
+        (cookie, uri_out) = self
         return b"".join(
             (
                 pack_opaque(cookie, REMOTE_MIGRATE_COOKIE_MAX),
@@ -1644,7 +1662,7 @@ class DomainMigrateFinish2Args(NamedTuple):
     retcode: int
 
     def pack(self) -> bytes:
-        dname, cookie, uri, flags, retcode = self
+        (dname, cookie, uri, flags, retcode) = self
         return b"".join(
             (
                 pack_string(dname, REMOTE_STRING_MAX),
@@ -1659,7 +1677,7 @@ class DomainMigrateFinish2Args(NamedTuple):
         dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         cookie, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
         uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        flags, retcode = _Qi.unpack_from(buf, pos)
+        (flags, retcode) = _Qi.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMigrateFinish2Args, (dname, cookie, uri, flags, retcode)), pos
 
@@ -1707,7 +1725,7 @@ class DomainGetSecurityLabelRet(NamedTuple):
     enforcing: int
 
     def pack(self) -> bytes:
-        label, enforcing = self
+        (label, enforcing) = self
         return b"".join((pack_chars(label, REMOTE_SECURITY_LABEL_MAX), _i.pack(enforcing)))
 
     @staticmethod
@@ -1726,7 +1744,7 @@ class ConnectDomainXmlFromNativeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        nativeFormat, nativeConfig, flags = self
+        (nativeFormat, nativeConfig, flags) = self
         return b"".join(
             (
                 pack_string(nativeFormat, REMOTE_STRING_MAX),
@@ -1770,7 +1788,7 @@ class ConnectDomainXmlToNativeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        nativeFormat, domainXml, flags = self
+        (nativeFormat, domainXml, flags) = self
         return b"".join(
             (
                 pack_string(nativeFormat, REMOTE_STRING_MAX),
@@ -1815,7 +1833,7 @@ class DomainMigratePrepareTunnelArgs(NamedTuple):
     dom_xml: str
 
     def pack(self) -> bytes:
-        flags, dname, resource, dom_xml = self
+        (flags, dname, resource, dom_xml) = self
         return b"".join(
             (
                 _Q.pack(flags),
@@ -1915,13 +1933,13 @@ class DomainMemoryStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, maxStats, flags = self
+        (dom, maxStats, flags) = self
         return b"".join((dom.pack(), _2I.pack(maxStats, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStatsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        maxStats, flags = _2I.unpack_from(buf, pos)
+        (maxStats, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMemoryStatsArgs, (dom, maxStats, flags)), pos
 
@@ -1964,7 +1982,7 @@ class DomainAttachDeviceFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, xml, flags = self
+        (dom, xml, flags) = self
         return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -1984,7 +2002,7 @@ class DomainDetachDeviceFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, xml, flags = self
+        (dom, xml, flags) = self
         return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -2028,14 +2046,53 @@ class DomainGetJobInfoRet(NamedTuple):
     fileRemaining: int
 
     def pack(self) -> bytes:
-        type, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining = self
+        (
+            type,
+            timeElapsed,
+            timeRemaining,
+            dataTotal,
+            dataProcessed,
+            dataRemaining,
+            memTotal,
+            memProcessed,
+            memRemaining,
+            fileTotal,
+            fileProcessed,
+            fileRemaining,
+        ) = self
         return _i11Q.pack(type, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobInfoRet, int]:
-        type, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining = _i11Q.unpack_from(buf, pos)
+        (
+            type,
+            timeElapsed,
+            timeRemaining,
+            dataTotal,
+            dataProcessed,
+            dataRemaining,
+            memTotal,
+            memProcessed,
+            memRemaining,
+            fileTotal,
+            fileProcessed,
+            fileRemaining,
+        ) = _i11Q.unpack_from(buf, pos)
         pos += 92
-        return _new(DomainGetJobInfoRet, (type, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining)), pos
+        return _new(DomainGetJobInfoRet, (
+            type,
+            timeElapsed,
+            timeRemaining,
+            dataTotal,
+            dataProcessed,
+            dataRemaining,
+            memTotal,
+            memProcessed,
+            memRemaining,
+            fileTotal,
+            fileProcessed,
+            fileRemaining,
+        )), pos
 
 
 class DomainAbortJobArgs(NamedTuple):
@@ -2061,13 +2118,13 @@ class DomainMigrateSetMaxDowntimeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, downtime, flags = self
+        (dom, downtime, flags) = self
         return b"".join((dom.pack(), _QI.pack(downtime, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateSetMaxDowntimeArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        downtime, flags = _QI.unpack_from(buf, pos)
+        (downtime, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMigrateSetMaxDowntimeArgs, (dom, downtime, flags)), pos
 
@@ -2080,7 +2137,7 @@ class DomainUpdateDeviceFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, xml, flags = self
+        (dom, xml, flags) = self
         return b"".join((dom.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -2099,7 +2156,7 @@ class DomainManagedSaveArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -2117,7 +2174,7 @@ class DomainHasManagedSaveImageArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -2154,7 +2211,7 @@ class DomainManagedSaveRemoveArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -2173,7 +2230,7 @@ class DomainGetBlockInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, flags = self
+        (dom, path, flags) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -2193,12 +2250,12 @@ class DomainGetBlockInfoRet(NamedTuple):
     physical: int
 
     def pack(self) -> bytes:
-        allocation, capacity, physical = self
+        (allocation, capacity, physical) = self
         return _3Q.pack(allocation, capacity, physical)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockInfoRet, int]:
-        allocation, capacity, physical = _3Q.unpack_from(buf, pos)
+        (allocation, capacity, physical) = _3Q.unpack_from(buf, pos)
         pos += 24
         return _new(DomainGetBlockInfoRet, (allocation, capacity, physical)), pos
 
@@ -2210,7 +2267,7 @@ class DomainCreateWithFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -2250,7 +2307,7 @@ class DomainSetMemoryParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -2281,13 +2338,13 @@ class DomainGetMemoryParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, nparams, flags = self
+        (dom, nparams, flags) = self
         return b"".join((dom.pack(), _iI.pack(nparams, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetMemoryParametersArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetMemoryParametersArgs, (dom, nparams, flags)), pos
 
@@ -2302,7 +2359,7 @@ class DomainGetMemoryParametersRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX),
@@ -2331,13 +2388,13 @@ class DomainSetVcpusFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, nvcpus, flags = self
+        (dom, nvcpus, flags) = self
         return b"".join((dom.pack(), _2I.pack(nvcpus, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetVcpusFlagsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        nvcpus, flags = _2I.unpack_from(buf, pos)
+        (nvcpus, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSetVcpusFlagsArgs, (dom, nvcpus, flags)), pos
 
@@ -2349,7 +2406,7 @@ class DomainGetVcpusFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -2387,7 +2444,7 @@ class DomainOpenConsoleArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, dev_name, flags = self
+        (dom, dev_name, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -2450,13 +2507,13 @@ class DomainSetMemoryFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, memory, flags = self
+        (dom, memory, flags) = self
         return b"".join((dom.pack(), _QI.pack(memory, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryFlagsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        memory, flags = _QI.unpack_from(buf, pos)
+        (memory, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainSetMemoryFlagsArgs, (dom, memory, flags)), pos
 
@@ -2472,7 +2529,7 @@ class DomainSetBlkioParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -2503,13 +2560,13 @@ class DomainGetBlkioParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, nparams, flags = self
+        (dom, nparams, flags) = self
         return b"".join((dom.pack(), _iI.pack(nparams, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlkioParametersArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetBlkioParametersArgs, (dom, nparams, flags)), pos
 
@@ -2524,7 +2581,7 @@ class DomainGetBlkioParametersRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX),
@@ -2553,13 +2610,13 @@ class DomainMigrateSetMaxSpeedArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, bandwidth, flags = self
+        (dom, bandwidth, flags) = self
         return b"".join((dom.pack(), _QI.pack(bandwidth, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateSetMaxSpeedArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMigrateSetMaxSpeedArgs, (dom, bandwidth, flags)), pos
 
@@ -2571,7 +2628,7 @@ class DomainInjectNmiArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -2590,13 +2647,13 @@ class DomainScreenshotArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, screen, flags = self
+        (dom, screen, flags) = self
         return b"".join((dom.pack(), _2I.pack(screen, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainScreenshotArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        screen, flags = _2I.unpack_from(buf, pos)
+        (screen, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainScreenshotArgs, (dom, screen, flags)), pos
 
@@ -2629,7 +2686,7 @@ class DomainGetStateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -2647,12 +2704,12 @@ class DomainGetStateRet(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        state, reason = self
+        (state, reason) = self
         return _2i.pack(state, reason)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetStateRet, int]:
-        state, reason = _2i.unpack_from(buf, pos)
+        (state, reason) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetStateRet, (state, reason)), pos
 
@@ -2667,7 +2724,7 @@ class DomainMigrateBegin3Args(NamedTuple):
     resource: int
 
     def pack(self) -> bytes:
-        dom, xmlin, flags, dname, resource = self
+        (dom, xmlin, flags, dname, resource) = self
         return b"".join(
             (
                 dom.pack(),
@@ -2706,7 +2763,7 @@ class DomainMigrateBegin3Ret(NamedTuple):
     xml: str
 
     def pack(self) -> bytes:
-        cookie_out, xml = self
+        (cookie_out, xml) = self
         return b"".join(
             (
                 pack_opaque(cookie_out, REMOTE_MIGRATE_COOKIE_MAX),
@@ -2735,7 +2792,7 @@ class DomainMigratePrepare3Args(NamedTuple):
     dom_xml: str
 
     def pack(self) -> bytes:
-        cookie_in, uri_in, flags, dname, resource, dom_xml = self
+        (cookie_in, uri_in, flags, dname, resource, dom_xml) = self
         return b"".join(
             (
                 pack_opaque(cookie_in, REMOTE_MIGRATE_COOKIE_MAX),
@@ -2763,7 +2820,14 @@ class DomainMigratePrepare3Args(NamedTuple):
         (resource,) = _Q.unpack_from(buf, pos)
         pos += 8
         dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(DomainMigratePrepare3Args, (cookie_in, uri_in, flags, dname, resource, dom_xml)), pos
+        return _new(DomainMigratePrepare3Args, (
+            cookie_in,
+            uri_in,
+            flags,
+            dname,
+            resource,
+            dom_xml,
+        )), pos
 
 
 class DomainMigratePrepare3Ret(NamedTuple):
@@ -2776,7 +2840,7 @@ class DomainMigratePrepare3Ret(NamedTuple):
     uri_out: str | None
 
     def pack(self) -> bytes:
-        cookie_out, uri_out = self
+        (cookie_out, uri_out) = self
         return b"".join(
             (
                 pack_opaque(cookie_out, REMOTE_MIGRATE_COOKIE_MAX),
@@ -2807,7 +2871,7 @@ class DomainMigratePrepareTunnel3Args(NamedTuple):
     dom_xml: str
 
     def pack(self) -> bytes:
-        cookie_in, flags, dname, resource, dom_xml = self
+        (cookie_in, flags, dname, resource, dom_xml) = self
         return b"".join(
             (
                 pack_opaque(cookie_in, REMOTE_MIGRATE_COOKIE_MAX),
@@ -2870,7 +2934,7 @@ class DomainMigratePerform3Args(NamedTuple):
     resource: int
 
     def pack(self) -> bytes:
-        dom, xmlin, cookie_in, dconnuri, uri, flags, dname, resource = self
+        (dom, xmlin, cookie_in, dconnuri, uri, flags, dname, resource) = self
         return b"".join(
             (
                 dom.pack(),
@@ -2908,7 +2972,16 @@ class DomainMigratePerform3Args(NamedTuple):
             dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (resource,) = _Q.unpack_from(buf, pos)
         pos += 8
-        return _new(DomainMigratePerform3Args, (dom, xmlin, cookie_in, dconnuri, uri, flags, dname, resource)), pos
+        return _new(DomainMigratePerform3Args, (
+            dom,
+            xmlin,
+            cookie_in,
+            dconnuri,
+            uri,
+            flags,
+            dname,
+            resource,
+        )), pos
 
 
 class DomainMigratePerform3Ret(NamedTuple):
@@ -2946,7 +3019,7 @@ class DomainMigrateFinish3Args(NamedTuple):
     cancelled: int
 
     def pack(self) -> bytes:
-        dname, cookie_in, dconnuri, uri, flags, cancelled = self
+        (dname, cookie_in, dconnuri, uri, flags, cancelled) = self
         return b"".join(
             (
                 pack_string(dname, REMOTE_STRING_MAX),
@@ -2969,7 +3042,7 @@ class DomainMigrateFinish3Args(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        flags, cancelled = _Qi.unpack_from(buf, pos)
+        (flags, cancelled) = _Qi.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMigrateFinish3Args, (dname, cookie_in, dconnuri, uri, flags, cancelled)), pos
 
@@ -2984,7 +3057,7 @@ class DomainMigrateFinish3Ret(NamedTuple):
     cookie_out: bytes
 
     def pack(self) -> bytes:
-        dom, cookie_out = self
+        (dom, cookie_out) = self
         return b"".join((dom.pack(), pack_opaque(cookie_out, REMOTE_MIGRATE_COOKIE_MAX)))
 
     @staticmethod
@@ -3006,7 +3079,7 @@ class DomainMigrateConfirm3Args(NamedTuple):
     cancelled: int
 
     def pack(self) -> bytes:
-        dom, cookie_in, flags, cancelled = self
+        (dom, cookie_in, flags, cancelled) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3019,7 +3092,7 @@ class DomainMigrateConfirm3Args(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateConfirm3Args, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
-        flags, cancelled = _Qi.unpack_from(buf, pos)
+        (flags, cancelled) = _Qi.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMigrateConfirm3Args, (dom, cookie_in, flags, cancelled)), pos
 
@@ -3035,7 +3108,7 @@ class DomainSetSchedulerParametersFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3066,13 +3139,13 @@ class DomainGetSchedulerParametersFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, nparams, flags = self
+        (dom, nparams, flags) = self
         return b"".join((dom.pack(), _iI.pack(nparams, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetSchedulerParametersFlagsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetSchedulerParametersFlagsArgs, (dom, nparams, flags)), pos
 
@@ -3119,7 +3192,7 @@ class DomainPinVcpuFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, vcpu, cpumap, flags = self
+        (dom, vcpu, cpumap, flags) = self
         return b"".join((dom.pack(), _I.pack(vcpu), pack_opaque(cpumap, REMOTE_CPUMAP_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -3146,7 +3219,7 @@ class DomainSendKeyArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, codeset, holdtime, keycodes, flags = self
+        (dom, codeset, holdtime, keycodes, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3159,7 +3232,7 @@ class DomainSendKeyArgs(NamedTuple):
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSendKeyArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        codeset, holdtime = _2I.unpack_from(buf, pos)
+        (codeset, holdtime) = _2I.unpack_from(buf, pos)
         pos += 8
         keycodes, pos = unpack_numbers(buf, pos, REMOTE_DOMAIN_SEND_KEY_MAX, "I", 4)
         (flags,) = _I.unpack_from(buf, pos)
@@ -3174,7 +3247,7 @@ class DomainGetControlInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -3193,12 +3266,12 @@ class DomainGetControlInfoRet(NamedTuple):
     stateTime: int
 
     def pack(self) -> bytes:
-        state, details, stateTime = self
+        (state, details, stateTime) = self
         return _2IQ.pack(state, details, stateTime)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetControlInfoRet, int]:
-        state, details, stateTime = _2IQ.unpack_from(buf, pos)
+        (state, details, stateTime) = _2IQ.unpack_from(buf, pos)
         pos += 16
         return _new(DomainGetControlInfoRet, (state, details, stateTime)), pos
 
@@ -3212,13 +3285,13 @@ class DomainGetVcpuPinInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, ncpumaps, maplen, flags = self
+        (dom, ncpumaps, maplen, flags) = self
         return b"".join((dom.pack(), _2iI.pack(ncpumaps, maplen, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetVcpuPinInfoArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        ncpumaps, maplen, flags = _2iI.unpack_from(buf, pos)
+        (ncpumaps, maplen, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainGetVcpuPinInfoArgs, (dom, ncpumaps, maplen, flags)), pos
 
@@ -3233,7 +3306,7 @@ class DomainGetVcpuPinInfoRet(NamedTuple):
     num: int
 
     def pack(self) -> bytes:
-        cpumaps, num = self
+        (cpumaps, num) = self
         return b"".join((pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX), _i.pack(num)))
 
     @staticmethod
@@ -3251,7 +3324,7 @@ class DomainUndefineFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -3271,7 +3344,7 @@ class DomainSaveFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, to, dxml, flags = self
+        (dom, to, dxml, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3302,7 +3375,7 @@ class DomainRestoreFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        from_, dxml, flags = self
+        (from_, dxml, flags) = self
         return b"".join(
             (
                 pack_string(from_, REMOTE_STRING_MAX),
@@ -3330,7 +3403,7 @@ class DomainDestroyFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -3348,7 +3421,7 @@ class DomainSaveImageGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        file, flags = self
+        (file, flags) = self
         return b"".join((pack_string(file, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -3385,7 +3458,7 @@ class DomainSaveImageDefineXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        file, dxml, flags = self
+        (file, dxml, flags) = self
         return b"".join(
             (
                 pack_string(file, REMOTE_STRING_MAX),
@@ -3411,7 +3484,7 @@ class DomainBlockJobAbortArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, flags = self
+        (dom, path, flags) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -3431,7 +3504,7 @@ class DomainGetBlockJobInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, flags = self
+        (dom, path, flags) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -3453,12 +3526,12 @@ class DomainGetBlockJobInfoRet(NamedTuple):
     end: int
 
     def pack(self) -> bytes:
-        found, type, bandwidth, cur, end = self
+        (found, type, bandwidth, cur, end) = self
         return _2i3Q.pack(found, type, bandwidth, cur, end)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockJobInfoRet, int]:
-        found, type, bandwidth, cur, end = _2i3Q.unpack_from(buf, pos)
+        (found, type, bandwidth, cur, end) = _2i3Q.unpack_from(buf, pos)
         pos += 32
         return _new(DomainGetBlockJobInfoRet, (found, type, bandwidth, cur, end)), pos
 
@@ -3472,14 +3545,14 @@ class DomainBlockJobSetSpeedArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, bandwidth, flags = self
+        (dom, path, bandwidth, flags) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _QI.pack(bandwidth, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockJobSetSpeedArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainBlockJobSetSpeedArgs, (dom, path, bandwidth, flags)), pos
 
@@ -3493,14 +3566,14 @@ class DomainBlockPullArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, bandwidth, flags = self
+        (dom, path, bandwidth, flags) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _QI.pack(bandwidth, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockPullArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainBlockPullArgs, (dom, path, bandwidth, flags)), pos
 
@@ -3512,7 +3585,7 @@ class DomainMigrateGetMaxSpeedArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -3551,14 +3624,14 @@ class DomainBlockStatsFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, nparams, flags = self
+        (dom, path, nparams, flags) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _iI.pack(nparams, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsFlagsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainBlockStatsFlagsArgs, (dom, path, nparams, flags)), pos
 
@@ -3573,7 +3646,7 @@ class DomainBlockStatsFlagsRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_BLOCK_STATS_PARAMETERS_MAX),
@@ -3601,7 +3674,7 @@ class DomainResetArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -3620,13 +3693,13 @@ class DomainOpenGraphicsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, idx, flags = self
+        (dom, idx, flags) = self
         return b"".join((dom.pack(), _2I.pack(idx, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainOpenGraphicsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        idx, flags = _2I.unpack_from(buf, pos)
+        (idx, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainOpenGraphicsArgs, (dom, idx, flags)), pos
 
@@ -3640,14 +3713,14 @@ class DomainBlockResizeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, disk, size, flags = self
+        (dom, disk, size, flags) = self
         return b"".join((dom.pack(), pack_string(disk, REMOTE_STRING_MAX), _QI.pack(size, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockResizeArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        size, flags = _QI.unpack_from(buf, pos)
+        (size, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainBlockResizeArgs, (dom, disk, size, flags)), pos
 
@@ -3664,7 +3737,7 @@ class DomainSetBlockIoTuneArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, disk, params, flags = self
+        (dom, disk, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3698,7 +3771,7 @@ class DomainGetBlockIoTuneArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, disk, nparams, flags = self
+        (dom, disk, nparams, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3714,7 +3787,7 @@ class DomainGetBlockIoTuneArgs(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetBlockIoTuneArgs, (dom, disk, nparams, flags)), pos
 
@@ -3729,7 +3802,7 @@ class DomainGetBlockIoTuneRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX),
@@ -3761,7 +3834,7 @@ class DomainSetNumaParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3792,13 +3865,13 @@ class DomainGetNumaParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, nparams, flags = self
+        (dom, nparams, flags) = self
         return b"".join((dom.pack(), _iI.pack(nparams, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetNumaParametersArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetNumaParametersArgs, (dom, nparams, flags)), pos
 
@@ -3813,7 +3886,7 @@ class DomainGetNumaParametersRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_NUMA_PARAMETERS_MAX),
@@ -3846,7 +3919,7 @@ class DomainSetInterfaceParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, device, params, flags = self
+        (dom, device, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -3880,14 +3953,14 @@ class DomainGetInterfaceParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, device, nparams, flags = self
+        (dom, device, nparams, flags) = self
         return b"".join((dom.pack(), pack_string(device, REMOTE_STRING_MAX), _iI.pack(nparams, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetInterfaceParametersArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetInterfaceParametersArgs, (dom, device, nparams, flags)), pos
 
@@ -3902,7 +3975,7 @@ class DomainGetInterfaceParametersRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX),
@@ -3930,7 +4003,7 @@ class DomainShutdownFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -3950,13 +4023,13 @@ class DomainPmSuspendForDurationArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, target, duration, flags = self
+        (dom, target, duration, flags) = self
         return b"".join((dom.pack(), _IQI.pack(target, duration, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainPmSuspendForDurationArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        target, duration, flags = _IQI.unpack_from(buf, pos)
+        (target, duration, flags) = _IQI.unpack_from(buf, pos)
         pos += 16
         return _new(DomainPmSuspendForDurationArgs, (dom, target, duration, flags)), pos
 
@@ -3971,13 +4044,13 @@ class DomainGetCpuStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, nparams, start_cpu, ncpus, flags = self
+        (dom, nparams, start_cpu, ncpus, flags) = self
         return b"".join((dom.pack(), _Ii2I.pack(nparams, start_cpu, ncpus, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetCpuStatsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        nparams, start_cpu, ncpus, flags = _Ii2I.unpack_from(buf, pos)
+        (nparams, start_cpu, ncpus, flags) = _Ii2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainGetCpuStatsArgs, (dom, nparams, start_cpu, ncpus, flags)), pos
 
@@ -3992,7 +4065,7 @@ class DomainGetCpuStatsRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_GET_CPU_STATS_MAX),
@@ -4021,13 +4094,13 @@ class DomainGetDiskErrorsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, maxerrors, flags = self
+        (dom, maxerrors, flags) = self
         return b"".join((dom.pack(), _2I.pack(maxerrors, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetDiskErrorsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        maxerrors, flags = _2I.unpack_from(buf, pos)
+        (maxerrors, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetDiskErrorsArgs, (dom, maxerrors, flags)), pos
 
@@ -4042,7 +4115,7 @@ class DomainGetDiskErrorsRet(NamedTuple):
     nerrors: int
 
     def pack(self) -> bytes:
-        errors, nerrors = self
+        (errors, nerrors) = self
         return b"".join(
             (
                 pack_count(len(errors), REMOTE_DOMAIN_DISK_ERRORS_MAX),
@@ -4074,7 +4147,7 @@ class DomainSetMetadataArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, type, metadata, key, uri, flags = self
+        (dom, type, metadata, key, uri, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4117,7 +4190,7 @@ class DomainGetMetadataArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, type, uri, flags = self
+        (dom, type, uri, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4169,7 +4242,7 @@ class DomainBlockRebaseArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, base, bandwidth, flags = self
+        (dom, path, base, bandwidth, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4187,7 +4260,7 @@ class DomainBlockRebaseArgs(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             base, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainBlockRebaseArgs, (dom, path, base, bandwidth, flags)), pos
 
@@ -4199,7 +4272,7 @@ class DomainPmWakeupArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -4217,12 +4290,12 @@ class ConnectListAllDomainsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllDomainsArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllDomainsArgs, (need_results, flags)), pos
 
@@ -4237,7 +4310,7 @@ class ConnectListAllDomainsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        domains, ret = self
+        (domains, ret) = self
         return b"".join(
             (
                 pack_count(len(domains), REMOTE_DOMAIN_LIST_MAX),
@@ -4265,7 +4338,7 @@ class DomainGetHostnameArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -4319,7 +4392,7 @@ class DomainGetSecurityLabelListRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        labels, ret = self
+        (labels, ret) = self
         return b"".join(
             (
                 pack_count(len(labels), REMOTE_SECURITY_LABEL_LIST_MAX),
@@ -4351,7 +4424,7 @@ class DomainPinEmulatorArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, cpumap, flags = self
+        (dom, cpumap, flags) = self
         return b"".join((dom.pack(), pack_opaque(cpumap, REMOTE_CPUMAP_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -4371,13 +4444,13 @@ class DomainGetEmulatorPinInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, maplen, flags = self
+        (dom, maplen, flags) = self
         return b"".join((dom.pack(), _iI.pack(maplen, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetEmulatorPinInfoArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        maplen, flags = _iI.unpack_from(buf, pos)
+        (maplen, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetEmulatorPinInfoArgs, (dom, maplen, flags)), pos
 
@@ -4392,7 +4465,7 @@ class DomainGetEmulatorPinInfoRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        cpumaps, ret = self
+        (cpumaps, ret) = self
         return b"".join((pack_opaque(cpumaps, REMOTE_CPUMAPS_MAX), _i.pack(ret)))
 
     @staticmethod
@@ -4414,7 +4487,7 @@ class DomainBlockCommitArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, disk, base, top, bandwidth, flags = self
+        (dom, disk, base, top, bandwidth, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4437,7 +4510,7 @@ class DomainBlockCommitArgs(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             top, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        bandwidth, flags = _QI.unpack_from(buf, pos)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainBlockCommitArgs, (dom, disk, base, top, bandwidth, flags)), pos
 
@@ -4451,7 +4524,7 @@ class DomainFstrimArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, mountPoint, minimum, flags = self
+        (dom, mountPoint, minimum, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4467,7 +4540,7 @@ class DomainFstrimArgs(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             mountPoint, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        minimum, flags = _QI.unpack_from(buf, pos)
+        (minimum, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainFstrimArgs, (dom, mountPoint, minimum, flags)), pos
 
@@ -4481,13 +4554,13 @@ class DomainSendProcessSignalArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, pid_value, signum, flags = self
+        (dom, pid_value, signum, flags) = self
         return b"".join((dom.pack(), _q2I.pack(pid_value, signum, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSendProcessSignalArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        pid_value, signum, flags = _q2I.unpack_from(buf, pos)
+        (pid_value, signum, flags) = _q2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainSendProcessSignalArgs, (dom, pid_value, signum, flags)), pos
 
@@ -4500,7 +4573,7 @@ class DomainOpenChannelArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, name, flags = self
+        (dom, name, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4528,7 +4601,7 @@ class DomainGetJobStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -4549,7 +4622,7 @@ class DomainGetJobStatsRet(NamedTuple):
     params: Sequence[TypedParam]
 
     def pack(self) -> bytes:
-        type, params = self
+        (type, params) = self
         return b"".join(
             (
                 _i.pack(type),
@@ -4577,7 +4650,7 @@ class DomainMigrateGetCompressionCacheArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -4615,13 +4688,13 @@ class DomainMigrateSetCompressionCacheArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, cacheSize, flags = self
+        (dom, cacheSize, flags) = self
         return b"".join((dom.pack(), _QI.pack(cacheSize, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMigrateSetCompressionCacheArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        cacheSize, flags = _QI.unpack_from(buf, pos)
+        (cacheSize, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMigrateSetCompressionCacheArgs, (dom, cacheSize, flags)), pos
 
@@ -4637,7 +4710,7 @@ class DomainMigrateBegin3ParamsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4670,7 +4743,7 @@ class DomainMigrateBegin3ParamsRet(NamedTuple):
     xml: str
 
     def pack(self) -> bytes:
-        cookie_out, xml = self
+        (cookie_out, xml) = self
         return b"".join(
             (
                 pack_opaque(cookie_out, REMOTE_MIGRATE_COOKIE_MAX),
@@ -4697,7 +4770,7 @@ class DomainMigratePrepare3ParamsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        params, cookie_in, flags = self
+        (params, cookie_in, flags) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX),
@@ -4730,7 +4803,7 @@ class DomainMigratePrepare3ParamsRet(NamedTuple):
     uri_out: str | None
 
     def pack(self) -> bytes:
-        cookie_out, uri_out = self
+        (cookie_out, uri_out) = self
         return b"".join(
             (
                 pack_opaque(cookie_out, REMOTE_MIGRATE_COOKIE_MAX),
@@ -4760,7 +4833,7 @@ class DomainMigratePrepareTunnel3ParamsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        params, cookie_in, flags = self
+        (params, cookie_in, flags) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX),
@@ -4818,7 +4891,7 @@ class DomainMigratePerform3ParamsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, dconnuri, params, cookie_in, flags = self
+        (dom, dconnuri, params, cookie_in, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4882,7 +4955,7 @@ class DomainMigrateFinish3ParamsArgs(NamedTuple):
     cancelled: int
 
     def pack(self) -> bytes:
-        params, cookie_in, flags, cancelled = self
+        (params, cookie_in, flags, cancelled) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX),
@@ -4900,7 +4973,7 @@ class DomainMigrateFinish3ParamsArgs(NamedTuple):
             item, pos = TypedParam.unpack(buf, pos)
             params.append(item)
         cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
-        flags, cancelled = _Ii.unpack_from(buf, pos)
+        (flags, cancelled) = _Ii.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMigrateFinish3ParamsArgs, (params, cookie_in, flags, cancelled)), pos
 
@@ -4915,7 +4988,7 @@ class DomainMigrateFinish3ParamsRet(NamedTuple):
     cookie_out: bytes
 
     def pack(self) -> bytes:
-        dom, cookie_out = self
+        (dom, cookie_out) = self
         return b"".join((dom.pack(), pack_opaque(cookie_out, REMOTE_MIGRATE_COOKIE_MAX)))
 
     @staticmethod
@@ -4939,7 +5012,7 @@ class DomainMigrateConfirm3ParamsArgs(NamedTuple):
     cancelled: int
 
     def pack(self) -> bytes:
-        dom, params, cookie_in, flags, cancelled = self
+        (dom, params, cookie_in, flags, cancelled) = self
         return b"".join(
             (
                 dom.pack(),
@@ -4959,7 +5032,7 @@ class DomainMigrateConfirm3ParamsArgs(NamedTuple):
             item, pos = TypedParam.unpack(buf, pos)
             params.append(item)
         cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
-        flags, cancelled = _Ii.unpack_from(buf, pos)
+        (flags, cancelled) = _Ii.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMigrateConfirm3ParamsArgs, (dom, params, cookie_in, flags, cancelled)), pos
 
@@ -4972,13 +5045,13 @@ class DomainSetMemoryStatsPeriodArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, period, flags = self
+        (dom, period, flags) = self
         return b"".join((dom.pack(), _iI.pack(period, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetMemoryStatsPeriodArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        period, flags = _iI.unpack_from(buf, pos)
+        (period, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSetMemoryStatsPeriodArgs, (dom, period, flags)), pos
 
@@ -4990,7 +5063,7 @@ class DomainCreateXmlWithFilesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml_desc, flags = self
+        (xml_desc, flags) = self
         return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -5026,7 +5099,7 @@ class DomainCreateWithFilesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5064,14 +5137,14 @@ class DomainCoreDumpWithFormatArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, to, dumpformat, flags = self
+        (dom, to, dumpformat, flags) = self
         return b"".join((dom.pack(), pack_string(to, REMOTE_STRING_MAX), _2I.pack(dumpformat, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainCoreDumpWithFormatArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        dumpformat, flags = _2I.unpack_from(buf, pos)
+        (dumpformat, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainCoreDumpWithFormatArgs, (dom, to, dumpformat, flags)), pos
 
@@ -5087,7 +5160,7 @@ class DomainFsfreezeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, mountpoints, flags = self
+        (dom, mountpoints, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -5140,7 +5213,7 @@ class DomainFsthawArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, mountpoints, flags = self
+        (dom, mountpoints, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -5189,7 +5262,7 @@ class DomainGetTimeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5207,12 +5280,12 @@ class DomainGetTimeRet(NamedTuple):
     nseconds: int
 
     def pack(self) -> bytes:
-        seconds, nseconds = self
+        (seconds, nseconds) = self
         return _qI.pack(seconds, nseconds)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetTimeRet, int]:
-        seconds, nseconds = _qI.unpack_from(buf, pos)
+        (seconds, nseconds) = _qI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainGetTimeRet, (seconds, nseconds)), pos
 
@@ -5226,13 +5299,13 @@ class DomainSetTimeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, seconds, nseconds, flags = self
+        (dom, seconds, nseconds, flags) = self
         return b"".join((dom.pack(), _q2I.pack(seconds, nseconds, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetTimeArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        seconds, nseconds, flags = _q2I.unpack_from(buf, pos)
+        (seconds, nseconds, flags) = _q2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainSetTimeArgs, (dom, seconds, nseconds, flags)), pos
 
@@ -5245,13 +5318,13 @@ class DomainOpenGraphicsFdArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, idx, flags = self
+        (dom, idx, flags) = self
         return b"".join((dom.pack(), _2I.pack(idx, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainOpenGraphicsFdArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        idx, flags = _2I.unpack_from(buf, pos)
+        (idx, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainOpenGraphicsFdArgs, (dom, idx, flags)), pos
 
@@ -5267,7 +5340,7 @@ class ConnectGetAllDomainStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        doms, stats, flags = self
+        (doms, stats, flags) = self
         return b"".join(
             (
                 pack_count(len(doms), REMOTE_DOMAIN_LIST_MAX),
@@ -5283,7 +5356,7 @@ class ConnectGetAllDomainStatsArgs(NamedTuple):
         for _ in range(count):
             item, pos = NonnullDomain.unpack(buf, pos)
             doms.append(item)
-        stats, flags = _2I.unpack_from(buf, pos)
+        (stats, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectGetAllDomainStatsArgs, (doms, stats, flags)), pos
 
@@ -5331,7 +5404,7 @@ class DomainBlockCopyArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, path, destxml, params, flags = self
+        (dom, path, destxml, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -5365,7 +5438,7 @@ class DomainGetFsinfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5386,7 +5459,7 @@ class DomainGetFsinfoRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        info, ret = self
+        (info, ret) = self
         return b"".join(
             (
                 pack_count(len(info), REMOTE_DOMAIN_FSINFO_MAX),
@@ -5414,7 +5487,7 @@ class DomainDefineXmlFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -5450,7 +5523,7 @@ class DomainGetIothreadInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5471,7 +5544,7 @@ class DomainGetIothreadInfoRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        info, ret = self
+        (info, ret) = self
         return b"".join(
             (
                 pack_count(len(info), REMOTE_IOTHREAD_INFO_MAX),
@@ -5504,7 +5577,7 @@ class DomainPinIothreadArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, iothreads_id, cpumap, flags = self
+        (dom, iothreads_id, cpumap, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -5533,13 +5606,13 @@ class DomainInterfaceAddressesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, source, flags = self
+        (dom, source, flags) = self
         return b"".join((dom.pack(), _2I.pack(source, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceAddressesArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        source, flags = _2I.unpack_from(buf, pos)
+        (source, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainInterfaceAddressesArgs, (dom, source, flags)), pos
 
@@ -5582,13 +5655,13 @@ class DomainAddIothreadArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, iothread_id, flags = self
+        (dom, iothread_id, flags) = self
         return b"".join((dom.pack(), _2I.pack(iothread_id, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainAddIothreadArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        iothread_id, flags = _2I.unpack_from(buf, pos)
+        (iothread_id, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainAddIothreadArgs, (dom, iothread_id, flags)), pos
 
@@ -5601,13 +5674,13 @@ class DomainDelIothreadArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, iothread_id, flags = self
+        (dom, iothread_id, flags) = self
         return b"".join((dom.pack(), _2I.pack(iothread_id, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainDelIothreadArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        iothread_id, flags = _2I.unpack_from(buf, pos)
+        (iothread_id, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainDelIothreadArgs, (dom, iothread_id, flags)), pos
 
@@ -5621,7 +5694,7 @@ class DomainSetUserPasswordArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, user, password, flags = self
+        (dom, user, password, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -5655,7 +5728,7 @@ class DomainRenameArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, new_name, flags = self
+        (dom, new_name, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -5702,7 +5775,7 @@ class DomainMigrateStartPostCopyArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5720,7 +5793,7 @@ class DomainGetPerfEventsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5772,7 +5845,7 @@ class DomainSetPerfEventsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -5802,7 +5875,7 @@ class DomainGetGuestVcpusArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5852,14 +5925,14 @@ class DomainSetGuestVcpusArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, cpumap, state, flags = self
+        (dom, cpumap, state, flags) = self
         return b"".join((dom.pack(), pack_string(cpumap, REMOTE_STRING_MAX), _iI.pack(state, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetGuestVcpusArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         cpumap, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        state, flags = _iI.unpack_from(buf, pos)
+        (state, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSetGuestVcpusArgs, (dom, cpumap, state, flags)), pos
 
@@ -5873,14 +5946,14 @@ class DomainSetVcpuArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, cpumap, state, flags = self
+        (dom, cpumap, state, flags) = self
         return b"".join((dom.pack(), pack_string(cpumap, REMOTE_STRING_MAX), _iI.pack(state, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetVcpuArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         cpumap, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        state, flags = _iI.unpack_from(buf, pos)
+        (state, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSetVcpuArgs, (dom, cpumap, state, flags)), pos
 
@@ -5894,14 +5967,14 @@ class DomainSetBlockThresholdArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, dev, threshold, flags = self
+        (dom, dev, threshold, flags) = self
         return b"".join((dom.pack(), pack_string(dev, REMOTE_STRING_MAX), _QI.pack(threshold, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetBlockThresholdArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         dev, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        threshold, flags = _QI.unpack_from(buf, pos)
+        (threshold, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainSetBlockThresholdArgs, (dom, dev, threshold, flags)), pos
 
@@ -5913,7 +5986,7 @@ class DomainMigrateGetMaxDowntimeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5950,7 +6023,7 @@ class DomainManagedSaveGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -5987,7 +6060,7 @@ class DomainManagedSaveDefineXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, dxml, flags = self
+        (dom, dxml, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6017,13 +6090,13 @@ class DomainSetLifecycleActionArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, type, action, flags = self
+        (dom, type, action, flags) = self
         return b"".join((dom.pack(), _3I.pack(type, action, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSetLifecycleActionArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        type, action, flags = _3I.unpack_from(buf, pos)
+        (type, action, flags) = _3I.unpack_from(buf, pos)
         pos += 12
         return _new(DomainSetLifecycleActionArgs, (dom, type, action, flags)), pos
 
@@ -6036,7 +6109,7 @@ class DomainDetachDeviceAliasArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, alias, flags = self
+        (dom, alias, flags) = self
         return b"".join((dom.pack(), pack_string(alias, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -6055,7 +6128,7 @@ class DomainGetLaunchSecurityInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -6108,7 +6181,7 @@ class DomainSetIothreadParamsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, iothread_id, params, flags = self
+        (dom, iothread_id, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6142,13 +6215,13 @@ class DomainGetGuestInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, types, flags = self
+        (dom, types, flags) = self
         return b"".join((dom.pack(), _2I.pack(types, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetGuestInfoArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        types, flags = _2I.unpack_from(buf, pos)
+        (types, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetGuestInfoArgs, (dom, types, flags)), pos
 
@@ -6191,13 +6264,13 @@ class DomainAgentSetResponseTimeoutArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, timeout, flags = self
+        (dom, timeout, flags) = self
         return b"".join((dom.pack(), _iI.pack(timeout, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainAgentSetResponseTimeoutArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        timeout, flags = _iI.unpack_from(buf, pos)
+        (timeout, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainAgentSetResponseTimeoutArgs, (dom, timeout, flags)), pos
 
@@ -6230,7 +6303,7 @@ class DomainBackupBeginArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, backup_xml, checkpoint_xml, flags = self
+        (dom, backup_xml, checkpoint_xml, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6260,7 +6333,7 @@ class DomainBackupGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -6297,7 +6370,7 @@ class DomainAuthorizedSshKeysGetArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, user, flags = self
+        (dom, user, flags) = self
         return b"".join((dom.pack(), pack_string(user, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -6351,7 +6424,7 @@ class DomainAuthorizedSshKeysSetArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, user, keys, flags = self
+        (dom, user, keys, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6383,7 +6456,7 @@ class DomainGetMessagesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -6432,13 +6505,13 @@ class DomainStartDirtyRateCalcArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, seconds, flags = self
+        (dom, seconds, flags) = self
         return b"".join((dom.pack(), _iI.pack(seconds, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainStartDirtyRateCalcArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        seconds, flags = _iI.unpack_from(buf, pos)
+        (seconds, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainStartDirtyRateCalcArgs, (dom, seconds, flags)), pos
 
@@ -6454,7 +6527,7 @@ class DomainSetLaunchSecurityStateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6488,7 +6561,7 @@ class DomainSaveParamsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, params, flags = self
+        (dom, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6521,7 +6594,7 @@ class DomainRestoreParamsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        params, flags = self
+        (params, flags) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_DOMAIN_SAVE_PARAMS_MAX),
@@ -6549,7 +6622,7 @@ class DomainAbortJobFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -6568,7 +6641,7 @@ class DomainFdAssociateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, name, flags = self
+        (dom, name, flags) = self
         return b"".join((dom.pack(), pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -6588,13 +6661,13 @@ class DomainGraphicsReloadArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, type, flags = self
+        (dom, type, flags) = self
         return b"".join((dom.pack(), _2I.pack(type, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGraphicsReloadArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        type, flags = _2I.unpack_from(buf, pos)
+        (type, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGraphicsReloadArgs, (dom, type, flags)), pos
 
@@ -6640,7 +6713,7 @@ class DomainSetAutostartOnceArgs(NamedTuple):
     autostart: int
 
     def pack(self) -> bytes:
-        dom, autostart = self
+        (dom, autostart) = self
         return b"".join((dom.pack(), _i.pack(autostart)))
 
     @staticmethod
@@ -6663,7 +6736,7 @@ class DomainSetThrottleGroupArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, group, params, flags = self
+        (dom, group, params, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6696,7 +6769,7 @@ class DomainDelThrottleGroupArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, group, flags = self
+        (dom, group, flags) = self
         return b"".join(
             (
                 dom.pack(),
@@ -6726,7 +6799,7 @@ class DomainAnnounceInterfaceArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, device, params, flags = self
+        (dom, device, params, flags) = self
         return b"".join(
             (
                 dom.pack(),

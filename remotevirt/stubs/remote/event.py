@@ -49,7 +49,7 @@ class DomainEventGraphicsAddress(NamedTuple):
     service: str
 
     def pack(self) -> bytes:
-        family, node, service = self
+        (family, node, service) = self
         return b"".join(
             (
                 _i.pack(family),
@@ -74,7 +74,7 @@ class DomainEventGraphicsIdentity(NamedTuple):
     name: str
 
     def pack(self) -> bytes:
-        type, name = self
+        (type, name) = self
         return b"".join((pack_string(type, REMOTE_STRING_MAX), pack_string(name, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -130,13 +130,13 @@ class DomainEventLifecycleMsg(NamedTuple):
     detail: int
 
     def pack(self) -> bytes:
-        dom, event, detail = self
+        (dom, event, detail) = self
         return b"".join((dom.pack(), _2i.pack(event, detail)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventLifecycleMsg, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        event, detail = _2i.unpack_from(buf, pos)
+        (event, detail) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainEventLifecycleMsg, (dom, event, detail)), pos
 
@@ -195,7 +195,7 @@ class DomainEventRtcChangeMsg(NamedTuple):
     offset: int
 
     def pack(self) -> bytes:
-        dom, offset = self
+        (dom, offset) = self
         return b"".join((dom.pack(), _q.pack(offset)))
 
     @staticmethod
@@ -213,7 +213,7 @@ class DomainEventWatchdogMsg(NamedTuple):
     action: int
 
     def pack(self) -> bytes:
-        dom, action = self
+        (dom, action) = self
         return b"".join((dom.pack(), _i.pack(action)))
 
     @staticmethod
@@ -233,7 +233,7 @@ class DomainEventIoErrorMsg(NamedTuple):
     action: int
 
     def pack(self) -> bytes:
-        dom, srcPath, devAlias, action = self
+        (dom, srcPath, devAlias, action) = self
         return b"".join(
             (
                 dom.pack(),
@@ -267,7 +267,7 @@ class DomainEventGraphicsMsg(NamedTuple):
     subject: Sequence[DomainEventGraphicsIdentity]
 
     def pack(self) -> bytes:
-        dom, phase, local, remote, authScheme, subject = self
+        (dom, phase, local, remote, authScheme, subject) = self
         return b"".join(
             (
                 dom.pack(),
@@ -306,7 +306,7 @@ class DomainEventIoErrorReasonMsg(NamedTuple):
     reason: str
 
     def pack(self) -> bytes:
-        dom, srcPath, devAlias, action, reason = self
+        (dom, srcPath, devAlias, action, reason) = self
         return b"".join(
             (
                 dom.pack(),
@@ -352,14 +352,14 @@ class DomainEventBlockJobMsg(NamedTuple):
     status: int
 
     def pack(self) -> bytes:
-        dom, path, type, status = self
+        (dom, path, type, status) = self
         return b"".join((dom.pack(), pack_string(path, REMOTE_STRING_MAX), _2i.pack(type, status)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventBlockJobMsg, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        type, status = _2i.unpack_from(buf, pos)
+        (type, status) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainEventBlockJobMsg, (dom, path, type, status)), pos
 
@@ -374,7 +374,7 @@ class DomainEventDiskChangeMsg(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        dom, oldSrcPath, newSrcPath, devAlias, reason = self
+        (dom, oldSrcPath, newSrcPath, devAlias, reason) = self
         return b"".join(
             (
                 dom.pack(),
@@ -410,7 +410,7 @@ class DomainEventTrayChangeMsg(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        dom, devAlias, reason = self
+        (dom, devAlias, reason) = self
         return b"".join((dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX), _i.pack(reason)))
 
     @staticmethod
@@ -459,7 +459,7 @@ class DomainEventBalloonChangeMsg(NamedTuple):
     actual: int
 
     def pack(self) -> bytes:
-        dom, actual = self
+        (dom, actual) = self
         return b"".join((dom.pack(), _Q.pack(actual)))
 
     @staticmethod
@@ -492,7 +492,7 @@ class DomainEventDeviceRemovedMsg(NamedTuple):
     devAlias: str
 
     def pack(self) -> bytes:
-        dom, devAlias = self
+        (dom, devAlias) = self
         return b"".join((dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -509,7 +509,7 @@ class ConnectNetworkEventRegisterAnyArgs(NamedTuple):
     net: NonnullNetwork | None
 
     def pack(self) -> bytes:
-        eventID, net = self
+        (eventID, net) = self
         return b"".join((_i.pack(eventID), ABSENT if net is None else PRESENT + net.pack()))
 
     @staticmethod
@@ -567,7 +567,7 @@ class NetworkEventLifecycleMsg(NamedTuple):
     detail: int
 
     def pack(self) -> bytes:
-        callbackID, net, event, detail = self
+        (callbackID, net, event, detail) = self
         return b"".join((_i.pack(callbackID), net.pack(), _2i.pack(event, detail)))
 
     @staticmethod
@@ -575,7 +575,7 @@ class NetworkEventLifecycleMsg(NamedTuple):
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         net, pos = NonnullNetwork.unpack(buf, pos)
-        event, detail = _2i.unpack_from(buf, pos)
+        (event, detail) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(NetworkEventLifecycleMsg, (callbackID, net, event, detail)), pos
 
@@ -587,7 +587,7 @@ class ConnectDomainEventCallbackRegisterAnyArgs(NamedTuple):
     dom: NonnullDomain | None
 
     def pack(self) -> bytes:
-        eventID, dom = self
+        (eventID, dom) = self
         return b"".join((_i.pack(eventID), ABSENT if dom is None else PRESENT + dom.pack()))
 
     @staticmethod
@@ -643,7 +643,7 @@ class DomainEventCallbackLifecycleMsg(NamedTuple):
     msg: DomainEventLifecycleMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -661,7 +661,7 @@ class DomainEventCallbackRebootMsg(NamedTuple):
     msg: DomainEventRebootMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -679,7 +679,7 @@ class DomainEventCallbackRtcChangeMsg(NamedTuple):
     msg: DomainEventRtcChangeMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -697,7 +697,7 @@ class DomainEventCallbackWatchdogMsg(NamedTuple):
     msg: DomainEventWatchdogMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -715,7 +715,7 @@ class DomainEventCallbackIoErrorMsg(NamedTuple):
     msg: DomainEventIoErrorMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -733,7 +733,7 @@ class DomainEventCallbackGraphicsMsg(NamedTuple):
     msg: DomainEventGraphicsMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -751,7 +751,7 @@ class DomainEventCallbackIoErrorReasonMsg(NamedTuple):
     msg: DomainEventIoErrorReasonMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -769,7 +769,7 @@ class DomainEventCallbackControlErrorMsg(NamedTuple):
     msg: DomainEventControlErrorMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -787,7 +787,7 @@ class DomainEventCallbackBlockJobMsg(NamedTuple):
     msg: DomainEventBlockJobMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -805,7 +805,7 @@ class DomainEventCallbackDiskChangeMsg(NamedTuple):
     msg: DomainEventDiskChangeMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -823,7 +823,7 @@ class DomainEventCallbackTrayChangeMsg(NamedTuple):
     msg: DomainEventTrayChangeMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -842,12 +842,12 @@ class DomainEventCallbackPmwakeupMsg(NamedTuple):
     msg: DomainEventPmwakeupMsg
 
     def pack(self) -> bytes:
-        callbackID, reason, msg = self
+        (callbackID, reason, msg) = self
         return b"".join((_2i.pack(callbackID, reason), msg.pack()))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmwakeupMsg, int]:
-        callbackID, reason = _2i.unpack_from(buf, pos)
+        (callbackID, reason) = _2i.unpack_from(buf, pos)
         pos += 8
         msg, pos = DomainEventPmwakeupMsg.unpack(buf, pos)
         return _new(DomainEventCallbackPmwakeupMsg, (callbackID, reason, msg)), pos
@@ -861,12 +861,12 @@ class DomainEventCallbackPmsuspendMsg(NamedTuple):
     msg: DomainEventPmsuspendMsg
 
     def pack(self) -> bytes:
-        callbackID, reason, msg = self
+        (callbackID, reason, msg) = self
         return b"".join((_2i.pack(callbackID, reason), msg.pack()))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmsuspendMsg, int]:
-        callbackID, reason = _2i.unpack_from(buf, pos)
+        (callbackID, reason) = _2i.unpack_from(buf, pos)
         pos += 8
         msg, pos = DomainEventPmsuspendMsg.unpack(buf, pos)
         return _new(DomainEventCallbackPmsuspendMsg, (callbackID, reason, msg)), pos
@@ -879,7 +879,7 @@ class DomainEventCallbackBalloonChangeMsg(NamedTuple):
     msg: DomainEventBalloonChangeMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -898,12 +898,12 @@ class DomainEventCallbackPmsuspendDiskMsg(NamedTuple):
     msg: DomainEventPmsuspendDiskMsg
 
     def pack(self) -> bytes:
-        callbackID, reason, msg = self
+        (callbackID, reason, msg) = self
         return b"".join((_2i.pack(callbackID, reason), msg.pack()))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainEventCallbackPmsuspendDiskMsg, int]:
-        callbackID, reason = _2i.unpack_from(buf, pos)
+        (callbackID, reason) = _2i.unpack_from(buf, pos)
         pos += 8
         msg, pos = DomainEventPmsuspendDiskMsg.unpack(buf, pos)
         return _new(DomainEventCallbackPmsuspendDiskMsg, (callbackID, reason, msg)), pos
@@ -916,7 +916,7 @@ class DomainEventCallbackDeviceRemovedMsg(NamedTuple):
     msg: DomainEventDeviceRemovedMsg
 
     def pack(self) -> bytes:
-        callbackID, msg = self
+        (callbackID, msg) = self
         return b"".join((_i.pack(callbackID), msg.pack()))
 
     @staticmethod
@@ -937,7 +937,7 @@ class DomainEventBlockJob2Msg(NamedTuple):
     status: int
 
     def pack(self) -> bytes:
-        callbackID, dom, dst, type, status = self
+        (callbackID, dom, dst, type, status) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -953,7 +953,7 @@ class DomainEventBlockJob2Msg(NamedTuple):
         pos += 4
         dom, pos = NonnullDomain.unpack(buf, pos)
         dst, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        type, status = _2i.unpack_from(buf, pos)
+        (type, status) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainEventBlockJob2Msg, (callbackID, dom, dst, type, status)), pos
 
@@ -969,7 +969,7 @@ class DomainEventCallbackTunableMsg(NamedTuple):
     params: Sequence[TypedParam]
 
     def pack(self) -> bytes:
-        callbackID, dom, params = self
+        (callbackID, dom, params) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1001,7 +1001,7 @@ class DomainEventCallbackAgentLifecycleMsg(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        callbackID, dom, state, reason = self
+        (callbackID, dom, state, reason) = self
         return b"".join((_i.pack(callbackID), dom.pack(), _2i.pack(state, reason)))
 
     @staticmethod
@@ -1009,7 +1009,7 @@ class DomainEventCallbackAgentLifecycleMsg(NamedTuple):
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         dom, pos = NonnullDomain.unpack(buf, pos)
-        state, reason = _2i.unpack_from(buf, pos)
+        (state, reason) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainEventCallbackAgentLifecycleMsg, (callbackID, dom, state, reason)), pos
 
@@ -1022,7 +1022,7 @@ class DomainEventCallbackDeviceAddedMsg(NamedTuple):
     devAlias: str
 
     def pack(self) -> bytes:
-        callbackID, dom, devAlias = self
+        (callbackID, dom, devAlias) = self
         return b"".join((_i.pack(callbackID), dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -1042,7 +1042,7 @@ class DomainEventCallbackMigrationIterationMsg(NamedTuple):
     iteration: int
 
     def pack(self) -> bytes:
-        callbackID, dom, iteration = self
+        (callbackID, dom, iteration) = self
         return b"".join((_i.pack(callbackID), dom.pack(), _i.pack(iteration)))
 
     @staticmethod
@@ -1082,7 +1082,7 @@ class DomainEventCallbackJobCompletedMsg(NamedTuple):
     params: Sequence[TypedParam]
 
     def pack(self) -> bytes:
-        callbackID, dom, params = self
+        (callbackID, dom, params) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1113,7 +1113,7 @@ class DomainEventCallbackDeviceRemovalFailedMsg(NamedTuple):
     devAlias: str
 
     def pack(self) -> bytes:
-        callbackID, dom, devAlias = self
+        (callbackID, dom, devAlias) = self
         return b"".join((_i.pack(callbackID), dom.pack(), pack_string(devAlias, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -1132,7 +1132,7 @@ class ConnectStoragePoolEventRegisterAnyArgs(NamedTuple):
     pool: NonnullStoragePool | None
 
     def pack(self) -> bytes:
-        eventID, pool = self
+        (eventID, pool) = self
         return b"".join((_i.pack(eventID), ABSENT if pool is None else PRESENT + pool.pack()))
 
     @staticmethod
@@ -1190,7 +1190,7 @@ class StoragePoolEventLifecycleMsg(NamedTuple):
     detail: int
 
     def pack(self) -> bytes:
-        callbackID, pool, event, detail = self
+        (callbackID, pool, event, detail) = self
         return b"".join((_i.pack(callbackID), pool.pack(), _2i.pack(event, detail)))
 
     @staticmethod
@@ -1198,7 +1198,7 @@ class StoragePoolEventLifecycleMsg(NamedTuple):
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         pool, pos = NonnullStoragePool.unpack(buf, pos)
-        event, detail = _2i.unpack_from(buf, pos)
+        (event, detail) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(StoragePoolEventLifecycleMsg, (callbackID, pool, event, detail)), pos
 
@@ -1210,7 +1210,7 @@ class StoragePoolEventRefreshMsg(NamedTuple):
     pool: NonnullStoragePool
 
     def pack(self) -> bytes:
-        callbackID, pool = self
+        (callbackID, pool) = self
         return b"".join((_i.pack(callbackID), pool.pack()))
 
     @staticmethod
@@ -1228,7 +1228,7 @@ class ConnectNodeDeviceEventRegisterAnyArgs(NamedTuple):
     dev: NonnullNodeDevice | None
 
     def pack(self) -> bytes:
-        eventID, dev = self
+        (eventID, dev) = self
         return b"".join((_i.pack(eventID), ABSENT if dev is None else PRESENT + dev.pack()))
 
     @staticmethod
@@ -1286,7 +1286,7 @@ class NodeDeviceEventLifecycleMsg(NamedTuple):
     detail: int
 
     def pack(self) -> bytes:
-        callbackID, dev, event, detail = self
+        (callbackID, dev, event, detail) = self
         return b"".join((_i.pack(callbackID), dev.pack(), _2i.pack(event, detail)))
 
     @staticmethod
@@ -1294,7 +1294,7 @@ class NodeDeviceEventLifecycleMsg(NamedTuple):
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         dev, pos = NonnullNodeDevice.unpack(buf, pos)
-        event, detail = _2i.unpack_from(buf, pos)
+        (event, detail) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(NodeDeviceEventLifecycleMsg, (callbackID, dev, event, detail)), pos
 
@@ -1306,7 +1306,7 @@ class NodeDeviceEventUpdateMsg(NamedTuple):
     dev: NonnullNodeDevice
 
     def pack(self) -> bytes:
-        callbackID, dev = self
+        (callbackID, dev) = self
         return b"".join((_i.pack(callbackID), dev.pack()))
 
     @staticmethod
@@ -1326,7 +1326,7 @@ class DomainEventCallbackMetadataChangeMsg(NamedTuple):
     nsuri: str | None
 
     def pack(self) -> bytes:
-        callbackID, dom, type, nsuri = self
+        (callbackID, dom, type, nsuri) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1357,7 +1357,7 @@ class ConnectSecretEventRegisterAnyArgs(NamedTuple):
     secret: NonnullSecret | None
 
     def pack(self) -> bytes:
-        eventID, secret = self
+        (eventID, secret) = self
         return b"".join((_i.pack(eventID), ABSENT if secret is None else PRESENT + secret.pack()))
 
     @staticmethod
@@ -1415,7 +1415,7 @@ class SecretEventLifecycleMsg(NamedTuple):
     detail: int
 
     def pack(self) -> bytes:
-        callbackID, secret, event, detail = self
+        (callbackID, secret, event, detail) = self
         return b"".join((_i.pack(callbackID), secret.pack(), _2i.pack(event, detail)))
 
     @staticmethod
@@ -1423,7 +1423,7 @@ class SecretEventLifecycleMsg(NamedTuple):
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         secret, pos = NonnullSecret.unpack(buf, pos)
-        event, detail = _2i.unpack_from(buf, pos)
+        (event, detail) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(SecretEventLifecycleMsg, (callbackID, secret, event, detail)), pos
 
@@ -1435,7 +1435,7 @@ class SecretEventValueChangedMsg(NamedTuple):
     secret: NonnullSecret
 
     def pack(self) -> bytes:
-        callbackID, secret = self
+        (callbackID, secret) = self
         return b"".join((_i.pack(callbackID), secret.pack()))
 
     @staticmethod
@@ -1457,7 +1457,7 @@ class DomainEventBlockThresholdMsg(NamedTuple):
     excess: int
 
     def pack(self) -> bytes:
-        callbackID, dom, dev, path, threshold, excess = self
+        (callbackID, dom, dev, path, threshold, excess) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1478,7 +1478,7 @@ class DomainEventBlockThresholdMsg(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        threshold, excess = _2Q.unpack_from(buf, pos)
+        (threshold, excess) = _2Q.unpack_from(buf, pos)
         pos += 16
         return _new(DomainEventBlockThresholdMsg, (callbackID, dom, dev, path, threshold, excess)), pos
 
@@ -1493,7 +1493,7 @@ class DomainEventMemoryFailureMsg(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        callbackID, dom, recipient, action, flags = self
+        (callbackID, dom, recipient, action, flags) = self
         return b"".join((_i.pack(callbackID), dom.pack(), _2iI.pack(recipient, action, flags)))
 
     @staticmethod
@@ -1501,7 +1501,7 @@ class DomainEventMemoryFailureMsg(NamedTuple):
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         dom, pos = NonnullDomain.unpack(buf, pos)
-        recipient, action, flags = _2iI.unpack_from(buf, pos)
+        (recipient, action, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainEventMemoryFailureMsg, (callbackID, dom, recipient, action, flags)), pos
 
@@ -1515,7 +1515,7 @@ class DomainEventMemoryDeviceSizeChangeMsg(NamedTuple):
     size: int
 
     def pack(self) -> bytes:
-        callbackID, dom, alias, size = self
+        (callbackID, dom, alias, size) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1545,7 +1545,7 @@ class NetworkEventCallbackMetadataChangeMsg(NamedTuple):
     nsuri: str | None
 
     def pack(self) -> bytes:
-        callbackID, net, type, nsuri = self
+        (callbackID, net, type, nsuri) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1579,7 +1579,7 @@ class DomainEventNicMacChangeMsg(NamedTuple):
     newMAC: str
 
     def pack(self) -> bytes:
-        callbackID, dom, alias, oldMAC, newMAC = self
+        (callbackID, dom, alias, oldMAC, newMAC) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1609,7 +1609,7 @@ class DomainEventVcpuRemovedMsg(NamedTuple):
     vcpuid: int
 
     def pack(self) -> bytes:
-        callbackID, dom, vcpuid = self
+        (callbackID, dom, vcpuid) = self
         return b"".join((_i.pack(callbackID), dom.pack(), _I.pack(vcpuid)))
 
     @staticmethod
@@ -1632,7 +1632,7 @@ class DomainEventCallbackChannelLifecycleMsg(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        callbackID, dom, channelName, state, reason = self
+        (callbackID, dom, channelName, state, reason) = self
         return b"".join(
             (
                 _i.pack(callbackID),
@@ -1648,9 +1648,15 @@ class DomainEventCallbackChannelLifecycleMsg(NamedTuple):
         pos += 4
         dom, pos = NonnullDomain.unpack(buf, pos)
         channelName, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        state, reason = _2i.unpack_from(buf, pos)
+        (state, reason) = _2i.unpack_from(buf, pos)
         pos += 8
-        return _new(DomainEventCallbackChannelLifecycleMsg, (callbackID, dom, channelName, state, reason)), pos
+        return _new(DomainEventCallbackChannelLifecycleMsg, (
+            callbackID,
+            dom,
+            channelName,
+            state,
+            reason,
+        )), pos
 
 
 PROCEDURES: Final = (

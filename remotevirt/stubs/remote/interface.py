@@ -158,7 +158,7 @@ class InterfaceGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        iface, flags = self
+        (iface, flags) = self
         return b"".join((iface.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -194,7 +194,7 @@ class InterfaceDefineXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -245,7 +245,7 @@ class InterfaceCreateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        iface, flags = self
+        (iface, flags) = self
         return b"".join((iface.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -263,7 +263,7 @@ class InterfaceDestroyArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        iface, flags = self
+        (iface, flags) = self
         return b"".join((iface.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -428,12 +428,12 @@ class ConnectListAllInterfacesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllInterfacesArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllInterfacesArgs, (need_results, flags)), pos
 
@@ -448,7 +448,7 @@ class ConnectListAllInterfacesRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        ifaces, ret = self
+        (ifaces, ret) = self
         return b"".join(
             (
                 pack_count(len(ifaces), REMOTE_INTERFACE_LIST_MAX),

@@ -54,7 +54,7 @@ class NetworkDhcpLease(NamedTuple):
     clientid: str | None
 
     def pack(self) -> bytes:
-        iface, expirytime, type, mac, iaid, ipaddr, prefix, hostname, clientid = self
+        (iface, expirytime, type, mac, iaid, ipaddr, prefix, hostname, clientid) = self
         return b"".join(
             (
                 pack_string(iface, REMOTE_STRING_MAX),
@@ -71,7 +71,7 @@ class NetworkDhcpLease(NamedTuple):
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NetworkDhcpLease, int]:
         iface, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        expirytime, type = _qi.unpack_from(buf, pos)
+        (expirytime, type) = _qi.unpack_from(buf, pos)
         pos += 12
         mac: str | None = None
         present, pos = unpack_optional(buf, pos)
@@ -92,7 +92,17 @@ class NetworkDhcpLease(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             clientid, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        return _new(NetworkDhcpLease, (iface, expirytime, type, mac, iaid, ipaddr, prefix, hostname, clientid)), pos
+        return _new(NetworkDhcpLease, (
+            iface,
+            expirytime,
+            type,
+            mac,
+            iaid,
+            ipaddr,
+            prefix,
+            hostname,
+            clientid,
+        )), pos
 
 
 class ConnectListDefinedNetworksArgs(NamedTuple):
@@ -290,7 +300,7 @@ class NetworkGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        net, flags = self
+        (net, flags) = self
         return b"".join((net.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -462,7 +472,7 @@ class NetworkSetAutostartArgs(NamedTuple):
     autostart: int
 
     def pack(self) -> bytes:
-        net, autostart = self
+        (net, autostart) = self
         return b"".join((net.pack(), _i.pack(autostart)))
 
     @staticmethod
@@ -601,12 +611,12 @@ class ConnectListAllNetworksArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNetworksArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNetworksArgs, (need_results, flags)), pos
 
@@ -621,7 +631,7 @@ class ConnectListAllNetworksRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        nets, ret = self
+        (nets, ret) = self
         return b"".join(
             (
                 pack_count(len(nets), REMOTE_NETWORK_LIST_MAX),
@@ -653,7 +663,7 @@ class NetworkUpdateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        net, command, section, parentIndex, xml, flags = self
+        (net, command, section, parentIndex, xml, flags) = self
         return b"".join(
             (
                 net.pack(),
@@ -666,7 +676,7 @@ class NetworkUpdateArgs(NamedTuple):
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NetworkUpdateArgs, int]:
         net, pos = NonnullNetwork.unpack(buf, pos)
-        command, section, parentIndex = _2Ii.unpack_from(buf, pos)
+        (command, section, parentIndex) = _2Ii.unpack_from(buf, pos)
         pos += 12
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (flags,) = _I.unpack_from(buf, pos)
@@ -683,7 +693,7 @@ class NetworkGetDhcpLeasesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        net, mac, need_results, flags = self
+        (net, mac, need_results, flags) = self
         return b"".join(
             (
                 net.pack(),
@@ -699,7 +709,7 @@ class NetworkGetDhcpLeasesArgs(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             mac, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NetworkGetDhcpLeasesArgs, (net, mac, need_results, flags)), pos
 
@@ -714,7 +724,7 @@ class NetworkGetDhcpLeasesRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        leases, ret = self
+        (leases, ret) = self
         return b"".join(
             (
                 pack_count(len(leases), REMOTE_NETWORK_DHCP_LEASES_MAX),
@@ -743,13 +753,13 @@ class NetworkListAllPortsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        network, need_results, flags = self
+        (network, need_results, flags) = self
         return b"".join((network.pack(), _iI.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NetworkListAllPortsArgs, int]:
         network, pos = NonnullNetwork.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NetworkListAllPortsArgs, (network, need_results, flags)), pos
 
@@ -764,7 +774,7 @@ class NetworkListAllPortsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        ports, ret = self
+        (ports, ret) = self
         return b"".join(
             (
                 pack_count(len(ports), REMOTE_NETWORK_PORT_LIST_MAX),
@@ -792,7 +802,7 @@ class NetworkPortLookupByUuidArgs(NamedTuple):
     uuid: bytes
 
     def pack(self) -> bytes:
-        network, uuid = self
+        (network, uuid) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((network.pack(), _16s.pack(uuid)))
@@ -831,7 +841,7 @@ class NetworkPortCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        network, xml, flags = self
+        (network, xml, flags) = self
         return b"".join((network.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -869,13 +879,13 @@ class NetworkPortGetParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        port, nparams, flags = self
+        (port, nparams, flags) = self
         return b"".join((port.pack(), _iI.pack(nparams, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NetworkPortGetParametersArgs, int]:
         port, pos = NonnullNetworkPort.unpack(buf, pos)
-        nparams, flags = _iI.unpack_from(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NetworkPortGetParametersArgs, (port, nparams, flags)), pos
 
@@ -890,7 +900,7 @@ class NetworkPortGetParametersRet(NamedTuple):
     nparams: int
 
     def pack(self) -> bytes:
-        params, nparams = self
+        (params, nparams) = self
         return b"".join(
             (
                 pack_count(len(params), REMOTE_NETWORK_PORT_PARAMETERS_MAX),
@@ -922,7 +932,7 @@ class NetworkPortSetParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        port, params, flags = self
+        (port, params, flags) = self
         return b"".join(
             (
                 port.pack(),
@@ -952,7 +962,7 @@ class NetworkPortGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        port, flags = self
+        (port, flags) = self
         return b"".join((port.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -988,7 +998,7 @@ class NetworkPortDeleteArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        port, flags = self
+        (port, flags) = self
         return b"".join((port.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -1006,7 +1016,7 @@ class NetworkDefineXmlFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -1042,7 +1052,7 @@ class NetworkCreateXmlFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -1082,7 +1092,7 @@ class NetworkSetMetadataArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        network, type, metadata, key, uri, flags = self
+        (network, type, metadata, key, uri, flags) = self
         return b"".join(
             (
                 network.pack(),
@@ -1125,7 +1135,7 @@ class NetworkGetMetadataArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        network, type, uri, flags = self
+        (network, type, uri, flags) = self
         return b"".join(
             (
                 network.pack(),

@@ -36,7 +36,7 @@ class NodeNumOfDevicesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        cap, flags = self
+        (cap, flags) = self
         return b"".join(
             (
                 ABSENT if cap is None else PRESENT + pack_string(cap, REMOTE_STRING_MAX),
@@ -82,7 +82,7 @@ class NodeListDevicesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        cap, maxnames, flags = self
+        (cap, maxnames, flags) = self
         return b"".join(
             (
                 ABSENT if cap is None else PRESENT + pack_string(cap, REMOTE_STRING_MAX),
@@ -96,7 +96,7 @@ class NodeListDevicesArgs(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             cap, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        maxnames, flags = _iI.unpack_from(buf, pos)
+        (maxnames, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NodeListDevicesArgs, (cap, maxnames, flags)), pos
 
@@ -171,7 +171,7 @@ class NodeDeviceGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        name, flags = self
+        (name, flags) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -277,7 +277,7 @@ class NodeDeviceListCapsArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        name, maxnames = self
+        (name, maxnames) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _i.pack(maxnames)))
 
     @staticmethod
@@ -325,7 +325,7 @@ class NodeDeviceCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml_desc, flags = self
+        (xml_desc, flags) = self
         return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -376,12 +376,12 @@ class ConnectListAllNodeDevicesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNodeDevicesArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNodeDevicesArgs, (need_results, flags)), pos
 
@@ -396,7 +396,7 @@ class ConnectListAllNodeDevicesRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        devices, ret = self
+        (devices, ret) = self
         return b"".join(
             (
                 pack_count(len(devices), REMOTE_NODE_DEVICE_LIST_MAX),
@@ -425,7 +425,7 @@ class NodeDeviceLookupScsiHostByWwnArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        wwnn, wwpn, flags = self
+        (wwnn, wwpn, flags) = self
         return b"".join(
             (
                 pack_string(wwnn, REMOTE_STRING_MAX),
@@ -468,7 +468,7 @@ class NodeDeviceDefineXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml_desc, flags = self
+        (xml_desc, flags) = self
         return b"".join((pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -504,7 +504,7 @@ class NodeDeviceUndefineArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        name, flags = self
+        (name, flags) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -522,7 +522,7 @@ class NodeDeviceCreateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        name, flags = self
+        (name, flags) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -574,7 +574,7 @@ class NodeDeviceSetAutostartArgs(NamedTuple):
     autostart: int
 
     def pack(self) -> bytes:
-        name, autostart = self
+        (name, autostart) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _i.pack(autostart)))
 
     @staticmethod
@@ -661,7 +661,7 @@ class NodeDeviceUpdateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        name, xml_desc, flags = self
+        (name, xml_desc, flags) = self
         return b"".join(
             (
                 pack_string(name, REMOTE_STRING_MAX),

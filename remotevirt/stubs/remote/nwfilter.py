@@ -98,7 +98,7 @@ class NwfilterGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        nwfilter, flags = self
+        (nwfilter, flags) = self
         return b"".join((nwfilter.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -247,12 +247,12 @@ class ConnectListAllNwfiltersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNwfiltersArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNwfiltersArgs, (need_results, flags)), pos
 
@@ -267,7 +267,7 @@ class ConnectListAllNwfiltersRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        filters, ret = self
+        (filters, ret) = self
         return b"".join(
             (
                 pack_count(len(filters), REMOTE_NWFILTER_LIST_MAX),
@@ -328,7 +328,7 @@ class NwfilterBindingGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        nwfilter, flags = self
+        (nwfilter, flags) = self
         return b"".join((nwfilter.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -364,7 +364,7 @@ class NwfilterBindingCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -415,12 +415,12 @@ class ConnectListAllNwfilterBindingsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNwfilterBindingsArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNwfilterBindingsArgs, (need_results, flags)), pos
 
@@ -435,7 +435,7 @@ class ConnectListAllNwfilterBindingsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        bindings, ret = self
+        (bindings, ret) = self
         return b"".join(
             (
                 pack_count(len(bindings), REMOTE_NWFILTER_BINDING_LIST_MAX),
@@ -463,7 +463,7 @@ class NwfilterDefineXmlFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod

@@ -138,7 +138,7 @@ class SecretDefineXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -174,7 +174,7 @@ class SecretGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        secret, flags = self
+        (secret, flags) = self
         return b"".join((secret.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -214,7 +214,7 @@ class SecretSetValueArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        secret, value, flags = self
+        (secret, value, flags) = self
         return b"".join((secret.pack(), pack_opaque(value, REMOTE_SECRET_VALUE_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -233,7 +233,7 @@ class SecretGetValueArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        secret, flags = self
+        (secret, flags) = self
         return b"".join((secret.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -287,7 +287,7 @@ class SecretLookupByUsageArgs(NamedTuple):
     usageID: str
 
     def pack(self) -> bytes:
-        usageType, usageID = self
+        (usageType, usageID) = self
         return b"".join((_i.pack(usageType), pack_string(usageID, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -323,12 +323,12 @@ class ConnectListAllSecretsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllSecretsArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllSecretsArgs, (need_results, flags)), pos
 
@@ -343,7 +343,7 @@ class ConnectListAllSecretsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        secrets, ret = self
+        (secrets, ret) = self
         return b"".join(
             (
                 pack_count(len(secrets), REMOTE_SECRET_LIST_MAX),

@@ -28,7 +28,7 @@ class DomainSnapshotCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, xml_desc, flags = self
+        (dom, xml_desc, flags) = self
         return b"".join((dom.pack(), pack_string(xml_desc, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -65,7 +65,7 @@ class DomainSnapshotGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
+        (snap, flags) = self
         return b"".join((snap.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -101,7 +101,7 @@ class DomainSnapshotNumArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -139,13 +139,13 @@ class DomainSnapshotListNamesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, maxnames, flags = self
+        (dom, maxnames, flags) = self
         return b"".join((dom.pack(), _iI.pack(maxnames, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotListNamesArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        maxnames, flags = _iI.unpack_from(buf, pos)
+        (maxnames, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSnapshotListNamesArgs, (dom, maxnames, flags)), pos
 
@@ -188,7 +188,7 @@ class DomainSnapshotLookupByNameArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, name, flags = self
+        (dom, name, flags) = self
         return b"".join((dom.pack(), pack_string(name, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -225,7 +225,7 @@ class DomainHasCurrentSnapshotArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -262,7 +262,7 @@ class DomainSnapshotCurrentArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, flags = self
+        (dom, flags) = self
         return b"".join((dom.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -298,7 +298,7 @@ class DomainRevertToSnapshotArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
+        (snap, flags) = self
         return b"".join((snap.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -316,7 +316,7 @@ class DomainSnapshotDeleteArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
+        (snap, flags) = self
         return b"".join((snap.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -334,7 +334,7 @@ class DomainSnapshotGetParentArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
+        (snap, flags) = self
         return b"".join((snap.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -370,7 +370,7 @@ class DomainSnapshotNumChildrenArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
+        (snap, flags) = self
         return b"".join((snap.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -408,13 +408,13 @@ class DomainSnapshotListChildrenNamesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, maxnames, flags = self
+        (snap, maxnames, flags) = self
         return b"".join((snap.pack(), _iI.pack(maxnames, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotListChildrenNamesArgs, int]:
         snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        maxnames, flags = _iI.unpack_from(buf, pos)
+        (maxnames, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSnapshotListChildrenNamesArgs, (snap, maxnames, flags)), pos
 
@@ -456,7 +456,7 @@ class DomainSnapshotIsCurrentArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
+        (snap, flags) = self
         return b"".join((snap.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -493,7 +493,7 @@ class DomainSnapshotHasMetadataArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snap, flags = self
+        (snap, flags) = self
         return b"".join((snap.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -531,13 +531,13 @@ class DomainListAllSnapshotsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        dom, need_results, flags = self
+        (dom, need_results, flags) = self
         return b"".join((dom.pack(), _iI.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainListAllSnapshotsArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainListAllSnapshotsArgs, (dom, need_results, flags)), pos
 
@@ -552,7 +552,7 @@ class DomainListAllSnapshotsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        snapshots, ret = self
+        (snapshots, ret) = self
         return b"".join(
             (
                 pack_count(len(snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX),
@@ -581,13 +581,13 @@ class DomainSnapshotListAllChildrenArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        snapshot, need_results, flags = self
+        (snapshot, need_results, flags) = self
         return b"".join((snapshot.pack(), _iI.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainSnapshotListAllChildrenArgs, int]:
         snapshot, pos = NonnullDomainSnapshot.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSnapshotListAllChildrenArgs, (snapshot, need_results, flags)), pos
 
@@ -602,7 +602,7 @@ class DomainSnapshotListAllChildrenRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        snapshots, ret = self
+        (snapshots, ret) = self
         return b"".join(
             (
                 pack_count(len(snapshots), REMOTE_DOMAIN_SNAPSHOT_LIST_MAX),

@@ -174,7 +174,7 @@ class ConnectFindStoragePoolSourcesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        type, srcSpec, flags = self
+        (type, srcSpec, flags) = self
         return b"".join(
             (
                 pack_string(type, REMOTE_STRING_MAX),
@@ -220,7 +220,7 @@ class StoragePoolCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -256,7 +256,7 @@ class StoragePoolDefineXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        xml, flags = self
+        (xml, flags) = self
         return b"".join((pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -292,7 +292,7 @@ class StoragePoolCreateArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, flags = self
+        (pool, flags) = self
         return b"".join((pool.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -310,7 +310,7 @@ class StoragePoolBuildArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, flags = self
+        (pool, flags) = self
         return b"".join((pool.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -343,7 +343,7 @@ class StoragePoolDeleteArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, flags = self
+        (pool, flags) = self
         return b"".join((pool.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -376,7 +376,7 @@ class StoragePoolRefreshArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, flags = self
+        (pool, flags) = self
         return b"".join((pool.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -513,12 +513,12 @@ class StoragePoolGetInfoRet(NamedTuple):
     available: int
 
     def pack(self) -> bytes:
-        state, capacity, allocation, available = self
+        (state, capacity, allocation, available) = self
         return _3xB3Q.pack(state, capacity, allocation, available)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetInfoRet, int]:
-        state, capacity, allocation, available = _3xB3Q.unpack_from(buf, pos)
+        (state, capacity, allocation, available) = _3xB3Q.unpack_from(buf, pos)
         pos += 28
         return _new(StoragePoolGetInfoRet, (state, capacity, allocation, available)), pos
 
@@ -530,7 +530,7 @@ class StoragePoolGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, flags = self
+        (pool, flags) = self
         return b"".join((pool.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -600,7 +600,7 @@ class StoragePoolSetAutostartArgs(NamedTuple):
     autostart: int
 
     def pack(self) -> bytes:
-        pool, autostart = self
+        (pool, autostart) = self
         return b"".join((pool.pack(), _i.pack(autostart)))
 
     @staticmethod
@@ -652,7 +652,7 @@ class StoragePoolListVolumesArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        pool, maxnames = self
+        (pool, maxnames) = self
         return b"".join((pool.pack(), _i.pack(maxnames)))
 
     @staticmethod
@@ -701,7 +701,7 @@ class StorageVolCreateXmlArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, xml, flags = self
+        (pool, xml, flags) = self
         return b"".join((pool.pack(), pack_string(xml, REMOTE_STRING_MAX), _I.pack(flags)))
 
     @staticmethod
@@ -738,7 +738,7 @@ class StorageVolDeleteArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, flags = self
+        (vol, flags) = self
         return b"".join((vol.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -756,7 +756,7 @@ class StorageVolLookupByNameArgs(NamedTuple):
     name: str
 
     def pack(self) -> bytes:
-        pool, name = self
+        (pool, name) = self
         return b"".join((pool.pack(), pack_string(name, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -873,12 +873,12 @@ class StorageVolGetInfoRet(NamedTuple):
     allocation: int
 
     def pack(self) -> bytes:
-        type, capacity, allocation = self
+        (type, capacity, allocation) = self
         return _3xB2Q.pack(type, capacity, allocation)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoRet, int]:
-        type, capacity, allocation = _3xB2Q.unpack_from(buf, pos)
+        (type, capacity, allocation) = _3xB2Q.unpack_from(buf, pos)
         pos += 20
         return _new(StorageVolGetInfoRet, (type, capacity, allocation)), pos
 
@@ -890,7 +890,7 @@ class StorageVolGetXmlDescArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, flags = self
+        (vol, flags) = self
         return b"".join((vol.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -961,7 +961,7 @@ class StorageVolCreateXmlFromArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, xml, clonevol, flags = self
+        (pool, xml, clonevol, flags) = self
         return b"".join((pool.pack(), pack_string(xml, REMOTE_STRING_MAX), clonevol.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -1067,7 +1067,7 @@ class StorageVolWipeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, flags = self
+        (vol, flags) = self
         return b"".join((vol.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -1087,13 +1087,13 @@ class StorageVolUploadArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, offset, length, flags = self
+        (vol, offset, length, flags) = self
         return b"".join((vol.pack(), _2QI.pack(offset, length, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolUploadArgs, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
-        offset, length, flags = _2QI.unpack_from(buf, pos)
+        (offset, length, flags) = _2QI.unpack_from(buf, pos)
         pos += 20
         return _new(StorageVolUploadArgs, (vol, offset, length, flags)), pos
 
@@ -1107,13 +1107,13 @@ class StorageVolDownloadArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, offset, length, flags = self
+        (vol, offset, length, flags) = self
         return b"".join((vol.pack(), _2QI.pack(offset, length, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolDownloadArgs, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
-        offset, length, flags = _2QI.unpack_from(buf, pos)
+        (offset, length, flags) = _2QI.unpack_from(buf, pos)
         pos += 20
         return _new(StorageVolDownloadArgs, (vol, offset, length, flags)), pos
 
@@ -1126,13 +1126,13 @@ class StorageVolWipePatternArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, algorithm, flags = self
+        (vol, algorithm, flags) = self
         return b"".join((vol.pack(), _2I.pack(algorithm, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolWipePatternArgs, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
-        algorithm, flags = _2I.unpack_from(buf, pos)
+        (algorithm, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(StorageVolWipePatternArgs, (vol, algorithm, flags)), pos
 
@@ -1145,13 +1145,13 @@ class StorageVolResizeArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, capacity, flags = self
+        (vol, capacity, flags) = self
         return b"".join((vol.pack(), _QI.pack(capacity, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolResizeArgs, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
-        capacity, flags = _QI.unpack_from(buf, pos)
+        (capacity, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(StorageVolResizeArgs, (vol, capacity, flags)), pos
 
@@ -1163,12 +1163,12 @@ class ConnectListAllStoragePoolsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        need_results, flags = self
+        (need_results, flags) = self
         return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllStoragePoolsArgs, int]:
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllStoragePoolsArgs, (need_results, flags)), pos
 
@@ -1183,7 +1183,7 @@ class ConnectListAllStoragePoolsRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        pools, ret = self
+        (pools, ret) = self
         return b"".join(
             (
                 pack_count(len(pools), REMOTE_STORAGE_POOL_LIST_MAX),
@@ -1212,13 +1212,13 @@ class StoragePoolListAllVolumesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        pool, need_results, flags = self
+        (pool, need_results, flags) = self
         return b"".join((pool.pack(), _iI.pack(need_results, flags)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolListAllVolumesArgs, int]:
         pool, pos = NonnullStoragePool.unpack(buf, pos)
-        need_results, flags = _iI.unpack_from(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(StoragePoolListAllVolumesArgs, (pool, need_results, flags)), pos
 
@@ -1233,7 +1233,7 @@ class StoragePoolListAllVolumesRet(NamedTuple):
     ret: int
 
     def pack(self) -> bytes:
-        vols, ret = self
+        (vols, ret) = self
         return b"".join(
             (
                 pack_count(len(vols), REMOTE_STORAGE_VOL_LIST_MAX),
@@ -1261,7 +1261,7 @@ class StorageVolGetInfoFlagsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        vol, flags = self
+        (vol, flags) = self
         return b"".join((vol.pack(), _I.pack(flags)))
 
     @staticmethod
@@ -1280,12 +1280,12 @@ class StorageVolGetInfoFlagsRet(NamedTuple):
     allocation: int
 
     def pack(self) -> bytes:
-        type, capacity, allocation = self
+        (type, capacity, allocation) = self
         return _3xB2Q.pack(type, capacity, allocation)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoFlagsRet, int]:
-        type, capacity, allocation = _3xB2Q.unpack_from(buf, pos)
+        (type, capacity, allocation) = _3xB2Q.unpack_from(buf, pos)
         pos += 20
         return _new(StorageVolGetInfoFlagsRet, (type, capacity, allocation)), pos
 

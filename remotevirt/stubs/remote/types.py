@@ -49,7 +49,7 @@ class NonnullDomain(NamedTuple):
     id: int
 
     def pack(self) -> bytes:
-        name, uuid, id = self
+        (name, uuid, id) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _16si.pack(uuid, id)))
@@ -57,7 +57,7 @@ class NonnullDomain(NamedTuple):
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NonnullDomain, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        uuid, id = _16si.unpack_from(buf, pos)
+        (uuid, id) = _16si.unpack_from(buf, pos)
         pos += 20
         return _new(NonnullDomain, (name, uuid, id)), pos
 
@@ -69,7 +69,7 @@ class NonnullNetwork(NamedTuple):
     uuid: bytes
 
     def pack(self) -> bytes:
-        name, uuid = self
+        (name, uuid) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _16s.pack(uuid)))
@@ -89,7 +89,7 @@ class NonnullNetworkPort(NamedTuple):
     uuid: bytes
 
     def pack(self) -> bytes:
-        net, uuid = self
+        (net, uuid) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((net.pack(), _16s.pack(uuid)))
@@ -109,7 +109,7 @@ class NonnullNwfilter(NamedTuple):
     uuid: bytes
 
     def pack(self) -> bytes:
-        name, uuid = self
+        (name, uuid) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _16s.pack(uuid)))
@@ -129,7 +129,7 @@ class NonnullNwfilterBinding(NamedTuple):
     filtername: str
 
     def pack(self) -> bytes:
-        portdev, filtername = self
+        (portdev, filtername) = self
         return b"".join(
             (
                 pack_string(portdev, REMOTE_STRING_MAX),
@@ -151,7 +151,7 @@ class NonnullInterface(NamedTuple):
     mac: str
 
     def pack(self) -> bytes:
-        name, mac = self
+        (name, mac) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), pack_string(mac, REMOTE_STRING_MAX)))
 
     @staticmethod
@@ -168,7 +168,7 @@ class NonnullStoragePool(NamedTuple):
     uuid: bytes
 
     def pack(self) -> bytes:
-        name, uuid = self
+        (name, uuid) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((pack_string(name, REMOTE_STRING_MAX), _16s.pack(uuid)))
@@ -189,7 +189,7 @@ class NonnullStorageVol(NamedTuple):
     key: str
 
     def pack(self) -> bytes:
-        pool, name, key = self
+        (pool, name, key) = self
         return b"".join(
             (
                 pack_string(pool, REMOTE_STRING_MAX),
@@ -229,14 +229,14 @@ class NonnullSecret(NamedTuple):
     usageID: str
 
     def pack(self) -> bytes:
-        uuid, usageType, usageID = self
+        (uuid, usageType, usageID) = self
         if len(uuid) != 16:
             raise XDRError(f"uuid of {len(uuid)} bytes, not 16")
         return b"".join((_16si.pack(uuid, usageType), pack_string(usageID, REMOTE_STRING_MAX)))
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NonnullSecret, int]:
-        uuid, usageType = _16si.unpack_from(buf, pos)
+        (uuid, usageType) = _16si.unpack_from(buf, pos)
         pos += 20
         usageID, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NonnullSecret, (uuid, usageType, usageID)), pos
@@ -249,7 +249,7 @@ class NonnullDomainCheckpoint(NamedTuple):
     dom: NonnullDomain
 
     def pack(self) -> bytes:
-        name, dom = self
+        (name, dom) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), dom.pack()))
 
     @staticmethod
@@ -266,7 +266,7 @@ class NonnullDomainSnapshot(NamedTuple):
     dom: NonnullDomain
 
     def pack(self) -> bytes:
-        name, dom = self
+        (name, dom) = self
         return b"".join((pack_string(name, REMOTE_STRING_MAX), dom.pack()))
 
     @staticmethod
@@ -292,7 +292,7 @@ class Error(NamedTuple):
     net: NonnullNetwork | None
 
     def pack(self) -> bytes:
-        code, domain, message, level, dom, str1, str2, str3, int1, int2, net = self
+        (code, domain, message, level, dom, str1, str2, str3, int1, int2, net) = self
         return b"".join(
             (
                 _2i.pack(code, domain),
@@ -309,7 +309,7 @@ class Error(NamedTuple):
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[Error, int]:
-        code, domain = _2i.unpack_from(buf, pos)
+        (code, domain) = _2i.unpack_from(buf, pos)
         pos += 8
         message: str | None = None
         present, pos = unpack_optional(buf, pos)
@@ -333,7 +333,7 @@ class Error(NamedTuple):
         present, pos = unpack_optional(buf, pos)
         if present:
             str3, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
-        int1, int2 = _2i.unpack_from(buf, pos)
+        (int1, int2) = _2i.unpack_from(buf, pos)
         pos += 8
         net: NonnullNetwork | None = None
         present, pos = unpack_optional(buf, pos)
@@ -410,7 +410,7 @@ class TypedParam(NamedTuple):
     value: TypedParamValue
 
     def pack(self) -> bytes:
-        field, value = self
+        (field, value) = self
         return b"".join((pack_string(field, REMOTE_STRING_MAX), value.pack()))
 
     @staticmethod

@@ -1,0 +1,131 @@
+"""The table of procedures, made from the code.
+
+``procedures:: PROGRAM``    every procedure of a program, and who answers it when driver ``test`` is served
+``procedure-counts``        the same in numbers
+
+Who answers is found the way the daemon finds it for a call: a session is opened, and asked.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from tables import TableDirective
+
+from remotevirt.drivers.test.driver import TestDriver
+from remotevirt.errors import VirError
+from remotevirt.procedures import Procedure, Program
+from remotevirt.server.daemon import PROGRAMS, Daemon
+from remotevirt.server.session import Session
+from remotevirt.stubs.constants import VIR_ERR_NO_SUPPORT
+
+BY_NAME = {program.name: program for program in PROGRAMS}
+
+
+class _Nobody:
+    """The client of a session that nobody uses."""
+
+    def send(self, message: bytes) -> None:
+        """Send nothing."""
+
+    def finish(self) -> None:
+        """Finish nothing."""
+
+    def start_keepalive(self) -> None:
+        """Start nothing."""
+
+
+@cache
+def session() -> Session:
+    """A session with a connection to driver ``test``."""
+    daemon = Daemon([TestDriver()], reactor=object())
+    found = Session(daemon, _Nobody(), False, "unix")
+    found.connect_open("test:///default", 0)
+    return found
+
+
+def answers(program: Program, procedure: Procedure) -> str:
+    """Who answers a procedure: ``"daemon"``, ``"test"`` (the driver), ``"event"``, or nobody: ``""``."""
+    if procedure.event:
+        return "event"
+    try:
+        method: Any = session().find(program, procedure)[0]
+    except VirError as error:
+        if error.code != VIR_ERR_NO_SUPPORT:
+            raise
+        return ""
+    if isinstance(getattr(method, "__self__", None), Session):
+        return "daemon"
+    return "" if method.__func__.__module__.startswith("remotevirt.stubs.") else "test"
+
+
+def notes(procedure: Procedure) -> str:
+    """What is special about a procedure's messages."""
+    found = []
+    if procedure.readstream:
+        found.append("opens a stream to the client")
+    if procedure.writestream:
+        found.append("opens a stream from the client")
+    if procedure.sparseflag:
+        found.append("which may be sparse")
+    if procedure.fds_in:
+        found.append("the call carries descriptors")
+    if procedure.fds_out:
+        found.append("the reply carries descriptors")
+    if procedure.pre_auth:
+        found.append("allowed before authentication")
+    return ", ".join(found)
+
+
+class Procedures(TableDirective):
+    """One program's table."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        program = BY_NAME[self.arguments[0]]
+        rows = [
+            [
+                str(number),
+                f"``{procedure.name}``",
+                f"``{procedure.api}``" if procedure.api else "",
+                procedure.since or "",
+                answers(program, procedure),
+                notes(procedure),
+            ]
+            for number, procedure in sorted(program.procedures.items())
+        ]
+        head = ["no.", "procedure", "libvirt's function", "since", "answered by", "notes"]
+        return self.table(head, rows, [1, 6, 6, 1, 2, 3])
+
+
+class ProcedureCounts(TableDirective):
+    """How many procedures of each program are answered, and by whom."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        rows = []
+        for program in PROGRAMS:
+            found = [answers(program, procedure) for procedure in program.procedures.values()]
+            counts = [found.count(who) for who in ("daemon", "test", "", "event")]
+            rows.append([program.name, str(len(found)), *map(str, counts)])
+        head = [
+            "program",
+            "procedures",
+            "answered by the daemon",
+            "by driver ``test``",
+            "by nobody yet",
+            "events",
+        ]
+        return self.table(head, rows, [2, 2, 2, 2, 2, 2])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("procedures", Procedures)
+    app.add_directive("procedure-counts", ProcedureCounts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

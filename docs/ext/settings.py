@@ -1,0 +1,91 @@
+"""The reference of options and configuration keys, checked against the code when the manual is built.
+
+``command-line-options``    every option of ``twistd remotevirt``, in its own words
+``config-key:: NAME``       a key of the configuration file, with its default; what it means is the content.
+                            A key of the code that no ``config-key`` describes is a warning
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from tables import TableDirective
+
+from remotevirt.config import Config
+from remotevirt.tap import Options
+
+KEYS = {field.name: field.default for field in attrs.fields(Config)}
+GENERAL = ("help", "version", "rest")
+"""Twisted's own options, listed after ours."""
+
+log = logging.getLogger(__name__)
+
+
+class CommandLineOptions(TableDirective):
+    """The options, as the option parser knows them."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        options: Any = Options()
+        short = {long: letter for letter, long in options.synonyms.items() if len(letter) == 1}
+        rows = []
+        for option in sorted(options.longOpt, key=lambda name: (name.rstrip("=") in GENERAL, name)):
+            name = option.rstrip("=")
+            words = f"--{name}{' ' + name.partition('-')[0].upper() if option.endswith('=') else ''}"
+            letter = f", ``-{short[name]}``" if name in short else ""
+            rows.append([f"``{words}``{letter}", " ".join(options.docs[name].split())])
+        return self.table(["option", "what it does"], rows, [1, 3])
+
+
+class ConfigKey(SphinxDirective):
+    """A key of the configuration file."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Make a definition of the key, its default beside it."""
+        name = self.arguments[0]
+        if name not in KEYS:
+            raise self.error(f"the configuration file has no key {name}")
+        described = self.env.metadata[self.env.docname].setdefault("config_keys", "")
+        self.env.metadata[self.env.docname]["config_keys"] = f"{described} {name}"
+        term = nodes.term("", "", nodes.literal(text=name), nodes.Text(_default(name)))
+        definition = nodes.definition("", *self.parse_content_to_nodes())
+        return [nodes.definition_list("", nodes.definition_list_item("", term, definition))]
+
+
+def _default(name: str) -> str:
+    value = KEYS[name]
+    if value is None:
+        return ""
+    if name.endswith("_perms"):
+        return f'  (default "{value:04o}")'
+    if isinstance(value, bool):
+        return f"  (default {value:d})"
+    return f'  (default "{value}")' if isinstance(value, str | Path) else f"  (default {value})"
+
+
+def check_keys(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of each key that the manual does not describe."""
+    described = {
+        name for metadata in env.metadata.values() for name in str(metadata.get("config_keys", "")).split()
+    }
+    for name in KEYS:
+        if name not in described:
+            log.warning("the configuration key %s is not described", name)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives and the check."""
+    app.add_directive("command-line-options", CommandLineOptions)
+    app.add_directive("config-key", ConfigKey)
+    app.connect("env-check-consistency", check_keys)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
