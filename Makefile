@@ -16,8 +16,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-RUNDIR ?= $(if $(XDG_RUNTIME_DIR),$(XDG_RUNTIME_DIR)/remotevirt,$(CURDIR)/.run)
 TCP_PORT ?= 16509
+# Where `make run` puts its sockets; by default where the daemon itself would.
+RUNDIR ?=
 
 # Tests to run, and how; for instance: make test TESTS=tests.transport JOBS=
 TESTS ?= tests
@@ -41,10 +42,10 @@ $(VENV)/.dev-ready: setup.py pyproject.toml
 	@touch $@ $(VENV)/.run-ready
 
 run: $(VENV)/.run-ready
-	@mkdir -p '$(RUNDIR)'
-	@exec $(BIN)/twistd --nodaemon --pidfile= remotevirt --driver test:keep \
-	    --listen 'unix:$(RUNDIR)/remotevirt-sock:mode=700' \
-	    --listen-ro 'unix:$(RUNDIR)/remotevirt-sock-ro:mode=777' \
+	@dir='$(RUNDIR)'; : "$${dir:=$$($(BIN)/python -c 'from remotevirt import tap; print(tap.runtime_folder())')}"; \
+	exec $(BIN)/twistd --nodaemon --pidfile= remotevirt --driver test:keep \
+	    --listen "unix:$$dir/remotevirt-sock" \
+	    --listen-ro "unix:$$dir/remotevirt-sock-ro" \
 	    --listen 'tcp:$(TCP_PORT):interface=127.0.0.1'
 
 peers:
@@ -71,6 +72,6 @@ docs: $(VENV)/.dev-ready
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf '$(VENV)' build dist remotevirt.egg-info docs/_build .mypy_cache .ruff_cache .hypothesis _trial_temp* .run
+	rm -rf '$(VENV)' build dist remotevirt.egg-info docs/_build .mypy_cache .ruff_cache .hypothesis _trial_temp*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache

@@ -12,8 +12,10 @@
  *            input ends; whoever started it looks at the daemon's memory meanwhile.
  *
  * The result is one line of JSON on standard output. Latency is the time from a call's entry into the
- * output buffer to the end of its reply, in microseconds. Exit status: 0 measured (look at "errors"),
- * 2 usage, 3 the daemon could not be reached, broke the protocol, refused the opening or fell silent.
+ * output buffer to the end of its reply, in microseconds. "load_cpu" is the share of one core that this
+ * program used: close to 1, it is the program that sets the pace, and not the daemon. Exit status: 0
+ * measured (look at "errors"), 2 usage, 3 the daemon could not be reached, broke the protocol, refused
+ * the opening or fell silent.
  *
  * Each connection owns D slots. The serial of a call is `turn * D + slot`, so that a reply, in
  * whatever order it comes, names its slot, and a serial that nothing waits for is noticed.
@@ -137,6 +139,15 @@ static int64_t now_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Processor time that this process has used, in seconds. */
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 /*
@@ -482,6 +493,7 @@ static void run_calls(const struct target *t, struct load *l)
     serve_until(epoll, l, start + (int64_t)(l->warmup * 1e9));
     memset(histogram, 0, sizeof histogram);
     l->calls = l->errors = l->events = l->bytes_in = 0;
+    double cpu = cpu_seconds();
     start = now_ns();
     serve_until(epoll, l, start + (int64_t)(l->seconds * 1e9));
     double took = (double)(now_ns() - start) / 1e9;
@@ -491,9 +503,9 @@ static void run_calls(const struct target *t, struct load *l)
         fprintf(stderr, "rpcload: the first of %lu error replies: %s\n", l->errors, l->first_error);
     printf("{\"mode\": \"calls\", \"connections\": %u, \"depth\": %u, \"procedure\": %u, \"seconds\": %.3f, "
            "\"calls\": %lu, \"errors\": %lu, \"events\": %lu, \"bytes_in\": %lu, \"rate\": %.1f, "
-           "\"p50_us\": %.1f, \"p99_us\": %.1f}\n",
+           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"load_cpu\": %.2f}\n",
            l->connections, l->depth, l->procedure, took, l->calls, l->errors, l->events, l->bytes_in,
-           (double)l->calls / took, percentile_us(0.50), percentile_us(0.99));
+           (double)l->calls / took, percentile_us(0.50), percentile_us(0.99), (cpu_seconds() - cpu) / took);
 }
 
 /* ---- modes connect and idle ------------------------------------------------------------------ */

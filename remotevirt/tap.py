@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
+from twisted.internet.interfaces import IAddress
 from twisted.python import usage
 
 import remotevirt
@@ -56,7 +57,12 @@ class Options(usage.Options):
     )
     optParameters: ClassVar[Sequence[Any]] = [
         ["config", "c", None, "Read this file, written like libvirtd.conf; the command line wins over it."],
-        ["state", None, None, "Folder for what drivers keep between runs."],
+        [
+            "state",
+            None,
+            None,
+            "Folder for what must outlive the daemon (driver test keeps nothing).",
+        ],
     ]
     compData = usage.Completions(
         optActions={"config": usage.CompleteFiles("*.conf"), "state": usage.CompleteDirs()}
@@ -115,7 +121,7 @@ class Options(usage.Options):
             if self["config"] is not None:
                 self.config = config.load(self["config"])
             self.listeners = listeners(reactor, self["listen"], self.config)
-        except (RemotevirtError, OSError) as error:
+        except RemotevirtError as error:
             raise usage.UsageError(str(error)) from None
         if self["state"] is not None and not os.path.isdir(self["state"]):
             raise usage.UsageError(f"--state {self['state']}: no such folder")
@@ -137,8 +143,13 @@ def makeService(options: Options) -> IService:
     def make_factory(listener: Listener) -> ServerFactory:
         return ServerFactory(daemon, readonly=listener.readonly, transport=listener.transport)
 
+    def opened(listener: Listener, address: IAddress) -> None:
+        # Whoever reads the line may act on it at once: connect, or end us, in which case the reactor must be
+        # there to close the sockets in order.
+        daemon.reactor.callWhenRunning(announcer.opened, listener, address)
+
     announcer = Announcer.below_twistd(options.drivers[0].default_uri, options.parent)
-    return ListeningService(options.listeners, make_factory, announcer.opened)
+    return ListeningService(options.listeners, make_factory, opened)
 
 
 def limits(settings: config.Config) -> Limits:
@@ -156,7 +167,7 @@ def listeners(reactor: Any, given: Sequence[tuple[str, bool]], settings: config.
         settings: the configuration.
 
     Raises:
-        DescriptionError, PKIError, OSError: one of them cannot be made.
+        DescriptionError, PKIError, ConfigError: one of them cannot be made.
     """
     if given:
         return [
@@ -200,6 +211,9 @@ def runtime_folder(uid: int | None = None, environ: dict[str, str] | None = None
     Returns:
         ``/run/remotevirt`` for root; ``$XDG_RUNTIME_DIR/remotevirt`` for others, or below ``~/.cache`` where
         the system has no such folder (libvirt's rule, with our name).
+
+    Raises:
+        ConfigError: it cannot be made.
     """
     uid = os.geteuid() if uid is None else uid
     environ = dict(os.environ) if environ is None else environ
@@ -209,6 +223,9 @@ def runtime_folder(uid: int | None = None, environ: dict[str, str] | None = None
         base = environ.get("XDG_RUNTIME_DIR") or os.path.join(os.path.expanduser("~"), ".cache")
         folder, mode = Path(base, "remotevirt"), 0o700
     if not folder.is_dir():
-        folder.mkdir(parents=True)
-        folder.chmod(mode)  # whatever the umask: everybody may reach the read-only socket
+        try:
+            folder.mkdir(parents=True)
+            folder.chmod(mode)  # whatever the umask: everybody may reach the read-only socket
+        except OSError as error:
+            raise config.ConfigError(f"cannot make {folder} for sockets: {error.strerror}") from None
     return folder

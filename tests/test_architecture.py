@@ -3,7 +3,7 @@
 ::
 
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
-                               stubs <- xml <- drivers <- server
+                               stubs <- typed_params, xml <- drivers <- server
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -29,7 +29,7 @@ MAY_SEE: dict[str, set[str]] = {
     "rpc": TABLES | {"stubs"},
     "typed_params": {"errors", "stubs"},
     "xml": {"errors", "stubs"},
-    "drivers": {"errors", "stubs", "typed_params", "xml"},
+    "drivers": TABLES | {"stubs", "typed_params", "xml"},
     "server": TABLES | {"stubs", "rpc", "drivers", "typed_params"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "transport": {"errors"},
@@ -141,7 +141,9 @@ class ArchitectureTests(TestCase):
         self.assertEqual([], long)
 
     def test_every_module_says_what_it_is(self) -> None:
-        silent = [str(m.path.relative_to(ROOT)) for m in self.modules if not ast.get_docstring(m.tree)]
+        """An empty one that only makes a folder a package need not."""
+        spoken = [m for m in self.modules if m.text and not ast.get_docstring(m.tree)]
+        silent = [str(module.path.relative_to(ROOT)) for module in spoken]
         self.assertEqual([], silent)
 
 

@@ -22,7 +22,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
 from remotevirt import __version__
-from remotevirt.config import Config
+from remotevirt.config import Config, ConfigError
 from remotevirt.drivers.registry import DriverRegistry
 from remotevirt.server import Limits
 from remotevirt.tap import Options, limits, listeners, makeService, runtime_folder
@@ -157,6 +157,13 @@ class ListenersTests(TestCase):
         self.assertEqual(self.folder / "remotevirt", found)
         self.assertEqual(0o700, stat.S_IMODE(found.stat().st_mode))
         self.assertEqual(found, runtime_folder(1000, {"XDG_RUNTIME_DIR": str(self.folder)}))
+
+    def test_runtime_folder_cannot_be_made(self) -> None:
+        (self.folder / "file").write_text("")
+        environ = {"XDG_RUNTIME_DIR": str(self.folder / "file")}
+        error = self.assertRaises(ConfigError, runtime_folder, 1000, environ)
+        folder = self.folder / "file" / "remotevirt"
+        self.assertEqual(f"cannot make {folder} for sockets: Not a directory", str(error))
 
     def test_limits(self) -> None:
         self.assertEqual(Limits(), limits(Config()))

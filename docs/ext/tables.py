@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from types import ModuleType
 
 from docutils import nodes
@@ -35,7 +36,7 @@ def documented_constants(module: ModuleType) -> dict[str, tuple[object, str]]:
     """The public constants of a module that a docstring follows: name -> (value, docstring)."""
     found: dict[str, tuple[object, str]] = {}
     body = ast.parse(inspect.getsource(module)).body
-    for statement, after in zip(body, body[1:], strict=False):
+    for statement, after in pairwise(body):
         if isinstance(statement, ast.Assign):
             target = statement.targets[0]
         elif isinstance(statement, ast.AnnAssign):

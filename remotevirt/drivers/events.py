@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.logger import Logger
+
 from remotevirt.procedures import Message
 
 __all__ = ["Event", "EventHub"]
@@ -46,6 +48,8 @@ class EventHub:
 
     __slots__ = ("_listeners",)
 
+    log = Logger()
+
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[Event], None]] = {}
 
@@ -56,6 +60,13 @@ class EventHub:
         return lambda: self._listeners.pop(token, None) and None
 
     def publish(self, event: Event) -> None:
-        """Hand an event to everyone who listens now. A listener does not raise."""
+        """Hand an event to everyone who listens now.
+
+        What a listener raises (an event that does not encode, most likely) is logged; neither the publisher
+        nor another listener pays for it.
+        """
         for listener in tuple(self._listeners.values()):
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                self.log.failure("{event} could not be delivered", event=event)

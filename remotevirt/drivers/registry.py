@@ -10,14 +10,20 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from importlib.metadata import entry_points
+from itertools import takewhile
 from typing import Any
 
+from zope.interface import Invalid
 from zope.interface.verify import verifyObject
 
 from remotevirt.drivers.base import DriverURI, IDriver
 from remotevirt.stubs.errors import NoConnect
 
 __all__ = ["GROUP", "DriverRegistry", "load_driver"]
+
+URI_MAXIMUM = 4096
+"""Longest URI that a client may ask for, in characters. Python's URL parser keeps what it parsed last, so long
+ones would stay in memory when their clients are gone. libvirt's only bound is that of strings."""
 
 GROUP = "remotevirt.drivers"
 """The entry-point group."""
@@ -35,8 +41,7 @@ def load_driver(spec: str) -> Any:
         ValueError: the text is no specification, there is no such driver, or it refuses the options.
     """
     words = _split(spec)
-    positional = [word for word, value in words if value is None]
-    target, taken = _find(positional)
+    target, taken = _find([word for word, _ in takewhile(lambda word: word[1] is None, words)])
     options: dict[str, Any] = {}
     for number, (name, value) in enumerate(words):
         if number < taken:
@@ -51,12 +56,17 @@ def load_driver(spec: str) -> Any:
         raise ValueError(f"driver {spec!r}: {_explain(error)}") from error
     except ValueError as error:
         raise ValueError(f"driver {spec!r}: {error}") from error
-    verifyObject(IDriver, driver)
+    try:
+        verifyObject(IDriver, driver)
+    except Invalid as error:
+        raise ValueError(f"driver {spec!r}: not a driver: {' '.join(str(error).split())}") from error
     return driver
 
 
 def _split(spec: str) -> list[tuple[str, str | None]]:
     """Split at colons; a backslash takes the next character literally."""
+    if (len(spec) - len(spec.rstrip("\\"))) % 2:
+        raise ValueError(f"driver {spec!r}: a backslash at the end has nothing to take literally")
     words: list[tuple[str, str | None]] = []
     name, value, current = "", None, ""
     characters = iter(spec + ":")
@@ -74,13 +84,20 @@ def _split(spec: str) -> list[tuple[str, str | None]]:
 
 
 def _find(positional: list[str]) -> tuple[Any, int]:
-    """Return the class that the first word or two name, and how many words that took."""
+    """Return the class that the first word or two name, and how many words that took.
+
+    Args:
+        positional: the words before the first that has a value.
+    """
     name = positional[0] if positional else ""
     if not name:
         raise ValueError("a driver needs a name, or package.module:Class")
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if found:
-        return found[0].load(), 1
+        try:
+            return found[0].load(), 1
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"cannot load driver {name} ({found[0].value}): {error}") from error
     if name in BUILTIN:
         module, _, attribute = BUILTIN[name].partition(":")
         return getattr(importlib.import_module(module), attribute), 1
@@ -126,6 +143,8 @@ class DriverRegistry:
             if not self.drivers:
                 raise NoConnect()
             name = str(self.drivers[0].default_uri)
+        if len(name) > URI_MAXIMUM:
+            raise NoConnect(f"{name[:256]}...")
         try:
             uri = DriverURI.parse(name)
         except ValueError:

@@ -6,6 +6,7 @@ from remotevirt.rpc.keepalive import Keepalive, KeepaliveAction
 from remotevirt.rpc.message import (
     Kind,
     Message,
+    pack_abort,
     pack_call,
     pack_error,
     pack_event,
@@ -26,6 +27,7 @@ __all__ = [
     "Role",
     "Stream",
     "StreamState",
+    "pack_abort",
     "pack_call",
     "pack_error",
     "pack_event",

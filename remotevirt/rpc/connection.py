@@ -12,9 +12,17 @@ from __future__ import annotations
 
 import enum
 
-from remotevirt.errors import LocalProtocolError, RemoteProtocolError
+from remotevirt.errors import LocalProtocolError, RemoteProtocolError, VirError
 from remotevirt.rpc.framing import LENGTH_MAXIMUM, FrameReader
-from remotevirt.rpc.message import Kind, Message, pack_call, pack_hole, pack_stream, parse_message
+from remotevirt.rpc.message import (
+    Kind,
+    Message,
+    pack_abort,
+    pack_call,
+    pack_hole,
+    pack_stream,
+    parse_message,
+)
 from remotevirt.rpc.stream import Stream, StreamState
 from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
 
@@ -69,10 +77,14 @@ class Connection:
         """Take bytes from the transport; return the messages that they complete.
 
         Raises:
-            RemoteProtocolError: the peer broke the protocol; the connection is over. Messages that came
-                before the offending one are lost with it.
+            RemoteProtocolError: the peer broke the protocol, now or before; the connection is over.
+                Messages that came before the offending one are lost with it.
         """
-        messages = [self.admit(parse_message(frame)) for frame in self.reader.feed(data)]
+        try:
+            messages = [self.admit(parse_message(frame)) for frame in self.reader.feed(data)]
+        except RemoteProtocolError as error:
+            self.reader.failure = error
+            raise
         if self.reader.failure:
             raise self.reader.failure
         return messages
@@ -106,15 +118,19 @@ class Connection:
             self.streams.pop(message.serial, None)
 
     def _note_stream(self, message: Message) -> None:
-        """Advance the stream that a packet belongs to; one that is not known is dropped by its owner."""
+        """Advance the stream that a packet belongs to; a packet of none is dropped by whoever gets it."""
         stream = self.streams.get(message.serial)
         if stream is None:
             return
         if stream.key != (message.program, message.version, message.procedure):
             raise RemoteProtocolError(f"stream packet of another procedure with serial {message.serial}")
         stream.received(message.kind)
-        if stream.state is StreamState.CLOSED:
-            del self.streams[message.serial]
+        self._forget_ended(stream)
+
+    def _forget_ended(self, stream: Stream) -> None:
+        """Keep no stream that has ended: what still arrives for it belongs to none."""
+        if stream.state in (StreamState.CLOSED, StreamState.ABORTED):
+            self.streams.pop(stream.serial, None)
 
     # -- what we send --------------------------------------------------------------------------------
 
@@ -170,6 +186,18 @@ class Connection:
     def send_finish(self, stream: Stream) -> bytes:
         """Return the packet that finishes our side."""
         stream.sent(Kind.STREAM_FINISH)
-        if stream.state is StreamState.CLOSED:
-            del self.streams[stream.serial]
+        self._forget_ended(stream)
         return pack_stream(*stream.key, stream.serial, finish=True)
+
+    def send_abort(self, stream: Stream, error: VirError | None = None) -> bytes:
+        """Return the packet that aborts a stream.
+
+        Args:
+            stream: what to abort.
+            error: why; a server says it, a client does not.
+        """
+        if (error is None) is (self.role is Role.SERVER):
+            raise LocalProtocolError("a server gives a reason when it aborts a stream, a client does not")
+        stream.sent(Kind.STREAM_ABORT)
+        self._forget_ended(stream)
+        return pack_abort(*stream.key, stream.serial, error)

@@ -82,8 +82,11 @@ class FrameReader:
 
     @property
     def missing(self) -> int:
-        """How many bytes must still arrive before the next step: the rest of a length word or message."""
-        return self._need - len(self._held)
+        """How many bytes must still arrive before the next step: the rest of a length word or message.
+
+        0 after a failure: nothing more is read.
+        """
+        return 0 if self.failure else self._need - len(self._held)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes from the transport and return the frames that they complete, in order."""

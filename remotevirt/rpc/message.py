@@ -32,6 +32,7 @@ __all__ = [
     "Kind",
     "Message",
     "error_payload",
+    "pack_abort",
     "pack_call",
     "pack_error",
     "pack_event",
@@ -179,12 +180,9 @@ def pack_reply(
     return pack_message(program, version, procedure, _REPLY_WITH_FDS, serial, _OK, counted)
 
 
-def pack_error(
-    program: int, version: int, procedure: int, serial: int, error: VirError, stream: bool = False
-) -> bytes:
-    """Return the error reply to a call, or, with ``stream``, the abort of its stream."""
-    type_ = _STREAM if stream else _REPLY
-    return pack_message(program, version, procedure, type_, serial, _ERROR, error_payload(error))
+def pack_error(program: int, version: int, procedure: int, serial: int, error: VirError) -> bytes:
+    """Return the error reply to a call."""
+    return pack_message(program, version, procedure, _REPLY, serial, _ERROR, error_payload(error))
 
 
 def pack_event(
@@ -200,6 +198,14 @@ def pack_stream(
     """Return stream data (empty data from the server marks the end), or the packet that finishes."""
     status = _OK if finish else _CONTINUE
     return pack_message(program, version, procedure, _STREAM, serial, status, data)
+
+
+def pack_abort(
+    program: int, version: int, procedure: int, serial: int, error: VirError | None = None
+) -> bytes:
+    """Return what aborts a stream: with the reason from a server, without one from a client."""
+    payload = b"" if error is None else error_payload(error)
+    return pack_message(program, version, procedure, _STREAM, serial, _ERROR, payload)
 
 
 def pack_hole(program: int, version: int, procedure: int, serial: int, length: int, flags: int = 0) -> bytes:

@@ -76,9 +76,10 @@ class Stream:
             raise LocalProtocolError(f"{kind.value} after the stream's finish")
         if kind is Kind.STREAM_HOLE and not self.sparse:
             raise LocalProtocolError("a hole in a stream that is not sparse")
-        if self.state in (StreamState.CLOSED, StreamState.ABORTED):
+        state = TRANSITIONS.get((self.state, kind))
+        if state is None or self.state is StreamState.ABORTED:
             raise LocalProtocolError(f"{kind.value} on a stream that is {self.state.value}")
-        self.state = TRANSITIONS[self.state, kind]
+        self.state = state
         self.finished_here = self.finished_here or kind is Kind.STREAM_FINISH
 
     def received(self, kind: Kind) -> bool:

@@ -169,17 +169,20 @@ def _fact(annotation: Annotation) -> object:
 
 
 def _permission(annotation: Annotation) -> Permission:
-    parts = annotation.value.split(":")
     condition: FlagsCondition | ParamCondition | None = None
-    names = parts[:2]
-    if len(parts) == 3:
-        flags = parts[2].removeprefix("!").split("|")
-        condition = FlagsCondition(tuple(flags), negated=parts[2].startswith("!"))
-        names += flags
-    elif len(parts) == 5 and not parts[2]:
-        condition = ParamCondition(parts[3], parts[4])
-        names += parts[3:]
-    if len(parts) not in {2, 3, 5} or any(_IDENTIFIER.fullmatch(name) is None for name in names):
+    parts = annotation.value.split(":")
+    match parts:
+        case [_, _]:
+            pass
+        case [_, _, flags]:
+            parts[2:] = flags.removeprefix("!").split("|")
+            condition = FlagsCondition(tuple(parts[2:]), negated=flags.startswith("!"))
+        case [_, _, "", param, value]:
+            parts[2:] = [param, value]
+            condition = ParamCondition(param, value)
+        case _:
+            parts = [""]
+    if any(_IDENTIFIER.fullmatch(name) is None for name in parts):
         annotation.fail(
             "expected object:permission, object:permission:FLAGS or object:permission::argument:VALUE"
         )

@@ -60,7 +60,7 @@ PUBLIC_CONSTANTS = {
 """Constants of libvirt's public headers that its contracts use without declaring them."""
 
 _PROCEDURES = re.compile(r"(.+?)_?[Pp]rocedure")
-_INCLUDE = re.compile(r'#\s*include\s+"([A-Za-z0-9_./-]+)\.h"')
+_INCLUDE = re.compile(r'#\s*include\s+"([A-Za-z0-9_./-]{1,200})\.h"')
 _OLD_STREAM = re.compile(r"\b(readstream|writestream)@([1-9][0-9]?)\b")
 _OLD_PRIORITY = re.compile(r"\bpriority:(low|high)\b")
 
@@ -95,9 +95,12 @@ def add_programs(document: Document) -> Document:
 
 def _procedure_enums(document: Document) -> Iterator[SyntaxEnum]:
     for definition in document.definitions:
-        if isinstance(definition, SyntaxEnum) and _PROCEDURES.fullmatch(definition.name):
-            if all("_PROC_" in member.name for member in definition.members):
-                yield definition
+        if (
+            isinstance(definition, SyntaxEnum)
+            and _PROCEDURES.fullmatch(definition.name)
+            and all("_PROC_" in member.name for member in definition.members)
+        ):
+            yield definition
 
 
 def _plain(name: str) -> str:

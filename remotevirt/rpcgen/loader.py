@@ -37,6 +37,8 @@ class Loaded:
         contract: all definitions, those of included files too, and its own programs.
         files: the names of its own files.
         included: the names of the files it uses.
+        includes: how it names them, ``types.x``.
+        supplied: constants that none of them declares, but that are known.
         external_types: types that none of them declares.
         dialect: whether it is written in libvirt's dialect.
     """
@@ -44,6 +46,8 @@ class Loaded:
     contract: Contract
     files: tuple[str, ...]
     included: tuple[str, ...]
+    includes: tuple[str, ...]
+    supplied: tuple[str, ...]
     external_types: tuple[str, ...]
     dialect: bool
 
@@ -54,7 +58,7 @@ class Loaded:
         definitions = tuple(
             definition
             for definition in self.contract.definitions
-            if definition.location is None or definition.location.file not in foreign
+            if definition.location is not None and definition.location.file not in foreign
         )
         return Contract(definitions, self.contract.programs)
 
@@ -71,8 +75,10 @@ def load_files(paths: Sequence[Path], defines: Mapping[str, int] | None = None) 
     """
     files = [file for path in paths for file in _expand(path)]
     own = [parse(_read(file), str(file)) for file in files]
-    seen = {file.resolve() for file in files}
+    mine = {file.resolve() for file in files}
+    seen = set(mine)
     included: list[Document] = []
+    includes: list[str] = []
     complete = True
     waiting = list(zip(files, own, strict=True))
     while waiting:
@@ -81,7 +87,10 @@ def load_files(paths: Sequence[Path], defines: Mapping[str, int] | None = None) 
             other = file.parent / name
             if not other.is_file():
                 complete = False
-            elif other.resolve() not in seen:
+                continue
+            if file in files and other.resolve() not in mine:
+                includes.append(name)
+            if other.resolve() not in seen:
                 seen.add(other.resolve())
                 if len(seen) > MAX_FILES:
                     raise RpcgenError(f"{file}: more than {MAX_FILES} files belong to this contract")
@@ -97,6 +106,8 @@ def load_files(paths: Sequence[Path], defines: Mapping[str, int] | None = None) 
         resolved.contract,
         tuple(document.file for document in own),
         tuple(document.file for document in included),
+        tuple(dict.fromkeys(includes)),
+        resolved.supplied,
         resolved.external_types,
         dialect,
     )
@@ -114,10 +125,13 @@ def _expand(path: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_SIZE:
-            raise RpcgenError(f"{path}: larger than {MAX_SIZE} bytes")
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:  # perhaps a pipe: its size shows only when it is read
+            data = file.read(MAX_SIZE + 1)
     except OSError as error:
         raise RpcgenError(f"{path}: {error.strerror}") from error
+    if len(data) > MAX_SIZE:
+        raise RpcgenError(f"{path}: larger than {MAX_SIZE} bytes")
+    try:
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RpcgenError(f"{path}: not UTF-8 text (byte {error.start})") from error

@@ -32,7 +32,7 @@ _INDENT = "    "
 _WIDTH = 100
 
 
-def print_contract(contract: Contract, heading: str = "") -> str:
+def print_contract(contract: Contract, heading: str = "", includes: Sequence[str] = ()) -> str:
     """Return a contract as text.
 
     Constants that a program block declares by naming them are not declared a second time, unless they have
@@ -41,9 +41,12 @@ def print_contract(contract: Contract, heading: str = "") -> str:
     Args:
         contract: all of it is printed, external constants too.
         heading: text of a comment at the top.
+        includes: the files whose types it uses, ``types.x``.
     """
     implied = {name for program in contract.programs for name in (program.constant, program.version_constant)}
     blocks = [_comment(heading, opening="/*")] if heading else []
+    if includes:
+        blocks.append("\n".join(f'%#include "{name.removesuffix(".x")}.h"' for name in includes))
     last: Definition | None = None
     for definition in contract.definitions:
         if isinstance(definition, Constant) and definition.name in implied and not definition.comment:

@@ -11,7 +11,7 @@ value takes zero bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -36,6 +36,7 @@ from remotevirt.rpcgen.model import (
     Typedef,
     Union,
 )
+from remotevirt.rpcgen.recursion import check_recursion
 from remotevirt.rpcgen.syntax import (
     Document,
     SyntaxBound,
@@ -63,9 +64,16 @@ _BOOLEANS = {"FALSE": 0, "TRUE": 1}
 
 
 class Resolved(NamedTuple):
-    """A contract, and the types it uses but does not declare (only if that was allowed)."""
+    """A contract, and what it takes from outside.
+
+    Attributes:
+        contract: with the supplied constants it uses.
+        supplied: the names of these constants.
+        external_types: the types that it uses and does not declare; empty unless that was allowed.
+    """
 
     contract: Contract
+    supplied: tuple[str, ...]
     external_types: tuple[str, ...]
 
 
@@ -78,7 +86,8 @@ def resolve(
 
     Args:
         documents: the parsed files.
-        supplied: constants from outside. Those in use become part of the result, without a location.
+        supplied: constants from outside. Those in use become part of the result, located where they
+            are used first.
         allow_external_types: whether a type may be unknown.
 
     Raises:
@@ -110,7 +119,7 @@ class _Resolver:
         self._symbols: dict[str, _Symbol] = {}
         self._values: dict[str, int] = {}
         self._types: dict[str, SyntaxDefinition] = {}
-        self._used: dict[str, int] = {}  # constants of ``supplied``
+        self._used: dict[str, Constant] = {}  # constants of ``supplied``
         self._external: dict[str, None] = {}  # types, in order of their use
 
     def run(self) -> Resolved:
@@ -123,11 +132,10 @@ class _Resolver:
         for document in self._documents:
             definitions += [self._definition(definition) for definition in document.definitions]
             definitions += [constant for file, constant in implicit if file == document.file]
-        _check_recursion(definitions)
+        check_recursion(definitions)
         merged = self._programs(programs)
-        outside = [Constant(name, value) for name, value in self._used.items()]
-        contract = Contract((*outside, *definitions), merged)
-        return Resolved(contract, tuple(self._external))
+        contract = Contract((*self._used.values(), *definitions), merged)
+        return Resolved(contract, tuple(self._used), tuple(self._external))
 
     # Names
 
@@ -202,8 +210,8 @@ class _Resolver:
         if name in self._values:
             return self._values[name]
         if name in self._supplied:
-            self._used[name] = self._supplied[name]
-            return self._supplied[name]
+            constant = Constant(name, self._supplied[name], location=value.location)
+            return self._used.setdefault(name, constant).value
         if name in self._types:
             raise RpcgenError(f"{name} is a type, not a constant", value.location)
         raise RpcgenError(f"unknown constant {name}", value.location)
@@ -386,55 +394,3 @@ def _finished(program: Program) -> Program:
         )
     ordered = tuple(numbers[number] for number in sorted(numbers))
     return attrs.evolve(program, procedures=ordered)
-
-
-def _check_recursion(definitions: Iterable[Definition]) -> None:
-    """Refuse types that contain themselves by value, and typedefs that only refer to one another."""
-    by_value: dict[str, list[str]] = {}
-    typedefs: dict[str, list[str]] = {}
-    locations: dict[str, Location | None] = {}
-    for definition in definitions:
-        locations[definition.name] = definition.location
-        by_value[definition.name] = [
-            declaration.type
-            for declaration in _declarations(definition)
-            if declaration.kind in {Kind.SCALAR, Kind.FIXED_ARRAY}
-        ]
-        if isinstance(definition, Typedef):
-            typedefs[definition.name] = [definition.declaration.type]
-    for edges in (by_value, typedefs):
-        if (name := _cycle(edges)) is not None:
-            raise RpcgenError(f"{name} contains itself", locations[name])
-
-
-def _declarations(definition: Definition) -> Iterator[Declaration]:
-    match definition:
-        case Typedef(declaration=declaration):
-            yield declaration
-        case Struct(fields=fields):
-            yield from fields
-        case Union(arms=arms, default=default):
-            yield from (arm.field for arm in arms if arm.field)
-            if default:
-                yield default
-
-
-def _cycle(edges: Mapping[str, Sequence[str]]) -> str | None:
-    """Return a node of a directed graph that can be reached from itself, if there is one."""
-    finished: set[str] = set()
-    for root in edges:
-        path: dict[str, Iterator[str]] = {}
-        node: str | None = root
-        while node is not None:
-            if node in path:
-                return node
-            if node not in finished and node in edges:
-                path[node] = iter(edges[node])
-            node = None
-            while node is None and path:
-                last = next(reversed(path))
-                node = next(path[last], None)
-                if node is None:
-                    finished.add(last)
-                    del path[last]
-    return None

@@ -187,7 +187,10 @@ class Dispatcher:
         self.closed = True
         self.forget()
         for deferred in tuple(self.in_flight):
-            deferred.cancel()
+            try:
+                deferred.cancel()
+            except Exception:
+                self.log.failure("a call could not be cancelled")
         self.in_flight.clear()
         self.out.clear()
 
@@ -269,7 +272,11 @@ class Dispatcher:
         return rpc_error(detail)
 
     def _refuse(self, head: bytes, serial: bytes, error: VirError) -> None:
-        payload = error_payload(error)
+        try:
+            payload = error_payload(error)
+        except Exception:
+            self.log.failure("an error does not encode: {error!r}", error=error)
+            payload = error_payload(internal_error("unexpected failure"))
         self.out += (_pack_uint(_OVERHEAD + len(payload)), head, serial, _ERROR, payload)
 
 

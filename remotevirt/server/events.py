@@ -156,7 +156,8 @@ class EventRelay:
     def deliver(self, event: Event) -> None:
         """Send an event to each callback that asked for it."""
         kind, id, key = event.kind, event.id, event.key
-        for number, callback in self._callbacks.items():
+        # Sending may let the client's next calls in, which may register and deregister.
+        for number, callback in tuple(self._callbacks.items()):
             if callback.kind != kind or (callback.id != id and kind != "qemu_monitor"):
                 continue
             if callback.key is not None and callback.key != key:

@@ -29,4 +29,3 @@ def denied(procedure: Procedure) -> VirError:
     """Return what says that a read-only client may not call a procedure: VIR_ERR_OPERATION_DENIED."""
     detail = f"read only access prevents {procedure.api or procedure.name}"
     return OperationDenied(detail, domain=procedure.error_domain)
-

@@ -40,7 +40,7 @@ class Linger:
     def served(self) -> None:
         """Note that replies have just been sent."""
         now = self._reactor.seconds()
-        if now - self._last < CLOSE:
+        if 0 <= now - self._last < CLOSE:
             self._until = now + MOMENT
             if not self._awake:
                 self._awake = True
@@ -48,7 +48,8 @@ class Linger:
         self._last = now
 
     def _look(self) -> None:
-        if self._reactor.seconds() < self._until:
+        # The reactor's clock may be set back; that must not keep it awake.
+        if 0 < self._until - self._reactor.seconds() < CLOSE:
             self._reactor.callLater(0, self._look)
         else:
             self._awake = False

@@ -18,12 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IFileDescriptorReceiver,
     IPushProducer,
     ITCPTransport,
-    IWriteDescriptor,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -34,7 +34,13 @@ from remotevirt.rpc.framing import FrameReader
 from remotevirt.rpc.keepalive import PING, PING_PROCEDURE, PONG, Keepalive, KeepaliveAction
 from remotevirt.server.daemon import Daemon
 from remotevirt.server.dispatch import KEEPALIVE, Dispatcher
-from remotevirt.server.limits import OUTPUT_HIGH_WATER, UNSENT_MAXIMUM, WAITING_MAXIMUM
+from remotevirt.server.limits import (
+    CLOSING_TIMEOUT,
+    OUTPUT_HIGH_WATER,
+    UNSENT_MAXIMUM,
+    WAITING_BYTES_MAXIMUM,
+    WAITING_MAXIMUM,
+)
 from remotevirt.server.session import Session
 
 __all__ = ["ServerProtocol"]
@@ -62,12 +68,14 @@ class ServerProtocol(Protocol):
         self._reading = True
         self._paused = False
         self._running = False
+        self._closing = False
         self._unsent = 0
         self._pong_unsent = False
         self._lost = False
         self._send_now: Callable[[], object] | None = None
         self._keepalive: Keepalive | None = None
         self._keepalive_call: Any = None
+        self._abort_call: Any = None
 
     # -- transport -----------------------------------------------------------------------------------
 
@@ -77,24 +85,20 @@ class ServerProtocol(Protocol):
         transport: Any = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-        if IWriteDescriptor.providedBy(transport):
+        if isinstance(transport, FileDescriptor):
             self._send_now = transport.doWrite
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         """Serve the requests that these bytes complete."""
+        if self._closing:
+            return
         if self._keepalive is not None:
             self._keepalive.heard()
-        frames = self.reader.feed(data)
-        if self._waiting:
-            for frame in frames:
-                if frame[:8] == KEEPALIVE:
-                    self.dispatcher.dispatch(frame)
-                else:
-                    self._waiting.append(frame)
-        else:
-            self._waiting.extend(frames)
+        self._waiting.extend(self.reader.feed(data))
         self._run()
+        if self._waiting:
+            self._pass_keepalive()
         if self.reader.failure is not None:
             self.drop(str(self.reader.failure))
 
@@ -111,9 +115,9 @@ class ServerProtocol(Protocol):
             self.log.debug("client lost: {reason}", reason=reason.getErrorMessage())
         self.daemon.clients.discard(self)
         self._waiting.clear()
-        if self._keepalive_call is not None:
-            self._keepalive_call.cancel()
-            self._keepalive_call = None
+        for call in (self._keepalive_call, self._abort_call):
+            if call is not None and call.active():
+                call.cancel()
         self.dispatcher.close()
         self.session.close()
 
@@ -127,18 +131,34 @@ class ServerProtocol(Protocol):
         dispatcher = self.dispatcher
         dispatch = dispatcher.dispatch
         in_flight = dispatcher.in_flight
-        requests = self._requests
         self._running = True
-        while waiting and not self._paused and len(in_flight) < requests:
-            dispatch(waiting.popleft())
-            if dispatcher.bulk > OUTPUT_HIGH_WATER:
-                self._flush()
-        self._running = False
+        try:
+            while waiting and not self._paused and len(in_flight) < self._requests:
+                dispatch(waiting.popleft())
+                if dispatcher.bulk > OUTPUT_HIGH_WATER:
+                    self._flush()
+        finally:
+            self._running = False
         if dispatcher.out:
             self._flush()
-        wanted = not self._paused and len(waiting) < WAITING_MAXIMUM
-        if wanted is not self._reading:
+        wanted = not self._paused and (not waiting or self._has_room())
+        if wanted is not self._reading and not self._closing:
             self._read(wanted)
+
+    def _has_room(self) -> bool:
+        """Tell whether more requests may wait."""
+        waiting = self._waiting
+        return len(waiting) < WAITING_MAXIMUM and sum(map(len, waiting)) < WAITING_BYTES_MAXIMUM
+
+    def _pass_keepalive(self) -> None:
+        """Take keepalive messages out of the queue, past the calls that have to wait."""
+        messages = [frame for frame in self._waiting if frame[:8] == KEEPALIVE]
+        if messages:
+            calls = [frame for frame in self._waiting if frame[:8] != KEEPALIVE]
+            self._waiting.clear()
+            self._waiting.extend(calls)
+            for message in messages:
+                self.dispatcher.dispatch(message)
 
     def _flush(self) -> None:
         """Hand the pieces that the dispatcher has made to the transport, in one write.
@@ -173,7 +193,7 @@ class ServerProtocol(Protocol):
 
     def send(self, message: bytes) -> None:
         """Send an event. A client that lets too much pile up is disconnected."""
-        if self._lost:
+        if self._closing or self._lost:
             return
         if self._paused:
             self._unsent += len(message)
@@ -186,23 +206,33 @@ class ServerProtocol(Protocol):
 
     def finish(self) -> None:
         """Close once what has been written is sent: the client has said that it is done."""
-        self._requests = 0
+        self._stop()
         self.daemon.reactor.callLater(0, self._disconnect)
 
     def drop(self, reason: str) -> None:
-        """Disconnect a client that broke the protocol."""
+        """Disconnect a client that broke the protocol, or that does not read."""
+        if self._closing:
+            return
         self.log.info("client disconnected: {reason}", reason=reason)
-        self._requests = 0
-        self._disconnect()
+        self._stop()
+        self._disconnect(at_once=self._paused)
 
-    def _disconnect(self) -> None:
+    def _stop(self) -> None:
+        """Read and serve nothing more."""
+        self._closing = True
+        self._requests = 0
+        self._waiting.clear()
+
+    def _disconnect(self, at_once: bool = False) -> None:
+        """Close, at once or after what has been written is sent; a client that does not take it is cut off."""
         if self._lost:
             return
         transport: Any = self.transport
         transport.unregisterProducer()
-        if self._paused:
+        if at_once:
             transport.abortConnection()
         else:
+            self._abort_call = self.daemon.reactor.callLater(CLOSING_TIMEOUT, transport.abortConnection)
             transport.loseConnection()
 
     # -- IPushProducer: the transport asks for a pause when its buffer is full ---------------------------
@@ -248,8 +278,12 @@ class ServerProtocol(Protocol):
         self._keepalive_call = self.daemon.reactor.callLater(
             self.daemon.limits.keepalive_interval, self._tick
         )
+        if self._paused:
+            # It is not read from, so nothing can be heard of it, and a ping would wait behind what it has
+            # not read. A slow reader is not dead; if it is gone, the system's sending will fail.
+            return
         action = self._keepalive.tick()
-        if action is KeepaliveAction.PING and not self._paused:
+        if action is KeepaliveAction.PING:
             self.send(PING)
         elif action is KeepaliveAction.DEAD:
             self.log.info("client disconnected: no answer to {count} pings", count=self._keepalive.count)

@@ -12,6 +12,8 @@ from inspect import iscoroutine
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection
 from remotevirt.procedures import Procedure, Program
@@ -64,8 +66,10 @@ class Session:
 
     Attributes:
         connection: what the client has opened, None before and after.
-        on_change: called when methods that were found must be found anew.
+        events: what the client has registered for.
     """
+
+    log = Logger()
 
     def __init__(self, daemon: Daemon, client: Client, readonly: bool, transport: str) -> None:
         self.daemon = daemon
@@ -95,7 +99,9 @@ class Session:
             raise unsupported(procedure)
         if program is not remote.PROGRAM:
             name = f"{program.name}_{name}"
-        method: Callable[..., Any] = getattr(getattr(self.connection, procedure.driver), name)
+        method = getattr(getattr(self.connection, procedure.driver), name, None)
+        if method is None:
+            raise unsupported(procedure)
         return method, guard
 
     def close(self) -> None:
@@ -106,7 +112,14 @@ class Session:
             self._unlisten()
             self._unlisten = None
         if connection is not None:
+            self._end(connection)
+
+    def _end(self, connection: DriverConnection) -> None:
+        """Tell the driver that a connection of its has closed."""
+        try:
             connection.on_close()
+        except Exception:
+            self.log.failure("a driver could not close {uri}", uri=connection.uri)
 
     # -- authentication ------------------------------------------------------------------------------
 
@@ -145,31 +158,35 @@ class Session:
         if self.connection is not None or self._opening:
             raise internal_error("connection already open")
         driver, uri = self.daemon.registry.route(name)
-        if flags & vir.VIR_CONNECT_RO:
-            self.readonly = True
-        result = driver.open(uri, ClientInfo(readonly=self.readonly, transport=self.transport))
+        readonly = self.readonly or bool(flags & vir.VIR_CONNECT_RO)
+        result = driver.open(uri, ClientInfo(readonly=readonly, transport=self.transport))
         if iscoroutine(result):
             result = Deferred.fromCoroutine(result)
         if isinstance(result, Deferred):
             self._opening = True
-            return result.addBoth(self._opened_later)
-        self._opened(result)
+            # When the client vanishes, what it waits for is cancelled, but not the driver's own Deferred:
+            # a connection that it makes all the same is closed, not lost.
+            answer: Deferred[None] = Deferred()
+            result.addBoth(self._opened_later, readonly).chainDeferred(answer)
+            return answer
+        self._opened(result, readonly)
         return None
 
-    def _opened_later(self, result: Any) -> Any:
+    def _opened_later(self, result: DriverConnection | Failure, readonly: bool) -> Failure | None:
         self._opening = False
-        if not isinstance(result, DriverConnection):
-            return result  # a Failure
-        self._opened(result)
+        if isinstance(result, Failure):
+            return result
+        self._opened(result, readonly)
         return None
 
-    def _opened(self, connection: DriverConnection) -> None:
+    def _opened(self, connection: DriverConnection, readonly: bool) -> None:
         if self._closed:
-            connection.on_close()
+            self._end(connection)
             return
-        self.connection = connection
         if connection.events is not None:
             self._unlisten = connection.events.listen(self.events.deliver)
+        self.readonly = readonly
+        self.connection = connection
 
     def connect_close(self) -> None:
         """Close; the daemon disconnects once the reply is sent."""

@@ -52,10 +52,10 @@ class Announcer:
         own_log = twistd.get("logfile") not in (None, "-") or twistd.get("syslog") or twistd.get("logger")
 
         def write(line: str) -> None:
-            if foreground:
-                _print(line, sys.__stdout__)
             if own_log or not foreground:
                 _log(line)
+            if foreground:
+                _print(line, sys.__stdout__)
 
         return cls(uri, write)
 

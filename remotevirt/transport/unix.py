@@ -102,11 +102,11 @@ class UnixEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class AdoptedUnixEndpoint:
-    """A UNIX socket that another process (systemd) opened: its name and permissions stay that process's affair.
+    """A UNIX socket that another process (systemd) opened, whose name and permissions stay as they are.
 
     Twisted treats an adopted socket as its own. It gives it mode 666, where the operator may have said
-    ``SocketMode=0600`` (or fails to, where root made it and we are somebody else), and removes its name at the end,
-    although systemd goes on listening and would start us again at the next connection.
+    ``SocketMode=0600`` (or fails to, where root made it and we are somebody else), and removes its name
+    in the end, although systemd goes on listening and would start us again at the next connection.
 
     Args:
         reactor: what reads from the socket.
@@ -121,7 +121,7 @@ class AdoptedUnixEndpoint:
         """Start accepting.
 
         Returns:
-            A Deferred of the port; of AlreadyListened at the second call, for the socket is gone with the first.
+            A Deferred of the port; of AlreadyListened at the second call, the socket being used up.
         """
         return execute(self._listen, protocolFactory)
 
@@ -131,12 +131,12 @@ class AdoptedUnixEndpoint:
         listening = socket.socket(fileno=self.descriptor)
         self.descriptor = None
         listening.setblocking(False)
-        # Twisted touches no file for a socket whose name begins with a zero byte. The port still says where it
-        # really is: that it asks the socket.
+        # Twisted touches no file for a socket whose name begins with a zero byte. The port still says where
+        # it is, for that it asks the socket.
         port = unix.Port(b"\0", factory, reactor=self.reactor)
         port._preexistingSocket = listening
         port.startListening()
-        return port  # type: ignore[no-any-return]
+        return port
 
 
 def _group_id(group: str) -> int:

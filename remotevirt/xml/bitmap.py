@@ -11,8 +11,8 @@ from typing import Final
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_NONE
-from remotevirt.stubs.errors import InvalidArg
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
+from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg
 from remotevirt.xml.values import Scalar, Where
 
 __all__ = ["MAX_CPUS", "CpuSet", "format_bitmap", "parse_bitmap"]
@@ -20,13 +20,13 @@ __all__ = ["MAX_CPUS", "CpuSet", "format_bitmap", "parse_bitmap"]
 MAX_CPUS: Final = 16384
 """The largest set: libvirt's VIR_DOMAIN_CPUMASK_LEN."""
 
-_PART: Final = re.compile(r"\s*(\^?)(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?\Z")
+_PART: Final = re.compile(r"\s*(\^?)([0-9]{1,9})\s*(?:-\s*([0-9]{1,9})\s*)?\Z")
 
 
 def parse_bitmap(text: str) -> set[int]:
     """The members of a set; raises InvalidArg for what is none."""
     members: set[int] = set()
-    for part in text.split(","):
+    for part in text.rstrip().removesuffix(",").split(","):
         match = _PART.match(part)
         if match is None:
             raise _bad(text)
@@ -35,8 +35,6 @@ def parse_bitmap(text: str) -> set[int]:
         if last < first or last >= MAX_CPUS or (match[1] and match[3] is not None):
             raise _bad(text)
         if match[1]:
-            if first not in members:
-                raise _bad(text)
             members.discard(first)
         else:
             members.update(range(first, last + 1))
@@ -62,7 +60,12 @@ def _bad(text: str) -> InvalidArg:
 
 @attrs.frozen
 class CpuSet(Scalar):
-    """A set as its canonical text; an empty one is as good as none."""
+    """A set as its canonical text; it may not be empty."""
 
-    def read(self, text: str, where: Where) -> str | None:
-        return format_bitmap(parse_bitmap(text)) or None
+    def read(self, text: str, where: Where) -> str:
+        canonical = format_bitmap(parse_bitmap(text))
+        if not canonical:
+            raise ConfigUnsupported(
+                f"Invalid value of '{where.attribute or where.element}': {text}", domain=VIR_FROM_DOMAIN
+            )
+        return canonical

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from remotevirt.stubs.constants import VIR_FROM_XML
 from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.fields import Printing, Reading, Source, hook
 from remotevirt.xml.parse import Element, text_of
-from remotevirt.xml.values import parse_scaled
+from remotevirt.xml.values import Scalar, Where, parse_scaled
 from remotevirt.xml.write import Tag, leaf
 
-__all__ = ["kibibytes", "kibibytes_of", "sized"]
+__all__ = ["Size", "kibibytes", "kibibytes_of", "sized"]
 
 
 def kibibytes(text: str, unit: str | None, path: str) -> int:
     """KiB of a number and a unit (KiB where there is none), rounded up; ``path`` is for errors."""
     return -(-parse_scaled(text, unit, path=path) // 1024)
+
+
+@attrs.frozen
+class Size(Scalar):
+    """The number of a size whose unit stands beside it; the model that has both brings them together."""
+
+    def read(self, text: str, where: Where) -> int:
+        return parse_scaled(text, None, path=f"./@{where.attribute}", default=1)
 
 
 def kibibytes_of(element: Element, path: str) -> int | None:

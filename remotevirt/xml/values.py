@@ -17,7 +17,7 @@ import attrs
 
 from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE, VIR_FROM_XML
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, Overflow, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, Overflow, XmlDetail, XmlError
 
 __all__ = [
     "Boolean",
@@ -30,6 +30,7 @@ __all__ = [
     "Uuid",
     "Where",
     "format_uuid",
+    "detail",
     "internal",
     "missing_attribute",
     "on_off",
@@ -64,6 +65,11 @@ def xml_error(template: str, domain: int = VIR_FROM_DOMAIN) -> Refusal:
 def unsupported(template: str, domain: int = VIR_FROM_DOMAIN) -> Refusal:
     """A refusal with VIR_ERR_CONFIG_UNSUPPORTED."""
     return _refusal(ConfigUnsupported, template, domain)
+
+
+def detail(template: str, domain: int = VIR_FROM_DOMAIN) -> Refusal:
+    """A refusal with VIR_ERR_XML_DETAIL."""
+    return _refusal(XmlDetail, template, domain)
 
 
 def internal(template: str, domain: int = VIR_FROM_DOMAIN) -> Refusal:
@@ -142,18 +148,21 @@ class Boolean(Scalar):
     Args:
         true, false: the words.
         refusal: the error for other words, where it is not the usual one.
-        silent: a value that is read and never printed.
+        lenient: other words are as good as no attribute.
     """
 
     true: str
     false: str
     refusal: Refusal | None = None
+    lenient: bool = False
 
-    def read(self, text: str, where: Where) -> bool:
+    def read(self, text: str, where: Where) -> bool | None:
         if text == self.true:
             return True
         if text == self.false:
             return False
+        if self.lenient:
+            return None
         raise self.refusal(text) if self.refusal else bad_value(where, text)
 
     def write(self, value: Any) -> str:
@@ -210,6 +219,7 @@ class Integer(Scalar):
         zero: ``ok``, ``silent`` (read as if it were not there) or ``refused``.
         style: how it is printed, a format specification such as ``#06x``.
         refusal: the error for what is no number of this kind, where it is not the usual one.
+        lenient: what is no number is as good as not there.
         low, high: narrower bounds than the width gives.
     """
 
@@ -219,6 +229,7 @@ class Integer(Scalar):
     zero: str = "ok"
     style: str = "d"
     refusal: Refusal | None = None
+    lenient: bool = False
     low: int | None = None
     high: int | None = None
 
@@ -232,6 +243,8 @@ class Integer(Scalar):
             high=high if self.high is None else self.high,
         )
         if number is None:
+            if self.lenient:
+                return None
             if self.refusal:
                 raise self.refusal(text)
             expected = "integer value" if self.signed else "non-negative integer value"

@@ -57,12 +57,8 @@ class HostTests(TestCase):
         self.assertEqual(cells(1, 1), [4194304])
         self.assert_refused(cells, 2, 1, code=8, message="invalid argument: Range exceeds available cells")
         function = "virNodeGetCellsFreeMemory"
-        self.assert_refused(
-            cells, -1, 1, code=8, message=f"startCell in {function} must be zero or greater"
-        )
-        self.assert_refused(
-            cells, 0, 0, code=8, message=f"maxCells in {function} must be greater than zero"
-        )
+        self.assert_refused(cells, -1, 1, code=8, message=f"startCell in {function} must be zero or greater")
+        self.assert_refused(cells, 0, 0, code=8, message=f"maxCells in {function} must be greater than zero")
         self.assert_refused(cells, 0, -1, code=39, message="maxcells must be non-negative")
         self.assert_refused(cells, 0, 1025, code=39, message="maxcells > REMOTE_NODE_MAX_CELLS")
 

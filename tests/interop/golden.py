@@ -20,7 +20,18 @@ from remotevirt.stubs import admin, keepalive, lxc, qemu, remote
 from remotevirt.stubs.message import MessageError, MessageStatus, MessageType, StreamHole
 from tests.wire import HEADER, Frame
 
-__all__ = ["FOLDER", "PROGRAMS", "Decoded", "GoldenMessage", "decode", "find", "load", "note", "parse"]
+__all__ = [
+    "FOLDER",
+    "PROGRAMS",
+    "Decoded",
+    "GoldenMessage",
+    "decode",
+    "dummy_bytes",
+    "find",
+    "load",
+    "note",
+    "parse",
+]
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "golden"
 
@@ -81,6 +92,12 @@ def parse(data: bytes) -> Frame:
     assert length == len(data), (length, len(data))
     _, program, version, procedure, type_, serial, status = HEADER.unpack_from(data)
     return Frame(program, version, procedure, type_, serial, status, data[HEADER.size :])
+
+
+def dummy_bytes(data: bytes) -> int:
+    """How many bytes follow a message outside its length: one for each descriptor that it carries."""
+    frame = parse(data)
+    return COUNT.unpack_from(frame.payload)[0] if frame.type in WITH_DESCRIPTORS else 0
 
 
 def find(frame: Frame) -> Procedure | None:

@@ -18,6 +18,7 @@ Python binding.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import sys
@@ -49,6 +50,9 @@ SESSIONS: dict[str, Sequence[str]] = {
 
 RUN_STATEMENTS = "\nfor line in sys.stdin:\n    attempt(line.strip())\n"
 """Behind the prelude: try what comes on standard input."""
+
+DESCRIPTORS = 32
+"""At most so many descriptors travel with a message."""
 
 KEPT = 2
 """How many messages of one kind (sender, program, procedure, type, status) a session keeps."""
@@ -82,12 +86,26 @@ class Recorder:
     def _copy(self, sender: str, source: socket.socket, sink: socket.socket) -> None:
         held = b""
         try:
-            while data := source.recv(65536):
-                sink.sendall(data)
+            while True:
+                data, descriptors, _, _ = socket.recv_fds(source, 65536, DESCRIPTORS)
+                if not data:
+                    break
+                if descriptors:
+                    # They belong to the last byte; libvirt would lose them with an earlier one.
+                    sink.sendall(data[:-1])
+                    socket.send_fds(sink, [data[-1:]], descriptors)
+                else:
+                    sink.sendall(data)
+                for descriptor in descriptors:
+                    os.close(descriptor)
                 held += data
                 while len(held) >= 4 and len(held) >= (size := int.from_bytes(held[:4], "big")):
+                    # What follows the message may come in a later read.
+                    end = size + golden.dummy_bytes(held[:size])
+                    if len(held) < end:
+                        break
                     self.keep(sender, held[:size])
-                    held = held[size:]
+                    held = held[end:]
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             return
@@ -102,20 +120,19 @@ class Corpus:
 
     def __init__(self) -> None:
         self.messages: list[dict[str, str]] = []
-        self._seen: set[tuple[str, bytes]] = set()
+        self._seen: set[tuple[object, bytes]] = set()
         self._counts: Counter[tuple[object, ...]] = Counter()
         self._lock = threading.Lock()
 
     def keep(self, sender: str, data: bytes) -> None:
         """Take a message, unless there are enough of its kind."""
         frame = golden.parse(data)
-        kind = (sender, *frame[:4], frame.status)
+        kind: tuple[object, ...] = (sender, *frame[:4], frame.status)
         with self._lock:
             self._counts[kind] += 1
-            if self._counts[kind] > KEPT or len(data) > LARGEST or (sender, frame.payload) in self._seen:
+            if self._counts[kind] > KEPT or len(data) > LARGEST or (kind, frame.payload) in self._seen:
                 return
-            if frame.payload:
-                self._seen.add((sender, frame.payload))
+            self._seen.add((kind, frame.payload))
             self.messages.append({"from": sender, "note": golden.note(frame), "hex": data.hex()})
 
     def write(self, path: Path, peer: str) -> None:

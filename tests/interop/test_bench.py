@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -128,8 +130,8 @@ class BenchTests(SynchronousTestCase):
 
     def test_missing_compiler(self) -> None:
         """What is missing is said in one line."""
-        self.patch(bench.os, "environ", {})
-        self.patch(bench.shutil, "which", lambda _: None)
+        self.patch(os, "environ", {})
+        self.patch(shutil, "which", lambda _: None)
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
             self.assertEqual(bench.main(["--quick"]), 2)

@@ -12,6 +12,8 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
 
@@ -42,6 +44,27 @@ class Authority:
     def expired(self, name: str = "localhost") -> tuple[bytes, bytes]:
         """Issue a certificate whose time is over."""
         return self.issue(name, not_before=now() - 30 * DAY, not_after=now() - DAY)
+
+    def with_purpose(self, purpose: x509.ObjectIdentifier, name: str = "client") -> tuple[bytes, bytes]:
+        """Issue a certificate that is meant for one thing only (an ExtendedKeyUsage)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        signed = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(self.certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now() - DAY)
+            .not_valid_after(now() + DAY)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+            .sign(self.key, hashes.SHA256())  # type: ignore[arg-type]
+        )
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return signed.public_bytes(serialization.Encoding.PEM), private
 
     def revoke(self, *certificates: bytes, valid: datetime.timedelta = DAY) -> bytes:
         """Make a revocation list, as PEM, that is valid for a time from now on (or was, if negative)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -229,6 +230,14 @@ class RefuseTests(TLSTestCase):
     def test_certificate_from_the_future(self) -> None:
         later = self.authority.issue("client", not_before=now() + DAY)
         self.refused("the certificate is not valid yet", self.options(later))
+
+    def test_purpose(self) -> None:
+        """A server's certificate does not let its holder in as a client."""
+        servers = self.authority.with_purpose(ExtendedKeyUsageOID.SERVER_AUTH)
+        self.refused("the certificate is not meant for clients", self.options(servers))
+        clients = self.authority.with_purpose(ExtendedKeyUsageOID.CLIENT_AUTH)
+        client, _ = self.connect(self.listen(), self.options(clients))
+        self.assertEqual(b"\x01", client.received)
 
     def test_revoked_certificate(self) -> None:
         crl = self.authority.revoke(self.pair[0])

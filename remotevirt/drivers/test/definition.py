@@ -1,86 +1,255 @@
-# TEMPORARY stand-in until the XML room is there
+"""A domain's definition, as the calls see it: the XML room's model with the words of libvirt's API.
+
+The calls speak of "memory" for what a domain has now and of "max memory" for what it can have; documents
+say ``currentMemory`` and ``memory``. CPU sets are bitmaps in the calls and lists in documents. All such
+translation happens here, so that no family of calls knows how a document is built.
+"""
+
 from __future__ import annotations
 
-import copy
-import uuid as U
+from typing import Final
 
-from lxml import etree
+from remotevirt.drivers.test.namespaces import element_text, find_element, replace_element, stored_element
+from remotevirt.drivers.test.runstate import NAMESPACE, RunState, read_run_state
+from remotevirt.xml.bitmap import format_bitmap, parse_bitmap
+from remotevirt.xml.domain import DomainDefaults, DomainModel, format_domain, parse_domain
+from remotevirt.xml.domain.metadata import Metadata
+from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
+from remotevirt.xml.parse import parse_document
 
-from remotevirt.drivers.test.runstate import read_run_state
-from remotevirt.stubs.errors import XmlError
+__all__ = ["DEFAULTS", "Definition"]
+
+DEFAULTS: Final = DomainDefaults()
+"""What the test hypervisor adds to documents."""
 
 
 class Definition:
+    """One definition of a domain; memory in KiB, CPU sets as bitmaps.
+
+    Attributes:
+        model: the document.
+        size: the characters that it came in.
+        run_state: what the document says of a domain that a node file describes.
+    """
+
+    __slots__ = ("model", "run_state", "size")
+
+    def __init__(self, model: DomainModel, size: int, run_state: RunState) -> None:
+        self.model = model
+        self.size = size
+        self.run_state = run_state
+
     @classmethod
     def parse(cls, text: str, *, validate: bool = False) -> Definition:
-        try:
-            e = etree.fromstring(text)
-        except etree.XMLSyntaxError as x:
-            raise XmlError(str(x))
-        s = cls()
-        s.size = len(text)
-        s.name = e.findtext("name")
-        u = e.findtext("uuid")
-        s.uuid = U.UUID(u).bytes if u else U.uuid4().bytes
-        s.max_memory = int(e.findtext("memory"))
-        s.memory = int(e.findtext("currentMemory") or s.max_memory)
-        v = e.find("vcpu")
-        s.max_vcpus = int(v.text) if v is not None else 1
-        s.vcpus = int(v.get("current", s.max_vcpus)) if v is not None else 1
-        s.title = e.findtext("title")
-        s.description = e.findtext("description")
-        s.on_poweroff = e.findtext("on_poweroff") or "destroy"
-        s.on_reboot = e.findtext("on_reboot") or "restart"
-        s.disks = [
-            (
-                d.find("target").get("dev"),
-                next(iter(d.find("source").values()), "") if d.find("source") is not None else "",
-            )
-            for d in e.findall("devices/disk")
+        """Read a document.
+
+        Args:
+            text: the document.
+            validate: refuse what libvirt's schema does not know.
+
+        Raises:
+            VirError: with libvirt's code, domain and text.
+        """
+        model = parse_domain(text, defaults=DEFAULTS, validate=validate)
+        run_state = RunState()
+        if NAMESPACE in text:
+            root = parse_document(text, root="domain", source="(domain_definition)")
+            run_state = read_run_state(root)
+        return cls(model, len(text), run_state)
+
+    def copy(self) -> Definition:
+        """Return a copy that shares nothing that can change."""
+        return Definition(self.model.copy(), self.size, self.run_state)
+
+    def format(self, flags: int, id: int) -> str:
+        """Return the document.
+
+        Args:
+            flags: of virDomainXMLFlags.
+            id: of the running domain, -1 if it does not run.
+        """
+        return format_domain(self.model, id=None if id < 0 else id, flags=flags)
+
+    @property
+    def name(self) -> str:
+        """The domain's name."""
+        return self.model.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.model.name = name
+
+    @property
+    def uuid(self) -> bytes:
+        """The domain's UUID, 16 bytes."""
+        return self.model.uuid
+
+    @property
+    def max_memory(self) -> int:
+        """What the domain can have."""
+        return self.model.memory
+
+    @max_memory.setter
+    def max_memory(self, memory: int) -> None:
+        self.model.memory = memory
+
+    @property
+    def memory(self) -> int:
+        """What the domain has."""
+        return self.model.current_memory
+
+    @memory.setter
+    def memory(self, memory: int) -> None:
+        self.model.current_memory = memory
+
+    @property
+    def max_vcpus(self) -> int:
+        """How many CPUs the domain can have."""
+        return self.model.maxvcpus
+
+    @max_vcpus.setter
+    def max_vcpus(self, count: int) -> None:
+        self.model.maxvcpus = count
+
+    @property
+    def vcpus(self) -> int:
+        """How many CPUs are on."""
+        return self.model.vcpus
+
+    @vcpus.setter
+    def vcpus(self, count: int) -> None:
+        self.model.vcpus = count
+
+    @property
+    def cpu_mask(self) -> int | None:
+        """Where all CPUs may run that are not pinned; None for anywhere."""
+        return _bits(self.model.vcpu.cpuset)
+
+    def vcpu_pin(self, vcpu: int) -> int | None:
+        """Return where one CPU may run, None if it is not pinned."""
+        tune = self.model.cputune
+        for pin in tune.vcpupin if tune else ():
+            if pin.vcpu == vcpu:
+                return _bits(pin.cpuset)
+        return None
+
+    def pin_vcpu(self, vcpu: int, cpumap: int) -> None:
+        """Say where one CPU may run."""
+        tune = self._tune()
+        pins = {pin.vcpu: pin for pin in tune.vcpupin}
+        pins[vcpu] = VcpuPin(vcpu, _cpuset(cpumap))
+        tune.vcpupin = [pins[number] for number in sorted(pins)]
+
+    @property
+    def emulator_pin(self) -> int | None:
+        """Where the emulator may run; None for anywhere."""
+        tune = self.model.cputune
+        return _bits(tune.emulatorpin) if tune else None
+
+    @emulator_pin.setter
+    def emulator_pin(self, cpumap: int) -> None:
+        self._tune().emulatorpin = _cpuset(cpumap)
+
+    def _tune(self) -> CpuTune:
+        """Return the block of CPU tuning, which is made if it is not there."""
+        if self.model.cputune is None:
+            self.model.cputune = CpuTune()
+        return self.model.cputune
+
+    @property
+    def on_poweroff(self) -> str:
+        """What a shutdown leads to."""
+        return self.model.on_poweroff
+
+    @property
+    def on_reboot(self) -> str:
+        """What a reboot leads to."""
+        return self.model.on_reboot
+
+    @property
+    def disks(self) -> list[tuple[str, str]]:
+        """Target and source of each disk; "" where there is none."""
+        return [
+            (disk.dev, (disk.source.place() if disk.source else None) or "")
+            for disk in self.model.devices.disks
         ]
-        s.ifs = [
-            (
-                i.find("target").get("dev") if i.find("target") is not None else "",
-                i.find("mac").get("address"),
-            )
-            for i in e.findall("devices/interface")
-        ]
-        s.has_balloon = e.find("devices/memballoon") is not None
-        s.balloon_period = 0
-        s.emulator_pin = None
-        s.cpu_mask = None
-        s.pins = {}
-        s.meta = {}
-        s.iothreads = []
-        s.run_state = read_run_state(e)
-        return s
 
-    def copy(self):
-        c = copy.copy(self)
-        c.pins = dict(self.pins)
-        c.meta = dict(self.meta)
-        return c
+    def has_interface(self, device: str) -> bool:
+        """Return whether there is an interface with this target or MAC address."""
+        for interface in self.model.devices.interfaces:
+            if interface.target is not None and interface.target.dev == device:
+                return True
+            if interface.mac is not None and interface.mac.address == device.lower():
+                return True
+        return False
 
-    def format(self, flags, id):
-        return f"<domain type='test'>{self.name} {id}</domain>"
+    @property
+    def has_balloon(self) -> bool:
+        """Whether there is a memory balloon."""
+        balloon = self.model.devices.memballoon
+        return balloon is not None and balloon.model != "none"
 
-    def vcpu_pin(self, n):
-        return self.pins.get(n)
+    @property
+    def balloon_period(self) -> int:
+        """Seconds between the balloon's statistics, 0 for never."""
+        balloon = self.model.devices.memballoon
+        return (balloon.period or 0) if balloon else 0
 
-    def pin_vcpu(self, n, b):
-        self.pins[n] = b
+    @balloon_period.setter
+    def balloon_period(self, period: int) -> None:
+        balloon = self.model.devices.memballoon
+        if balloon is not None:
+            balloon.period = period or None
 
-    def metadata(self, uri):
-        return self.meta.get(uri)
+    @property
+    def title(self) -> str | None:
+        """A line about the domain."""
+        return self.model.title
 
-    def set_metadata(self, uri, key, x):
-        if x is None:
-            self.meta.pop(uri, None)
-        else:
-            self.meta[uri] = x
+    @title.setter
+    def title(self, title: str | None) -> None:
+        self.model.title = title
 
-    def metadata_size(self, without=None):
-        return sum(len(v) for k, v in self.meta.items() if k != without)
+    @property
+    def description(self) -> str | None:
+        """A text about the domain."""
+        return self.model.description
 
-    def has_interface(self, d):
-        return any(d in i for i in self.ifs)
+    @description.setter
+    def description(self, description: str | None) -> None:
+        self.model.description = description
+
+    def metadata(self, uri: str) -> str | None:
+        """Return an application's element, None if there is none of that namespace."""
+        kept = self.model.metadata
+        element = None if kept is None else find_element(kept.root, uri)
+        return None if element is None else element_text(element, uri)
+
+    def set_metadata(self, uri: str, key: str, text: str | None) -> None:
+        """Keep an application's element, or with None forget it.
+
+        Raises:
+            VirError: the element, its namespace or its prefix is wrong.
+        """
+        kept = self.model.metadata
+        if text is None and kept is None:
+            return
+        element = None if text is None else stored_element(text, uri, key)
+        self.model.metadata = Metadata(replace_element(None if kept is None else kept.root, uri, element))
+
+    def metadata_size(self) -> int:
+        """Return how many characters title, description and elements have together."""
+        kept = self.model.metadata
+        return len(self.title or "") + len(self.description or "") + (len(kept.text()) if kept else 0)
+
+
+def _bits(cpuset: str | None) -> int | None:
+    """Return the bitmap of a CPU set, None for none."""
+    if cpuset is None:
+        return None
+    return sum(1 << cpu for cpu in parse_bitmap(cpuset)) if cpuset else 0
+
+
+def _cpuset(bits: int) -> str:
+    """Return the CPU set of a bitmap."""
+    return format_bitmap({cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1})

@@ -49,6 +49,7 @@ class DomainRecord:
         state, reason: virDomainState and the reason in that state's own enum.
         persistent, autostart, managed_save: what they say.
         snapshots, checkpoints: by name.
+        facts: the list filters that are true of the domain; the world keeps them so.
         max_memory, memory: of ``live``, in KiB.
         vcpus: of ``live``, the ones that are on.
     """
@@ -57,6 +58,7 @@ class DomainRecord:
         "autostart",
         "checkpoints",
         "config",
+        "facts",
         "id",
         "live",
         "managed_save",
@@ -85,6 +87,7 @@ class DomainRecord:
         self.managed_save = False
         self.snapshots: dict[str, object] = {}
         self.checkpoints: dict[str, object] = {}
+        self.facts = 0
         self.max_memory = self.memory = self.vcpus = 0
         self.ref: DomainRef
         self.make_ref()

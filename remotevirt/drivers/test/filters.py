@@ -2,7 +2,7 @@
 
 The flags come in groups. Within a group they are alternatives, between groups all must hold; a group
 without any flag, or with all of them, lets everything through. So a filter compiles to a tuple of masks,
-and a domain to the set of flags that are true of it.
+and a domain to the flags that are true of it, which are kept in its record.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.stubs import constants as c
 
-__all__ = ["ALL_FILTERS", "GROUPS", "flags_of", "groups_of", "matches"]
+__all__ = ["ALL_FILTERS", "GROUPS", "facts_of", "groups_of", "matches"]
 
 GROUPS: Final[tuple[int, ...]] = (
     c.VIR_CONNECT_LIST_DOMAINS_ACTIVE | c.VIR_CONNECT_LIST_DOMAINS_INACTIVE,
@@ -44,7 +44,7 @@ def groups_of(flags: int) -> tuple[int, ...]:
     return tuple(flags & group for group in GROUPS if 0 != flags & group != group)
 
 
-def flags_of(record: DomainRecord) -> int:
+def facts_of(record: DomainRecord) -> int:
     """Return the flags that are true of a domain, one of each group."""
     return (
         (c.VIR_CONNECT_LIST_DOMAINS_ACTIVE if record.active else c.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
@@ -77,9 +77,6 @@ def flags_of(record: DomainRecord) -> int:
     )
 
 
-def matches(record: DomainRecord, groups: tuple[int, ...]) -> bool:
-    """Return whether a domain passes a filter made by :func:`groups_of`."""
-    if not groups:
-        return True
-    flags = flags_of(record)
-    return all(flags & group for group in groups)
+def matches(facts: int, groups: tuple[int, ...]) -> bool:
+    """Return whether what :func:`facts_of` found passes a filter made by :func:`groups_of`."""
+    return all(facts & group for group in groups)

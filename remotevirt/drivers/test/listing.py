@@ -50,13 +50,22 @@ class ListingCalls(DomainCalls):
         cached = self.world.lists.get(flags)
         if cached is None:
             check_flags(flags, ALL_FILTERS, "testConnectListAllDomains")
-            groups = groups_of(flags)
-            refs = tuple(record.ref for record in self.domains.values() if matches(record, groups))
+            refs = self._passing(groups_of(flags))
             cached = DomainList(refs, len(refs))
             if len(self.world.lists) >= MAX_CACHED_LISTS:
                 self.world.lists.clear()
             self.world.lists[flags] = cached
         return cached if need_results else ConnectListAllDomainsRet((), cached.ret)
+
+    def _passing(self, groups: tuple[int, ...]) -> tuple[NonnullDomain, ...]:
+        """Return references to the domains that pass a filter."""
+        records = self.domains.values()
+        if not groups:
+            return tuple([record.ref for record in records])
+        if len(groups) == 1:
+            group = groups[0]
+            return tuple([record.ref for record in records if record.facts & group])
+        return tuple([record.ref for record in records if matches(record.facts, groups)])
 
     def domain_lookup_by_id(self, id: int) -> NonnullDomain:
         """Return the active domain of an id."""

@@ -104,7 +104,7 @@ def _change(
     definition: Definition, type: int, metadata: str | None, key: str | None, uri: str | None
 ) -> None:
     """Change one definition."""
-    if metadata is not None and definition.metadata_size(without=uri) + len(metadata) > MAX_METADATA:
+    if metadata is not None and definition.metadata_size() + len(metadata) > MAX_METADATA:
         text = f"the metadata of a domain may hold {MAX_METADATA} characters"
         raise InvalidArg(text, domain=c.VIR_FROM_TEST)
     if type == TITLE:

@@ -24,7 +24,11 @@ import attrs
 from lxml import etree
 
 from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.devices import DeviceRecord
+from remotevirt.drivers.test.interfaces import InterfaceRecord
+from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.node import Node
+from remotevirt.drivers.test.pools import PoolRecord
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, XmlError
@@ -58,6 +62,14 @@ def load_world(text: str, path: str, node: Node, read: ReadFile | None = None) -
     world = World(_node_of(root, node))
     for element in root.findall("domain"):
         _add_domain(world, _text_of(element, path, "domain", read))
+    for element in root.findall("network"):
+        world.networks.add(NetworkRecord(_element_of(element, path, "network", read)))
+    for element in root.findall("interface"):
+        world.interfaces.add(InterfaceRecord(_element_of(element, path, "interface", read)))
+    for element in root.findall("pool"):
+        world.pools.add(PoolRecord(_element_of(element, path, "pool", read)))
+    for element in root.findall("device"):
+        world.devices.add(DeviceRecord(_element_of(element, path, "device", read)))
     return world
 
 
@@ -67,18 +79,21 @@ def _refuse_auth(root: Any) -> None:
         raise InvalidArg("Missing authentication credentials", domain=c.VIR_FROM_AUTH)
 
 
-def _text_of(element: Any, path: str, kind: str, read: ReadFile | None) -> str:
-    """Return the XML of an object, which may stand in a file of its own."""
+def _element_of(element: Any, path: str, kind: str, read: ReadFile | None) -> Any:
+    """Return the element of an object, which may stand in a file of its own."""
     name = element.get("file")
     if name is None:
-        element.tail = None
-        return str(etree.tostring(element, encoding="unicode"))
+        return element
     full = os.path.join(os.path.dirname(path), name)
     if read is None:
         raise XmlError(f"failed to parse xml document '{full}'", domain=c.VIR_FROM_TEST)
-    text = read(full)
-    parse_document(text, root=kind, source=full, domain=c.VIR_FROM_TEST)
-    return text
+    return parse_document(read(full), root=kind, source=full, domain=c.VIR_FROM_TEST)
+
+
+def _text_of(element: Any, path: str, kind: str, read: ReadFile | None) -> str:
+    """Return the XML of an object, as a document of its own."""
+    found = _element_of(element, path, kind, read)
+    return str(etree.tostring(found, encoding="unicode", with_tail=False))
 
 
 def _add_domain(world: World, text: str) -> None:

@@ -123,10 +123,10 @@ class VcpuCalls(DomainCalls):
         """Return the maps of a domain's CPUs; ``num`` is how many of ``ncpumaps`` are meant."""
         function = "virDomainGetVcpuPinInfo"
         _check_maps("ncpumaps", ncpumaps, maplen)
-        if maplen == 0:
-            raise argument_error(function, "cpumaps", f"cpumaps in {function} must not be NULL")
         if ncpumaps == 0:
             raise argument_error(function, "ncpumaps", f"ncpumaps in {function} must be greater than zero")
+        if maplen == 0:
+            raise argument_error(function, "cpumaps", f"cpumaps in {function} must not be NULL")
         if flags & IMPACT == IMPACT:
             raise exclusive_flags(function)
         definition = self.one_definition(self.record(dom), flags)

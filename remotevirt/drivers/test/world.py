@@ -24,8 +24,14 @@ from uuid import UUID
 from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.test import events
 from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.devices import DeviceRecord
 from remotevirt.drivers.test.domain import INACTIVE_ID, DomainRecord
+from remotevirt.drivers.test.filters import facts_of
+from remotevirt.drivers.test.interfaces import InterfaceRecord
+from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.node import Node
+from remotevirt.drivers.test.objects import Table
+from remotevirt.drivers.test.pools import PoolRecord
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoDomain, OperationFailed, OperationInvalid
@@ -57,6 +63,7 @@ class World:
         generation: grows with every change that a list can show.
         lists: cached lists of the present generation, by filter flags.
         now: the time in nanoseconds since 1970.
+        networks, pools, interfaces, devices: the other objects.
     """
 
     __slots__ = (
@@ -64,12 +71,16 @@ class World:
         "by_name",
         "by_uuid",
         "capabilities",
+        "devices",
         "generation",
         "hub",
+        "interfaces",
         "lists",
+        "networks",
         "next_id",
         "node",
         "now",
+        "pools",
         "text",
     )
 
@@ -85,9 +96,14 @@ class World:
         self.next_id = 1
         self.now = now
         self.text = 0
+        self.networks: Table[NetworkRecord] = Table("network")
+        self.pools: Table[PoolRecord] = Table("storage pool")
+        self.interfaces: Table[InterfaceRecord] = Table("interface")
+        self.devices: Table[DeviceRecord] = Table("node device")
 
-    def changed(self) -> None:
-        """Note that lists may look different from now on."""
+    def changed(self, record: DomainRecord) -> None:
+        """Note that a domain, and with it lists, may look different from now on."""
+        record.facts = facts_of(record)
         self.generation += 1
         self.lists.clear()
 
@@ -111,7 +127,7 @@ class World:
             record = DomainRecord(definition, persistent=False)
             self.by_uuid[record.uuid] = record
             self.by_name[record.name] = record
-            self.changed()
+            self.changed(record)
             return record, False
         if live:
             self._make_room(definition, None)
@@ -163,7 +179,7 @@ class World:
         del self.by_name[record.name]
         self.by_id.pop(record.id, None)
         self.text -= record.live.size + (record.config.size if record.config else 0)
-        self.changed()
+        self.changed(record)
 
     def rename(self, record: DomainRecord, name: str) -> None:
         """Give an inactive domain a free name."""
@@ -173,7 +189,7 @@ class World:
             record.config.name = name
         self.by_name[name] = record
         record.make_ref()
-        self.changed()
+        self.changed(record)
 
     def start(self, record: DomainRecord, reason: int, state: int = c.VIR_DOMAIN_RUNNING) -> None:
         """Make a domain active, with the next free id."""
@@ -213,22 +229,22 @@ class World:
         """Change the state of a domain, and nothing else."""
         record.state = state
         record.reason = reason
-        self.changed()
+        self.changed(record)
 
     def set_persistent(self, record: DomainRecord, persistent: bool) -> None:
         """Make a domain persistent, or transient."""
         record.persistent = persistent
-        self.changed()
+        self.changed(record)
 
     def set_autostart(self, record: DomainRecord, autostart: bool) -> None:
         """Set whether a domain would start with its host."""
         record.autostart = autostart
-        self.changed()
+        self.changed(record)
 
     def set_managed_save(self, record: DomainRecord, saved: bool) -> None:
         """Set whether a domain has a saved image."""
         record.managed_save = saved
-        self.changed()
+        self.changed(record)
 
     def publish(self, record: DomainRecord, event: int, detail: int) -> None:
         """Publish a lifecycle event of a domain as it is now."""

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import attrs
 
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.fields import Model, Reading, Source, attribute, child, children
 from remotevirt.xml.values import Choice, Integer, internal, parse_integer, unsupported, xml_error, yes_no
 
@@ -18,6 +20,14 @@ class Catchup(Model):
     threshold: int | None = attribute("threshold", Integer(bits=64, zero="silent"))
     slew: int | None = attribute("slew", Integer(bits=64, zero="silent"))
     limit: int | None = attribute("limit", Integer(bits=64, zero="silent"))
+
+
+_SUPPORT = {
+    "tickpolicy": frozenset(("platform", "rtc", "tsc", "hpet", "pit", "armvtimer")),
+    "track": frozenset(("platform", "rtc")),
+    "frequency": frozenset(("tsc",)),
+    "mode": frozenset(("tsc",)),
+}
 
 
 @attrs.define
@@ -34,7 +44,15 @@ class Timer(Model):
     catchup: Catchup | None = child(Catchup)
 
     def complete(self, source: Source, how: Reading) -> None:
-        pass
+        if self.catchup is not None and self.tickpolicy != "catchup":
+            raise XmlError(
+                "setting of timer catchup policies is only supported with tickpolicy='catchup'", domain=VIR_FROM_DOMAIN
+            )
+        for what in ("tickpolicy", "track", "frequency", "mode"):
+            if getattr(self, what) is not None and self.name not in _SUPPORT[what]:
+                raise ConfigUnsupported(
+                    f"timer {self.name} doesn't support setting of timer {what}", domain=VIR_FROM_DOMAIN
+                )
 
 
 @attrs.define
@@ -51,7 +69,7 @@ class Clock(Model):
     adjustment: str | None = attribute("adjustment")
     basis: str | None = attribute("basis", Choice("utc localtime", refusal=unsupported("unknown clock basis '{}'")))
     timezone: str | None = attribute("timezone")
-    start: int | None = attribute("start", Integer(bits=64))
+    start: int | None = attribute("start", Integer(bits=64, lenient=True))
     timers: list[Timer] = children(Timer)
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -64,10 +82,9 @@ class Clock(Model):
             elif wanted:
                 if number is None:
                     raise xml_error("unknown clock adjustment '{}'")(wanted)
-                if number:
-                    self.offset, self.basis, self.adjustment = "variable", self.offset, str(number)
-                    self.timezone = self.start = None
-                    return
+                self.offset, self.basis, self.adjustment = "variable", self.offset, str(number)
+                self.timezone = self.start = None
+                return
         elif self.offset == "variable":
             self.adjustment = str(number or 0)
             self.basis = self.basis or "utc"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_CPU, VIR_FROM_DOMAIN
+from remotevirt.stubs.constants import VIR_FROM_CPU, VIR_FROM_DOMAIN, VIR_FROM_XML
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
 from remotevirt.xml.fields import (
@@ -21,8 +21,8 @@ from remotevirt.xml.fields import (
     hidden,
     leaf,
 )
-from remotevirt.xml.sizes import kibibytes
-from remotevirt.xml.values import Choice, Integer, internal, on_off, xml_error, yes_no
+from remotevirt.xml.sizes import Size, kibibytes
+from remotevirt.xml.values import Choice, Integer, internal, on_off, unsupported, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Cell", "Cpu", "Numa"]
@@ -36,7 +36,9 @@ _POSITIVE = Integer(zero="refused")
 @attrs.define
 class CpuModel(Model):
     TAG: ClassVar[str] = "model"
-    fallback: str | None = attribute("fallback", Choice("allow forbid"))
+    fallback: str | None = attribute(
+        "fallback", Choice("allow forbid", refusal=unsupported("Invalid fallback attribute", VIR_FROM_CPU))
+    )
     vendor_id: str | None = attribute("vendor_id")
     name: str | None = body()
 
@@ -60,7 +62,7 @@ class Topology(Model):
 @attrs.define
 class Cache(Model):
     TAG: ClassVar[str] = "cache"
-    level: int | None = attribute("level", Integer(high=3, refusal=internal("invalid CPU cache level, must be in range [1,3]", VIR_FROM_CPU)))
+    level: int | None = attribute("level", Integer(high=3, refusal=xml_error("invalid CPU cache level, must be in range [1,3]", VIR_FROM_CPU)))
     mode: str = attribute("mode", Choice("emulate passthrough disable"), required=True)
 
 
@@ -74,15 +76,15 @@ class MaxPhysAddr(Model):
 @attrs.define
 class Feature(Model):
     TAG: ClassVar[str] = "feature"
-    policy: str = attribute("policy", Choice("force require optional disable forbid", refusal=internal("Invalid CPU feature policy", VIR_FROM_CPU)), default="require")
-    name: str = attribute("name", required=internal("Invalid CPU feature name", VIR_FROM_CPU))
+    policy: str = attribute("policy", Choice("force require optional disable forbid", refusal=unsupported("Invalid CPU feature policy", VIR_FROM_CPU)), default="require")
+    name: str = attribute("name", required=xml_error("Invalid CPU feature name", VIR_FROM_CPU))
 
 
 @attrs.define
 class Sibling(Model):
     TAG: ClassVar[str] = "sibling"
     id: int = attribute("id", Integer(), required=True)
-    value: int = attribute("value", Integer(low=10, high=255), required=True)
+    value: int = attribute("value", Integer(), required=True)
 
 
 @attrs.define
@@ -98,7 +100,7 @@ class Cell(Model):
     TAG: ClassVar[str] = "cell"
     id: int | None = attribute("id", Integer())
     cpus: str | None = attribute("cpus", CpuSet())
-    memory: int = attribute("memory", Integer(bits=64), required=True)
+    memory: int = attribute("memory", Size(), required=xml_error("missing element or attribute './@memory'", VIR_FROM_XML))
     unit: str = attribute("unit", default="KiB")
     access: str | None = attribute("memAccess", Choice("shared private"))
     discard: bool | None = attribute("discard", yes_no())
@@ -116,9 +118,11 @@ class Numa(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         count = len(self.cells)
+        if not count:
+            raise XmlError("NUMA topology defined without NUMA cells", domain=VIR_FROM_DOMAIN)
         if count > MAX_CELLS:
             raise XmlError(f"more than {MAX_CELLS} NUMA cells", domain=VIR_FROM_DOMAIN)
-        taken: set[int] = set()
+        taken: dict[int, int] = {}
         cells: dict[int, Cell] = {}
         for position, cell in enumerate(self.cells):
             number = position if cell.id is None else cell.id
@@ -129,12 +133,12 @@ class Numa(Model):
             cell.id = number
             cells[number] = cell
             cpus = parse_bitmap(cell.cpus) if cell.cpus else set()
-            if taken & cpus:
+            clash = min((taken[one] for one in cpus if one in taken), default=None)
+            if clash is not None:
                 raise ConfigUnsupported(
-                    "NUMA cells have overlapping vCPU ids",
-                    domain=VIR_FROM_DOMAIN,
+                    f"NUMA cells {number} and {clash} have overlapping vCPU ids", domain=VIR_FROM_DOMAIN
                 )
-            taken |= cpus
+            taken.update(dict.fromkeys(cpus, number))
         self.cells = [cells[number] for number in range(count)]
         self._mirror_distances()
 
@@ -148,6 +152,11 @@ class Numa(Model):
             for sibling in cell.distances.siblings if cell.distances else ():
                 if sibling.id >= count:
                     raise XmlError(f"'sibling_id {sibling.id}' does not refer to a valid cell within NUMA 'cell id {cell.id}'", domain=VIR_FROM_DOMAIN)
+                if not 10 <= sibling.value <= 255 or (sibling.value == 10) != (sibling.id == cell.id):
+                    raise XmlError(
+                        f"'value {sibling.value}' is invalid for 'sibling id {sibling.id}' under NUMA 'cell id {cell.id}'",
+                        domain=VIR_FROM_DOMAIN,
+                    )
                 table[(cell.id or 0, sibling.id)] = sibling.value
         for (one, other), value in list(table.items()):
             table.setdefault((other, one), value)
@@ -172,7 +181,7 @@ class Cpu(Model):
     """The guest's processor."""
 
     TAG: ClassVar[str] = "cpu"
-    mode: str | None = attribute("mode", Choice("custom host-model host-passthrough maximum"))
+    mode: str | None = attribute("mode", Choice("custom host-model host-passthrough maximum", refusal=unsupported("Invalid mode attribute '{}'", VIR_FROM_CPU)))
     match: str | None = attribute("match", Choice("minimum exact strict"))
     check: str | None = attribute("check", Choice("none partial full"))
     migratable: bool | None = attribute("migratable", on_off())
@@ -196,4 +205,24 @@ class Cpu(Model):
             self.mode = self.match = None
         else:
             self.match = None
-            self.model = None
+            if self.mode != "host-model":
+                self.model = None
+            elif self.model is not None:
+                self.model.fallback = self.model.fallback or "allow"
+        self._check(custom)
+
+    def _check(self, custom: bool) -> None:
+        if self.migratable is not None and self.mode not in {"host-passthrough", "maximum"}:
+            raise ConfigUnsupported(
+                "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode", domain=VIR_FROM_CPU
+            )
+        if custom and self.model is None:
+            if self.vendor is not None:
+                raise XmlError("CPU vendor specified without CPU model", domain=VIR_FROM_CPU)
+            if self.features:
+                raise XmlError("Non-empty feature list specified without CPU model", domain=VIR_FROM_CPU)
+        names: set[str] = set()
+        for feature in self.features:
+            if feature.name in names:
+                raise XmlError(f"CPU feature '{feature.name}' specified more than once", domain=VIR_FROM_CPU)
+            names.add(feature.name)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, NoSource, XmlError
 from remotevirt.xml.domain.address import BootableInfo
 from remotevirt.xml.domain.storage import (
     FORMATS,
@@ -263,6 +263,12 @@ class Disk(Model):
         """The bus it is on."""
         return self.target.bus if self.target else None
 
+    def choose_bus(self) -> None:
+        """Take the bus from the name in the guest, where none was given."""
+        if self.target is not None and self.target.bus is None:
+            prefix = split_target(self.dev)[0]
+            self.target.bus = "fdc" if self.device == "floppy" else _BUS_OF_PREFIX.get(prefix)
+
     def source_is_empty(self) -> bool:
         """Whether there is no medium in it."""
         return self.source is None or (self.type != "network" and self.source.place() is None)
@@ -273,11 +279,12 @@ class Disk(Model):
             if self.source is not None and self.source.place():
                 raise XmlError(f"missing target information for device {self.source.place()}", domain=VIR_FROM_DOMAIN)
             raise XmlError("missing target information for disk", domain=VIR_FROM_DOMAIN)
-        prefix, _ = split_target(target.dev.removeprefix("ioemu:"))
+        target.dev = target.dev.removeprefix("ioemu:")
+        prefix, _ = split_target(target.dev)
         if self.device == "floppy" and prefix != "fd":
             raise XmlError(f"Invalid floppy device name: {target.dev}", domain=VIR_FROM_DOMAIN)
-        if target.bus is None:
-            target.bus = "fdc" if self.device == "floppy" else _BUS_OF_PREFIX.get(prefix)
+        if self.source_is_empty() and self.device not in {"cdrom", "floppy"}:
+            raise NoSource(target.dev, domain=VIR_FROM_DOMAIN)
         if self.device == "cdrom":
             self.readonly = True
         if self.type == "vhostuser":

@@ -25,7 +25,7 @@ from remotevirt.xml.fields import (
 )
 from remotevirt.xml.parse import Element
 from remotevirt.xml.sizes import kibibytes_of, sized
-from remotevirt.xml.values import Choice, Integer, Where, on_off, unsupported, xml_error
+from remotevirt.xml.values import Choice, Integer, Where, missing_attribute, on_off, unsupported, xml_error
 from remotevirt.xml.write import Tag, leaf
 
 __all__ = ["Features"]
@@ -52,7 +52,7 @@ class Spinlocks(Model):
         if not self.state:
             self.retries = None
         elif self.retries is None:
-            raise xml_error("missing HyperV spinlock retry count")("")
+            raise missing_attribute("spinlocks", "retries")
         elif self.retries < 0xFFF:
             raise xml_error("HyperV spinlock retry count must be at least 4095")("")
 
@@ -119,7 +119,7 @@ class DirtyRing(Model):
         if not self.state:
             self.size = None
         elif self.size is None:
-            raise xml_error("missing element or attribute './@size'", 5)("")
+            raise missing_attribute("dirty-ring", "size")
         elif not 1024 <= self.size <= 65536 or self.size & (self.size - 1):
             raise xml_error("dirty ring must be power of 2 and ranges [1024, 65536]")("")
 
@@ -139,7 +139,7 @@ class Kvm(Model):
 class XenPassthrough(Model):
     TAG: ClassVar[str] = "passthrough"
     state: bool = attribute("state", on_off(), required=True)
-    mode: str | None = attribute("mode", Choice("sync_pt share_pt", refusal=xml_error("unsupported mode '{}' for Xen passthrough feature")))
+    mode: str | None = attribute("mode", Choice("sync_pt share_pt"))
 
     def complete(self, source: Source, how: Reading) -> None:
         if not self.state:
@@ -210,10 +210,21 @@ def _write_tseg(value: int, how: Printing, model: Any) -> Tag:
 
 
 @attrs.define
+class Gic(Model):
+    TAG: ClassVar[str] = "gic"
+    KEEP: ClassVar[bool] = True
+    version: str | None = attribute("version", Choice("2 3 host", silent="none"))
+
+
+@attrs.define
 class Smm(Model):
     TAG: ClassVar[str] = "smm"
     state: bool = attribute("state", on_off(), default=True)
     tseg: int | None = hook(_read_tseg, _write_tseg)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if not self.state:
+            self.tseg = None
 
 
 @attrs.define
@@ -249,7 +260,7 @@ class Features(Model):
     capabilities: Capabilities | None = child(Capabilities)
     pmu: bool | None = _switch("pmu", required=False, absent=True)
     vmport: bool | None = _switch("vmport", required=False, absent=True)
-    gic: str | None = attrs.field(default=None)
+    gic: Gic | None = child(Gic)
     smm: Smm | None = child(Smm)
     ioapic: str | None = nested_attribute("ioapic/driver", Choice("kvm qemu"), required=False)
     hpt: Hpt | None = child(Hpt)

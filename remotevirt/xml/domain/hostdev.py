@@ -165,7 +165,7 @@ def _read_type(source: Source, how: Reading, model: Any) -> None:
     known = _CAPABILITIES if model.mode == "capabilities" else frozenset(_SUBSYSTEMS)
     if kind is None:
         raise XmlError(
-            "missing source address type" if model.mode == "subsystem" else "missing source address type",
+            "missing source address type",
             domain=VIR_FROM_DOMAIN,
         )
     if kind not in known:
@@ -196,9 +196,9 @@ class HostDevice(Model):
     driver: str | None = nested_attribute("driver/name", Choice("kvm vfio xen", silent="default"))
     source: Model | None = hook(_read_source, lambda value, how, model: value.element(how))
     teaming: TeamingRef | None = child(TeamingRef)
-    info: RomInfo = inline(RomInfo)
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")
+    info: RomInfo = inline(RomInfo)
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.mode == "subsystem":
@@ -218,18 +218,6 @@ class HostDevice(Model):
             Choice("vfio-pci vfio-ccw vfio-ap", refusal=xml_error("unknown hostdev model '{}'")).read(self.model, None)  # type: ignore[arg-type]
         elif self.type != "scsi_host":
             self.model = self.display = self.ramfb = None
-
-    def fill(self, tag: Tag, how: Printing) -> None:
-        super().fill(tag, how)
-        # Read-only and shareable stand before the address.
-        flags = [child_tag for child_tag in tag.children if isinstance(child_tag, Tag) and child_tag.name in {"readonly", "shareable"}]
-        if flags:
-            rest = [child_tag for child_tag in tag.children if child_tag not in flags]
-            position = next(
-                (i for i, one in enumerate(rest) if isinstance(one, Tag) and one.name in {"boot", "alias", "rom", "acpi", "address"}),
-                len(rest),
-            )
-            tag.children = [*rest[:position], *flags, *rest[position:]]
 
 
 @attrs.define

@@ -148,7 +148,6 @@ _PLACES: dict[str, type[Model]] = {
     "network": NetworkPlace,
     "bridge": BridgePlace,
     "direct": DirectPlace,
-    "user": DevicePlace,
     "vdpa": DevicePlace,
     "internal": InternalPlace,
     "server": SocketPlace,

@@ -30,8 +30,17 @@ class Metadata(Model):
 
     @classmethod
     def read(cls, element: Element, how: Reading) -> Self:
+        root = etree.Element("metadata")
+        seen: set[str] = set()
+        for part in element:
+            space = part.tag[1:].partition("}")[0] if isinstance(part.tag, str) and part.tag.startswith("{") else None
+            if space is not None and space not in seen:
+                seen.add(space)
+                twin = copy.deepcopy(part)
+                twin.tail = None
+                root.append(twin)
         model = cls()
-        model.root = element
+        model.root = root
         return model
 
     def print_into(self, parent: Tag, how: Printing) -> None:

@@ -23,7 +23,7 @@ from remotevirt.xml.fields import (
     nested_attribute,
 )
 from remotevirt.xml.parse import text_of
-from remotevirt.xml.values import Choice, Integer, unsupported, xml_error, yes_no
+from remotevirt.xml.values import Boolean, Choice, Integer, detail, unsupported, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["ARCHITECTURES", "OS_TYPES", "BootDevice", "Os", "OsType"]
@@ -35,7 +35,6 @@ ARCHITECTURES = frozenset(
     " sparc64 unicore32 x86_64 xtensa xtensaeb".split()
 )
 
-MAX_BOOT_TIMEOUT = 65535
 
 
 @attrs.define
@@ -96,7 +95,11 @@ class InitVariable(Model):
 @attrs.define
 class AcpiTable(Model):
     TAG: ClassVar[str] = "table"
-    type: str = attribute("type", Choice("slic"), required=True)
+    type: str = attribute(
+        "type",
+        Choice("slic", refusal=xml_error("Unknown acpi table type: {}")),
+        required=xml_error("Missing acpi table type"),
+    )
     path: str | None = body()
 
 
@@ -118,20 +121,24 @@ class BootDevice(Model):
 class BootMenu(Model):
     TAG: ClassVar[str] = "bootmenu"
     enable: bool | None = attribute("enable", yes_no())
-    timeout: int | None = attribute("timeout", Integer(bits=16, refusal=xml_error("invalid value for boot menu timeout")))
+    timeout: int | None = attribute("timeout", Integer())
 
     def complete(self, source: Source, how: Reading) -> None:
         if not self.enable:
             self.timeout = None
+        elif self.timeout is not None and self.timeout > 65535:
+            raise ConfigUnsupported(
+                "invalid value for boot menu timeout, must be in range [0,65535]", domain=VIR_FROM_DOMAIN
+            )
 
 
 @attrs.define
 class Bios(Model):
     TAG: ClassVar[str] = "bios"
-    useserial: bool | None = attribute("useserial", yes_no())
+    useserial: bool | None = attribute("useserial", Boolean("yes", "no", lenient=True))
     reboot_timeout: int | None = attribute(
         "rebootTimeout",
-        Integer(signed=True, low=-1, high=65535, refusal=xml_error("invalid value for rebootTimeout, must be in range [-1,65535]")),
+        Integer(signed=True, low=-1, high=65535, refusal=unsupported("invalid value for rebootTimeout, must be in range [-1,65535]")),
     )
 
 
@@ -144,6 +151,8 @@ def _write_kind(value: OsType, how: Printing, model: Any) -> Tag:
     return value.element(how)
 
 
+_BOOTING = frozenset(("hvm", "xen", "xenpvh", "uml"))
+MAX_BOOT_DEVICES = 4
 _EXE_ONLY = ("init", "initargs", "initenv", "initdir", "inituser", "initgroup")
 _BOOT_ONLY = ("kernel", "initrd", "cmdline", "dtb", "root", "loader", "nvram")
 
@@ -153,7 +162,7 @@ class Os(Model):
     """What the guest is and how it boots."""
 
     TAG: ClassVar[str] = "os"
-    firmware: str | None = attribute("firmware", Choice("bios efi", silent="none"))
+    firmware: str | None = attribute("firmware", Choice("bios efi", refusal=xml_error("unknown firmware value {}")))
     kind: OsType | None = hook(_read_kind, _write_kind)
     firmware_features: Firmware | None = child(Firmware)
     init: str | None = leaf("init")
@@ -179,14 +188,30 @@ class Os(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         kind = self.kind.name if self.kind else None
-        if kind == "exe":
+        if kind not in _BOOTING:
             for name in _BOOT_ONLY:
                 setattr(self, name, None)
-        else:
+        if kind != "exe":
             for name in _EXE_ONLY:
                 setattr(self, name, [] if name in {"initargs", "initenv"} else None)
         if kind != "hvm":
             self.boot, self.bootmenu, self.bios = [], None, None
+        del self.boot[MAX_BOOT_DEVICES:]
+        self._check_firmware()
+
+    def _check_firmware(self) -> None:
+        loader = self.loader
+        if self.nvram is not None and self.nvram.path is None and self.nvram.template is None:
+            self.nvram = None
+        if loader is not None and loader.path is not None and loader.type is None:
+            loader.type = "rom"
+        if self.firmware is not None:
+            if loader is not None and loader.type is not None:
+                raise detail(
+                    "loader attribute 'type' cannot be specified when firmware autoselection is enabled"
+                )("")
+        elif (loader is not None or self.nvram is not None) and (loader is None or loader.path is None):
+            raise detail("no loader path specified and firmware auto selection disabled")("")
 
 
 def check_kind(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
 from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, children, leaf
 from remotevirt.xml.values import Choice, Integer, on_off, xml_error, yes_no
 from remotevirt.xml.write import Tag
@@ -21,7 +21,7 @@ class SecLabel(Model):
 
     TAG: ClassVar[str] = "seclabel"
     KEEP: ClassVar[bool] = True
-    type: str = attribute("type", Choice("none dynamic static"), default="dynamic")
+    type: str | None = attribute("type", Choice("none dynamic static"))
     model: str | None = attribute("model")
     relabel: bool | None = attribute("relabel", yes_no())
     label: str | None = leaf("label")
@@ -31,12 +31,15 @@ class SecLabel(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.model == "none":
             self.type = "none"
+        if self.type is None:
+            self.relabel = self.relabel is not False
+            return
         if self.type == "none":
             if self.relabel:
-                raise XmlError("resource relabeling is not compatible with 'none' label type", domain=VIR_FROM_DOMAIN)
+                raise ConfigUnsupported("resource relabeling is not compatible with 'none' label type", domain=VIR_FROM_DOMAIN)
             self.relabel = False
         elif self.type == "dynamic" and self.relabel is False:
-            raise XmlError("dynamic label type must use resource relabeling", domain=VIR_FROM_DOMAIN)
+            raise ConfigUnsupported("dynamic label type must use resource relabeling", domain=VIR_FROM_DOMAIN)
         elif self.relabel is None:
             self.relabel = self.type == "dynamic"
         if self.type == "static" and self.label is None:
@@ -49,6 +52,10 @@ class SecLabel(Model):
             self.label = None
         if self.model is None and self.type != "none" and self.baselabel:
             raise XmlError("missing security model", domain=VIR_FROM_DOMAIN)
+
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        if self.type is not None:
+            super().print_into(parent, how)
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("type", self.type).set("model", self.model)
@@ -104,7 +111,7 @@ class KeyWrap(Model):
         names = [cipher.name for cipher in self.ciphers]
         for name in ("aes", "dea"):
             if names.count(name) > 1:
-                raise XmlError(
+                raise InternalError(
                     f"A domain definition can have no more than one cipher node with name {name}",
                     domain=VIR_FROM_DOMAIN,
                 )
@@ -121,7 +128,7 @@ class LaunchSecurity(Model):
     kernel_hashes: bool | None = attribute("kernelHashes", yes_no())
     cbitpos: int | None = leaf("cbitpos", Integer())
     reduced_phys_bits: int | None = leaf("reducedPhysBits", Integer())
-    policy: int | None = leaf("policy", Integer(base=16, style="#06x"))
+    policy: int | None = leaf("policy", Integer(base=16, style="#06x", lenient=True))
     dh_cert: str | None = leaf("dhCert")
     session: str | None = leaf("session")
 

@@ -213,9 +213,9 @@ class Host(Model):
 
     TAG: ClassVar[str] = "host"
     KEEP: ClassVar[bool] = True
-    transport: str | None = attribute("transport", Choice("tcp unix rdma", refusal=xml_error("unknown protocol transport type '{}'")))
     name: str | None = attribute("name")
     port: int | None = attribute("port", Integer(high=65535, zero="silent", refusal=xml_error("failed to parse port number '{}'", 0)))
+    transport: str | None = attribute("transport", Choice("tcp unix rdma", refusal=xml_error("unknown protocol transport type '{}'")))
     socket: str | None = attribute("socket")
 
     def complete(self, source: Source, how: Reading) -> None:

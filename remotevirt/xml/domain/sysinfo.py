@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import attrs
 
 from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, body, child, children
 from remotevirt.xml.parse import Element
-from remotevirt.xml.values import Choice, unsupported, xml_error
+from remotevirt.xml.values import Choice, Where, detail, missing_attribute, parse_uuid, xml_error
 from remotevirt.xml.write import Tag
 
 __all__ = ["SysInfo", "choose_sysinfo"]
@@ -36,16 +37,37 @@ class Block(Model):
         self.entries = [first[name] for name in self.ORDER if name in first]
 
 
+_DATE = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{2}|(?:19|[2-9][0-9])[0-9]{2})\Z")
+
+
+def _is_date(text: str) -> bool:
+    """Whether a text is a date as firmware writes it: month, day, year."""
+    match = _DATE.match(text)
+    return match is not None and 1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 31
+
+
 @attrs.define
 class Bios(Block):
     TAG: ClassVar[str] = "bios"
     ORDER: ClassVar[tuple[str, ...]] = ("vendor", "version", "date", "release")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        super().complete(source, how)
+        for entry in self.entries:
+            if entry.name == "date" and not _is_date(entry.value or ""):
+                raise detail("Invalid BIOS 'date' format")("")
 
 
 @attrs.define
 class System(Block):
     TAG: ClassVar[str] = "system"
     ORDER: ClassVar[tuple[str, ...]] = ("manufacturer", "product", "version", "serial", "uuid", "sku", "family")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        super().complete(source, how)
+        for entry in self.entries:
+            if entry.name == "uuid" and parse_uuid(entry.value or "") is None:
+                raise detail("malformed <sysinfo> uuid element")("")
 
 
 @attrs.define
@@ -73,6 +95,10 @@ class FwCfgEntry(Model):
     file: str | None = attribute("file")
     value: str | None = body()
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.file is None and self.value is None:
+            raise xml_error("Firmware entry must have either value or 'file' attribute")("")
+
 
 @attrs.define
 class SysInfo(Model):
@@ -98,8 +124,8 @@ class FwCfg(SysInfo):
 
 def choose_sysinfo(element: Element) -> type[Model] | None:
     """The model for a ``<sysinfo>``."""
-    kind = Choice("smbios fwcfg", refusal=xml_error("unknown sysinfo type '{}'"))
     text = element.get("type")
     if text is None:
-        raise xml_error("sysinfo must contain a type attribute")("")
-    return SmBios if kind.read(text, None) == "smbios" else FwCfg  # type: ignore[arg-type]
+        raise missing_attribute("sysinfo", "type")
+    kind = Choice("smbios fwcfg").read(text, Where("sysinfo", "type"))
+    return SmBios if kind == "smbios" else FwCfg

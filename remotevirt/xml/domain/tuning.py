@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.errors import VirError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
 from remotevirt.xml.fields import (
     Model,
@@ -18,12 +19,24 @@ from remotevirt.xml.fields import (
     child,
     children,
     flag,
-    hidden,
+    inline,
     leaf,
     nested_attribute,
 )
-from remotevirt.xml.sizes import kibibytes, sized
-from remotevirt.xml.values import Choice, Integer, unsupported, xml_error, yes_no
+from remotevirt.xml.sizes import Size, kibibytes, sized
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Refusal,
+    Scalar,
+    Where,
+    internal,
+    missing_attribute,
+    parse_integer,
+    unsupported,
+    xml_error,
+    yes_no,
+)
 from remotevirt.xml.write import Tag
 
 __all__ = [
@@ -44,7 +57,7 @@ UNLIMITED = 9007199254740991
 
 
 def _number(what: str, bits: int = 32) -> Integer:
-    return Integer(bits=bits, zero="silent", refusal=xml_error(what))
+    return Integer(bits=bits, zero="silent", refusal=unsupported(what))
 
 
 @attrs.define
@@ -61,7 +74,7 @@ class BlockDevice(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.path is None:
-            raise XmlError("missing per-device path", domain=VIR_FROM_DOMAIN)
+            raise ConfigUnsupported("missing per-device path", domain=VIR_FROM_DOMAIN)
 
     def print_into(self, parent: Tag, how: Printing) -> None:
         if any((self.weight, self.read_iops, self.write_iops, self.read_bytes, self.write_bytes)):
@@ -71,7 +84,7 @@ class BlockDevice(Model):
 @attrs.define
 class BlockIoTune(Model):
     TAG: ClassVar[str] = "blkiotune"
-    weight: int | None = leaf("weight", Integer(zero="silent"))
+    weight: int | None = leaf("weight", Integer(zero="silent", lenient=True))
     devices: list[BlockDevice] = children(BlockDevice)
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -79,7 +92,7 @@ class BlockIoTune(Model):
         for device in self.devices:
             path = device.path or ""
             if path in seen:
-                raise XmlError(f"duplicate blkio device path '{path}'", domain=VIR_FROM_DOMAIN)
+                raise ConfigUnsupported(f"duplicate blkio device path '{path}'", domain=VIR_FROM_DOMAIN)
             seen.add(path)
 
 
@@ -108,7 +121,7 @@ class MemoryTune(Model):
 @attrs.define
 class HugePage(Model):
     TAG: ClassVar[str] = "page"
-    size: int = attribute("size", Integer(bits=64), required=True)
+    size: int = attribute("size", Size(), required=xml_error("missing element or attribute './@size'", VIR_FROM_XML))
     unit: str = attribute("unit", default="KiB")
     nodeset: str | None = attribute("nodeset", CpuSet())
 
@@ -116,7 +129,7 @@ class HugePage(Model):
         self.size = kibibytes(source.get("size") or "", source.get("unit"), "./@size")
         self.unit = "KiB"
         if not self.size:
-            raise XmlError("hugepage size can't be zero", domain=VIR_FROM_DOMAIN)
+            raise XmlDetail("hugepage size can't be zero", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -129,8 +142,10 @@ class HugePages(Model):
 @attrs.define
 class Allocation(Model):
     TAG: ClassVar[str] = "allocation"
-    mode: str | None = attribute("mode", Choice("immediate ondemand"))
-    threads: int | None = attribute("threads", Integer(zero="refused"))
+    mode: str | None = attribute(
+        "mode", Choice("immediate ondemand", refusal=unsupported("unknown memoryBacking/allocation/mode '{}'"))
+    )
+    threads: int | None = attribute("threads", Integer(zero="silent"))
 
 
 @attrs.define
@@ -140,15 +155,15 @@ class MemoryBacking(Model):
     nosharepages: bool = flag("nosharepages")
     locked: bool = flag("locked")
     source: str | None = nested_attribute(
-        "source/type", Choice("file anonymous memfd", silent="none", refusal=xml_error("unknown memoryBacking/source/type '{}'"))
+        "source/type",
+        Choice("file anonymous memfd", silent="none", refusal=unsupported("unknown memoryBacking/source/type '{}'")),
     )
-    access: str | None = nested_attribute("access/mode", Choice("shared private", silent="default", refusal=xml_error("unknown memoryBacking/access/mode '{}'")))
+    access: str | None = nested_attribute(
+        "access/mode",
+        Choice("shared private", silent="default", refusal=unsupported("unknown memoryBacking/access/mode '{}'")),
+    )
     allocation: Allocation | None = child(Allocation)
     discard: bool = flag("discard")
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.hugepages and self.allocation and self.allocation.mode == "ondemand":
-            raise XmlError("hugepages are not allowed with memory allocation ondemand", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -158,7 +173,7 @@ class Vcpu(Model):
     TAG: ClassVar[str] = "vcpu"
     placement: str = attribute("placement", Choice("static auto"), default="static")
     cpuset: str | None = attribute("cpuset", CpuSet())
-    current: int | None = attribute("current", Integer(refusal=xml_error("current vcpus count must be an integer")))
+    current: int | None = attribute("current", Integer())
 
 
 @attrs.define
@@ -169,7 +184,7 @@ class SingleVcpu(Model):
     id: int = attribute("id", Integer(), required=True)
     enabled: bool = attribute("enabled", yes_no(), required=True)
     hotpluggable: bool | None = attribute("hotpluggable", yes_no())
-    order: int | None = attribute("order", Integer(zero="refused"))
+    order: int | None = attribute("order", Integer(zero="silent"))
 
 
 @attrs.define
@@ -184,6 +199,12 @@ class IoThread(Model):
     id: int = attribute("id", Integer(zero="refused"), required=True)
     pool_min: int | None = attribute("thread_pool_min", Integer(signed=True, low=0))
     pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.pool_min is not None and self.pool_max is not None and self.pool_min > self.pool_max:
+            raise ConfigUnsupported(
+                "thread_pool_min must be smaller or equal to thread_pool_max", domain=VIR_FROM_DOMAIN
+            )
 
 
 @attrs.define
@@ -210,14 +231,14 @@ class DefaultIoThread(Model):
 class VcpuPin(Model):
     TAG: ClassVar[str] = "vcpupin"
     vcpu: int = attribute("vcpu", Integer(), required=True)
-    cpuset: str | None = attribute("cpuset", CpuSet(), required=True)
+    cpuset: str | None = attribute("cpuset", CpuSet(), required=internal("missing cpuset for vcpupin"))
 
 
 @attrs.define
 class IoThreadPin(Model):
     TAG: ClassVar[str] = "iothreadpin"
     iothread: int = attribute("iothread", Integer(zero="refused"), required=True)
-    cpuset: str | None = attribute("cpuset", CpuSet(), required=True)
+    cpuset: str | None = attribute("cpuset", CpuSet(), required=internal("missing cpuset for iothreadpin"))
 
 
 @attrs.define
@@ -225,38 +246,65 @@ class Scheduling(Model):
     """A host scheduler and, for the real-time ones, a priority."""
 
     scheduler: str = attribute("scheduler", Choice("batch idle fifo rr", silent="other"), required=True)
-    priority: int | None = attribute("priority", Integer(signed=True, refusal=xml_error("Missing scheduler priority")))
+    priority: int | None = attribute("priority", Integer(signed=True))
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.scheduler in {"fifo", "rr"}:
             if self.priority is None:
-                raise XmlError("Missing scheduler priority", domain=VIR_FROM_DOMAIN)
+                raise missing_attribute(source.tag, "priority")
         else:
             self.priority = None
 
 
 @attrs.define
-class EmulatorScheduling(Scheduling):
+class EmulatorScheduling(Model):
     TAG: ClassVar[str] = "emulatorsched"
+    how: Scheduling = inline(Scheduling)
 
 
 @attrs.define
-class VcpuScheduling(Scheduling):
+class VcpuScheduling(Model):
     TAG: ClassVar[str] = "vcpusched"
-    vcpus: str | None = attribute("vcpus", CpuSet(), required=True)
+    vcpus: str | None = attribute(
+        "vcpus", CpuSet(), required=xml_error("Missing attribute 'vcpus' in element 'vcpusched'")
+    )
+    how: Scheduling = inline(Scheduling)
 
 
 @attrs.define
-class IoThreadScheduling(Scheduling):
+class IoThreadScheduling(Model):
     TAG: ClassVar[str] = "iothreadsched"
-    iothreads: str | None = attribute("iothreads", CpuSet(), required=True)
+    iothreads: str | None = attribute(
+        "iothreads", CpuSet(), required=xml_error("Missing attribute 'iothreads' in element 'iothreadsched'")
+    )
+    how: Scheduling = inline(Scheduling)
 
 
-def _bounded(name: str, low: int, high: int, bits: int = 64) -> Any:
-    def refuse(text: str) -> XmlError:
-        return XmlError(f"Value of cputune '{name}' must be in range [{low}, {high}]", domain=VIR_FROM_DOMAIN)
+@attrs.frozen
+class Bounded(Scalar):
+    """A number between bounds, or zero for none, or perhaps anything below zero for no limit."""
 
-    return leaf(name, Integer(bits=bits, signed=low < 0, low=low, high=high, zero="silent", refusal=refuse))
+    low: int
+    high: int
+    negative: bool
+    refusal: Refusal
+
+    def read(self, text: str, where: Where) -> int | None:
+        number = parse_integer(text, low=-(2**63) if self.negative else 0, high=2**64 - 1)
+        if number is None or (number > 0 and not self.low <= number <= self.high):
+            raise self.refusal(text)
+        return number or None
+
+
+def _bounded(name: str, low: int, high: int, *, negative: bool = False) -> Any:
+    def refuse(text: str) -> VirError:
+        if parse_integer(text, low=-(2**63), high=2**64 - 1) is None:
+            return XmlError(f"can't parse cputune {name} value", domain=VIR_FROM_DOMAIN)
+        return ConfigUnsupported(
+            f"Value of cputune '{name}' must be in range [{low}, {high}]", domain=VIR_FROM_DOMAIN
+        )
+
+    return leaf(name, Bounded(low, high, negative, refuse))
 
 
 def _period(name: str) -> Any:
@@ -264,7 +312,7 @@ def _period(name: str) -> Any:
 
 
 def _quota(name: str) -> Any:
-    return _bounded(name, -1, 17592186044415)
+    return _bounded(name, 1000, 17592186044415, negative=True)
 
 
 @attrs.define
@@ -272,7 +320,7 @@ class CpuTune(Model):
     """CPU time and pinning."""
 
     TAG: ClassVar[str] = "cputune"
-    shares: int | None = leaf("shares", Integer(bits=64, refusal=xml_error("can't parse cputune shares value")))
+    shares: int | None = _bounded("shares", 2, 262144)
     period: int | None = _period("period")
     quota: int | None = _quota("quota")
     global_period: int | None = _period("global_period")
@@ -282,13 +330,17 @@ class CpuTune(Model):
     iothread_period: int | None = _period("iothread_period")
     iothread_quota: int | None = _quota("iothread_quota")
     vcpupin: list[VcpuPin] = children(VcpuPin)
-    emulatorpin: str | None = nested_attribute("emulatorpin/cpuset", CpuSet(), required=True)
+    emulatorpin: str | None = nested_attribute(
+        "emulatorpin/cpuset", CpuSet(), required=internal("missing cpuset for emulatorpin")
+    )
     iothreadpin: list[IoThreadPin] = children(IoThreadPin)
     emulatorsched: EmulatorScheduling | None = child(EmulatorScheduling)
     vcpusched: list[VcpuScheduling] = children(VcpuScheduling)
     iothreadsched: list[IoThreadScheduling] = children(IoThreadScheduling)
 
     def complete(self, source: Source, how: Reading) -> None:
+        if len(source.children.get("emulatorpin", ())) > 1:
+            raise XmlError("only one emulatorpin is supported", domain=VIR_FROM_DOMAIN)
         # Each virtual CPU has its own scheduler, so a set of them is kept one by one.
         single: dict[int, VcpuScheduling] = {}
         for group in self.vcpusched:
@@ -302,28 +354,43 @@ class CpuTune(Model):
         pins: dict[int, VcpuPin] = {}
         for pin in self.vcpupin:
             if pin.vcpu in pins:
-                raise XmlError(f"duplicate vcpupin for vcpu '{pin.vcpu}'", domain=VIR_FROM_DOMAIN)
+                raise InternalError(f"duplicate vcpupin for vcpu '{pin.vcpu}'", domain=VIR_FROM_DOMAIN)
             pins[pin.vcpu] = pin
         self.vcpupin = [pins[number] for number in sorted(pins)]
 
 
-_MODES = Choice("strict preferred interleave restrictive")
+_MODES = Choice(
+    "strict preferred interleave restrictive", refusal=unsupported("Unsupported NUMA memory tuning mode '{}'")
+)
 
 
 @attrs.define
 class NumaMemory(Model):
     TAG: ClassVar[str] = "memory"
-    mode: str = attribute("mode", _MODES, default="strict")
-    placement: str | None = attribute("placement", Choice("static auto", silent="default"))
+    mode: str | None = attribute("mode", _MODES)
+    placement: str | None = attribute(
+        "placement",
+        Choice("static auto", silent="default", refusal=unsupported("Unsupported NUMA memory placement mode '{}'")),
+    )
     nodeset: str | None = attribute("nodeset", CpuSet())
 
-    def complete(self, source: Source, how: Reading) -> None:
+    def settle(self, *, static: bool) -> None:
+        """Choose a placement, given whether that of the virtual CPUs is static."""
+        if self.mode is None and self.placement is None and self.nodeset is None:
+            return
         if self.placement is None:
-            self.placement = "static" if self.nodeset else "auto"
+            self.placement = "static" if self.nodeset or static else "auto"
         if self.placement == "auto":
             self.nodeset = None
+        elif self.nodeset is None:
+            raise ConfigUnsupported(
+                "nodeset for NUMA memory tuning must be set if 'placement' is 'static'", domain=VIR_FROM_DOMAIN
+            )
+        self.mode = self.mode or "strict"
 
     def fill(self, tag: Tag, how: Printing) -> None:
+        if self.placement is None:
+            return
         tag.set("mode", self.mode)
         if self.placement == "auto":
             tag.set("placement", "auto")
@@ -351,3 +418,8 @@ class ResourcePartition(Model):
     TAG: ClassVar[str] = "resource"
     partition: str | None = leaf("partition")
     fibrechannel: str | None = nested_attribute("fibrechannel/appid")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        # libvirt refuses this too, though without saying why.
+        if self.partition is None and self.fibrechannel is None:
+            raise XmlError("<resource> names neither a partition nor an application", domain=VIR_FROM_DOMAIN)

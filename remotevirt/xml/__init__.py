@@ -1,0 +1,1 @@
+"""libvirt's XML documents: safe parsing, models, canonical output."""

@@ -1,0 +1,55 @@
+"""The domain document: reading it, completing it, and printing it as libvirt does.
+
+``parse_domain`` turns a document into a :class:`DomainModel` or raises a VirError with libvirt's words;
+``format_domain`` prints it, byte for byte as ``virsh dumpxml`` shows it for libvirt's test driver.
+"""
+
+from __future__ import annotations
+
+from remotevirt.stubs.constants import VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_XML_MIGRATABLE, VIR_DOMAIN_XML_SECURE
+from remotevirt.xml.domain.complete import DomainDefaults, complete_domain
+from remotevirt.xml.domain.document import Devices, DomainModel
+from remotevirt.xml.fields import Printing, Reading
+from remotevirt.xml.parse import parse_document
+from remotevirt.xml.write import render
+
+__all__ = ["Devices", "DomainDefaults", "DomainModel", "format_domain", "parse_domain"]
+
+
+def parse_domain(
+    text: str, *, defaults: DomainDefaults, validate: bool = False, live: bool = False
+) -> DomainModel:
+    """Read a domain document and fill in what it leaves out.
+
+    Args:
+        text: the document.
+        defaults: what the driver adds.
+        validate: refuse what the schema does not know, where it would else be dropped.
+        live: the document describes a running guest: keep aliases and the like.
+
+    Raises:
+        VirError: with the code, domain and text that libvirt gives.
+    """
+    root = parse_document(text, root="domain", source="(domain_definition)")
+    model = DomainModel.read(root, Reading(live=live, facts=defaults))
+    complete_domain(model, defaults, genid=root.find("genid") is not None)
+    return model
+
+
+def format_domain(model: DomainModel, *, id: int | None, flags: int) -> str:
+    """Print a domain, with a line end after it.
+
+    Args:
+        model: the configuration to print: the live or the persistent one, as the caller chose.
+        id: of the running guest; None or negative if it does not run.
+        flags: virDomainXMLFlags; VIR_DOMAIN_XML_SECURE, _INACTIVE and _MIGRATABLE count.
+    """
+    how = Printing(
+        secure=bool(flags & VIR_DOMAIN_XML_SECURE),
+        inactive=bool(flags & VIR_DOMAIN_XML_INACTIVE) or id is None or id < 0,
+        migratable=bool(flags & VIR_DOMAIN_XML_MIGRATABLE),
+    )
+    tag = model.element(how)
+    if id is not None and id >= 0 and not flags & VIR_DOMAIN_XML_INACTIVE:
+        tag.attributes.insert(1, ("id", str(id)))
+    return render(tag)

@@ -1,0 +1,125 @@
+"""``<controller>``: the buses that devices are plugged into."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.xml.domain.address import DeviceInfo
+from remotevirt.xml.domain.disk import VirtioOptions
+from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, child, inline, leaf
+from remotevirt.xml.sizes import sized
+from remotevirt.xml.values import Choice, Integer, on_off, xml_error
+from remotevirt.xml.write import Tag
+
+__all__ = ["Controller"]
+
+TYPES = "ide fdc scsi sata virtio-serial ccid usb pci xenbus isa"
+_SCSI = (
+    "auto buslogic lsilogic lsisas1068 vmpvscsi ibmvscsi virtio-scsi lsisas1078 virtio-transitional"
+    " virtio-non-transitional ncr53c90 dc390 am53c974"
+)
+_USB = (
+    "piix3-uhci piix4-uhci ehci ich9-ehci1 ich9-uhci1 ich9-uhci2 ich9-uhci3 vt82c686b-uhci pci-ohci nec-xhci qusb1"
+    " qusb2 qemu-xhci none"
+)
+_PCI = (
+    "pci-root pcie-root pci-bridge dmi-to-pci-bridge pcie-to-pci-bridge pcie-root-port pcie-switch-upstream-port"
+    " pcie-switch-downstream-port pci-expander-bus pcie-expander-bus"
+)
+_MODELS = {
+    "scsi": frozenset(_SCSI.split()),
+    "usb": frozenset(_USB.split()),
+    "pci": frozenset(_PCI.split()),
+    "ide": frozenset("piix3 piix4 ich6".split()),
+    "virtio-serial": frozenset("virtio virtio-transitional virtio-non-transitional".split()),
+}
+
+
+@attrs.define
+class ControllerDriver(Model):
+    TAG: ClassVar[str] = "driver"
+    queues: int | None = attribute("queues", Integer(zero="silent", refusal=xml_error("Malformed 'queues' value '{}'")))
+    cmd_per_lun: int | None = attribute("cmd_per_lun", Integer(zero="silent", refusal=xml_error("Malformed 'cmd_per_lun' value '{}'")))
+    max_sectors: int | None = attribute("max_sectors", Integer(zero="silent", refusal=xml_error("Malformed 'max_sectors' value '{}'")))
+    ioeventfd: bool | None = attribute("ioeventfd", on_off())
+    iothread: int | None = attribute("iothread", Integer(zero="silent"))
+    virtio: VirtioOptions = inline(VirtioOptions)
+
+
+@attrs.define
+class PciModel(Model):
+    TAG: ClassVar[str] = "model"
+    name: str | None = attribute(
+        "name",
+        Choice(
+            "pci-bridge i82801b11-bridge ioh3420 x3130-upstream xio3130-downstream pxb pxb-pcie pcie-root-port"
+            " spapr-pci-host-bridge pcie-pci-bridge",
+            silent="none",
+        ),
+    )
+
+
+_BYTE = Integer(base=0, signed=True)
+
+
+@attrs.define
+class PciTarget(Model):
+    TAG: ClassVar[str] = "target"
+    chassis_nr: int | None = attribute("chassisNr", _BYTE)
+    chassis: int | None = attribute("chassis", _BYTE)
+    port: int | None = attribute("port", Integer(base=0, signed=True, style="#x"))
+    bus_nr: int | None = attribute("busNr", _BYTE)
+    index: int | None = attribute("index", _BYTE)
+    hotplug: bool | None = attribute("hotplug", on_off())
+    node: int | None = leaf("node", Integer(signed=True))
+
+    def complete(self, source: Source, how: Reading) -> None:
+        for name, label, low in (("chassis_nr", "chassisNr", 1), ("chassis", "chassis", 0), ("port", "port", 0), ("bus_nr", "busNr", 1), ("index", "target index", 0)):
+            value = getattr(self, name)
+            high = {"bus_nr": 254, "index": 30}.get(name, 255)
+            if value is not None and not low <= value <= high:
+                raise XmlError(f"PCI controller {label} '{value}' out of range - must be {low}-{high}", domain=VIR_FROM_DOMAIN)
+
+
+@attrs.define
+class Controller(Model):
+    """One controller."""
+
+    TAG: ClassVar[str] = "controller"
+    type: str = attribute("type", Choice(TYPES), required=True)
+    index: int | None = attribute("index", Integer(refusal=xml_error("Cannot parse controller index {}")))
+    model: str | None = attribute("model")
+    ports: int | None = attribute("ports", Integer(signed=True, low=0, refusal=xml_error("Invalid ports: {}")))
+    vectors: int | None = attribute("vectors", Integer(signed=True, low=0, refusal=xml_error("Invalid vectors: {}")))
+    max_grant_frames: int | None = attribute("maxGrantFrames", Integer(signed=True, low=0))
+    max_event_channels: int | None = attribute("maxEventChannels", Integer(signed=True, low=0))
+    pci_model: PciModel | None = child(PciModel)
+    target: PciTarget | None = child(PciTarget)
+    driver: ControllerDriver | None = child(ControllerDriver)
+    info: DeviceInfo = inline(DeviceInfo)
+    pcihole64: int | None = sized("pcihole64")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        kind = self.type
+        if self.model is not None and self.model not in _MODELS.get(kind, frozenset()):
+            raise XmlError(f"Unknown model type '{self.model}'", domain=VIR_FROM_DOMAIN)
+        if kind not in {"usb", "virtio-serial"}:
+            self.ports = None
+        if kind != "virtio-serial":
+            self.vectors = None
+        if kind != "xenbus":
+            self.max_grant_frames = self.max_event_channels = None
+        if kind != "pci":
+            self.pci_model = self.target = self.pcihole64 = None
+        elif self.model in {"pci-root", "pcie-root"}:
+            if self.index not in {None, 0}:
+                raise XmlError(
+                    "pci-root and pcie-root controllers should have index 0", domain=VIR_FROM_DOMAIN
+                )
+        else:
+            self.pcihole64 = None
+

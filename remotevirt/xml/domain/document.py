@@ -1,0 +1,418 @@
+"""The whole ``<domain>``: its parts in the order of printing, and a guest's numbers at hand.
+
+Reading happens in another order than printing, because the first fault that libvirt finds is the one it
+reports: who the guest is, then what it is, then the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoName, XmlDetail, XmlError
+from remotevirt.xml.domain.chardev import Channel, Console, Parallel, RedirDevice, Serial, SmartCard
+from remotevirt.xml.domain.clock import Clock
+from remotevirt.xml.domain.controller import Controller
+from remotevirt.xml.domain.cpu import Cpu
+from remotevirt.xml.domain.disk import Disk
+from remotevirt.xml.domain.features import Features
+from remotevirt.xml.domain.filesystem import Filesystem, Lease, SharedMemory
+from remotevirt.xml.domain.graphics import Graphics, choose_graphics
+from remotevirt.xml.domain.hostdev import HostDevice
+from remotevirt.xml.domain.interface import Interface
+from remotevirt.xml.domain.media import Audio, Hub, Input, Sound, Video
+from remotevirt.xml.domain.memory_device import MemoryDevice
+from remotevirt.xml.domain.metadata import Metadata
+from remotevirt.xml.domain.os import OS_TYPES, Os
+from remotevirt.xml.domain.security import KeyWrap, LaunchSecurity, SecLabel
+from remotevirt.xml.domain.small import (
+    Iommu,
+    MemoryBalloon,
+    Nvram,
+    Panic,
+    RandomSource,
+    RedirFilter,
+    Tpm,
+    Vsock,
+    Watchdog,
+)
+from remotevirt.xml.domain.sysinfo import SysInfo, choose_sysinfo
+from remotevirt.xml.domain.tuning import (
+    BlockIoTune,
+    CpuTune,
+    DefaultIoThread,
+    IoThreadIds,
+    MemoryBacking,
+    MemoryTune,
+    NumaTune,
+    ResourcePartition,
+    Vcpu,
+    VcpuList,
+)
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    child,
+    children,
+    hook,
+    layout,
+    leaf,
+    nested_attribute,
+    variant,
+)
+from remotevirt.xml.parse import Element, text_of
+from remotevirt.xml.sizes import kibibytes, sized_leaf
+from remotevirt.xml.values import Choice, Integer, Refusal, Text, Uuid, Where, internal, on_off, parse_integer, unsupported, xml_error, yes_no
+from remotevirt.xml.write import Tag, leaf as leaf_tag
+
+__all__ = ["Devices", "DomainModel", "IdMap", "PerfEvents", "PowerManagement"]
+
+VIRT_TYPES = (
+    "qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz none hvf"
+)
+MAX_VCPUS = 1_000_000
+"""More virtual CPUs than this are refused, though libvirt's type would hold them."""
+
+
+def one(name: str) -> Refusal:
+    """The error for a second device where only one may be."""
+    return xml_error(f"only a single {name} device is supported")
+
+
+@attrs.define
+class IdRange(Model):
+    start: int = attribute("start", Integer(), required=True)
+    target: int = attribute("target", Integer(), required=True)
+    count: int = attribute("count", Integer(), required=True)
+
+
+@attrs.define
+class UidRange(IdRange):
+    TAG: ClassVar[str] = "uid"
+
+
+@attrs.define
+class GidRange(IdRange):
+    TAG: ClassVar[str] = "gid"
+
+
+@attrs.define
+class IdMap(Model):
+    """A container's users and groups on the host."""
+
+    TAG: ClassVar[str] = "idmap"
+    uids: list[UidRange] = children(UidRange)
+    gids: list[GidRange] = children(GidRange)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if bool(self.uids) != bool(self.gids):
+            raise ConfigUnsupported("uid and gid should be mapped both", domain=VIR_FROM_DOMAIN)
+        for ranges, what in ((self.uids, "uid"), (self.gids, "gid")):
+            ranges.sort(key=lambda item: item.start)
+            if ranges and ranges[0].start != 0:
+                raise ConfigUnsupported(
+                    f"You must map the root {'user' if what == 'uid' else 'group'} of container", domain=VIR_FROM_DOMAIN
+                )
+
+
+@attrs.define
+class PowerManagement(Model):
+    """Which sleep states the guest may use."""
+
+    TAG: ClassVar[str] = "pm"
+    mem: bool | None = nested_attribute("suspend-to-mem/enabled", yes_no())
+    disk: bool | None = nested_attribute("suspend-to-disk/enabled", yes_no())
+
+
+_EVENTS = (
+    "cmt mbmt mbml cpu_cycles instructions cache_references cache_misses branch_instructions branch_misses bus_cycles"
+    " stalled_cycles_frontend stalled_cycles_backend ref_cpu_cycles cpu_clock task_clock page_faults context_switches"
+    " cpu_migrations page_faults_min page_faults_maj alignment_faults emulation_faults"
+)
+
+
+@attrs.define
+class PerfEvent(Model):
+    TAG: ClassVar[str] = "event"
+    name: str = attribute("name", Choice(_EVENTS), required=True)
+    enabled: bool = attribute("enabled", yes_no(), required=True)
+
+
+@attrs.define
+class PerfEvents(Model):
+    """Which performance events are counted."""
+
+    TAG: ClassVar[str] = "perf"
+    events: list[PerfEvent] = children(PerfEvent)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        seen: dict[str, PerfEvent] = {}
+        for event in self.events:
+            if event.name in seen:
+                raise XmlError(f"perf event '{event.name}' was already specified", domain=VIR_FROM_DOMAIN)
+            seen[event.name] = event
+        self.events = [seen[name] for name in _EVENTS.split() if name in seen]
+
+
+@attrs.define
+class Devices(Model):
+    """All devices, by family, in the order of printing."""
+
+    TAG: ClassVar[str] = "devices"
+    HOLD: ClassVar[bool] = True
+    emulator: str | None = leaf("emulator")
+    disks: list[Disk] = children(Disk)
+    controllers: list[Controller] = children(Controller)
+    leases: list[Lease] = children(Lease)
+    filesystems: list[Filesystem] = children(Filesystem)
+    interfaces: list[Interface] = children(Interface)
+    smartcards: list[SmartCard] = children(SmartCard)
+    serials: list[Serial] = children(Serial)
+    parallels: list[Parallel] = children(Parallel)
+    consoles: list[Console] = children(Console)
+    channels: list[Channel] = children(Channel)
+    inputs: list[Input] = children(Input)
+    tpms: list[Tpm] = children(Tpm)
+    graphics: list[Graphics] = variant("graphics", choose_graphics, many=True)
+    sounds: list[Sound] = children(Sound)
+    audios: list[Audio] = children(Audio)
+    videos: list[Video] = children(Video)
+    hostdevs: list[HostDevice] = children(HostDevice)
+    redirdevs: list[RedirDevice] = children(RedirDevice)
+    redirfilter: RedirFilter | None = child(RedirFilter, too_many=one("redirfilter"))
+    hubs: list[Hub] = children(Hub)
+    watchdogs: list[Watchdog] = children(Watchdog)
+    memballoon: MemoryBalloon | None = child(MemoryBalloon, too_many=one("memory balloon"))
+    rngs: list[RandomSource] = children(RandomSource)
+    nvram: Nvram | None = child(Nvram, too_many=one("nvram"))
+    panics: list[Panic] = children(Panic)
+    shmems: list[SharedMemory] = children(SharedMemory)
+    memories: list[MemoryDevice] = children(MemoryDevice)
+    iommu: Iommu | None = child(Iommu, too_many=one("IOMMU"))
+    vsock: Vsock | None = child(Vsock, too_many=one("vsock"))
+
+
+def _action(name: str, default: str | None, words: str) -> Any:
+    return leaf(name, Choice(words, refusal=unsupported(f"unknown {name} action: {{}}")), default=default)
+
+
+_ACTIONS = "destroy restart rename-restart preserve coredump-destroy coredump-restart"
+
+
+def _read_max_memory(source: Source, how: Reading, model: DomainModel) -> int | None:
+    element = source.first("maxMemory")
+    if element is None:
+        return None
+    text = text_of(element)
+    if not text:
+        return None
+    size = kibibytes(text, element.get("unit"), "./maxMemory[1]")
+    slots = element.get("slots")
+    if slots is not None:
+        number = parse_integer(slots)
+        if number is None:
+            raise XmlError("Failed to parse memory slot count", domain=VIR_FROM_DOMAIN)
+        model.memory_slots = number
+    if model.memory_slots and not size or size and not model.memory_slots:
+        raise XmlError(
+            "both maximum memory size and memory slot count must be specified", domain=VIR_FROM_DOMAIN
+        )
+    return size
+
+
+def _write_max_memory(value: int, how: Printing, model: DomainModel) -> Tag | None:
+    if not value:
+        return None
+    tag = leaf_tag("maxMemory", value).set("slots", model.memory_slots)
+    return tag.set("unit", "KiB")
+
+
+def _read_memory(source: Source, how: Reading, model: DomainModel) -> int | None:
+    element = source.first("memory")
+    if element is None:
+        return None
+    text = text_of(element)
+    size = kibibytes(text, element.get("unit"), "./memory[1]") if text else None
+    dump = element.get("dumpCore")
+    if dump is not None:
+        model.dump_core = on_off().read(dump, Where("memory", "dumpCore"))
+    return size
+
+
+def _write_memory(value: int, how: Printing, model: DomainModel) -> Tag:
+    tag = leaf_tag("memory", value)
+    if model.dump_core is not None:
+        tag.set("dumpCore", "on" if model.dump_core else "off")
+    return tag.set("unit", "KiB")
+
+
+def _read_current(source: Source, how: Reading, model: DomainModel) -> int | None:
+    element = source.first("currentMemory")
+    text = text_of(element) if element is not None else ""
+    return kibibytes(text, element.get("unit"), "./currentMemory[1]") if text and element is not None else None
+
+
+def _read_vcpu(source: Source, how: Reading, model: DomainModel) -> Vcpu | None:
+    element = source.first("vcpu")
+    if element is None:
+        return None
+    count = parse_integer(text_of(element), high=MAX_VCPUS)
+    if count is None:
+        raise XmlError("maximum vcpus count must be an integer", domain=VIR_FROM_DOMAIN)
+    model.maxvcpus = count
+    vcpu = Vcpu.read(element, how)
+    if vcpu.placement == "auto":
+        vcpu.cpuset = None
+    return vcpu
+
+
+def _write_vcpu(value: Vcpu, how: Printing, model: DomainModel) -> Tag:
+    tag = Tag("vcpu")
+    tag.set("placement", value.placement).set("cpuset", value.cpuset)
+    if model.vcpus != model.maxvcpus:
+        tag.set("current", model.vcpus)
+    tag.text = str(model.maxvcpus)
+    return tag
+
+
+def _read_iothreads(source: Source, how: Reading, model: DomainModel) -> int | None:
+    element = source.first("iothreads")
+    text = text_of(element) if element is not None else ""
+    if not text:
+        return None
+    number = parse_integer(text, high=MAX_IOTHREADS)
+    if number is None:
+        raise XmlError(f"invalid iothreads count '{text}'", domain=VIR_FROM_DOMAIN)
+    return number
+
+
+def _read_devices(source: Source, how: Reading) -> Devices | None:
+    found = source.children.get("devices", [])
+    if not found:
+        return None
+    everything = Source(found[0])
+    for other in found[1:]:
+        for tag, elements in Source(other).children.items():
+            everything.children.setdefault(tag, []).extend(elements)
+    return Devices.read_source(everything, how)
+
+
+MAX_IOTHREADS = 65536
+"""The most IO threads that a document may ask for."""
+
+
+@attrs.define
+class DomainModel(Model):
+    """A guest's configuration.
+
+    ``memory``, ``current_memory`` and ``max_memory`` are KiB, ``uuid`` is 16 bytes, ``vcpus`` of ``maxvcpus``
+    are plugged in, and ``devices`` holds the devices by family. Copies share nothing (:meth:`copy`).
+    """
+
+    TAG: ClassVar[str] = "domain"
+    FIRST: ClassVar[tuple[str, ...]] = ("type", "name", "uuid", "bootloader", "os", "title", "description")
+
+    type: str = attribute("type", Choice(VIRT_TYPES, refusal=unsupported("invalid domain type {}")))
+    name: str = leaf("name")
+    uuid: bytes = leaf("uuid", Uuid(refusal=internal("malformed uuid element")))
+    genid: bytes | None = leaf("genid", Uuid(refusal=internal("malformed genid element")))
+    title: str | None = leaf("title")
+    description: str | None = leaf("description")
+    metadata: Metadata | None = child(Metadata)
+    memory_slots: int = attrs.field(default=0)
+    max_memory: int = hook(_read_max_memory, _write_max_memory, default=0)
+    dump_core: bool | None = attrs.field(default=None)
+    memory: int = hook(_read_memory, _write_memory, default=0)
+    current_memory: int = hook(_read_current, lambda value, how, model: sized_leaf("currentMemory", value), default=0)
+    blkiotune: BlockIoTune | None = child(BlockIoTune, too_many=xml_error("only one <blkiotune> element allowed"))
+    memtune: MemoryTune | None = child(MemoryTune)
+    memory_backing: MemoryBacking | None = child(MemoryBacking)
+    maxvcpus: int = attrs.field(default=1)
+    vcpus: int = attrs.field(default=1)
+    vcpu: Vcpu = hook(_read_vcpu, _write_vcpu, factory=Vcpu)
+    vcpu_list: VcpuList | None = child(VcpuList)
+    iothreads: int | None = hook(
+        _read_iothreads, lambda value, how, model: leaf_tag("iothreads", value) if value else None
+    )
+    iothread_ids: IoThreadIds | None = child(IoThreadIds)
+    default_iothread: DefaultIoThread | None = child(DefaultIoThread)
+    cputune: CpuTune | None = child(CpuTune)
+    numatune: NumaTune | None = child(NumaTune)
+    resource: ResourcePartition | None = child(ResourcePartition)
+    sysinfo: list[SysInfo] = variant("sysinfo", choose_sysinfo, many=True)
+    bootloader: str | None = leaf("bootloader")
+    bootloader_args: str | None = leaf("bootloader_args")
+    os: Os = hook(
+        lambda source, how, model: Os.read(source.first("os"), how) if source.first("os") is not None else None,
+        lambda value, how, model: value.element(how),
+        factory=Os,
+    )
+    idmap: IdMap | None = child(IdMap)
+    features: Features | None = child(Features)
+    cpu: Cpu | None = child(Cpu)
+    clock: Clock = hook(
+        lambda source, how, model: Clock.read(source.first("clock"), how) if source.first("clock") is not None else None,
+        lambda value, how, model: value.element(how),
+        factory=Clock,
+    )
+    on_poweroff: str = _action("on_poweroff", "destroy", _ACTIONS)
+    on_reboot: str = _action("on_reboot", "restart", _ACTIONS)
+    on_crash: str = _action("on_crash", "destroy", _ACTIONS)
+    on_lockfailure: str | None = _action("on_lockfailure", None, "poweroff restart pause ignore")
+    pm: PowerManagement | None = child(PowerManagement)
+    perf: PerfEvents | None = child(PerfEvents)
+    devices: Devices = hook(
+        lambda source, how, model: _read_devices(source, how),
+        lambda value, how, model: value.element(how),
+        factory=Devices,
+    )
+    seclabels: list[SecLabel] = children(SecLabel)
+    keywrap: KeyWrap | None = child(KeyWrap)
+    launch_security: LaunchSecurity | None = child(LaunchSecurity)
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        model = cls()
+        specs = dict(layout(cls))
+        kind = source.get("type")
+        if not kind:
+            raise InternalError("missing domain type attribute", domain=VIR_FROM_DOMAIN)
+        for name in (*cls.FIRST, *(name for name in specs if name not in cls.FIRST)):
+            value = specs[name].read(source, how, model)
+            if value is not None:
+                setattr(model, name, value)
+            model.check(name, source)
+        return model
+
+    def check(self, name: str, source: Source) -> None:
+        """Check what was just read, while nothing after it has been."""
+        if name == "name":
+            if not self.name:
+                raise NoName(domain=VIR_FROM_DOMAIN)
+            if "\n" in self.name:
+                raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
+            if "/" in self.name:
+                raise XmlError(f"name {self.name} cannot contain '/'", domain=VIR_FROM_DOMAIN)
+        elif name == "os":
+            kind = self.os.kind
+            if kind is None and self.bootloader is None:
+                raise XmlError("an os <type> must be specified", domain=VIR_FROM_DOMAIN)
+            if kind is not None and kind.name not in OS_TYPES:
+                raise ConfigUnsupported(f"unknown OS type '{kind.name}'", domain=VIR_FROM_DOMAIN)
+            if kind is not None and kind.name == "exe" and self.os.init is None:
+                if self.type != "lxc":
+                    raise XmlError("init binary must be specified", domain=VIR_FROM_DOMAIN)
+                self.os.init = "/sbin/init"
+        elif name in {"on_poweroff", "on_reboot"}:
+            action = getattr(self, name)
+            if action.startswith("coredump"):
+                raise ConfigUnsupported(
+                    f"Lifecycle event '{name[3:]}' doesn't support '{action}' action", domain=VIR_FROM_DOMAIN
+                )
+        elif name == "title" and self.title is not None and "\n" in self.title:
+            raise XmlError("Domain title can't contain newlines", domain=VIR_FROM_DOMAIN)

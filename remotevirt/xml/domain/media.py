@@ -1,0 +1,240 @@
+"""Screens, sound, keyboards and mice: ``<video>``, ``<sound>``, ``<audio>``, ``<input>``, ``<hub>``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.xml.domain.address import DeviceInfo
+from remotevirt.xml.domain.disk import VirtioDriver, VirtioOptions
+from remotevirt.xml.domain.graphics import AudioRef
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    child,
+    children,
+    inline,
+    nested_attribute,
+)
+from remotevirt.xml.parse import Element
+from remotevirt.xml.values import Choice, Integer, Scalar, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.write import Tag
+
+__all__ = ["Audio", "Hub", "Input", "Sound", "Video"]
+
+
+@attrs.define
+class VideoDriver(Model):
+    TAG: ClassVar[str] = "driver"
+    name: str | None = attribute("name", Choice("qemu vhostuser", silent="default"))
+    vgaconf: str | None = attribute("vgaconf", Choice("io on off"))
+    virtio: VirtioOptions = inline(VirtioOptions)
+
+
+@attrs.define
+class Acceleration(Model):
+    TAG: ClassVar[str] = "acceleration"
+    accel3d: bool | None = attribute("accel3d", yes_no())
+    accel2d: bool | None = attribute("accel2d", yes_no())
+    rendernode: str | None = attribute("rendernode")
+
+
+@attrs.define
+class Resolution(Model):
+    TAG: ClassVar[str] = "resolution"
+    x: int = attribute("x", Integer(), required=True)
+    y: int = attribute("y", Integer(), required=True)
+
+
+@attrs.define
+class VideoModel(Model):
+    """The graphics card; memory in KiB."""
+
+    TAG: ClassVar[str] = "model"
+    type: str | None = attribute("type", Choice("vga cirrus vmvga xen vbox qxl parallels virtio gop none bochs ramfb", silent="default"))
+    ram: int | None = attribute("ram", Integer())
+    vram: int | None = attribute("vram", Integer())
+    vram64: int | None = attribute("vram64", Integer(zero="silent"))
+    vgamem: int | None = attribute("vgamem", Integer(zero="silent"))
+    heads: int | None = attribute("heads", Integer())
+    blob: bool | None = attribute("blob", on_off())
+    primary: bool | None = attribute("primary", yes_no())
+    acceleration: Acceleration | None = child(Acceleration)
+    resolution: Resolution | None = child(Resolution)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        self.primary = self.primary or None
+        if self.type != "qxl":
+            for name in ("ram", "vram64", "vgamem"):
+                if getattr(self, name) is not None:
+                    raise XmlError(f"{name} attribute only supported for video type qxl", domain=VIR_FROM_DOMAIN)
+
+
+@attrs.define
+class Video(Model):
+    """A graphics card."""
+
+    TAG: ClassVar[str] = "video"
+    driver: VideoDriver | None = child(VideoDriver)
+    model: VideoModel | None = child(VideoModel)
+    info: DeviceInfo = inline(DeviceInfo)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        self.model = self.model or VideoModel()
+
+
+@attrs.define
+class Codec(Model):
+    TAG: ClassVar[str] = "codec"
+    type: str = attribute("type", Choice("duplex micro output", refusal=xml_error("unknown codec type '{}'")), required=True)
+
+
+@attrs.define
+class Sound(Model):
+    """A sound card."""
+
+    TAG: ClassVar[str] = "sound"
+    model: str = attribute("model", Choice("sb16 es1370 pcspk ac97 ich6 ich9 usb ich7"), required=True)
+    codecs: list[Codec] = children(Codec)
+    audio: AudioRef | None = child(AudioRef)
+    info: DeviceInfo = inline(DeviceInfo)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.model not in {"ich6", "ich9"}:
+            self.codecs = []
+
+
+@attrs.define
+class AudioSettings(Model):
+    TAG: ClassVar[str] = "settings"
+    frequency: int | None = attribute("frequency", Integer(zero="refused"))
+    channels: int | None = attribute("channels", Integer(zero="refused"))
+    format: str | None = attribute("format", Choice("s8 u8 s16 u16 s32 u32 f32"))
+
+
+@attrs.define
+class AudioPath(Model):
+    """One direction of sound; which attributes it has depends on the kind of audio."""
+
+    mixing_engine: bool | None = attribute("mixingEngine", yes_no())
+    fixed_settings: bool | None = attribute("fixedSettings", yes_no())
+    voices: int | None = attribute("voices", Integer(zero="refused"))
+    buffer_length: int | None = attribute("bufferLength", Integer(zero="refused"))
+    server_name: str | None = attribute("serverName")
+    client_name: str | None = attribute("clientName")
+    connect_ports: str | None = attribute("connectPorts")
+    exact_name: bool | None = attribute("exactName", yes_no())
+    dev: str | None = attribute("dev")
+    name: str | None = attribute("name")
+    stream_name: str | None = attribute("streamName")
+    latency: int | None = attribute("latency", Integer(zero="refused"))
+    buffer_count: int | None = attribute("bufferCount", Integer(zero="refused"))
+    try_poll: bool | None = attribute("tryPoll", yes_no())
+    settings: AudioSettings | None = child(AudioSettings)
+
+
+@attrs.define
+class AudioInput(AudioPath):
+    TAG: ClassVar[str] = "input"
+
+
+@attrs.define
+class AudioOutput(AudioPath):
+    TAG: ClassVar[str] = "output"
+
+
+_OF_ALL = ("mixing_engine", "fixed_settings", "voices", "buffer_length", "settings")
+_PATH_FIELDS = {
+    "alsa": ("dev",),
+    "coreaudio": ("buffer_count",),
+    "jack": ("server_name", "client_name", "connect_ports", "exact_name"),
+    "oss": ("dev", "buffer_count", "try_poll"),
+    "pulseaudio": ("name", "stream_name", "latency"),
+    "sdl": ("buffer_count",),
+}
+
+
+@attrs.define
+class Audio(Model):
+    """Where the host plays and records the guest's sound."""
+
+    TAG: ClassVar[str] = "audio"
+    id: int = attribute("id", Integer(zero="refused"), required=True)
+    type: str = attribute("type", Choice("none alsa coreaudio jack oss pulseaudio sdl spice file dbus"), required=True)
+    timer_period: int | None = attribute("timerPeriod", Integer(zero="refused"))
+    server_name: str | None = attribute("serverName")
+    driver: str | None = attribute("driver", Choice("alsa arts esd pulseaudio", silent=""))
+    path: str | None = attribute("path")
+    try_mmap: bool | None = attribute("tryMMap", yes_no())
+    exclusive: bool | None = attribute("exclusive", yes_no())
+    dsp_policy: int | None = attribute("dspPolicy", Integer(signed=True))
+    input: AudioInput | None = child(AudioInput)
+    output: AudioOutput | None = child(AudioOutput)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        kind = self.type
+        if kind != "pulseaudio":
+            self.server_name = None
+        if kind != "sdl":
+            self.driver = None
+        if kind != "file":
+            self.path = None
+        if kind != "oss":
+            self.try_mmap = self.exclusive = self.dsp_policy = None
+        kept = {*_OF_ALL, *_PATH_FIELDS.get(kind, ())}
+        for path in (self.input, self.output):
+            if path is not None:
+                for field in attrs.fields(type(path)):
+                    if field.name not in kept:
+                        setattr(path, field.name, None)
+
+
+@attrs.define
+class InputSource(Model):
+    TAG: ClassVar[str] = "source"
+    evdev: str | None = attribute("evdev")
+    dev: str | None = attribute("dev")
+    grab: str | None = attribute("grab", Choice("all"))
+    grab_toggle: str | None = attribute("grabToggle", Choice("ctrl-ctrl alt-alt shift-shift meta-meta scrolllock ctrl-scrolllock"))
+    repeat: bool | None = attribute("repeat", on_off())
+
+
+@attrs.define
+class Input(Model):
+    """A keyboard, mouse or tablet."""
+
+    TAG: ClassVar[str] = "input"
+    type: str = attribute("type", Choice("mouse tablet keyboard passthrough evdev"), required=True)
+    bus: str | None = attribute("bus", Choice("ps2 usb xen parallels virtio", silent="default"))
+    model: str | None = attribute("model", Choice("virtio virtio-transitional virtio-non-transitional"))
+    driver: VirtioDriver | None = child(VirtioDriver)
+    source: InputSource | None = child(InputSource)
+    info: DeviceInfo = inline(DeviceInfo)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type not in {"passthrough", "evdev"}:
+            self.source = None
+        elif self.source is not None:
+            if self.type == "passthrough":
+                evdev = self.source.evdev
+                self.source = InputSource()
+                self.source.evdev = evdev
+            else:
+                self.source.evdev = None
+                if self.source.dev is None:
+                    raise XmlError("Missing evdev path for input device", domain=VIR_FROM_DOMAIN)
+
+
+@attrs.define
+class Hub(Model):
+    """A USB hub."""
+
+    TAG: ClassVar[str] = "hub"
+    type: str = attribute("type", Choice("usb"), required=True)
+    info: DeviceInfo = inline(DeviceInfo)

@@ -1,0 +1,101 @@
+"""The manual builds, without a warning, and holds what its extensions make."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from remotevirt.server.daemon import PROGRAMS
+from tests.docs.pages import DOCS, ROOT
+
+BUILD_SECONDS = 120.0
+"""How long a build may take; alone on the machine it takes a few seconds."""
+
+try:
+    import furo  # noqa: F401
+    import sphinx  # noqa: F401
+except ImportError as error:
+    MISSING: str | None = f"the manual needs {error.name} (pip install '.[docs]')"
+else:
+    MISSING = None
+
+
+class ManualBuildTests(SynchronousTestCase):
+    """One build, looked at from several sides."""
+
+    def build(self) -> Path:
+        """Build the manual as HTML into a folder of the test's own."""
+        if MISSING is not None:
+            raise SkipTest(MISSING)
+        folder = Path(self.mktemp()).resolve()
+        command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", "-b", "html"]
+        command += ["-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return folder / "html"
+
+    def test_builds(self) -> None:
+        """No warning; every page is there; the table of procedures is complete, and says who answers."""
+        html = self.build()
+        self.assertEqual(
+            {path.stem for path in DOCS.glob("*.rst")} - {path.stem for path in html.glob("*.html")}, set()
+        )
+        table = (html / "procedures.html").read_text()
+        rows = {
+            name: re.findall(r"<p>(.*?)</p>", rest)[-1:]
+            for name, rest in re.findall(
+                r'<code class="docutils literal notranslate"><span class="pre">([a-z0-9_]+)</span></code>'
+                r"(.*?)</tr>",
+                table,
+                re.DOTALL,
+            )
+        }
+        for program in PROGRAMS:
+            for procedure in program.procedures.values():
+                self.assertIn(procedure.name, rows)
+        architecture = (html / "architecture.html").read_text()
+        self.assertIn("VIR_NET_MESSAGE_MAX", architecture)
+        self.assertIn("33,554,432 (32 MiB)", architecture)
+        self.assertIn("max_client_requests", architecture)
+        self.assertNotIn("list-table", architecture)
+
+
+class ManualTablesTests(SynchronousTestCase):
+    """What the extensions find out about the code, without Sphinx around it."""
+
+    def setUp(self) -> None:
+        if MISSING is not None:
+            raise SkipTest(MISSING)
+        self.patch(sys, "path", [str(DOCS / "ext"), *sys.path])
+        for name in ("procedures", "tables"):
+            self.addCleanup(sys.modules.pop, name, None)
+
+    def test_who_answers(self) -> None:
+        """A session is asked: itself, the driver, nobody, or it is an event."""
+        import procedures
+
+        remote = PROGRAMS[0]
+        expected = {
+            "connect_open": "daemon",
+            "domain_get_info": "test",
+            "domain_get_launch_security_info": "",
+            "domain_event_lifecycle": "event",
+        }
+        found = {name: procedures.answers(remote, remote.by_name[name]) for name in expected}
+        self.assertEqual(found, expected)
+
+    def test_notes(self) -> None:
+        """Streams and descriptors are told of."""
+        import procedures
+
+        by_name = PROGRAMS[0].by_name
+        self.assertIn("stream from the client", procedures.notes(by_name["storage_vol_upload"]))
+        self.assertIn("stream to the client", procedures.notes(by_name["domain_screenshot"]))
+        self.assertIn("descriptors", procedures.notes(by_name["domain_create_with_files"]))
+        self.assertEqual(procedures.notes(by_name["domain_get_info"]), "")

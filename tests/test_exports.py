@@ -1,0 +1,85 @@
+"""Public names: what ``__all__`` promises exists, and what the packages promise does not change unnoticed."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from twisted.trial.unittest import TestCase
+
+import remotevirt
+
+EXPORTS = {
+    "remotevirt.drivers": {
+        "ClientInfo",
+        "DriverConnection",
+        "DriverRegistry",
+        "DriverURI",
+        "Event",
+        "EventHub",
+        "IDriver",
+        "load_driver",
+    },
+    "remotevirt.errors": {
+        "LocalProtocolError",
+        "RemoteProtocolError",
+        "RemotevirtError",
+        "VirError",
+        "XDRError",
+    },
+    "remotevirt.server": {"Daemon", "Dispatcher", "Limits", "ServerFactory", "ServerProtocol"},
+    "remotevirt.tap": {"Options", "makeService"},
+    "remotevirt.transport": {
+        "Announcer",
+        "Credentials",
+        "Description",
+        "DescriptionError",
+        "LibvirtTLSEndpoint",
+        "Listener",
+        "ListeningService",
+        "PKIError",
+        "StartupError",
+        "UnixEndpoint",
+        "parse_listener",
+    },
+}
+"""The names that other people's code may use. Taking one away is a change for the news."""
+
+
+def all_modules() -> list[ModuleType]:
+    """Every module of the package, imported."""
+    found = pkgutil.walk_packages(remotevirt.__path__, "remotevirt.")
+    return [importlib.import_module(info.name) for info in found if not info.name.endswith("__main__")]
+
+
+class ExportsTests(TestCase):
+    """``__all__``."""
+
+    def test_pinned(self) -> None:
+        for name, names in EXPORTS.items():
+            module = importlib.import_module(name)
+            self.assertEqual(sorted(names), sorted(module.__all__), name)
+
+    def test_everything_promised_is_there(self) -> None:
+        missing = [
+            f"{module.__name__}.{name}"
+            for module in all_modules()
+            for name in getattr(module, "__all__", ())
+            if not hasattr(module, name)
+        ]
+        self.assertEqual([], missing)
+
+    def test_nothing_is_promised_twice(self) -> None:
+        for module in all_modules():
+            names = list(getattr(module, "__all__", ()))
+            self.assertEqual(sorted(set(names)), sorted(names), module.__name__)
+
+    def test_typed(self) -> None:
+        """The marker that tells type checkers to believe our annotations."""
+        (folder,) = remotevirt.__path__
+        self.assertTrue((Path(folder) / "py.typed").is_file())
+
+    def test_version(self) -> None:
+        self.assertRegex(remotevirt.__version__, r"^\d+\.\d+\.\d+$")
