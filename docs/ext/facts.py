@@ -70,7 +70,8 @@ class KeepaliveIntervals(TableDirective):
         while action is not KeepaliveAction.DEAD:
             action = counter.tick()
             seconds += defaults.keepalive_interval
-            rows.append([f"{seconds} s", action.value])
+            nothing = "nothing: " if action is KeepaliveAction.NOTHING else ""
+            rows.append([f"{seconds} s", nothing + action.value])
         return self.table(["after", "what the daemon does"], rows, [1, 4])
 
 

@@ -57,9 +57,13 @@ def answers(program: Program, procedure: Procedure) -> str:
         if error.code != VIR_ERR_NO_SUPPORT:
             raise
         return ""
-    if isinstance(getattr(method, "__self__", None), Session):
+    owner = getattr(method, "__self__", None)
+    if isinstance(owner, Session):
         return "daemon"
-    return "" if method.__func__.__module__.startswith("remotevirt.stubs.") else "test"
+    function = getattr(method, "__func__", method)
+    if owner is None or function.__module__.startswith("remotevirt.stubs."):
+        return ""  # what answers is not a method of the driver, or one that it has not overridden
+    return "test"
 
 
 def notes(procedure: Procedure) -> str:

@@ -25,6 +25,9 @@ KEYS = {field.name: field.default for field in attrs.fields(Config)}
 GENERAL = ("help", "version", "rest")
 """Twisted's own options, listed after ours."""
 
+VALUES = {"config": "FILE", "driver": "SPEC", "listen": "ENDPOINT", "listen-ro": "ENDPOINT", "state": "DIR"}
+"""What an option that takes a value takes."""
+
 log = logging.getLogger(__name__)
 
 
@@ -36,9 +39,9 @@ class CommandLineOptions(TableDirective):
         options: Any = Options()
         short = {long: letter for letter, long in options.synonyms.items() if len(letter) == 1}
         rows = []
-        for option in sorted(options.longOpt, key=lambda name: (name.rstrip("=") in GENERAL, name)):
-            name = option.rstrip("=")
-            words = f"--{name}{' ' + name.partition('-')[0].upper() if option.endswith('=') else ''}"
+        takes_value = {option.rstrip("="): option.endswith("=") for option in options.longOpt}
+        for name in sorted(takes_value, key=lambda name: (name in GENERAL, name)):
+            words = f"--{name} {VALUES[name]}" if takes_value[name] else f"--{name}"
             letter = f", ``-{short[name]}``" if name in short else ""
             rows.append([f"``{words}``{letter}", " ".join(options.docs[name].split())])
         return self.table(["option", "what it does"], rows, [1, 3])
@@ -57,20 +60,24 @@ class ConfigKey(SphinxDirective):
             raise self.error(f"the configuration file has no key {name}")
         described = self.env.metadata[self.env.docname].setdefault("config_keys", "")
         self.env.metadata[self.env.docname]["config_keys"] = f"{described} {name}"
-        term = nodes.term("", "", nodes.literal(text=name), nodes.Text(_default(name)))
+        term = nodes.term("", "", nodes.literal(text=name))
+        default = _default(name)
+        if default is not None:
+            term += [nodes.Text(" (default "), nodes.literal(text=default), nodes.Text(")")]
         definition = nodes.definition("", *self.parse_content_to_nodes())
         return [nodes.definition_list("", nodes.definition_list_item("", term, definition))]
 
 
-def _default(name: str) -> str:
+def _default(name: str) -> str | None:
+    """A key's default as one would write it into the file; None if it depends on something else."""
     value = KEYS[name]
     if value is None:
-        return ""
+        return None
     if name.endswith("_perms"):
-        return f'  (default "{value:04o}")'
+        return f'"{value:04o}"'
     if isinstance(value, bool):
-        return f"  (default {value:d})"
-    return f'  (default "{value}")' if isinstance(value, str | Path) else f"  (default {value})"
+        return f"{value:d}"
+    return f'"{value}"' if isinstance(value, str | Path) else str(value)
 
 
 def check_keys(app: Sphinx, env: BuildEnvironment) -> None:

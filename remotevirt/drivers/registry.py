@@ -22,8 +22,8 @@ from remotevirt.stubs.errors import NoConnect
 __all__ = ["GROUP", "DriverRegistry", "load_driver"]
 
 URI_MAXIMUM = 4096
-"""Longest URI that a client may ask for, in characters. Python's URL parser keeps what it parsed last, so long
-ones would stay in memory when their clients are gone. libvirt's only bound is that of strings."""
+"""Longest URI that a client may ask for, in characters. Python's URL parser keeps what it parsed last, so
+long ones would stay in memory when their clients are gone. libvirt's only bound is that of strings."""
 
 GROUP = "remotevirt.drivers"
 """The entry-point group."""

@@ -38,7 +38,7 @@ def field_name(name: str) -> str:
 
 
 ERROR_DOMAINS = {
-    "hypervisor": "VIR_FROM_DOM",
+    "hypervisor": "VIR_FROM_DOMAIN",
     "network": "VIR_FROM_NETWORK",
     "storage": "VIR_FROM_STORAGE",
     "interface": "VIR_FROM_INTERFACE",

@@ -323,7 +323,7 @@ def _inside(name: str) -> Iterator[None]:
     except XDRError as error:
         raise XDRError(f"{name}: {error}") from None
     except (XdrlibError, EOFError) as error:
-        raise XDRError(f"{name}: {error or 'truncated'}") from None
+        raise XDRError(f"{name}: {str(error) or 'truncated'}") from None
 
 
 def _arm(union: Union, number: object) -> Declaration | None:

@@ -66,7 +66,7 @@ def readonly_guard(procedure: Procedure) -> Callable[[Any], None] | None:
     def guard(args: Any) -> None:
         for permission in conditional:
             if applies(permission, args):
-                raise denied(procedure)
+                raise denied(procedure, secrets=permission.permission == "read_secure")
 
     return guard
 

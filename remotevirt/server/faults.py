@@ -25,7 +25,13 @@ def unsupported(procedure: Procedure) -> VirError:
     return NoSupport(procedure.api, domain=procedure.error_domain)
 
 
-def denied(procedure: Procedure) -> VirError:
-    """Return what says that a read-only client may not call a procedure: VIR_ERR_OPERATION_DENIED."""
-    detail = f"read only access prevents {procedure.api or procedure.name}"
+def denied(procedure: Procedure, secrets: bool = False) -> VirError:
+    """Return what says that a read-only client may not call a procedure: VIR_ERR_OPERATION_DENIED.
+
+    Args:
+        procedure: what it called.
+        secrets: it may, but not with the flag that asks for passwords.
+    """
+    function = procedure.api or procedure.name
+    detail = f"{function} with secure flag" if secrets else f"read only access prevents {function}"
     return OperationDenied(detail, domain=procedure.error_domain)

@@ -224,7 +224,7 @@ class ServerProtocol(Protocol):
         self._waiting.clear()
 
     def _disconnect(self, at_once: bool = False) -> None:
-        """Close, at once or after what has been written is sent; a client that does not take it is cut off."""
+        """Close, at once or when all is sent; a client that does not take it in time is cut off."""
         if self._lost:
             return
         transport: Any = self.transport

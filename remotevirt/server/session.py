@@ -96,7 +96,7 @@ class Session:
         if own is not None:
             return own, guard
         if procedure.driver is None or procedure.readstream or procedure.writestream:
-            raise unsupported(procedure)
+            return _refuse(procedure), guard
         if program is not remote.PROGRAM:
             name = f"{program.name}_{name}"
         method = getattr(getattr(self.connection, procedure.driver), name, None)
@@ -226,9 +226,9 @@ class Session:
     # -- events --------------------------------------------------------------------------------------
 
     def connect_domain_event_register(self) -> int:
-        """Register for lifecycle events in the legacy form."""
+        """Register for lifecycle events in the legacy form; libvirtd's answer is always 0."""
         self.events.register("domain", vir.VIR_DOMAIN_EVENT_ID_LIFECYCLE, None, legacy=True)
-        return 1
+        return 0
 
     def connect_domain_event_deregister(self) -> int:
         """Undo connect_domain_event_register."""
@@ -293,3 +293,12 @@ class Session:
         if self.connection is None:
             raise internal_error("hypervisor connection not open")
         return self.connection
+
+
+def _refuse(procedure: Procedure) -> Callable[..., Any]:
+    """Return a method that answers: not supported."""
+
+    def refuse(*_: object) -> None:
+        raise unsupported(procedure)
+
+    return refuse

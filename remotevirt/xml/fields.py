@@ -220,7 +220,7 @@ class _Attribute(_Value):
         if self.live and not how.live:
             return None
         text = source.get(self.name)
-        if text is None or (not text and not isinstance(self.required, bool)):
+        if text is None:
             if not self.required:
                 return None
             raise missing_attribute(source.tag, self.name) if self.required is True else self.required("")

@@ -148,7 +148,7 @@ class Boolean(Scalar):
     Args:
         true, false: the words.
         refusal: the error for other words, where it is not the usual one.
-        lenient: other words are as good as no attribute.
+        lenient: other words mean false.
     """
 
     true: str
@@ -156,13 +156,13 @@ class Boolean(Scalar):
     refusal: Refusal | None = None
     lenient: bool = False
 
-    def read(self, text: str, where: Where) -> bool | None:
+    def read(self, text: str, where: Where) -> bool:
         if text == self.true:
             return True
         if text == self.false:
             return False
         if self.lenient:
-            return None
+            return False
         raise self.refusal(text) if self.refusal else bad_value(where, text)
 
     def write(self, value: Any) -> str:

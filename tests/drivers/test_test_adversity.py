@@ -95,7 +95,7 @@ def answered(driver: type[Any]) -> list[tuple[str, dict[str, Any]]]:
 class AdversityTests(TestCase):
     """Every procedure that is answered, with arguments of every kind."""
 
-    @settings(max_examples=1500, deadline=None)
+    @settings(max_examples=400, deadline=None)
     @given(data=st.data())
     def test_no_other_exception(self, data: st.DataObject) -> None:
         """A few random calls in a row end in values or VirErrors, and what is answered can be encoded."""

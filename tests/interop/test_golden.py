@@ -12,7 +12,7 @@ from remotevirt.xdr import DECODE_ERRORS
 from tests.interop import golden
 from tests.wire import REMOTE, pack_frame
 
-LEAST_PROCEDURES = 270
+LEAST_PROCEDURES = 330
 """Of the remote program, as recorded; a corpus that shrinks is noticed."""
 
 

@@ -45,10 +45,7 @@ class MetadataCalls(DomainCalls):
         definition = self.one_definition(self.record(dom), flags)
         if type not in (DESCRIPTION, TITLE, ELEMENT):
             raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_DOMAIN)
-        if type == ELEMENT:
-            found = definition.metadata(uri or "")
-        else:
-            found = definition.title if type == TITLE else definition.description
+        found = _current(definition, type, uri)
         if not found:
             text = "Requested metadata element is not present"
             raise NoDomainMetadata(text, domain=c.VIR_FROM_DOMAIN)
@@ -104,12 +101,21 @@ def _change(
     definition: Definition, type: int, metadata: str | None, key: str | None, uri: str | None
 ) -> None:
     """Change one definition."""
-    if metadata is not None and definition.metadata_size() + len(metadata) > MAX_METADATA:
-        text = f"the metadata of a domain may hold {MAX_METADATA} characters"
-        raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+    if metadata is not None:
+        replaced = _current(definition, type, uri) or ""
+        if definition.metadata_size() - len(replaced) + len(metadata) > MAX_METADATA:
+            text = f"the metadata of a domain may hold {MAX_METADATA} characters"
+            raise InvalidArg(text, domain=c.VIR_FROM_TEST)
     if type == TITLE:
         definition.title = metadata or None
     elif type == DESCRIPTION:
         definition.description = metadata or None
     else:
         definition.set_metadata(uri or "", key or "", metadata)
+
+
+def _current(definition: Definition, type: int, uri: str | None) -> str | None:
+    """Return what a definition has of one kind of metadata."""
+    if type == ELEMENT:
+        return definition.metadata(uri or "")
+    return definition.title if type == TITLE else definition.description

@@ -88,21 +88,21 @@ class HypervisorDriver:
 
         Procedure 3: virConnectGetType, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetType", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetType", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_version(self) -> Result[int]:
         """The hypervisor's version, as 1000000 * major + 1000 * minor + release.
 
         Procedure 4: virConnectGetVersion, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetVersion", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetVersion", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_max_vcpus(self, type: str | None) -> Result[int]:
         """How many virtual CPUs a domain may have; type is the domain type, absent for the default.
 
         Procedure 5: virConnectGetMaxVcpus, libvirt 0.3.0. Needs connect.read.
         """
-        raise NoSupport("virConnectGetMaxVcpus", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetMaxVcpus", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_info(self) -> Result[NodeGetInfoRet]:
         """The host: CPU model and layout, MHz and memory in KiB. model is 32 characters, filled up
@@ -110,56 +110,56 @@ class HypervisorDriver:
 
         Procedure 6: virNodeGetInfo, libvirt 0.3.0. Needs connect.read.
         """
-        raise NoSupport("virNodeGetInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_capabilities(self) -> Result[str]:
         """The host's capabilities as XML: its CPU, and which guests it can run.
 
         Procedure 7: virConnectGetCapabilities, libvirt 0.3.0. Needs connect.read.
         """
-        raise NoSupport("virConnectGetCapabilities", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetCapabilities", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_attach_device(self, dom: NonnullDomain, xml: str) -> Result[None]:
         """Add a device to a running domain.
 
         Procedure 8: virDomainAttachDevice, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAttachDevice", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAttachDevice", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_create(self, dom: NonnullDomain) -> Result[None]:
         """Start a defined domain.
 
         Procedure 9: virDomainCreate, libvirt 0.3.0. Needs domain.start.
         """
-        raise NoSupport("virDomainCreate", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCreate", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_create_xml(self, xml_desc: str, flags: int) -> Result[NonnullDomain]:
         """Start a domain that is gone once it stops.
 
         Procedure 10: virDomainCreateXML, libvirt 0.3.0. Needs domain.write; domain.start.
         """
-        raise NoSupport("virDomainCreateXML", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCreateXML", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_define_xml(self, xml: str) -> Result[NonnullDomain]:
         """Define a domain, or change the definition of the one with the same name and UUID.
 
         Procedure 11: virDomainDefineXML, libvirt 0.3.0. Needs domain.write; domain.save.
         """
-        raise NoSupport("virDomainDefineXML", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDefineXML", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_destroy(self, dom: NonnullDomain) -> Result[None]:
         """Stop a domain at once, as if the power went; a transient one is gone then.
 
         Procedure 12: virDomainDestroy, libvirt 0.3.0. Needs domain.stop.
         """
-        raise NoSupport("virDomainDestroy", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDestroy", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_detach_device(self, dom: NonnullDomain, xml: str) -> Result[None]:
         """Remove a device from a running domain. The guest may take its time, or refuse.
 
         Procedure 13: virDomainDetachDevice, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainDetachDevice", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDetachDevice", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
         """The domain as XML: what runs, or with a flag what is defined. Secrets in it need a flag of
@@ -168,42 +168,42 @@ class HypervisorDriver:
         Procedure 14: virDomainGetXMLDesc, libvirt 0.3.0. Needs domain.read; domain.read_secure if
         VIR_DOMAIN_XML_SECURE; domain.read_secure if VIR_DOMAIN_XML_MIGRATABLE.
         """
-        raise NoSupport("virDomainGetXMLDesc", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetXMLDesc", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_autostart(self, dom: NonnullDomain) -> Result[int]:
         """Whether the domain starts with the host: 1 or 0.
 
         Procedure 15: virDomainGetAutostart, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetAutostart", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetAutostart", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_info(self, dom: NonnullDomain) -> Result[DomainGetInfoRet]:
         """State, memory (KiB), number of virtual CPUs, and CPU time used (nanoseconds).
 
         Procedure 16: virDomainGetInfo, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_max_memory(self, dom: NonnullDomain) -> Result[int]:
         """The most memory that the domain can have, in KiB.
 
         Procedure 17: virDomainGetMaxMemory, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMaxMemory", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetMaxMemory", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_max_vcpus(self, dom: NonnullDomain) -> Result[int]:
         """The most virtual CPUs that the domain can have.
 
         Procedure 18: virDomainGetMaxVcpus, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMaxVcpus", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetMaxVcpus", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_os_type(self, dom: NonnullDomain) -> Result[str]:
         """What kind of guest it is: hvm, linux, exe, ...
 
         Procedure 19: virDomainGetOSType, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetOSType", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetOSType", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_vcpus(self, dom: NonnullDomain, maxinfo: int, maplen: int) -> Result[DomainGetVcpusRet]:
         """State, CPU time and current CPU of each virtual CPU, and the CPUs it may run on: one bit map
@@ -211,7 +211,7 @@ class HypervisorDriver:
 
         Procedure 20: virDomainGetVcpus, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetVcpus", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetVcpus", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_list_defined_domains(self, maxnames: int) -> Result[Sequence[str]]:
         """Names of the defined domains that are not active. At most maxnames are returned; the rest is
@@ -219,42 +219,42 @@ class HypervisorDriver:
 
         Procedure 21: virConnectListDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectListDefinedDomains", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectListDefinedDomains", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_lookup_by_id(self, id: int) -> Result[NonnullDomain]:
         """Find an active domain by its id.
 
         Procedure 22: virDomainLookupByID, libvirt 0.3.0. Needs domain.getattr.
         """
-        raise NoSupport("virDomainLookupByID", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainLookupByID", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_lookup_by_name(self, name: str) -> Result[NonnullDomain]:
         """Find a domain by its name.
 
         Procedure 23: virDomainLookupByName, libvirt 0.3.0. Needs domain.getattr.
         """
-        raise NoSupport("virDomainLookupByName", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainLookupByName", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_lookup_by_uuid(self, uuid: bytes) -> Result[NonnullDomain]:
         """Find a domain by its UUID.
 
         Procedure 24: virDomainLookupByUUID, libvirt 0.3.0. Needs domain.getattr.
         """
-        raise NoSupport("virDomainLookupByUUID", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainLookupByUUID", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_num_of_defined_domains(self) -> Result[int]:
         """How many defined domains are not active.
 
         Procedure 25: virConnectNumOfDefinedDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectNumOfDefinedDomains", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectNumOfDefinedDomains", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> Result[None]:
         """Say on which CPUs a virtual CPU may run: a bit each, the lowest CPU in the lowest bit.
 
         Procedure 26: virDomainPinVcpu, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainPinVcpu", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainPinVcpu", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_reboot(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Ask the guest to restart; flags say by which means.
@@ -262,105 +262,105 @@ class HypervisorDriver:
         Procedure 27: virDomainReboot, libvirt 0.3.0. Needs domain.init_control; domain.write if
         VIR_DOMAIN_REBOOT_GUEST_AGENT.
         """
-        raise NoSupport("virDomainReboot", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainReboot", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_resume(self, dom: NonnullDomain) -> Result[None]:
         """Let a paused domain run on.
 
         Procedure 28: virDomainResume, libvirt 0.3.0. Needs domain.suspend.
         """
-        raise NoSupport("virDomainResume", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainResume", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_autostart(self, dom: NonnullDomain, autostart: int) -> Result[None]:
         """Say whether the domain starts with the host.
 
         Procedure 29: virDomainSetAutostart, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetAutostart", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetAutostart", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_max_memory(self, dom: NonnullDomain, memory: int) -> Result[None]:
         """Change the most memory that the domain can have, in KiB.
 
         Procedure 30: virDomainSetMaxMemory, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetMaxMemory", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetMaxMemory", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_memory(self, dom: NonnullDomain, memory: int) -> Result[None]:
         """Change how much memory the domain has, in KiB, by its balloon.
 
         Procedure 31: virDomainSetMemory, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetMemory", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetMemory", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_vcpus(self, dom: NonnullDomain, nvcpus: int) -> Result[None]:
         """Change the number of virtual CPUs of a running domain.
 
         Procedure 32: virDomainSetVcpus, libvirt 0.3.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetVcpus", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetVcpus", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_shutdown(self, dom: NonnullDomain) -> Result[None]:
         """Ask the guest to shut down. The answer comes before it has.
 
         Procedure 33: virDomainShutdown, libvirt 0.3.0. Needs domain.init_control.
         """
-        raise NoSupport("virDomainShutdown", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainShutdown", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_suspend(self, dom: NonnullDomain) -> Result[None]:
         """Pause a domain: it keeps its memory and gets no CPU time.
 
         Procedure 34: virDomainSuspend, libvirt 0.3.0. Needs domain.suspend.
         """
-        raise NoSupport("virDomainSuspend", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSuspend", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_undefine(self, dom: NonnullDomain) -> Result[None]:
         """Forget the domain's definition. If it runs, it runs on as a transient one.
 
         Procedure 35: virDomainUndefine, libvirt 0.3.0. Needs domain.delete.
         """
-        raise NoSupport("virDomainUndefine", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainUndefine", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_list_domains(self, maxids: int) -> Result[Sequence[int]]:
         """Ids of the active domains. At most maxids are returned.
 
         Procedure 37: virConnectListDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectListDomains", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectListDomains", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_num_of_domains(self) -> Result[int]:
         """How many domains are active.
 
         Procedure 51: virConnectNumOfDomains, libvirt 0.3.0. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectNumOfDomains", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectNumOfDomains", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_core_dump(self, dom: NonnullDomain, to: str, flags: int) -> Result[None]:
         """Write the domain's memory into a file on the host; flags say what becomes of the domain.
 
         Procedure 53: virDomainCoreDump, libvirt 0.3.0. Needs domain.core_dump.
         """
-        raise NoSupport("virDomainCoreDump", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCoreDump", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_restore(self, from_: str) -> Result[None]:
         """Run a domain on from a file that domain_save wrote.
 
         Procedure 54: virDomainRestore, libvirt 0.3.0. Needs domain.start; domain.write.
         """
-        raise NoSupport("virDomainRestore", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainRestore", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_save(self, dom: NonnullDomain, to: str) -> Result[None]:
         """Write the domain's state into a file on the host, and stop it.
 
         Procedure 55: virDomainSave, libvirt 0.3.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainSave", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSave", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_scheduler_type(self, dom: NonnullDomain) -> Result[DomainGetSchedulerTypeRet]:
         """The name of the host's CPU scheduler, and how many parameters it has.
 
         Procedure 56: virDomainGetSchedulerType, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSchedulerType", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetSchedulerType", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_scheduler_parameters(
         self,
@@ -371,7 +371,7 @@ class HypervisorDriver:
 
         Procedure 57: virDomainGetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSchedulerParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetSchedulerParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_scheduler_parameters(
         self,
@@ -382,14 +382,14 @@ class HypervisorDriver:
 
         Procedure 58: virDomainSetSchedulerParameters, libvirt 0.3.0. Needs domain.read.
         """
-        raise NoSupport("virDomainSetSchedulerParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetSchedulerParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_hostname(self) -> Result[str]:
         """The host's name.
 
         Procedure 59: virConnectGetHostname, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetHostname", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetHostname", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_supports_feature(self, feature: int) -> Result[int]:
         """Whether the server has a feature, by its number in virDrvFeature. Asked before connect_open,
@@ -397,7 +397,7 @@ class HypervisorDriver:
 
         Procedure 60: no public function, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectSupportsFeature", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectSupportsFeature", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_prepare(
         self,
@@ -411,7 +411,7 @@ class HypervisorDriver:
         Procedure 61: no public function, libvirt 0.3.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport("virDomainMigratePrepare", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_perform(
         self,
@@ -427,21 +427,21 @@ class HypervisorDriver:
 
         Procedure 62: no public function, libvirt 0.3.2. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigratePerform", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePerform", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_finish(self, dname: str, cookie: bytes, uri: str, flags: int) -> Result[NonnullDomain]:
         """Migration, first protocol, on the target: start what has arrived.
 
         Procedure 63: no public function, libvirt 0.3.2. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateFinish", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_stats(self, dom: NonnullDomain, path: str) -> Result[DomainBlockStatsRet]:
         """Requests, bytes and errors of one disk, by path or target; -1 where unknown.
 
         Procedure 64: virDomainBlockStats, libvirt 0.3.2. Needs domain.read.
         """
-        raise NoSupport("virDomainBlockStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockStats", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_interface_stats(self, dom: NonnullDomain, device: str) -> Result[DomainInterfaceStatsRet]:
         """Bytes, packets, errors and drops of one network interface in both directions; -1 where
@@ -449,21 +449,21 @@ class HypervisorDriver:
 
         Procedure 65: virDomainInterfaceStats, libvirt 0.3.2. Needs domain.read.
         """
-        raise NoSupport("virDomainInterfaceStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainInterfaceStats", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_cells_free_memory(self, startCell: int, maxcells: int) -> Result[Sequence[int]]:
         """Free memory in bytes of each NUMA cell, from startCell on, at most maxcells of them.
 
         Procedure 101: virNodeGetCellsFreeMemory, libvirt 0.3.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetCellsFreeMemory", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetCellsFreeMemory", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_free_memory(self) -> Result[int]:
         """The host's free memory in bytes.
 
         Procedure 102: virNodeGetFreeMemory, libvirt 0.3.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetFreeMemory", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetFreeMemory", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_peek(
         self,
@@ -477,14 +477,14 @@ class HypervisorDriver:
 
         Procedure 103: virDomainBlockPeek, libvirt 0.4.2. Needs domain.block_read.
         """
-        raise NoSupport("virDomainBlockPeek", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockPeek", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_memory_peek(self, dom: NonnullDomain, offset: int, size: int, flags: int) -> Result[bytes]:
         """Bytes of the guest's memory; flags say whether the offset is virtual or physical.
 
         Procedure 104: virDomainMemoryPeek, libvirt 0.4.2. Needs domain.mem_read.
         """
-        raise NoSupport("virDomainMemoryPeek", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMemoryPeek", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_prepare2(
         self,
@@ -500,7 +500,7 @@ class HypervisorDriver:
         Procedure 108: no public function, libvirt 0.5.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport("virDomainMigratePrepare2", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare2", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_finish2(
         self,
@@ -515,14 +515,14 @@ class HypervisorDriver:
 
         Procedure 109: no public function, libvirt 0.5.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateFinish2", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish2", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_uri(self) -> Result[str]:
         """The canonical URI of the driver in use.
 
         Procedure 110: virConnectGetURI, libvirt 0.3.0. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetURI", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetURI", domain=vir.VIR_FROM_DOMAIN)
 
     def node_device_dettach(self, name: str) -> Result[None]:
         """Take a device from the host's driver, so that a guest can have it. (The name is spelt that
@@ -552,28 +552,28 @@ class HypervisorDriver:
 
         Procedure 121: virDomainGetSecurityLabel, libvirt 0.6.1. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSecurityLabel", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetSecurityLabel", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_security_model(self) -> Result[NodeGetSecurityModelRet]:
         """The host's security model and its domain of interpretation; both empty if there is none.
 
         Procedure 122: virNodeGetSecurityModel, libvirt 0.6.1. Needs connect.read.
         """
-        raise NoSupport("virNodeGetSecurityModel", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetSecurityModel", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_domain_xml_from_native(self, nativeFormat: str, nativeConfig: str, flags: int) -> Result[str]:
         """The domain XML for a configuration in a hypervisor's own format.
 
         Procedure 135: virConnectDomainXMLFromNative, libvirt 0.6.4. Needs connect.write.
         """
-        raise NoSupport("virConnectDomainXMLFromNative", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectDomainXMLFromNative", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_domain_xml_to_native(self, nativeFormat: str, domainXml: str, flags: int) -> Result[str]:
         """The configuration in a hypervisor's own format for a domain's XML.
 
         Procedure 136: virConnectDomainXMLToNative, libvirt 0.6.4. Needs connect.write.
         """
-        raise NoSupport("virConnectDomainXMLToNative", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectDomainXMLToNative", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_prepare_tunnel(
         self,
@@ -588,42 +588,42 @@ class HypervisorDriver:
         Procedure 148: no public function, libvirt 0.7.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport("virDomainMigratePrepareTunnel", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepareTunnel", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_is_secure(self) -> Result[int]:
         """Whether the way from client to hypervisor is safe from eavesdropping: 1 or 0.
 
         Procedure 149: virConnectIsSecure, libvirt 0.7.3.
         """
-        raise NoSupport("virConnectIsSecure", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectIsSecure", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_is_active(self, dom: NonnullDomain) -> Result[int]:
         """Whether the domain runs, paused or not: 1 or 0.
 
         Procedure 150: virDomainIsActive, libvirt 0.7.3. Needs domain.read.
         """
-        raise NoSupport("virDomainIsActive", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainIsActive", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_is_persistent(self, dom: NonnullDomain) -> Result[int]:
         """Whether the domain is defined, and so outlives its stop: 1 or 0.
 
         Procedure 151: virDomainIsPersistent, libvirt 0.7.3. Needs domain.read.
         """
-        raise NoSupport("virDomainIsPersistent", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainIsPersistent", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_lib_version(self) -> Result[int]:
         """The version of the library that serves, as 1000000 * major + 1000 * minor + release.
 
         Procedure 157: virConnectGetLibVersion, libvirt 0.7.3. Needs connect.getattr.
         """
-        raise NoSupport("virConnectGetLibVersion", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetLibVersion", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_compare_cpu(self, xml: str, flags: int) -> Result[int]:
         """How a CPU given as XML compares with the host's: a value of virCPUCompareResult.
 
         Procedure 158: virConnectCompareCPU, libvirt 0.7.5. Needs connect.read.
         """
-        raise NoSupport("virConnectCompareCPU", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectCompareCPU", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_memory_stats(
         self,
@@ -636,7 +636,7 @@ class HypervisorDriver:
 
         Procedure 159: virDomainMemoryStats, libvirt 0.7.5. Needs domain.read.
         """
-        raise NoSupport("virDomainMemoryStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMemoryStats", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_attach_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
         """Add a device; flags say whether to the running domain, to its definition, or to both.
@@ -645,7 +645,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainAttachDeviceFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAttachDeviceFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_detach_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
         """Remove a device; flags say whether from the running domain, from its definition, or from
@@ -655,14 +655,14 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDetachDeviceFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDetachDeviceFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_baseline_cpu(self, xmlCPUs: Sequence[str], flags: int) -> Result[str]:
         """The richest CPU that all of the given ones provide, as XML.
 
         Procedure 162: virConnectBaselineCPU, libvirt 0.7.7. Needs connect.read.
         """
-        raise NoSupport("virConnectBaselineCPU", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectBaselineCPU", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_job_info(self, dom: NonnullDomain) -> Result[DomainGetJobInfoRet]:
         """How far a long job (a migration, a save, a dump) is: times in milliseconds, amounts in
@@ -670,21 +670,21 @@ class HypervisorDriver:
 
         Procedure 163: virDomainGetJobInfo, libvirt 0.7.7. Needs domain.read.
         """
-        raise NoSupport("virDomainGetJobInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetJobInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_abort_job(self, dom: NonnullDomain) -> Result[None]:
         """Cancel the domain's long job.
 
         Procedure 164: virDomainAbortJob, libvirt 0.7.7. Needs domain.write.
         """
-        raise NoSupport("virDomainAbortJob", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAbortJob", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_set_max_downtime(self, dom: NonnullDomain, downtime: int, flags: int) -> Result[None]:
         """How long, in milliseconds, the guest may stand still at the end of a migration.
 
         Procedure 166: virDomainMigrateSetMaxDowntime, libvirt 0.8.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateSetMaxDowntime", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateSetMaxDowntime", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_update_device_flags(self, dom: NonnullDomain, xml: str, flags: int) -> Result[None]:
         """Change a device in place: media of a drive, link of an interface, ...; flags as for
@@ -694,7 +694,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainUpdateDeviceFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainUpdateDeviceFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_managed_save(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Write the domain's state to where the driver keeps it, and stop it: the next start runs on
@@ -702,21 +702,21 @@ class HypervisorDriver:
 
         Procedure 182: virDomainManagedSave, libvirt 0.8.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainManagedSave", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainManagedSave", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_has_managed_save_image(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Whether the next start will run on from a saved state: 1 or 0.
 
         Procedure 183: virDomainHasManagedSaveImage, libvirt 0.8.0. Needs domain.read.
         """
-        raise NoSupport("virDomainHasManagedSaveImage", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainHasManagedSaveImage", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_managed_save_remove(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Drop the saved state, so that the next start boots.
 
         Procedure 184: virDomainManagedSaveRemove, libvirt 0.8.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainManagedSaveRemove", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainManagedSaveRemove", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_snapshot_create_xml(
         self,
@@ -809,14 +809,14 @@ class HypervisorDriver:
 
         Procedure 194: virDomainGetBlockInfo, libvirt 0.8.1. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlockInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetBlockInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_create_with_flags(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomain]:
         """Start a defined domain: paused, without its saved state, ..., as flags say.
 
         Procedure 196: virDomainCreateWithFlags, libvirt 0.8.2. Needs domain.start.
         """
-        raise NoSupport("virDomainCreateWithFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCreateWithFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_memory_parameters(
         self,
@@ -830,7 +830,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMemoryParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetMemoryParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_memory_parameters(
         self,
@@ -843,7 +843,7 @@ class HypervisorDriver:
 
         Procedure 198: virDomainGetMemoryParameters, libvirt 0.8.5. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMemoryParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetMemoryParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_vcpus_flags(self, dom: NonnullDomain, nvcpus: int, flags: int) -> Result[None]:
         """Change the number of virtual CPUs, or with a flag its maximum; running, defined or both.
@@ -852,7 +852,7 @@ class HypervisorDriver:
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG;
         domain.write if VIR_DOMAIN_VCPU_GUEST.
         """
-        raise NoSupport("virDomainSetVcpusFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetVcpusFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_vcpus_flags(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """The number of virtual CPUs, or with a flag its maximum; running or defined.
@@ -860,28 +860,28 @@ class HypervisorDriver:
         Procedure 200: virDomainGetVcpusFlags, libvirt 0.8.5. Needs domain.read; domain.write if
         VIR_DOMAIN_VCPU_GUEST.
         """
-        raise NoSupport("virDomainGetVcpusFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetVcpusFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_open_console(self, dom: NonnullDomain, dev_name: str | None, flags: int) -> Result[None]:
         """Connect a stream to a console of the domain; dev_name absent: the first.
 
         Procedure 201: virDomainOpenConsole, libvirt 0.8.6. Needs domain.open_device.
         """
-        raise NoSupport("virDomainOpenConsole", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainOpenConsole", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_is_updated(self, dom: NonnullDomain) -> Result[int]:
         """Whether the definition has changed since the domain started: 1 or 0.
 
         Procedure 202: virDomainIsUpdated, libvirt 0.8.6. Needs domain.read.
         """
-        raise NoSupport("virDomainIsUpdated", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainIsUpdated", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_sysinfo(self, flags: int) -> Result[str]:
         """The host's SMBIOS data as XML.
 
         Procedure 203: virConnectGetSysinfo, libvirt 0.8.8. Needs connect.read.
         """
-        raise NoSupport("virConnectGetSysinfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetSysinfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_memory_flags(self, dom: NonnullDomain, memory: int, flags: int) -> Result[None]:
         """Change the domain's memory in KiB, or with a flag its maximum; running, defined or both.
@@ -890,7 +890,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMemoryFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetMemoryFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_blkio_parameters(
         self,
@@ -904,7 +904,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetBlkioParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetBlkioParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_blkio_parameters(
         self,
@@ -917,35 +917,35 @@ class HypervisorDriver:
 
         Procedure 206: virDomainGetBlkioParameters, libvirt 0.9.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlkioParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetBlkioParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_set_max_speed(self, dom: NonnullDomain, bandwidth: int, flags: int) -> Result[None]:
         """The most bandwidth that a migration may take, in MiB a second.
 
         Procedure 207: virDomainMigrateSetMaxSpeed, libvirt 0.9.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateSetMaxSpeed", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateSetMaxSpeed", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_inject_nmi(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Send the guest a non-maskable interrupt.
 
         Procedure 210: virDomainInjectNMI, libvirt 0.9.2. Needs domain.inject_nmi.
         """
-        raise NoSupport("virDomainInjectNMI", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainInjectNMI", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_screenshot(self, dom: NonnullDomain, screen: int, flags: int) -> Result[str | None]:
         """Send a picture of the guest's screen over a stream; mime is the picture's type.
 
         Procedure 211: virDomainScreenshot, libvirt 0.9.2. Needs domain.screenshot.
         """
-        raise NoSupport("virDomainScreenshot", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainScreenshot", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_state(self, dom: NonnullDomain, flags: int) -> Result[DomainGetStateRet]:
         """State of the domain, and the reason it came into it.
 
         Procedure 212: virDomainGetState, libvirt 0.9.2. Needs domain.read.
         """
-        raise NoSupport("virDomainGetState", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetState", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_begin3(
         self,
@@ -960,7 +960,7 @@ class HypervisorDriver:
 
         Procedure 213: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateBegin3", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateBegin3", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_prepare3(
         self,
@@ -976,7 +976,7 @@ class HypervisorDriver:
         Procedure 214: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport("virDomainMigratePrepare3", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare3", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_prepare_tunnel3(
         self,
@@ -992,7 +992,7 @@ class HypervisorDriver:
         Procedure 215: no public function, libvirt 0.9.2. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport("virDomainMigratePrepareTunnel3", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepareTunnel3", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_perform3(
         self,
@@ -1010,7 +1010,7 @@ class HypervisorDriver:
 
         Procedure 216: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigratePerform3", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePerform3", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_finish3(
         self,
@@ -1026,7 +1026,7 @@ class HypervisorDriver:
 
         Procedure 217: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateFinish3", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish3", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_confirm3(
         self,
@@ -1040,7 +1040,7 @@ class HypervisorDriver:
 
         Procedure 218: no public function, libvirt 0.9.2. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateConfirm3", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateConfirm3", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_scheduler_parameters_flags(
         self,
@@ -1054,7 +1054,7 @@ class HypervisorDriver:
         domain.save unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetSchedulerParametersFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetSchedulerParametersFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_scheduler_parameters_flags(
         self,
@@ -1066,7 +1066,7 @@ class HypervisorDriver:
 
         Procedure 223: virDomainGetSchedulerParametersFlags, libvirt 0.9.2. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSchedulerParametersFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetSchedulerParametersFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_pin_vcpu_flags(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, flags: int) -> Result[None]:
         """Say on which CPUs a virtual CPU may run; running, defined or both.
@@ -1074,7 +1074,7 @@ class HypervisorDriver:
         Procedure 225: virDomainPinVcpuFlags, libvirt 0.9.3. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainPinVcpuFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainPinVcpuFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_send_key(
         self,
@@ -1088,7 +1088,7 @@ class HypervisorDriver:
 
         Procedure 226: virDomainSendKey, libvirt 0.9.3. Needs domain.send_input.
         """
-        raise NoSupport("virDomainSendKey", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSendKey", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_cpu_stats(self, cpuNum: int, nparams: int, flags: int) -> Result[NodeGetCpuStatsRet]:
         """Time counters of one CPU, or with cpuNum -1 of all together. With nparams 0 the list stays
@@ -1096,7 +1096,7 @@ class HypervisorDriver:
 
         Procedure 227: virNodeGetCPUStats, libvirt 0.9.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetCPUStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetCPUStats", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_memory_stats(self, nparams: int, cellNum: int, flags: int) -> Result[NodeGetMemoryStatsRet]:
         """Memory figures of one NUMA cell, or with cellNum -1 of the host. With nparams 0 the list
@@ -1104,7 +1104,7 @@ class HypervisorDriver:
 
         Procedure 228: virNodeGetMemoryStats, libvirt 0.9.3. Needs connect.read.
         """
-        raise NoSupport("virNodeGetMemoryStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetMemoryStats", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_control_info(self, dom: NonnullDomain, flags: int) -> Result[DomainGetControlInfoRet]:
         """Whether the hypervisor's monitor of the domain answers, and since when in milliseconds it
@@ -1112,7 +1112,7 @@ class HypervisorDriver:
 
         Procedure 229: virDomainGetControlInfo, libvirt 0.9.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetControlInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetControlInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_vcpu_pin_info(
         self,
@@ -1126,7 +1126,7 @@ class HypervisorDriver:
 
         Procedure 230: virDomainGetVcpuPinInfo, libvirt 0.9.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetVcpuPinInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetVcpuPinInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_undefine_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Forget the domain's definition, and with flags what belongs to it: saved state, snapshots,
@@ -1134,7 +1134,7 @@ class HypervisorDriver:
 
         Procedure 231: virDomainUndefineFlags, libvirt 0.9.4. Needs domain.delete.
         """
-        raise NoSupport("virDomainUndefineFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainUndefineFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_save_flags(self, dom: NonnullDomain, to: str, dxml: str | None, flags: int) -> Result[None]:
         """Write the domain's state into a file on the host, and stop it. dxml changes what the file
@@ -1142,7 +1142,7 @@ class HypervisorDriver:
 
         Procedure 232: virDomainSaveFlags, libvirt 0.9.4. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainSaveFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSaveFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_restore_flags(self, from_: str, dxml: str | None, flags: int) -> Result[None]:
         """Run a domain on from a file; dxml changes its definition, flags whether it runs or is
@@ -1150,21 +1150,21 @@ class HypervisorDriver:
 
         Procedure 233: virDomainRestoreFlags, libvirt 0.9.4. Needs domain.start; domain.write.
         """
-        raise NoSupport("virDomainRestoreFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainRestoreFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_destroy_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Stop a domain at once; a flag gives its process the time to write out its caches.
 
         Procedure 234: virDomainDestroyFlags, libvirt 0.9.4. Needs domain.stop.
         """
-        raise NoSupport("virDomainDestroyFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDestroyFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_save_image_get_xml_desc(self, file: str, flags: int) -> Result[str]:
         """The domain's XML in a file that domain_save wrote.
 
         Procedure 235: virDomainSaveImageGetXMLDesc, libvirt 0.9.4. Needs domain.write.
         """
-        raise NoSupport("virDomainSaveImageGetXMLDesc", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSaveImageGetXMLDesc", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_save_image_define_xml(self, file: str, dxml: str, flags: int) -> Result[None]:
         """Change the domain's XML in a file that domain_save wrote.
@@ -1172,14 +1172,14 @@ class HypervisorDriver:
         Procedure 236: virDomainSaveImageDefineXML, libvirt 0.9.4. Needs domain.write;
         domain.hibernate.
         """
-        raise NoSupport("virDomainSaveImageDefineXML", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSaveImageDefineXML", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_job_abort(self, dom: NonnullDomain, path: str, flags: int) -> Result[None]:
         """End the job of a disk; for a copy a flag says to switch over to it.
 
         Procedure 237: virDomainBlockJobAbort, libvirt 0.9.4. Needs domain.write.
         """
-        raise NoSupport("virDomainBlockJobAbort", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockJobAbort", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_block_job_info(
         self,
@@ -1191,7 +1191,7 @@ class HypervisorDriver:
 
         Procedure 238: virDomainGetBlockJobInfo, libvirt 0.9.4. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlockJobInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetBlockJobInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_job_set_speed(
         self,
@@ -1204,21 +1204,21 @@ class HypervisorDriver:
 
         Procedure 239: virDomainBlockJobSetSpeed, libvirt 0.9.4. Needs domain.write.
         """
-        raise NoSupport("virDomainBlockJobSetSpeed", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockJobSetSpeed", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_pull(self, dom: NonnullDomain, path: str, bandwidth: int, flags: int) -> Result[None]:
         """Begin to copy into a disk what it still reads from its backing files, until it needs none.
 
         Procedure 240: virDomainBlockPull, libvirt 0.9.4. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockPull", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockPull", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_get_max_speed(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """The most bandwidth that a migration may take, in MiB a second.
 
         Procedure 242: virDomainMigrateGetMaxSpeed, libvirt 0.9.5. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateGetMaxSpeed", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateGetMaxSpeed", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_stats_flags(
         self,
@@ -1232,7 +1232,7 @@ class HypervisorDriver:
 
         Procedure 243: virDomainBlockStatsFlags, libvirt 0.9.5. Needs domain.read.
         """
-        raise NoSupport("virDomainBlockStatsFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockStatsFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_snapshot_get_parent(
         self,
@@ -1250,7 +1250,7 @@ class HypervisorDriver:
 
         Procedure 245: virDomainReset, libvirt 0.9.7. Needs domain.reset.
         """
-        raise NoSupport("virDomainReset", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainReset", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_snapshot_num_children(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
         """How many children the snapshot has; flags filter and can count all descendants.
@@ -1277,21 +1277,21 @@ class HypervisorDriver:
 
         Procedure 249: virDomainOpenGraphics, libvirt 0.9.7. Needs domain.open_graphics.
         """
-        raise NoSupport("virDomainOpenGraphics", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainOpenGraphics", domain=vir.VIR_FROM_DOMAIN)
 
     def node_suspend_for_duration(self, target: int, duration: int, flags: int) -> Result[None]:
         """Put the host to sleep, and wake it up by its clock after that many seconds.
 
         Procedure 250: virNodeSuspendForDuration, libvirt 0.9.8. Needs connect.pm_control.
         """
-        raise NoSupport("virNodeSuspendForDuration", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeSuspendForDuration", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_resize(self, dom: NonnullDomain, disk: str, size: int, flags: int) -> Result[None]:
         """Change a disk's size: in KiB, or with a flag in bytes or to the capacity of its device.
 
         Procedure 251: virDomainBlockResize, libvirt 0.9.8. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockResize", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockResize", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_block_io_tune(
         self,
@@ -1306,7 +1306,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetBlockIoTune", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetBlockIoTune", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_block_io_tune(
         self,
@@ -1320,7 +1320,7 @@ class HypervisorDriver:
 
         Procedure 253: virDomainGetBlockIoTune, libvirt 0.9.8. Needs domain.read.
         """
-        raise NoSupport("virDomainGetBlockIoTune", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetBlockIoTune", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_numa_parameters(
         self,
@@ -1334,7 +1334,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetNumaParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetNumaParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_numa_parameters(
         self,
@@ -1347,7 +1347,7 @@ class HypervisorDriver:
 
         Procedure 255: virDomainGetNumaParameters, libvirt 0.9.9. Needs domain.read.
         """
-        raise NoSupport("virDomainGetNumaParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetNumaParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_interface_parameters(
         self,
@@ -1362,7 +1362,7 @@ class HypervisorDriver:
         domain.save unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetInterfaceParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetInterfaceParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_interface_parameters(
         self,
@@ -1376,7 +1376,7 @@ class HypervisorDriver:
 
         Procedure 257: virDomainGetInterfaceParameters, libvirt 0.9.9. Needs domain.read.
         """
-        raise NoSupport("virDomainGetInterfaceParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetInterfaceParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_shutdown_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Ask the guest to shut down by the means that flags name: ACPI, agent, signal, ...
@@ -1384,7 +1384,7 @@ class HypervisorDriver:
         Procedure 258: virDomainShutdownFlags, libvirt 0.9.10. Needs domain.init_control;
         domain.write if VIR_DOMAIN_SHUTDOWN_GUEST_AGENT.
         """
-        raise NoSupport("virDomainShutdownFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainShutdownFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_pm_suspend_for_duration(
         self,
@@ -1398,7 +1398,7 @@ class HypervisorDriver:
 
         Procedure 261: virDomainPMSuspendForDuration, libvirt 0.9.10. Needs domain.pm_control.
         """
-        raise NoSupport("virDomainPMSuspendForDuration", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainPMSuspendForDuration", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_cpu_stats(
         self,
@@ -1413,7 +1413,7 @@ class HypervisorDriver:
 
         Procedure 262: virDomainGetCPUStats, libvirt 0.9.10. Needs domain.read.
         """
-        raise NoSupport("virDomainGetCPUStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetCPUStats", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_disk_errors(
         self,
@@ -1426,7 +1426,7 @@ class HypervisorDriver:
 
         Procedure 263: virDomainGetDiskErrors, libvirt 0.9.10. Needs domain.read.
         """
-        raise NoSupport("virDomainGetDiskErrors", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetDiskErrors", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_metadata(
         self,
@@ -1443,14 +1443,14 @@ class HypervisorDriver:
         Procedure 264: virDomainSetMetadata, libvirt 0.9.10. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMetadata", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetMetadata", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_metadata(self, dom: NonnullDomain, type: int, uri: str | None, flags: int) -> Result[str]:
         """The title, the description, or the element of one XML namespace.
 
         Procedure 265: virDomainGetMetadata, libvirt 0.9.10. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMetadata", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetMetadata", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_rebase(
         self,
@@ -1464,14 +1464,14 @@ class HypervisorDriver:
 
         Procedure 266: virDomainBlockRebase, libvirt 0.9.10. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockRebase", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockRebase", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_pm_wakeup(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Wake up a guest that has put itself to sleep.
 
         Procedure 267: virDomainPMWakeup, libvirt 0.9.11. Needs domain.pm_control.
         """
-        raise NoSupport("virDomainPMWakeup", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainPMWakeup", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_snapshot_is_current(self, snap: NonnullDomainSnapshot, flags: int) -> Result[int]:
         """Whether this is the domain's current snapshot: 1 or 0.
@@ -1493,7 +1493,7 @@ class HypervisorDriver:
 
         Procedure 273: virConnectListAllDomains, libvirt 0.9.13. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectListAllDomains", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectListAllDomains", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_list_all_snapshots(
         self,
@@ -1526,14 +1526,14 @@ class HypervisorDriver:
 
         Procedure 277: virDomainGetHostname, libvirt 0.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGetHostname", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetHostname", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_security_label_list(self, dom: NonnullDomain) -> Result[DomainGetSecurityLabelListRet]:
         """The labels of the domain's process under every security model in use.
 
         Procedure 278: virDomainGetSecurityLabelList, libvirt 0.10.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetSecurityLabelList", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetSecurityLabelList", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> Result[None]:
         """Say on which CPUs the emulator's own threads may run.
@@ -1541,7 +1541,7 @@ class HypervisorDriver:
         Procedure 279: virDomainPinEmulator, libvirt 0.10.0. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainPinEmulator", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainPinEmulator", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_emulator_pin_info(
         self,
@@ -1554,14 +1554,14 @@ class HypervisorDriver:
 
         Procedure 280: virDomainGetEmulatorPinInfo, libvirt 0.10.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetEmulatorPinInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetEmulatorPinInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def node_set_memory_parameters(self, params: Sequence[TypedParam], flags: int) -> Result[None]:
         """Change the host's memory tuning (same-page merging). Only the given parameters change.
 
         Procedure 288: virNodeSetMemoryParameters, libvirt 0.10.2. Needs connect.write.
         """
-        raise NoSupport("virNodeSetMemoryParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeSetMemoryParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_memory_parameters(self, nparams: int, flags: int) -> Result[NodeGetMemoryParametersRet]:
         """The host's memory tuning (same-page merging). With nparams 0 the list stays empty and
@@ -1569,7 +1569,7 @@ class HypervisorDriver:
 
         Procedure 289: virNodeGetMemoryParameters, libvirt 0.10.2. Needs connect.read.
         """
-        raise NoSupport("virNodeGetMemoryParameters", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetMemoryParameters", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_commit(
         self,
@@ -1584,7 +1584,7 @@ class HypervisorDriver:
 
         Procedure 290: virDomainBlockCommit, libvirt 0.10.2. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockCommit", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockCommit", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_cpu_map(self, need_map: int, need_online: int, flags: int) -> Result[NodeGetCpuMapRet]:
         """Which CPUs the host has and which are online, a bit each. need_map and need_online say what
@@ -1592,7 +1592,7 @@ class HypervisorDriver:
 
         Procedure 293: virNodeGetCPUMap, libvirt 1.0.0. Needs connect.read.
         """
-        raise NoSupport("virNodeGetCPUMap", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetCPUMap", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_fstrim(
         self,
@@ -1606,7 +1606,7 @@ class HypervisorDriver:
 
         Procedure 294: virDomainFSTrim, libvirt 1.0.1. Needs domain.fs_trim.
         """
-        raise NoSupport("virDomainFSTrim", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainFSTrim", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_send_process_signal(
         self,
@@ -1619,28 +1619,28 @@ class HypervisorDriver:
 
         Procedure 295: virDomainSendProcessSignal, libvirt 1.0.1. Needs domain.send_signal.
         """
-        raise NoSupport("virDomainSendProcessSignal", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSendProcessSignal", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_open_channel(self, dom: NonnullDomain, name: str | None, flags: int) -> Result[None]:
         """Connect a stream to a channel of the domain; name absent: the first.
 
         Procedure 296: virDomainOpenChannel, libvirt 1.0.2. Needs domain.open_device.
         """
-        raise NoSupport("virDomainOpenChannel", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainOpenChannel", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_job_stats(self, dom: NonnullDomain, flags: int) -> Result[DomainGetJobStatsRet]:
         """How far a long job is, or with a flag how the last one ended, as typed parameters.
 
         Procedure 298: virDomainGetJobStats, libvirt 1.0.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetJobStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetJobStats", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_get_compression_cache(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """Size in bytes of the cache that compresses a migration.
 
         Procedure 299: virDomainMigrateGetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateGetCompressionCache", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateGetCompressionCache", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_set_compression_cache(
         self,
@@ -1652,7 +1652,7 @@ class HypervisorDriver:
 
         Procedure 300: virDomainMigrateSetCompressionCache, libvirt 1.0.3. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateSetCompressionCache", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateSetCompressionCache", domain=vir.VIR_FROM_DOMAIN)
 
     def node_device_detach_flags(self, name: str, driverName: str | None, flags: int) -> Result[None]:
         """Take a device from the host's driver and bind it to the driver named, or to the default one.
@@ -1671,7 +1671,7 @@ class HypervisorDriver:
 
         Procedure 302: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateBegin3Params", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateBegin3Params", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_prepare3_params(
         self,
@@ -1684,7 +1684,7 @@ class HypervisorDriver:
         Procedure 303: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport("virDomainMigratePrepare3Params", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepare3Params", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_prepare_tunnel3_params(
         self,
@@ -1697,7 +1697,7 @@ class HypervisorDriver:
         Procedure 304: no public function, libvirt 1.1.0. Needs domain.migrate; domain.start;
         domain.write.
         """
-        raise NoSupport("virDomainMigratePrepareTunnel3Params", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePrepareTunnel3Params", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_perform3_params(
         self,
@@ -1711,7 +1711,7 @@ class HypervisorDriver:
 
         Procedure 305: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigratePerform3Params", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigratePerform3Params", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_finish3_params(
         self,
@@ -1724,7 +1724,7 @@ class HypervisorDriver:
 
         Procedure 306: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateFinish3Params", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateFinish3Params", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_confirm3_params(
         self,
@@ -1738,7 +1738,7 @@ class HypervisorDriver:
 
         Procedure 307: no public function, libvirt 1.1.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateConfirm3Params", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateConfirm3Params", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_memory_stats_period(self, dom: NonnullDomain, period: int, flags: int) -> Result[None]:
         """How often, in seconds, the guest's balloon driver reports; 0: never.
@@ -1747,7 +1747,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetMemoryStatsPeriod", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetMemoryStatsPeriod", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_create_xml_with_files(self, xml_desc: str, flags: int) -> Result[NonnullDomain]:
         """As domain_create_xml. The descriptors that come with the call are passed on to the guest's
@@ -1755,7 +1755,7 @@ class HypervisorDriver:
 
         Procedure 309: virDomainCreateXMLWithFiles, libvirt 1.1.1. Needs domain.write; domain.start.
         """
-        raise NoSupport("virDomainCreateXMLWithFiles", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCreateXMLWithFiles", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_create_with_files(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomain]:
         """As domain_create_with_flags. The descriptors that come with the call are passed on to the
@@ -1763,7 +1763,7 @@ class HypervisorDriver:
 
         Procedure 310: virDomainCreateWithFiles, libvirt 1.1.1. Needs domain.start.
         """
-        raise NoSupport("virDomainCreateWithFiles", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCreateWithFiles", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_cpu_model_names(
         self,
@@ -1776,7 +1776,7 @@ class HypervisorDriver:
 
         Procedure 312: virConnectGetCPUModelNames, libvirt 1.1.3. Needs connect.read.
         """
-        raise NoSupport("virConnectGetCPUModelNames", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetCPUModelNames", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_core_dump_with_format(
         self,
@@ -1789,7 +1789,7 @@ class HypervisorDriver:
 
         Procedure 334: virDomainCoreDumpWithFormat, libvirt 1.2.3. Needs domain.core_dump.
         """
-        raise NoSupport("virDomainCoreDumpWithFormat", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainCoreDumpWithFormat", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_fsfreeze(self, dom: NonnullDomain, mountpoints: Sequence[str], flags: int) -> Result[int]:
         """Let the guest flush and freeze file systems, all if none are named. filesystems is how many
@@ -1797,28 +1797,28 @@ class HypervisorDriver:
 
         Procedure 335: virDomainFSFreeze, libvirt 1.2.5. Needs domain.fs_freeze.
         """
-        raise NoSupport("virDomainFSFreeze", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainFSFreeze", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_fsthaw(self, dom: NonnullDomain, mountpoints: Sequence[str], flags: int) -> Result[int]:
         """Let the guest thaw file systems, all if none are named. filesystems is how many were.
 
         Procedure 336: virDomainFSThaw, libvirt 1.2.5. Needs domain.fs_freeze.
         """
-        raise NoSupport("virDomainFSThaw", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainFSThaw", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_time(self, dom: NonnullDomain, flags: int) -> Result[DomainGetTimeRet]:
         """The guest's clock: seconds since 1970 and nanoseconds.
 
         Procedure 337: virDomainGetTime, libvirt 1.2.5. Needs domain.write.
         """
-        raise NoSupport("virDomainGetTime", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetTime", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_time(self, dom: NonnullDomain, seconds: int, nseconds: int, flags: int) -> Result[None]:
         """Set the guest's clock, or with a flag let it read its hardware clock.
 
         Procedure 338: virDomainSetTime, libvirt 1.2.5. Needs domain.set_time.
         """
-        raise NoSupport("virDomainSetTime", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetTime", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_free_pages(
         self,
@@ -1831,7 +1831,7 @@ class HypervisorDriver:
 
         Procedure 340: virNodeGetFreePages, libvirt 1.2.6. Needs connect.read.
         """
-        raise NoSupport("virNodeGetFreePages", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetFreePages", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_domain_capabilities(
         self,
@@ -1845,14 +1845,14 @@ class HypervisorDriver:
 
         Procedure 342: virConnectGetDomainCapabilities, libvirt 1.2.7. Needs connect.write.
         """
-        raise NoSupport("virConnectGetDomainCapabilities", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetDomainCapabilities", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_open_graphics_fd(self, dom: NonnullDomain, idx: int, flags: int) -> Result[None]:
         """The reply brings a descriptor that is connected to a graphics display of the domain.
 
         Procedure 343: virDomainOpenGraphicsFD, libvirt 1.2.8. Needs domain.open_graphics.
         """
-        raise NoSupport("virDomainOpenGraphicsFD", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainOpenGraphicsFD", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_get_all_domain_stats(
         self,
@@ -1865,7 +1865,7 @@ class HypervisorDriver:
 
         Procedure 344: virConnectGetAllDomainStats, libvirt 1.2.8. Needs connect.search_domains.
         """
-        raise NoSupport("virConnectGetAllDomainStats", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectGetAllDomainStats", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_block_copy(
         self,
@@ -1879,7 +1879,7 @@ class HypervisorDriver:
 
         Procedure 345: virDomainBlockCopy, libvirt 1.2.9. Needs domain.block_write.
         """
-        raise NoSupport("virDomainBlockCopy", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBlockCopy", domain=vir.VIR_FROM_DOMAIN)
 
     def node_alloc_pages(
         self,
@@ -1894,28 +1894,28 @@ class HypervisorDriver:
 
         Procedure 347: virNodeAllocPages, libvirt 1.2.9. Needs connect.write.
         """
-        raise NoSupport("virNodeAllocPages", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeAllocPages", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_fsinfo(self, dom: NonnullDomain, flags: int) -> Result[DomainGetFsinfoRet]:
         """The guest's mounted file systems, and the disks they lie on.
 
         Procedure 349: virDomainGetFSInfo, libvirt 1.2.11. Needs domain.fs_freeze.
         """
-        raise NoSupport("virDomainGetFSInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetFSInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullDomain]:
         """As domain_define_xml, with flags (check the XML against the schema).
 
         Procedure 350: virDomainDefineXMLFlags, libvirt 1.2.12. Needs domain.write; domain.save.
         """
-        raise NoSupport("virDomainDefineXMLFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDefineXMLFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_iothread_info(self, dom: NonnullDomain, flags: int) -> Result[DomainGetIothreadInfoRet]:
         """The domain's I/O threads, and the CPUs each may run on.
 
         Procedure 351: virDomainGetIOThreadInfo, libvirt 1.2.14. Needs domain.read.
         """
-        raise NoSupport("virDomainGetIOThreadInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetIOThreadInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_pin_iothread(
         self,
@@ -1929,7 +1929,7 @@ class HypervisorDriver:
         Procedure 352: virDomainPinIOThread, libvirt 1.2.14. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainPinIOThread", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainPinIOThread", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_interface_addresses(
         self,
@@ -1943,7 +1943,7 @@ class HypervisorDriver:
         Procedure 353: virDomainInterfaceAddresses, libvirt 1.2.14. Needs domain.read; domain.write
         if source is VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT.
         """
-        raise NoSupport("virDomainInterfaceAddresses", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainInterfaceAddresses", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_add_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> Result[None]:
         """Add an I/O thread with the given number.
@@ -1951,7 +1951,7 @@ class HypervisorDriver:
         Procedure 355: virDomainAddIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainAddIOThread", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAddIOThread", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_del_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> Result[None]:
         """Remove an I/O thread.
@@ -1959,7 +1959,7 @@ class HypervisorDriver:
         Procedure 356: virDomainDelIOThread, libvirt 1.2.15. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDelIOThread", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDelIOThread", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_user_password(
         self,
@@ -1972,14 +1972,14 @@ class HypervisorDriver:
 
         Procedure 357: virDomainSetUserPassword, libvirt 1.2.16. Needs domain.set_password.
         """
-        raise NoSupport("virDomainSetUserPassword", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetUserPassword", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_rename(self, dom: NonnullDomain, new_name: str | None, flags: int) -> Result[int]:
         """Give a domain that does not run another name.
 
         Procedure 358: virDomainRename, libvirt 1.2.19. Needs domain.write; domain.save.
         """
-        raise NoSupport("virDomainRename", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainRename", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_start_post_copy(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Switch a running migration over: the guest runs on the target from now on, and its memory
@@ -1987,14 +1987,14 @@ class HypervisorDriver:
 
         Procedure 364: virDomainMigrateStartPostCopy, libvirt 1.3.3. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateStartPostCopy", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateStartPostCopy", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_perf_events(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
         """Which performance events are measured.
 
         Procedure 365: virDomainGetPerfEvents, libvirt 1.3.3. Needs domain.read.
         """
-        raise NoSupport("virDomainGetPerfEvents", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetPerfEvents", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_perf_events(
         self,
@@ -2006,21 +2006,21 @@ class HypervisorDriver:
 
         Procedure 366: virDomainSetPerfEvents, libvirt 1.3.3. Needs domain.write.
         """
-        raise NoSupport("virDomainSetPerfEvents", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetPerfEvents", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_guest_vcpus(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
         """Which virtual CPUs the guest has, which are online, and which it can take offline.
 
         Procedure 371: virDomainGetGuestVcpus, libvirt 2.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGetGuestVcpus", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetGuestVcpus", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_guest_vcpus(self, dom: NonnullDomain, cpumap: str, state: int, flags: int) -> Result[None]:
         """Let the guest take virtual CPUs on or off line. cpumap is text: 0-3,5.
 
         Procedure 372: virDomainSetGuestVcpus, libvirt 2.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetGuestVcpus", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetGuestVcpus", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_vcpu(self, dom: NonnullDomain, cpumap: str, state: int, flags: int) -> Result[None]:
         """Plug or unplug single virtual CPUs. cpumap is text: 0-3,5.
@@ -2028,7 +2028,7 @@ class HypervisorDriver:
         Procedure 384: virDomainSetVcpu, libvirt 3.1.0. Needs domain.write; domain.save unless
         VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetVcpu", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetVcpu", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_block_threshold(
         self,
@@ -2041,14 +2041,14 @@ class HypervisorDriver:
 
         Procedure 386: virDomainSetBlockThreshold, libvirt 3.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetBlockThreshold", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetBlockThreshold", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_migrate_get_max_downtime(self, dom: NonnullDomain, flags: int) -> Result[int]:
         """How long, in milliseconds, the guest may stand still at the end of a migration.
 
         Procedure 387: virDomainMigrateGetMaxDowntime, libvirt 3.7.0. Needs domain.migrate.
         """
-        raise NoSupport("virDomainMigrateGetMaxDowntime", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainMigrateGetMaxDowntime", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_managed_save_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
         """The domain's XML in its saved state.
@@ -2056,7 +2056,7 @@ class HypervisorDriver:
         Procedure 388: virDomainManagedSaveGetXMLDesc, libvirt 3.7.0. Needs domain.read;
         domain.read_secure if VIR_DOMAIN_SAVE_IMAGE_XML_SECURE.
         """
-        raise NoSupport("virDomainManagedSaveGetXMLDesc", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainManagedSaveGetXMLDesc", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_managed_save_define_xml(
         self,
@@ -2069,7 +2069,7 @@ class HypervisorDriver:
         Procedure 389: virDomainManagedSaveDefineXML, libvirt 3.7.0. Needs domain.write;
         domain.hibernate.
         """
-        raise NoSupport("virDomainManagedSaveDefineXML", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainManagedSaveDefineXML", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_lifecycle_action(
         self,
@@ -2082,7 +2082,7 @@ class HypervisorDriver:
 
         Procedure 390: virDomainSetLifecycleAction, libvirt 3.9.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetLifecycleAction", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetLifecycleAction", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_detach_device_alias(self, dom: NonnullDomain, alias: str, flags: int) -> Result[None]:
         """Remove the device with this alias. The guest may take its time, or refuse.
@@ -2091,7 +2091,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDetachDeviceAlias", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDetachDeviceAlias", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_compare_hypervisor_cpu(
         self,
@@ -2107,7 +2107,7 @@ class HypervisorDriver:
 
         Procedure 393: virConnectCompareHypervisorCPU, libvirt 4.4.0. Needs connect.write.
         """
-        raise NoSupport("virConnectCompareHypervisorCPU", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectCompareHypervisorCPU", domain=vir.VIR_FROM_DOMAIN)
 
     def connect_baseline_hypervisor_cpu(
         self,
@@ -2122,7 +2122,7 @@ class HypervisorDriver:
 
         Procedure 394: virConnectBaselineHypervisorCPU, libvirt 4.4.0. Needs connect.write.
         """
-        raise NoSupport("virConnectBaselineHypervisorCPU", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virConnectBaselineHypervisorCPU", domain=vir.VIR_FROM_DOMAIN)
 
     def node_get_sev_info(self, nparams: int, flags: int) -> Result[NodeGetSevInfoRet]:
         """What the host offers of AMD's memory encryption. With nparams 0 the list stays empty and
@@ -2130,14 +2130,14 @@ class HypervisorDriver:
 
         Procedure 395: virNodeGetSEVInfo, libvirt 4.5.0. Needs connect.read.
         """
-        raise NoSupport("virNodeGetSEVInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virNodeGetSEVInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_launch_security_info(self, dom: NonnullDomain, flags: int) -> Result[Sequence[TypedParam]]:
         """Measurement and policy of a guest with encrypted memory.
 
         Procedure 396: virDomainGetLaunchSecurityInfo, libvirt 4.5.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetLaunchSecurityInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetLaunchSecurityInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_iothread_params(
         self,
@@ -2152,7 +2152,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetIOThreadParams", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetIOThreadParams", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_checkpoint_create_xml(
         self,
@@ -2242,7 +2242,7 @@ class HypervisorDriver:
 
         Procedure 418: virDomainGetGuestInfo, libvirt 5.7.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGetGuestInfo", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetGuestInfo", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_agent_set_response_timeout(self, dom: NonnullDomain, timeout: int, flags: int) -> Result[int]:
         """How many seconds to wait for the guest's agent; negative values have meanings of their own
@@ -2250,7 +2250,7 @@ class HypervisorDriver:
 
         Procedure 420: virDomainAgentSetResponseTimeout, libvirt 5.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAgentSetResponseTimeout", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAgentSetResponseTimeout", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_backup_begin(
         self,
@@ -2265,14 +2265,14 @@ class HypervisorDriver:
         Procedure 421: virDomainBackupBegin, libvirt 6.0.0. Needs domain.checkpoint;
         domain.block_write.
         """
-        raise NoSupport("virDomainBackupBegin", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBackupBegin", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_backup_get_xml_desc(self, dom: NonnullDomain, flags: int) -> Result[str]:
         """The running backup as XML.
 
         Procedure 422: virDomainBackupGetXMLDesc, libvirt 6.0.0. Needs domain.read.
         """
-        raise NoSupport("virDomainBackupGetXMLDesc", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainBackupGetXMLDesc", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_authorized_ssh_keys_get(
         self,
@@ -2284,7 +2284,7 @@ class HypervisorDriver:
 
         Procedure 424: virDomainAuthorizedSSHKeysGet, libvirt 6.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAuthorizedSSHKeysGet", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAuthorizedSSHKeysGet", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_authorized_ssh_keys_set(
         self,
@@ -2297,14 +2297,14 @@ class HypervisorDriver:
 
         Procedure 425: virDomainAuthorizedSSHKeysSet, libvirt 6.10.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAuthorizedSSHKeysSet", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAuthorizedSSHKeysSet", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_messages(self, dom: NonnullDomain, flags: int) -> Result[Sequence[str]]:
         """What the driver has to say of the domain: deprecated configuration, tainting.
 
         Procedure 426: virDomainGetMessages, libvirt 7.1.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetMessages", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetMessages", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_start_dirty_rate_calc(self, dom: NonnullDomain, seconds: int, flags: int) -> Result[None]:
         """Begin to measure how fast the guest changes its memory. The result is in the domain's
@@ -2312,7 +2312,7 @@ class HypervisorDriver:
 
         Procedure 427: virDomainStartDirtyRateCalc, libvirt 7.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainStartDirtyRateCalc", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainStartDirtyRateCalc", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_launch_security_state(
         self,
@@ -2324,7 +2324,7 @@ class HypervisorDriver:
 
         Procedure 439: virDomainSetLaunchSecurityState, libvirt 8.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetLaunchSecurityState", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetLaunchSecurityState", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_save_params(
         self,
@@ -2336,49 +2336,49 @@ class HypervisorDriver:
 
         Procedure 440: virDomainSaveParams, libvirt 8.4.0. Needs domain.hibernate.
         """
-        raise NoSupport("virDomainSaveParams", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSaveParams", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_restore_params(self, params: Sequence[TypedParam], flags: int) -> Result[None]:
         """As domain_restore_flags, with typed parameters.
 
         Procedure 441: virDomainRestoreParams, libvirt 8.4.0. Needs domain.start; domain.write.
         """
-        raise NoSupport("virDomainRestoreParams", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainRestoreParams", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_abort_job_flags(self, dom: NonnullDomain, flags: int) -> Result[None]:
         """Cancel the domain's long job; a flag interrupts a migration that runs after its switch.
 
         Procedure 442: virDomainAbortJobFlags, libvirt 8.5.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAbortJobFlags", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAbortJobFlags", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_fd_associate(self, dom: NonnullDomain, name: str, flags: int) -> Result[None]:
         """Lend the descriptors that come with the call to a domain under a name that its XML can use.
 
         Procedure 443: virDomainFDAssociate, libvirt 9.0.0. Needs domain.write.
         """
-        raise NoSupport("virDomainFDAssociate", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainFDAssociate", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_graphics_reload(self, dom: NonnullDomain, type: int, flags: int) -> Result[None]:
         """Let a graphics server read its TLS certificates again.
 
         Procedure 448: virDomainGraphicsReload, libvirt 10.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainGraphicsReload", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGraphicsReload", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_get_autostart_once(self, dom: NonnullDomain) -> Result[int]:
         """Whether the domain starts at the host's next start, and only then: 1 or 0.
 
         Procedure 449: virDomainGetAutostartOnce, libvirt 11.2.0. Needs domain.read.
         """
-        raise NoSupport("virDomainGetAutostartOnce", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainGetAutostartOnce", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_autostart_once(self, dom: NonnullDomain, autostart: int) -> Result[None]:
         """Say whether the domain starts at the host's next start, and only then.
 
         Procedure 450: virDomainSetAutostartOnce, libvirt 11.2.0. Needs domain.write.
         """
-        raise NoSupport("virDomainSetAutostartOnce", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetAutostartOnce", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_set_throttle_group(
         self,
@@ -2393,7 +2393,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainSetThrottleGroup", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainSetThrottleGroup", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_del_throttle_group(self, dom: NonnullDomain, group: str | None, flags: int) -> Result[None]:
         """Remove a group of limits that no disk uses.
@@ -2402,7 +2402,7 @@ class HypervisorDriver:
         unless VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE; domain.save if
         VIR_DOMAIN_AFFECT_CONFIG.
         """
-        raise NoSupport("virDomainDelThrottleGroup", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainDelThrottleGroup", domain=vir.VIR_FROM_DOMAIN)
 
     def domain_announce_interface(
         self,
@@ -2415,7 +2415,7 @@ class HypervisorDriver:
 
         Procedure 456: virDomainAnnounceInterface, libvirt 12.5.0. Needs domain.write.
         """
-        raise NoSupport("virDomainAnnounceInterface", domain=vir.VIR_FROM_DOM)
+        raise NoSupport("virDomainAnnounceInterface", domain=vir.VIR_FROM_DOMAIN)
 
     def qemu_domain_monitor_command(self, dom: NonnullDomain, cmd: str, flags: int) -> Result[str]:
         """Send a command, QMP or with a flag HMP, to the emulator's monitor. libvirt does not look at

@@ -329,7 +329,7 @@ class DomainModel(Model):
     dump_core: bool | None = attrs.field(default=None)
     memory: int = hook(_read_memory, _write_memory, default=0)
     current_memory: int = hook(_read_current, lambda value, how, model: sized_leaf("currentMemory", value), default=0)
-    blkiotune: BlockIoTune | None = child(BlockIoTune, too_many=xml_error("only one <blkiotune> element allowed"))
+    blkiotune: BlockIoTune | None = child(BlockIoTune)
     memtune: MemoryTune | None = child(MemoryTune)
     memory_backing: MemoryBacking | None = child(MemoryBacking)
     maxvcpus: int = attrs.field(default=1)

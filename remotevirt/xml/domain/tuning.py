@@ -288,15 +288,16 @@ class Bounded(Scalar):
     high: int
     negative: bool
     refusal: Refusal
+    zero: bool = False
 
     def read(self, text: str, where: Where) -> int | None:
         number = parse_integer(text, low=-(2**63) if self.negative else 0, high=2**64 - 1)
         if number is None or (number > 0 and not self.low <= number <= self.high):
             raise self.refusal(text)
-        return number or None
+        return number if number or self.zero else None
 
 
-def _bounded(name: str, low: int, high: int, *, negative: bool = False) -> Any:
+def _bounded(name: str, low: int, high: int, *, negative: bool = False, zero: bool = False) -> Any:
     def refuse(text: str) -> VirError:
         if parse_integer(text, low=-(2**63), high=2**64 - 1) is None:
             return XmlError(f"can't parse cputune {name} value", domain=VIR_FROM_DOMAIN)
@@ -304,7 +305,7 @@ def _bounded(name: str, low: int, high: int, *, negative: bool = False) -> Any:
             f"Value of cputune '{name}' must be in range [{low}, {high}]", domain=VIR_FROM_DOMAIN
         )
 
-    return leaf(name, Bounded(low, high, negative, refuse))
+    return leaf(name, Bounded(low, high, negative, refuse, zero))
 
 
 def _period(name: str) -> Any:
@@ -320,7 +321,7 @@ class CpuTune(Model):
     """CPU time and pinning."""
 
     TAG: ClassVar[str] = "cputune"
-    shares: int | None = _bounded("shares", 2, 262144)
+    shares: int | None = _bounded("shares", 2, 262144, zero=True)
     period: int | None = _period("period")
     quota: int | None = _quota("quota")
     global_period: int | None = _period("global_period")

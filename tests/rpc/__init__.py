@@ -1,0 +1,1 @@
+"""The wire core: no transports, no clock."""
