@@ -27,9 +27,16 @@ class Daemon:
         drivers: the drivers that it serves, the default one first.
         limits: what clients may take.
         reactor: the clock for keepalive; None means Twisted's reactor.
+        programs: what clients may call; libvirt's remote program is among them.
     """
 
-    def __init__(self, drivers: Iterable[Any], limits: Limits | None = None, reactor: Any = None) -> None:
+    def __init__(
+        self,
+        drivers: Iterable[Any],
+        limits: Limits | None = None,
+        reactor: Any = None,
+        programs: Iterable[Program] = PROGRAMS,
+    ) -> None:
         if reactor is None:
             from twisted.internet import reactor  # noqa: PLC0415 (importing it installs it)
         self.registry = DriverRegistry(drivers)
@@ -37,4 +44,4 @@ class Daemon:
         self.reactor = reactor
         self.linger = Linger(reactor)
         self.clients: set[Any] = set()
-        self.programs = {(program.number, program.version): program for program in PROGRAMS}
+        self.programs = {(program.number, program.version): program for program in programs}

@@ -283,12 +283,12 @@ def format_uuid(value: bytes) -> str:
 class Uuid(Scalar):
     """A UUID, as 16 bytes."""
 
-    refusal: Refusal = xml_error("malformed uuid '{}'")
+    refusal: Refusal | None = None
 
     def read(self, text: str, where: Where) -> bytes:
         value = parse_uuid(text)
         if value is None:
-            raise self.refusal(text)
+            raise self.refusal(text) if self.refusal else bad_value(where, text, ". Expected UUID")
         return value
 
     def write(self, value: Any) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_XML
-from remotevirt.stubs.errors import InternalError, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DEVICE, VIR_FROM_DOMAIN, VIR_FROM_NONE
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
 from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, child, hook, inline, leaf, variant
 from remotevirt.xml.parse import Element
 from remotevirt.xml.values import Choice, Integer, Text, on_off, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Address", "BootableInfo", "DeviceInfo", "DriveAddress", "PciAddress", "RomInfo", "choose_address"]
+
+_ALIAS = re.compile(r"[A-Za-z0-9._-]+\Z")
+_LOADPARM = re.compile(r"[A-Za-z0-9. ]+\Z")
+_USB_PORT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}\Z")
 
 USER_ALIAS = "ua-"
 """What the aliases begin with that users choose; others are a running guest's own."""
@@ -39,20 +44,9 @@ class Zpci(Model):
     uid: int | None = attribute("uid", Integer(base=0, style="#06x"))
     fid: int | None = attribute("fid", Integer(base=0, style="#010x"))
 
-
-def check_pci(domain: int, bus: int, slot: int, function: int) -> None:
-    """Refuse a PCI address out of bounds."""
-    for name, value, high in (
-        ("domain", domain, 0xFFFF),
-        ("bus", bus, 0xFF),
-        ("slot", slot, 0x1F),
-        ("function", function, 7),
-    ):
-        if value > high:
-            digits = {"domain": 1, "bus": 1, "slot": 1, "function": 1}[name]
-            raise XmlError(
-                f"Invalid PCI address {name}='0x{value:0{digits}x}', must be <= 0x{high:X}", domain=VIR_FROM_XML
-            )
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.uid is not None or self.fid is not None:
+            self.uid, self.fid = self.uid or 0, self.fid or 0
 
 
 @attrs.define
@@ -65,7 +59,12 @@ class PciPlace(Model):
     function: int = attribute("function", _hex(1, 32), default=0)
 
     def complete(self, source: Source, how: Reading) -> None:
-        check_pci(self.domain, self.bus, self.slot, self.function)
+        if self.bus > 0xFF:
+            raise XmlError(f"Invalid PCI address bus='0x{self.bus:x}', must be <= 0xFF", domain=VIR_FROM_NONE)
+        if self.slot > 0x1F:
+            raise XmlError(f"Invalid PCI address slot='0x{self.slot:x}', must be <= 0x1F", domain=VIR_FROM_NONE)
+        if self.function > 7:
+            raise XmlError(f"Invalid PCI address function=0x{self.function:x}, must be <= 7", domain=VIR_FROM_NONE)
 
     def is_zero(self) -> bool:
         """Whether nothing was said."""
@@ -79,9 +78,15 @@ class PciAddress(Address):
     multifunction: bool | None = attribute("multifunction", on_off())
     zpci: Zpci | None = child(Zpci)
 
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.place.is_zero() and any(source.get(name) for name in ("domain", "bus", "slot", "function")):
-            raise XmlError("Invalid PCI address 0000:00:00, at least one of domain, bus, or slot must be > 0")
+    def fill(self, tag: Tag, how: Printing) -> None:
+        # An address that says nothing asks for one to be chosen.
+        tag.set("type", self.type)
+        if not self.place.is_zero():
+            self.place.fill(tag, how)
+            if self.multifunction is not None:
+                tag.set("multifunction", "on" if self.multifunction else "off")
+        if self.zpci is not None:
+            self.zpci.print_into(tag, how)
 
 
 @attrs.define
@@ -114,6 +119,10 @@ class UsbAddress(Address):
     bus: int = attribute("bus", Integer(), default=0)
     port: str | None = attribute("port", Text())
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.port is not None and not _USB_PORT.match(self.port):
+            raise InternalError("Cannot parse <address> 'port' attribute", domain=VIR_FROM_DEVICE)
+
 
 @attrs.define
 class SpaprVioAddress(Address):
@@ -127,6 +136,20 @@ class CcwAddress(Address):
     cssid: int | None = attribute("cssid", Integer(base=0, style="#x"))
     ssid: int | None = attribute("ssid", Integer(base=0, style="#x"))
     devno: int | None = attribute("devno", Integer(base=0, style="#06x"))
+
+    def complete(self, source: Source, how: Reading) -> None:
+        said = [value for value in (self.cssid, self.ssid, self.devno) if value is not None]
+        if not said:
+            self.cssid = self.ssid = self.devno = 0
+            return
+        if len(said) != 3:
+            raise InternalError("Invalid partial specification for virtio ccw address", domain=VIR_FROM_DEVICE)
+        if said[0] > 0xFE or said[1] > 3 or said[2] > 0xFFFF:
+            raise InternalError(
+                "Invalid specification for virtio ccw address: "
+                f"cssid='0x{said[0]:x}' ssid='0x{said[1]:x}' devno='0x{said[2]:04x}'",
+                domain=VIR_FROM_DEVICE,
+            )
 
 
 @attrs.define
@@ -168,10 +191,10 @@ def choose_address(element: Element) -> type[Model] | None:
     """The model for an ``<address>``."""
     kind = element.get("type")
     if kind is None:
-        raise XmlError("Missing required attribute 'type' in element 'address'", domain=VIR_FROM_XML)
+        raise InternalError("No type specified for device address", domain=VIR_FROM_DOMAIN)
     cls = _ADDRESSES.get(kind)
     if cls is None:
-        raise XmlError(f"Invalid value for attribute 'type' in element 'address': '{kind}'.", domain=VIR_FROM_XML)
+        raise ConfigUnsupported(f"unknown address type '{kind}'", domain=VIR_FROM_DOMAIN)
     return cls
 
 
@@ -182,6 +205,20 @@ class Boot(Model):
     TAG: ClassVar[str] = "boot"
     order: int = attribute("order", Integer(zero="refused"), required=True)
     loadparm: str | None = attribute("loadparm")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.loadparm is None:
+            return
+        if not 1 <= len(self.loadparm.encode()) <= 8:
+            raise InternalError(
+                f"loadparm value '{self.loadparm}' must be between 1 and 8 characters", domain=VIR_FROM_DOMAIN
+            )
+        self.loadparm = self.loadparm.upper()
+        if not _LOADPARM.match(self.loadparm):
+            raise InternalError(
+                f"invalid loadparm value '{self.loadparm}', expecting chars in set of [a-zA-Z0-9.] and blank spaces",
+                domain=VIR_FROM_DOMAIN,
+            )
 
 
 @attrs.define
@@ -195,7 +232,7 @@ class Rom(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.enabled is False and (self.bar is not None or self.file is not None):
-            raise XmlError("ROM tuning is not supported when ROM is disabled", domain=20)
+            raise ConfigUnsupported("ROM tuning is not supported when ROM is disabled", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -215,7 +252,7 @@ class Acpi(Model):
 def _read_alias(source: Source, how: Reading, model: Any) -> str | None:
     element = source.first("alias")
     name: str | None = element.get("name") if element is not None else None
-    if name and (how.live or name.startswith(USER_ALIAS)):
+    if name and (how.live or (name.startswith(USER_ALIAS) and _ALIAS.match(name))):
         return name
     return None
 

@@ -20,9 +20,10 @@ from remotevirt.xml.domain.chardev import Backend, CharSource, Console, ConsoleT
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.disk import Disk, disk_index
 from remotevirt.xml.domain.document import Devices, DomainModel
-from remotevirt.xml.domain.interface import InterfaceTarget, MacAddress
+from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddress, PortParameters
 from remotevirt.xml.domain.media import Video, VideoModel
 from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
+from remotevirt.xml.domain.validate import validate_domain
 from remotevirt.xml.domain.tuning import HugePage, IoThread, IoThreadIds, NumaMemory, NumaTune, SingleVcpu, VcpuList
 
 __all__ = ["DomainDefaults", "complete_domain"]
@@ -88,6 +89,7 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
     _address_smartcards(devices)
     _complete_interfaces(model, defaults)
     _complete_boot(model)
+    validate_domain(model)
 
 
 def _complete_os(model: DomainModel, defaults: DomainDefaults) -> None:
@@ -421,11 +423,13 @@ _DISK_PLACES = {"ide": (4, 2), "fdc": (2, 2), "scsi": (7, 7), "sata": (6, 6)}
 def _address_disks(devices: Devices) -> None:
     for disk in devices.disks:
         bus = disk.bus
-        if disk.info.address is not None or bus not in _DISK_PLACES:
+        if disk.info.address is not None:
             continue
         index = disk_index(disk.dev)
         if index < 0:
             raise XmlError(f"Unknown disk name '{disk.dev}' and no address specified", domain=VIR_FROM_DOMAIN)
+        if bus not in _DISK_PLACES:
+            continue
         address = DriveAddress()
         units, of_bus = _DISK_PLACES[bus]
         address.controller, rest = divmod(index, units)
@@ -493,9 +497,10 @@ def _complete_interfaces(model: DomainModel, defaults: DomainDefaults) -> None:
     taken = {one.target.dev for one in interfaces if one.target is not None}
     number = 0
     for interface in interfaces:
-        if interface.mac is None:
-            interface.mac = MacAddress()
+        interface.mac = interface.mac or MacAddress()
+        if interface.mac.address is None:
             interface.mac.address = defaults.new_mac()
+        _complete_port(interface, defaults)
         if defaults.interface_prefix is None:
             continue
         interface.target = interface.target or InterfaceTarget()
@@ -504,6 +509,19 @@ def _complete_interfaces(model: DomainModel, defaults: DomainDefaults) -> None:
                 number += 1
             interface.target.dev = f"{defaults.interface_prefix}{number}"
             taken.add(interface.target.dev)
+
+
+def _complete_port(interface: Interface, defaults: DomainDefaults) -> None:
+    """Virtual ports get the ids that their kind of switch needs."""
+    port = interface.virtualport
+    if port is None:
+        return
+    parameters = port.parameters or PortParameters()
+    if port.type in {None, "802.1Qbg"} and parameters.instanceid is None:
+        parameters.instanceid = defaults.new_uuid()
+    if port.type in {None, "openvswitch"} and parameters.interfaceid is None:
+        parameters.interfaceid = defaults.new_uuid()
+    port.parameters = parameters
 
 
 def _complete_boot(model: DomainModel) -> None:

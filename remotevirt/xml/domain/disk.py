@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, NoSource, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoSource, NoTarget, XmlError
 from remotevirt.xml.domain.address import BootableInfo
 from remotevirt.xml.domain.storage import (
     FORMATS,
@@ -99,7 +99,7 @@ class DiskDriver(Model):
     type: str | None = attribute("type", Choice(FORMATS.replace("aio", ""), silent="aio", refusal=unsupported("unknown driver format value '{}'")))
     cache: str | None = attribute("cache", Choice("none writethrough writeback directsync unsafe", silent="default"))
     error_policy: str | None = attribute("error_policy", Choice("stop report ignore enospace"))
-    rerror_policy: str | None = attribute("rerror_policy", Choice("stop report ignore"))
+    rerror_policy: str | None = attribute("rerror_policy", Choice("stop report ignore", refusal=unsupported("Invalid disk read error policy: '{}'")))
     io: str | None = attribute("io", Choice("native threads io_uring"))
     ioeventfd: bool | None = attribute("ioeventfd", on_off())
     event_idx: bool | None = attribute("event_idx", on_off())
@@ -107,8 +107,8 @@ class DiskDriver(Model):
     discard: str | None = attribute("discard", Choice("unmap ignore"))
     iothread: int | None = attribute("iothread", Integer(zero="refused"))
     detect_zeroes: str | None = attribute("detect_zeroes", Choice("off on unmap"))
-    queues: int | None = attribute("queues", Integer(zero="refused"))
-    queue_size: int | None = attribute("queue_size", Integer(zero="refused"))
+    queues: int | None = attribute("queues", Integer(zero="silent"))
+    queue_size: int | None = attribute("queue_size", Integer(zero="silent"))
     virtio: VirtioOptions = inline(VirtioOptions)
     metadata_cache: MetadataCache | None = child(MetadataCache)
 
@@ -271,18 +271,18 @@ class Disk(Model):
 
     def source_is_empty(self) -> bool:
         """Whether there is no medium in it."""
-        return self.source is None or (self.type != "network" and self.source.place() is None)
+        return self.source is None or (self.type not in {"network", "volume"} and self.source.place() is None)
 
     def complete(self, source: Source, how: Reading) -> None:
         target = self.target
         if target is None or target.dev is None:
-            if self.source is not None and self.source.place():
-                raise XmlError(f"missing target information for device {self.source.place()}", domain=VIR_FROM_DOMAIN)
-            raise XmlError("missing target information for disk", domain=VIR_FROM_DOMAIN)
+            raise NoTarget(self.source.place() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
         target.dev = target.dev.removeprefix("ioemu:")
         prefix, _ = split_target(target.dev)
         if self.device == "floppy" and prefix != "fd":
-            raise XmlError(f"Invalid floppy device name: {target.dev}", domain=VIR_FROM_DOMAIN)
+            raise InternalError(f"Invalid floppy device name: {target.dev}", domain=VIR_FROM_DOMAIN)
+        if self.device != "floppy" and prefix == "fd":
+            raise InternalError(f"Invalid harddisk device name: {target.dev}", domain=VIR_FROM_DOMAIN)
         if self.source_is_empty() and self.device not in {"cdrom", "floppy"}:
             raise NoSource(target.dev, domain=VIR_FROM_DOMAIN)
         if self.device == "cdrom":

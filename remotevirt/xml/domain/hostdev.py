@@ -231,6 +231,6 @@ class InterfaceHostSource(Model):
 def read_interface_hostdev(source: Source, how: Reading) -> InterfaceHostSource | None:
     """The ``<source>`` of ``<interface type='hostdev'>``."""
     element = source.first("source")
-    if element is None:
-        raise XmlError("Missing <source> element in hostdev device", domain=VIR_FROM_DOMAIN)
+    if element is None or element.find("address") is None or element.find("address").get("type") is None:
+        raise XmlError("missing source address type", domain=VIR_FROM_DOMAIN)
     return InterfaceHostSource.read(element, how)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NETWORK, VIR_FROM_NONE
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, XmlDetail, XmlError
 from remotevirt.xml.domain.address import RomInfo, choose_address
 from remotevirt.xml.domain.disk import VirtioOptions
 from remotevirt.xml.domain.hostdev import read_interface_hostdev
@@ -27,28 +29,34 @@ from remotevirt.xml.fields import (
     nested_attribute,
     variant,
 )
-from remotevirt.xml.values import Choice, Integer, Mac, Refusal, Text, Uuid, internal, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.values import Choice, Integer, Mac, Refusal, Uuid, detail, missing_attribute, on_off, unsupported, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Bandwidth", "FilterRef", "Interface", "IpAddress", "Route", "VirtualPort", "Vlan"]
 
 TYPES = "user ethernet vhostuser server client mcast network bridge internal direct hostdev udp vdpa null vds"
-GENERATED = ("vnet", "macvtap", "macvlan", "vif")
+GENERATED = ("vnet", "macvtap", "macvlan")
 """Names that a hypervisor makes up; a document that asks for one is not obeyed."""
 
 
 @attrs.define
 class MacAddress(Model):
     TAG: ClassVar[str] = "mac"
-    address: str = attribute("address", Mac())
-    type: str | None = attribute("type", Choice("generated static", silent="", refusal=xml_error("invalid mac address type value: '{}'. Valid values are \"generated\" and \"static\".")))
+    address: str | None = attribute("address", Mac())
+    type: str | None = attribute("type", Choice("generated static"))
     check: bool | None = attribute("check", yes_no())
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.address is not None and int(self.address[:2], 16) & 1:
+            raise XmlError(
+                f"expected unicast mac address, found multicast '{self.address}'", domain=VIR_FROM_DOMAIN
+            )
 
 
 @attrs.define
 class NetworkPlace(Model):
     TAG: ClassVar[str] = "source"
-    network: str | None = attribute("network")
+    network: str = attribute("network", required=True)
     portgroup: str | None = attribute("portgroup")
     portid: bytes | None = attribute("portid", Uuid(), live=True)
 
@@ -56,72 +64,87 @@ class NetworkPlace(Model):
 @attrs.define
 class BridgePlace(Model):
     TAG: ClassVar[str] = "source"
-    bridge: str | None = attribute("bridge")
+    bridge: str = attribute("bridge", required=True)
 
 
 @attrs.define
 class DirectPlace(Model):
     TAG: ClassVar[str] = "source"
-    dev: str | None = attribute("dev")
+    dev: str = attribute("dev", required=True)
     mode: str = attribute("mode", Choice("vepa bridge private passthrough"), default="vepa")
 
 
 @attrs.define
 class DevicePlace(Model):
     TAG: ClassVar[str] = "source"
-    dev: str | None = attribute("dev")
+    dev: str = attribute("dev", required=True)
 
 
 @attrs.define
 class InternalPlace(Model):
     TAG: ClassVar[str] = "source"
-    name: str | None = attribute("name")
+    name: str = attribute("name", required=True)
 
 
 @attrs.define
 class LocalPlace(Model):
     TAG: ClassVar[str] = "local"
-    address: str | None = attribute("address")
-    port: int | None = attribute("port", Integer(signed=True))
+    address: str = attribute("address", required=True)
+    port: int = attribute("port", Integer(signed=True), required=True)
 
 
 @attrs.define
 class SocketPlace(Model):
     TAG: ClassVar[str] = "source"
     address: str | None = attribute("address")
-    port: int | None = attribute("port", Integer(signed=True, refusal=xml_error("Cannot parse <source> 'port' attribute with socket interface")))
+    port: int = attribute("port", Integer(signed=True), required=True)
     local: LocalPlace | None = child(LocalPlace)
 
 
 @attrs.define
 class VhostUserPlace(Model):
     TAG: ClassVar[str] = "source"
-    type: str | None = attribute("type")
-    path: str | None = attribute("path")
-    mode: str | None = attribute("mode")
+    type: str = attribute("type", Choice("unix"), required=True)
+    path: str = attribute("path", required=True)
+    mode: str = attribute("mode", Choice("server client"), required=True)
     reconnect: Reconnect | None = child(Reconnect)
 
 
 @attrs.define
 class SwitchPlace(Model):
     TAG: ClassVar[str] = "source"
-    switchid: bytes | None = attribute("switchid", Uuid(refusal=xml_error("Unable to parse switchid parameter '{}'")))
-    portid: int | None = attribute("portid", Integer(bits=64, signed=True))
-    portgroupid: str | None = attribute("portgroupid")
-    connectionid: int | None = attribute("connectionid", Integer(bits=64, signed=True))
+    switchid: bytes = attribute("switchid", Uuid(), required=True)
+    portid: int = attribute("portid", Integer(bits=64, signed=True), required=True)
+    portgroupid: str = attribute("portgroupid", required=True)
+    connectionid: int = attribute("connectionid", Integer(bits=64, signed=True), required=True)
+
+
+def address_version(text: str, family: str | None) -> int | None:
+    """4 or 6 for an IP address (of a family, where one is named), None for what is none."""
+    try:
+        version = ipaddress.ip_address(text).version
+    except ValueError:
+        return None
+    return version if family in {None, f"ipv{version}"} else None
 
 
 @attrs.define
 class IpAddress(Model):
     TAG: ClassVar[str] = "ip"
-    address: str | None = attribute("address", required=xml_error("Missing network address"))
-    family: str | None = attribute("family", Choice("ipv4 ipv6", refusal=xml_error("Unknown IP address family: '{}'")))
-    prefix: int | None = attribute("prefix", Integer(zero="silent"))
+    address: str = attribute("address", required=xml_error("Missing required address in <ip>"))
+    family: str | None = attribute("family")
+    prefix: int | None = attribute("prefix", Integer(zero="silent", refusal=xml_error("Invalid prefix value '{}' in <ip>")))
     peer: str | None = attribute("peer")
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.family is None:
-            self.family = "ipv6" if ":" in (self.address or "") else "ipv4"
+        version = address_version(self.address, self.family)
+        if version is None:
+            raise XmlError(f"Invalid address '{self.address}' in <ip>", domain=VIR_FROM_DOMAIN)
+        if (self.prefix or 0) > (32 if version == 4 else 128):
+            raise XmlError(f"Invalid prefix value '{self.prefix}' in <ip>", domain=VIR_FROM_DOMAIN)
+        self.family = f"ipv{version}"
+        if self.peer is not None and address_version(self.peer, self.family) is None:
+            raise XmlError(f"Invalid peer '{self.peer}' in <ip>", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -134,6 +157,13 @@ class Route(Model):
     gateway: str | None = attribute("gateway")
     metric: int | None = attribute("metric", Integer(zero="silent"))
 
+    def complete(self, source: Source, how: Reading) -> None:
+        for name in ("address", "gateway"):
+            if getattr(self, name) is None:
+                raise XmlError(
+                    f"guest interface: Missing required {name} attribute in route definition", domain=VIR_FROM_NETWORK
+                )
+
 
 @attrs.define
 class AddressedPlace(Model):
@@ -144,6 +174,7 @@ class AddressedPlace(Model):
     routes: list[Route] = children(Route)
 
 
+_WITH_SOURCE = frozenset("network bridge direct vdpa internal server client mcast udp vhostuser vds".split())
 _PLACES: dict[str, type[Model]] = {
     "network": NetworkPlace,
     "bridge": BridgePlace,
@@ -176,25 +207,29 @@ class VirtualPort(Model):
     """What an intelligent switch wants to know."""
 
     TAG: ClassVar[str] = "virtualport"
-    type: str | None = attribute("type", Choice("802.1Qbg 802.1Qbh openvswitch midonet", silent="none", refusal=xml_error("unknown virtualport type '{}'", 0)))
+    type: str | None = attribute("type", Choice("802.1Qbg 802.1Qbh openvswitch midonet", silent="none", refusal=unsupported("unknown virtualport type {}", VIR_FROM_NONE)))
     parameters: PortParameters | None = child(PortParameters)
 
 
-_RATE = Integer(bits=64, zero="silent", refusal=unsupported("could not convert bandwidth value '{}'", 0))
+def _rate(name: str) -> Any:
+    refusal = unsupported(f"could not convert bandwidth {name} value '{{}}'", VIR_FROM_NONE)
+    return attribute(name, Integer(bits=64, refusal=refusal))
 
 
 @attrs.define
 class Rate(Model):
-    average: int | None = attribute("average", _RATE)
-    peak: int | None = attribute("peak", _RATE)
-    floor: int | None = attribute("floor", _RATE)
-    burst: int | None = attribute("burst", _RATE)
+    average: int | None = _rate("average")
+    peak: int | None = _rate("peak")
+    floor: int | None = _rate("floor")
+    burst: int | None = _rate("burst")
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.average is None and self.floor is None:
-            raise XmlError("Missing mandatory average or floor attributes", domain=0)
+            raise XmlDetail("Missing mandatory average or floor attributes", domain=VIR_FROM_NONE)
         if (self.peak or self.burst) and self.average is None:
-            raise XmlError("'peak' and 'burst' require 'average' attribute", domain=0)
+            raise XmlDetail("'peak' and 'burst' require 'average' attribute", domain=VIR_FROM_NONE)
+        for name in ("average", "peak", "floor", "burst"):
+            setattr(self, name, getattr(self, name) or None)
 
 
 @attrs.define
@@ -208,7 +243,7 @@ class Outbound(Rate):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.floor:
-            raise XmlError("'floor' attribute allowed only in <inbound> element", domain=0)
+            raise ConfigUnsupported("'floor' attribute allowed only in <inbound> element", domain=VIR_FROM_NONE)
         super().complete(source, how)
 
 
@@ -217,25 +252,31 @@ class Bandwidth(Model):
     """Limits of a network card, in KiB per second and KiB."""
 
     TAG: ClassVar[str] = "bandwidth"
-    inbound: Inbound | None = child(Inbound)
-    outbound: Outbound | None = child(Outbound)
+    inbound: Inbound | None = child(
+        Inbound, too_many=detail("Only one child <inbound> element allowed", VIR_FROM_NONE)
+    )
+    outbound: Outbound | None = child(
+        Outbound, too_many=detail("Only one child <outbound> element allowed", VIR_FROM_NONE)
+    )
 
 
 @attrs.define
 class VlanTag(Model):
     TAG: ClassVar[str] = "tag"
-    id: int = attribute("id", Integer(refusal=xml_error("invalid vlan tag id '{}'", 0)), required=xml_error("missing vlan tag id attribute", 0))
+    id: int = attribute("id", Integer(), required=True)
     native: str | None = attribute("nativeMode", Choice("tagged untagged", silent="default"))
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.id > 4095:
-            raise XmlError(f"vlan tag id {self.id} too large (maximum 4095)", domain=0)
+            raise XmlError(f"vlan tag id {self.id} too large (maximum 4095)", domain=VIR_FROM_NONE)
 
 
 @attrs.define
 class Vlan(Model):
     TAG: ClassVar[str] = "vlan"
-    trunk: bool | None = attribute("trunk", yes_no())
+    trunk: bool | None = attribute(
+        "trunk", yes_no(xml_error("invalid \"trunk='{}'\" in <vlan> - must be yes or no", VIR_FROM_NONE))
+    )
     tags: list[VlanTag] = children(VlanTag)
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -348,6 +389,10 @@ class FilterRef(Model):
     filter: str | None = attribute("filter")
     parameters: list[FilterParameter] = children(FilterParameter)
 
+    def complete(self, source: Source, how: Reading) -> None:
+        self.parameters = [one for one in self.parameters if one.name and one.value is not None]
+        self.parameters.sort(key=lambda one: one.name or "")
+
 
 @attrs.define
 class CoalesceFrames(Model):
@@ -370,14 +415,27 @@ class Coalesce(Model):
 @attrs.define
 class Teaming(Model):
     TAG: ClassVar[str] = "teaming"
-    type: str = attribute("type", Choice("persistent transient"), required=True)
+    type: str | None = attribute("type", Choice("persistent transient", silent="none"))
     persistent: str | None = attribute("persistent")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type == "transient" and self.persistent is None:
+            raise ConfigUnsupported(
+                "teaming persistent attribute must be set if teaming type is 'transient'", domain=VIR_FROM_DOMAIN
+            )
+        if self.type == "persistent" and self.persistent is not None:
+            raise ConfigUnsupported(
+                "teaming persistent attribute not allowed if teaming type is 'persistent'", domain=VIR_FROM_DOMAIN
+            )
 
 
 @attrs.define
 class Tune(Model):
     TAG: ClassVar[str] = "tune"
     sndbuf: int | None = leaf("sndbuf", Integer(bits=64, refusal=xml_error("sndbuf must be a positive integer")))
+
+
+_MODEL = re.compile(r"[a-zA-Z0-9._-]+\Z")
 
 
 def _read_place(source: Source, how: Reading, model: Any) -> Model | None:
@@ -423,49 +481,47 @@ class Interface(Model):
     tune: Tune | None = child(Tune)
     teaming: Teaming | None = child(Teaming)
     link: str | None = nested_attribute("link/state", Choice("up down", silent="default", refusal=unsupported("unknown interface link state '{}'")))
-    mtu: int | None = nested_attribute("mtu/size", Integer(zero="silent"))
+    mtu: int | None = nested_attribute("mtu/size", Integer(zero="silent", refusal=xml_error("malformed mtu size")))
     coalesce: Coalesce | None = child(Coalesce)
     info: RomInfo = inline(RomInfo)
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.type == "bridge" and self.place is None:
-            self.place = None
-        if self.type not in {"network", "bridge", "ethernet", "direct", "user", "hostdev"} and self.virtualport:
-            self.virtualport = None
         self._check_place()
-        if self.model is not None and not self.model.isascii():
-            pass
+        if self.virtualport is not None and self.type not in {"network", "bridge", "direct", "hostdev"}:
+            raise ConfigUnsupported(
+                f"<virtualport> element unsupported for <interface type='{self.type}'>", domain=VIR_FROM_DOMAIN
+            )
+        if self.model is not None and not _MODEL.match(self.model):
+            raise InvalidArg("Model name contains invalid characters", domain=VIR_FROM_DOMAIN)
         if self.type != "hostdev":
             self.managed = None
-        dev = self.target.dev if self.target else None
-        if dev is not None and not how.live and dev.startswith(GENERATED):
-            assert self.target is not None
+        if self.target is not None and self.target.dev and not how.live and self.target.dev.startswith(GENERATED):
             self.target.dev = None
-        if self.target is not None and self.target.managed is not False:
-            pass
-        if self.vlan is not None and self.type in {"user", "internal"}:
-            pass
+        if self.target is not None and not self.target.dev:
+            self.target.dev = None
+        if self.type not in {"network", "bridge", "ethernet"}:
+            self.filterref = None
+        if self.type == "vhostuser" and not self.is_virtio():
+            raise InternalError(
+                "Wrong or no <model> 'type' attribute specified with <interface type='vhostuser'/>."
+                " vhostuser requires the virtio-net* frontend",
+                domain=VIR_FROM_DOMAIN,
+            )
+
+    def is_virtio(self) -> bool:
+        """Whether the guest sees a paravirtual card."""
+        return self.model in {"virtio", "virtio-transitional", "virtio-non-transitional"}
 
     def _check_place(self) -> None:
+        if self.type in _WITH_SOURCE and self.place is None:
+            raise XmlError(f"interface type='{self.type}' requires a 'source' element", domain=VIR_FROM_DOMAIN)
         place = self.place
-        kind = self.type
-        if kind == "network" and (not isinstance(place, NetworkPlace) or place.network is None):
-            raise XmlError("No <source> 'network' attribute specified with <interface type='network'/>", domain=VIR_FROM_DOMAIN)
-        if kind == "bridge" and (not isinstance(place, BridgePlace) or place.bridge is None):
-            raise XmlError("No <source> 'bridge' attribute specified with <interface type='bridge'/>", domain=VIR_FROM_DOMAIN)
-        if kind == "direct" and (not isinstance(place, DirectPlace) or place.dev is None):
-            raise XmlError("No <source> 'dev' attribute specified with <interface type='direct'/>", domain=VIR_FROM_DOMAIN)
-        if kind == "vdpa" and (not isinstance(place, DevicePlace) or place.dev is None):
-            raise XmlError("No <source> 'dev' attribute specified with <interface type='vdpa'/>", domain=VIR_FROM_DOMAIN)
-        if kind == "internal" and (not isinstance(place, InternalPlace) or place.name is None):
-            raise XmlError("No <source> 'name' attribute specified with <interface type='internal'/>", domain=VIR_FROM_DOMAIN)
-        if kind in {"server", "client", "mcast", "udp"}:
-            if not isinstance(place, SocketPlace) or place.port is None:
-                raise XmlError("No <source> 'port' attribute specified with socket interface", domain=VIR_FROM_DOMAIN)
-            if place.address is None and kind != "server":
-                raise XmlError("No <source> 'address' attribute specified with socket interface", domain=VIR_FROM_DOMAIN)
-            if kind != "udp":
-                place.local = None
+        if self.type in {"client", "mcast", "udp"} and isinstance(place, SocketPlace) and place.address is None:
+            raise missing_attribute("source", "address")
+        if self.type == "udp" and isinstance(place, SocketPlace) and place.local is None:
+            raise XmlError("'<local>' element missing for 'udp' socket interface", domain=VIR_FROM_DOMAIN)
+        if self.type != "udp" and isinstance(place, SocketPlace):
+            place.local = None
 
     def fill(self, tag: Tag, how: Printing) -> None:
         # A network card that is a host device says its driver before its source.
@@ -473,11 +529,19 @@ class Interface(Model):
         if self.type == "hostdev" and driver is not None:
             self.driver = None
             try:
-                super().fill(tag, how)
+                self._fill(tag, how)
             finally:
                 self.driver = driver
             made = driver.element(how)
             if not made.is_bare():
                 tag.children.insert(1 if self.mac else 0, made)
             return
+        if driver is not None and not self.is_virtio():
+            self.driver = None
+        try:
+            self._fill(tag, how)
+        finally:
+            self.driver = driver
+
+    def _fill(self, tag: Tag, how: Printing) -> None:
         super().fill(tag, how)

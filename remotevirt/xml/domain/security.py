@@ -80,9 +80,13 @@ class DeviceSecLabel(Model):
     relabel: bool | None = attribute("relabel", yes_no())
     label: str | None = leaf("label")
 
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        if not (self.labelskip and how.inactive):
+            super().print_into(parent, how)
+
     def complete(self, source: Source, how: Reading) -> None:
         if self.labelskip:
-            self.relabel = False if how.live else None
+            self.relabel = None
         else:
             self.labelskip = None
             if self.relabel is None:

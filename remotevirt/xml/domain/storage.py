@@ -6,13 +6,14 @@ What a source looks like depends on the ``type`` of the element around it, so re
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import attrs
 
 from remotevirt.errors import VirError
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_STORAGE, VIR_FROM_XML
-from remotevirt.stubs.errors import XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE, VIR_FROM_STORAGE, VIR_FROM_XML
+from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg, XmlError
 from remotevirt.xml.domain.address import PciPlace
 from remotevirt.xml.domain.security import DeviceSecLabel
 from remotevirt.xml.fields import (
@@ -32,7 +33,7 @@ from remotevirt.xml.fields import (
     variant,
 )
 from remotevirt.xml.sizes import sized
-from remotevirt.xml.values import Choice, Integer, Refusal, Text, Uuid, on_off, xml_error, yes_no
+from remotevirt.xml.values import Choice, Integer, Refusal, Text, Uuid, parse_integer, unsupported, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = [
@@ -61,7 +62,7 @@ class Secret(Model):
 
     TAG: ClassVar[str] = "secret"
     type: str | None = attribute("type")
-    uuid: bytes | None = attribute("uuid", Uuid(refusal=xml_error("invalid secret uuid '{}'", VIR_FROM_STORAGE)))
+    uuid: bytes | None = attribute("uuid", Uuid(refusal=xml_error("invalid secret uuid '{}'", VIR_FROM_NONE)))
     usage: str | None = attribute("usage")
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -72,12 +73,28 @@ class Secret(Model):
 
 
 @attrs.define
+class VolumeSecret(Secret):
+    """The secret of an encrypted volume."""
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type is None:
+            raise XmlError("unknown volume encryption secret type", domain=VIR_FROM_STORAGE)
+        if self.type != "passphrase":
+            raise ConfigUnsupported(f"unknown volume encryption secret type {self.type}", domain=VIR_FROM_STORAGE)
+        super().complete(source, how)
+
+
+@attrs.define
 class Auth(Model):
     """Who asks for network storage."""
 
     TAG: ClassVar[str] = "auth"
     username: str = attribute("username", required=xml_error("missing username for auth", VIR_FROM_STORAGE))
     secret: Secret | None = child(Secret)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.secret is None:
+            raise XmlError("Missing <secret> element in auth", domain=VIR_FROM_STORAGE)
 
 
 @attrs.define
@@ -101,13 +118,14 @@ class Encryption(Model):
     """How a volume is encrypted."""
 
     TAG: ClassVar[str] = "encryption"
+    HOLD: ClassVar[bool] = True
     format: str = attribute(
         "format",
-        Choice("default qcow luks luks2", refusal=xml_error("unknown volume encryption format type {}", VIR_FROM_STORAGE)),
-        required=xml_error("unknown volume encryption format type (null)", VIR_FROM_STORAGE),
+        Choice("default qcow luks luks2", refusal=unsupported("unknown volume encryption format type {}", VIR_FROM_STORAGE)),
+        required=xml_error("unknown volume encryption format", VIR_FROM_STORAGE),
     )
     engine: str | None = attribute("engine", Choice("qemu librbd", silent="default"))
-    secrets: list[Secret] = children(Secret)
+    secrets: list[VolumeSecret] = children(VolumeSecret)
     cipher: Cipher | None = child(Cipher)
     ivgen: IvGen | None = child(IvGen)
 
@@ -117,7 +135,7 @@ class Slice(Model):
     TAG: ClassVar[str] = "slice"
     type: str = attribute("type", Choice("storage"), required=True)
     offset: int = attribute("offset", Integer(bits=64), required=True)
-    size: int = attribute("size", Integer(bits=64, zero="refused"), required=True)
+    size: int = attribute("size", Integer(bits=64), required=True)
 
 
 @attrs.define
@@ -207,6 +225,12 @@ class DirSource(StorageSource):
         return self.dir
 
 
+def _bad_port(text: str) -> VirError:
+    if parse_integer(text) is None:
+        return InvalidArg(f"failed to parse port number '{text}'", domain=VIR_FROM_NONE)
+    return InvalidArg(f"port '{text}' out of range", domain=VIR_FROM_NONE)
+
+
 @attrs.define
 class Host(Model):
     """A server of network storage."""
@@ -214,8 +238,8 @@ class Host(Model):
     TAG: ClassVar[str] = "host"
     KEEP: ClassVar[bool] = True
     name: str | None = attribute("name")
-    port: int | None = attribute("port", Integer(high=65535, zero="silent", refusal=xml_error("failed to parse port number '{}'", 0)))
-    transport: str | None = attribute("transport", Choice("tcp unix rdma", refusal=xml_error("unknown protocol transport type '{}'")))
+    port: int | None = attribute("port", Integer(high=65535, zero="silent", refusal=_bad_port))
+    transport: str | None = attribute("transport", Choice("tcp unix rdma", refusal=unsupported("unknown protocol transport type '{}'")))
     socket: str | None = attribute("socket")
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -253,11 +277,26 @@ class Initiator(Model):
     iqn: InitiatorName | None = child(InitiatorName)
 
 
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.0-9A-Z^_`a-z|~-]+\Z")
+_COOKIE_VALUE = re.compile(r"[!#$%&'()*+./0-9:>=<?@A-Z^_`\[\]a-z|~-]*\Z")
+
+
 @attrs.define
 class Cookie(Model):
     TAG: ClassVar[str] = "cookie"
-    name: str = attribute("name", required=xml_error("missing cookie name", VIR_FROM_STORAGE))
+    name: str = attribute("name", required=xml_error("missing cookie name"))
     value: str | None = body()
+
+    def complete(self, source: Source, how: Reading) -> None:
+        value = self.value or ""
+        if not value:
+            raise XmlError(f"missing value for cookie '{self.name}'", domain=VIR_FROM_DOMAIN)
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            value = value[1:-1]
+        if not _COOKIE_NAME.match(self.name):
+            raise XmlError(f"cookie name '{self.name}' contains invalid characters", domain=VIR_FROM_STORAGE)
+        if not _COOKIE_VALUE.match(value):
+            raise XmlError(f"value of cookie '{self.name}' contains invalid characters", domain=VIR_FROM_STORAGE)
 
 
 @attrs.define
@@ -268,6 +307,21 @@ class Cookies(Model):
     def print_into(self, parent: Tag, how: Printing) -> None:
         if how.secure:
             super().print_into(parent, how)
+
+
+_PORTS = {
+    "http": 80,
+    "https": 443,
+    "ftp": 21,
+    "ftps": 990,
+    "tftp": 69,
+    "ssh": 22,
+    "sheepdog": 7000,
+    "nbd": 10809,
+    "iscsi": 3260,
+    "gluster": 24007,
+    "vxhs": 9999,
+}
 
 
 @attrs.define
@@ -283,7 +337,6 @@ class NetworkSource(StorageSource):
     query: str | None = attribute("query")
     tls: bool | None = attribute("tls", yes_no())
     tls_hostname: str | None = attribute("tlsHostname")
-    early: str | None = attrs.field(default=None)
     hosts: list[Host] = children(Host)
     snapshot: str | None = nested_attribute("snapshot/name")
     config: str | None = nested_attribute("config/file")
@@ -291,24 +344,22 @@ class NetworkSource(StorageSource):
     initiator: Initiator | None = child(Initiator)
     ssl_verify: bool | None = nested_attribute("ssl/verify", yes_no())
     cookies: Cookies | None = child(Cookies)
-    readahead: int | None = nested_attribute("readahead/size", Integer(bits=64, refusal=xml_error("invalid readahead size '{}'")))
-    timeout: int | None = nested_attribute("timeout/seconds", Integer(bits=64, refusal=xml_error("invalid timeout value '{}'")))
+    readahead: int | None = nested_attribute("readahead/size", Integer(bits=64, refusal=xml_error("invalid readahead size or timeout")))
+    timeout: int | None = nested_attribute("timeout/seconds", Integer(bits=64, refusal=xml_error("invalid readahead size or timeout")))
     extra: SourceExtra = inline(SourceExtra)
 
     def complete(self, source: Source, how: Reading) -> None:
         self.extra.seclabels = []
-        if self.name is None and self.protocol not in {"nbd", "rbd"}:
+        if self.name is None and self.protocol != "nbd":
             raise XmlError("missing name for disk source", domain=VIR_FROM_DOMAIN)
-        if self.protocol in {"http", "https"} or self.query is None:
-            pass
-        else:
+        if self.protocol not in {"http", "https"}:
             self.query = None
         if self.protocol not in {"nbd", "vxhs"}:
             self.tls = None
         if self.protocol != "nbd":
             self.tls_hostname = None
         if self.protocol != "rbd":
-            self.config = None if self.protocol != "rbd" else self.config
+            self.config = None
         if self.protocol not in {"rbd", "gluster"}:
             self.snapshot = None
         if self.protocol != "nfs":
@@ -321,6 +372,11 @@ class NetworkSource(StorageSource):
             self.cookies = None
         if self.protocol not in {"http", "https", "ftp", "ftps"}:
             self.readahead = self.timeout = None
+        if self.protocol == "gluster" and "/" not in (self.name or "").lstrip("/"):
+            raise XmlError(f"can't split path '{self.name}' into pool name and image name", domain=VIR_FROM_DOMAIN)
+        for host in self.hosts:
+            if host.transport is None and host.port is None:
+                host.port = _PORTS.get(self.protocol)
         if self.protocol == "iscsi" and self.name is not None and "/" not in self.name:
             self.name += "/0"
 
@@ -333,7 +389,7 @@ class VolumeSource(StorageSource):
     pool: str | None = attribute("pool")
     volume: str | None = attribute("volume")
     mode: str | None = attribute(
-        "mode", Choice("host direct", silent="default", refusal=xml_error("unknown source mode '{}' for volume type disk"))
+        "mode", Choice("host direct", silent="default", refusal=unsupported("unknown source mode '{}' for volume type disk"))
     )
     extra: SourceExtra = inline(SourceExtra)
 
@@ -361,6 +417,8 @@ class NvmeSource(StorageSource):
     def complete(self, source: Source, how: Reading) -> None:
         if self.address is None:
             raise XmlError("NVMe disk source is missing address", domain=VIR_FROM_DOMAIN)
+        if not self.namespace:
+            raise ConfigUnsupported("NVMe namespace can't be zero", domain=VIR_FROM_DOMAIN)
         if self.managed is None:
             self.managed = False
 
@@ -370,16 +428,16 @@ class NvmeSource(StorageSource):
 
 @attrs.define
 class VhostUserSource(StorageSource):
-    type: str = attribute("type", required=xml_error("missing 'type' attribute for vhostuser"))
+    type: str = attribute("type", required=xml_error("missing 'type' attribute for vhostuser disk source"))
     path: str | None = attribute("path")
     reconnect: Reconnect | None = child(Reconnect)
     extra: SourceExtra = inline(SourceExtra)
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.type != "unix":
-            raise XmlError("invalid chardev type for vhostuser", domain=VIR_FROM_DOMAIN)
+            raise XmlError("invalid 'type' attribute for vhostuser disk source", domain=VIR_FROM_DOMAIN)
         if self.path is None:
-            raise XmlError("missing path for vhostuser disk", domain=VIR_FROM_DOMAIN)
+            raise XmlError("missing 'path' attribute for vhostuser disk source", domain=VIR_FROM_DOMAIN)
 
     def place(self) -> str | None:
         return self.path
@@ -406,8 +464,7 @@ def read_source(kind: str, source: Source, how: Reading) -> StorageSource | None
 @attrs.define
 class Format(Model):
     TAG: ClassVar[str] = "format"
-    type: str = attribute("type", Choice(FORMATS, refusal=xml_error("unknown disk backing store format '{}'")), required=xml_error("missing disk backing store format"))
-    metadata_cache: Any = attrs.field(default=None)
+    type: str = attribute("type", Choice(FORMATS, refusal=xml_error("unknown storage source format '{}'")), required=xml_error("missing disk backing store format"))
 
 
 def _read_nested(source: Source, how: Reading, model: Any) -> StorageSource:
@@ -436,25 +493,22 @@ class BackingStore(Model):
 
     TAG: ClassVar[str] = "backingStore"
     KEEP: ClassVar[bool] = True
-    type: str | None = attribute("type", Choice(" ".join(_SOURCES), refusal=xml_error("unknown disk backing store type '{}'")))
+    type: str | None = attribute("type", Choice(" ".join(_SOURCES), refusal=xml_error("unknown storage source type '{}'")))
     index: int | None = attribute("index", Integer(), live=True)
     format: Format | None = child(Format)
     source: StorageSource | None = hook(lambda source, how, model: _read_nested(source, how, model) if model.type else None, _write_nested)
     backing: BackingStore | None = hook(_read_backing, _write_backing)
 
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.type is None:
-            if len(source.element):
-                raise XmlError("missing disk backing store type", domain=VIR_FROM_DOMAIN)
-        elif self.format is None:
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> BackingStore:
+        if source.get("type") is None:
+            return cls()
+        if source.first("format") is None:
             raise XmlError("missing disk backing store format", domain=VIR_FROM_DOMAIN)
+        return super().read_source(source, how)
 
 
 def is_end(backing: BackingStore | None) -> bool:
     """Whether a chain ends here."""
     return backing is None or backing.type is None
 
-
-def refuse(error: Refusal, text: str) -> VirError:
-    """Make an error."""
-    return error(text)
