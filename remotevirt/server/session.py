@@ -100,9 +100,7 @@ class Session:
         if program is not remote.PROGRAM:
             name = f"{program.name}_{name}"
         method = getattr(getattr(self.connection, procedure.driver), name, None)
-        if method is None:
-            raise unsupported(procedure)
-        return method, guard
+        return method or _refuse(procedure), guard
 
     def close(self) -> None:
         """Close what the client had open. May be called again."""

@@ -100,6 +100,11 @@ class RuntimeProgramTests(SynchronousTestCase):
         error = vir_error(reply.payload)
         self.assertEqual((error.code, error.message), (39, "Unable to decode message payload"))
 
+    def test_unanswered(self) -> None:
+        """What the driver has no method for is not supported."""
+        error = vir_error(self.call(0x20009999, 4, 3).payload)
+        self.assertEqual((error.code, error.detail), (3, "virForget"))
+
     def test_unknown_version(self) -> None:
         """Another version of the program is unknown."""
         error = vir_error(self.call(0x20009999, 3, 1).payload)
