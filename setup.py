@@ -26,7 +26,7 @@ TEST = [
     "ruff>=0.8",
     "trustme>=1.2",
 ]
-DOCS = ["sphinx>=7.2"]
+DOCS = ["furo>=2024.8", "sphinx>=7.4"]
 RELEASE = ["build>=1.2", "towncrier>=24.8", "setuptools>=68", "wheel>=0.42"]
 
 setup(

@@ -209,6 +209,7 @@ def runtime_folder(uid: int | None = None, environ: dict[str, str] | None = None
     """The folder for sockets of whoever runs us, made if need be.
 
     Returns:
+        ``$RUNTIME_DIRECTORY`` where systemd has made one for us (``RuntimeDirectory=``). Otherwise
         ``/run/remotevirt`` for root; ``$XDG_RUNTIME_DIR/remotevirt`` for others, or below ``~/.cache`` where
         the system has no such folder (libvirt's rule, with our name).
 
@@ -217,7 +218,10 @@ def runtime_folder(uid: int | None = None, environ: dict[str, str] | None = None
     """
     uid = os.geteuid() if uid is None else uid
     environ = dict(os.environ) if environ is None else environ
-    if uid == 0:
+    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if given:
+        folder, mode = Path(given), 0o755
+    elif uid == 0:
         folder, mode = Path("/run/remotevirt"), 0o755
     else:
         base = environ.get("XDG_RUNTIME_DIR") or os.path.join(os.path.expanduser("~"), ".cache")

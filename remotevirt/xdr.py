@@ -181,7 +181,7 @@ def unpack_numbers(buf: bytes, pos: int, maximum: int, code: str, size: int) -> 
 def unpack_optional(buf: bytes, pos: int) -> tuple[bool, int]:
     """Unpack the word that tells whether an optional value follows."""
     (word,) = _unpack_uint(buf, pos)
-    return word == 1, pos + 4
+    return word != 0, pos + 4
 
 
 def unpack_enum(kind: type[EnumT], value: int) -> EnumT:

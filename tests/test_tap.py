@@ -158,6 +158,12 @@ class ListenersTests(TestCase):
         self.assertEqual(0o700, stat.S_IMODE(found.stat().st_mode))
         self.assertEqual(found, runtime_folder(1000, {"XDG_RUNTIME_DIR": str(self.folder)}))
 
+    def test_runtime_folder_of_systemd(self) -> None:
+        """The first folder that systemd has made for the service comes before all rules, for root too."""
+        found = runtime_folder(0, {"RUNTIME_DIRECTORY": f"{self.folder}/vm:/run/other"})
+        self.assertEqual(self.folder / "vm", found)
+        self.assertTrue(found.is_dir())
+
     def test_runtime_folder_cannot_be_made(self) -> None:
         (self.folder / "file").write_text("")
         environ = {"XDG_RUNTIME_DIR": str(self.folder / "file")}

@@ -63,6 +63,7 @@ class Sandbox:
             "PATH": f"{self.folder / '.venv/bin'}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "XDG_RUNTIME_DIR": str(self.folder / "run"),
+            "RUNTIME_DIRECTORY": str(self.folder / "run/remotevirt"),
             "RUNDIR": str(self.folder / "run/remotevirt"),
             "VENV": ".venv",
             "TCP_PORT": "0",

@@ -7,22 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.server.daemon import PROGRAMS
 from tests.docs.pages import DOCS, ROOT
 
 BUILD_SECONDS = 120.0
 """How long a build may take; alone on the machine it takes a few seconds."""
-
-try:
-    import furo  # noqa: F401
-    import sphinx  # noqa: F401
-except ImportError as error:
-    MISSING: str | None = f"the manual needs {error.name} (pip install '.[docs]')"
-else:
-    MISSING = None
-
 
 def _rows(html: str) -> dict[str, list[str]]:
     """The cells of each table row of a page, by the text of the second cell."""
@@ -38,8 +29,6 @@ class ManualBuildTests(SynchronousTestCase):
 
     def build(self) -> Path:
         """Build the manual as HTML into a folder of the test's own."""
-        if MISSING is not None:
-            raise SkipTest(MISSING)
         folder = Path(self.mktemp()).resolve()
         command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", "-b", "html"]
         command += ["-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")]
@@ -72,8 +61,6 @@ class ManualTablesTests(SynchronousTestCase):
     """What the extensions find out about the code, without Sphinx around it."""
 
     def setUp(self) -> None:
-        if MISSING is not None:
-            raise SkipTest(MISSING)
         self.patch(sys, "path", [str(DOCS / "ext"), *sys.path])
         for name in ("procedures", "tables"):
             self.addCleanup(sys.modules.pop, name, None)

@@ -16,7 +16,7 @@ from tests.interop.peers import require
 MOST_BLOCKS_NOT_RUN = 6
 """Blocks that install something or take minutes; the manual shall have few of them."""
 
-CLASSES = frozenset({"background", "no-run", "needs-certtool", "needs-libvirt-python", "not-root"})
+CLASSES = frozenset({"background", "no-run", "needs-certtool", "needs-libvirt-python"})
 
 
 TOOLS = {"certtool": "gnutls-bin"}
@@ -36,8 +36,6 @@ def reason_not_to_run(block: Block) -> str | None:
     """Why a block is left out here, None if it is not."""
     if "no-run" in block.classes:
         return ""
-    if "not-root" in block.classes and os.geteuid() == 0:
-        return "it is not for root"
     for name in sorted(block.classes):
         if name.startswith("needs-"):
             try:

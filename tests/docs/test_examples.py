@@ -92,7 +92,7 @@ class SystemdTests(ProcessTestCase):
         return parser
 
     def test_command(self) -> Deferred[None]:
-        """The service's command serves on a socket that it was handed as systemd does, and leaves it there."""
+        """The service's command serves on a socket that it is handed as by systemd, and leaves it there."""
         require("virsh")
         program, *arguments = shlex.split(self.unit("remotevirt.service")["Service"]["ExecStart"])
         self.assertEqual(Path(program).name, "twistd")

@@ -130,6 +130,27 @@ class DefinitionTests(DomainCase):
         self.calls.domain_create(self.guest)
         self.assertIn("<name>renamed</name>", self.xml(INACTIVE))
 
+    def test_document_follows_every_change(self) -> None:
+        """A document that was asked for before shows each change at once."""
+        guest, calls = self.guest, self.calls
+        for name, arguments in (
+            ("domain_set_memory", (30000,)),
+            ("domain_set_vcpus", (1,)),
+            ("domain_pin_vcpu", (0, b"\x01")),
+            ("domain_pin_emulator", (b"\x01", 0)),
+            ("domain_set_metadata", (c.VIR_DOMAIN_METADATA_TITLE, "title", None, None, 0)),
+            ("domain_set_metadata", (c.VIR_DOMAIN_METADATA_DESCRIPTION, "text", None, None, 0)),
+            ("domain_set_metadata", (ELEMENT, "<a/>", "k", "http://u/", 0)),
+            ("domain_destroy", ()),
+            ("domain_set_max_memory", (50000,)),
+            ("domain_set_vcpus_flags", (4, CONFIG | c.VIR_DOMAIN_VCPU_MAXIMUM)),
+            ("domain_rename", ("other", 0)),
+            ("domain_create", ()),
+        ):
+            before = self.xml()
+            getattr(calls, name)(guest, *arguments)
+            self.assertNotEqual(self.xml(), before, name)
+
     def test_unknown_xml_flags(self) -> None:
         """Flags that libvirt's test driver does not know."""
         text = "unsupported flags (0x4) in function testDomainGetXMLDesc"

@@ -3,6 +3,9 @@
 The calls speak of "memory" for what a domain has now and of "max memory" for what it can have; documents
 say ``currentMemory`` and ``memory``. CPU sets are bitmaps in the calls and lists in documents. All such
 translation happens here, so that no family of calls knows how a document is built.
+
+Documents are asked for much more often than they change, so the latest texts are kept; whatever changes the
+model drops them.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
 from remotevirt.xml.parse import parse_document
 
-__all__ = ["DEFAULTS", "Definition"]
+__all__ = ["DEFAULTS", "MAX_TEXTS", "Definition"]
 
 DEFAULTS: Final = DomainDefaults()
 """What the test hypervisor adds to documents."""
+
+MAX_TEXTS: Final = 4
+"""Texts that are kept of a definition: with few combinations of flags asked for, all of them."""
 
 
 class Definition:
@@ -32,12 +38,13 @@ class Definition:
         run_state: what the document says of a domain that a node file describes.
     """
 
-    __slots__ = ("model", "run_state", "size")
+    __slots__ = ("_texts", "model", "run_state", "size")
 
     def __init__(self, model: DomainModel, size: int, run_state: RunState) -> None:
         self.model = model
         self.size = size
         self.run_state = run_state
+        self._texts: dict[tuple[int, int], str] = {}
 
     @classmethod
     def parse(cls, text: str, *, validate: bool = False) -> Definition:
@@ -68,7 +75,13 @@ class Definition:
             flags: of virDomainXMLFlags.
             id: of the running domain, -1 if it does not run.
         """
-        return format_domain(self.model, id=None if id < 0 else id, flags=flags)
+        text = self._texts.get((flags, id))
+        if text is None:
+            text = format_domain(self.model, id=None if id < 0 else id, flags=flags)
+            if len(self._texts) >= MAX_TEXTS:
+                self._texts.clear()
+            self._texts[flags, id] = text
+        return text
 
     @property
     def name(self) -> str:
@@ -77,6 +90,7 @@ class Definition:
 
     @name.setter
     def name(self, name: str) -> None:
+        self._texts.clear()
         self.model.name = name
 
     @property
@@ -91,6 +105,7 @@ class Definition:
 
     @max_memory.setter
     def max_memory(self, memory: int) -> None:
+        self._texts.clear()
         self.model.memory = memory
 
     @property
@@ -100,6 +115,7 @@ class Definition:
 
     @memory.setter
     def memory(self, memory: int) -> None:
+        self._texts.clear()
         self.model.current_memory = memory
 
     @property
@@ -109,6 +125,7 @@ class Definition:
 
     @max_vcpus.setter
     def max_vcpus(self, count: int) -> None:
+        self._texts.clear()
         self.model.maxvcpus = count
 
     @property
@@ -118,6 +135,7 @@ class Definition:
 
     @vcpus.setter
     def vcpus(self, count: int) -> None:
+        self._texts.clear()
         self.model.vcpus = count
 
     @property
@@ -135,6 +153,7 @@ class Definition:
 
     def pin_vcpu(self, vcpu: int, cpumap: int) -> None:
         """Say where one CPU may run."""
+        self._texts.clear()
         tune = self._tune()
         pins = {pin.vcpu: pin for pin in tune.vcpupin}
         pins[vcpu] = VcpuPin(vcpu, _cpuset(cpumap))
@@ -148,6 +167,7 @@ class Definition:
 
     @emulator_pin.setter
     def emulator_pin(self, cpumap: int) -> None:
+        self._texts.clear()
         self._tune().emulatorpin = _cpuset(cpumap)
 
     def _tune(self) -> CpuTune:
@@ -197,6 +217,7 @@ class Definition:
 
     @balloon_period.setter
     def balloon_period(self, period: int) -> None:
+        self._texts.clear()
         balloon = self.model.devices.memballoon
         if balloon is not None:
             balloon.period = period or None
@@ -208,6 +229,7 @@ class Definition:
 
     @title.setter
     def title(self, title: str | None) -> None:
+        self._texts.clear()
         self.model.title = title
 
     @property
@@ -217,6 +239,7 @@ class Definition:
 
     @description.setter
     def description(self, description: str | None) -> None:
+        self._texts.clear()
         self.model.description = description
 
     def metadata(self, uri: str) -> str | None:
@@ -234,6 +257,7 @@ class Definition:
         kept = self.model.metadata
         if text is None and kept is None:
             return
+        self._texts.clear()
         element = None if text is None else stored_element(text, uri, key)
         self.model.metadata = Metadata(replace_element(None if kept is None else kept.root, uri, element))
 

@@ -259,6 +259,12 @@ class Bandwidth(Model):
         Outbound, too_many=detail("Only one child <outbound> element allowed", VIR_FROM_NONE)
     )
 
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        if self.inbound is not None or self.outbound is not None:
+            tag = self.element(how)
+            tag.hold = True
+            parent.add(tag)
+
 
 @attrs.define
 class VlanTag(Model):
@@ -496,8 +502,6 @@ class Interface(Model):
         if self.type != "hostdev":
             self.managed = None
         if self.target is not None and self.target.dev and not how.live and self.target.dev.startswith(GENERATED):
-            self.target.dev = None
-        if self.target is not None and not self.target.dev:
             self.target.dev = None
         if self.type not in {"network", "bridge", "ethernet"}:
             self.filterref = None
