@@ -28,9 +28,12 @@ from remotevirt.errors import XDRError
 __all__ = [
     "ABSENT",
     "DECODE_ERRORS",
+    "KEPT_MAXIMUM",
+    "KEPT_SIZE",
     "PRESENT",
     "UINT",
     "XDRError",
+    "keep",
     "pack_chars",
     "pack_count",
     "pack_fixed_chars",
@@ -62,6 +65,12 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 _pack_uint = UINT.pack
 _unpack_uint = UINT.unpack_from
+
+KEPT_SIZE = 64
+"""Longest text, in bytes, of a reference whose decoding is kept."""
+
+KEPT_MAXIMUM = 4096
+"""How many decoded references of a kind are kept; then all are dropped, and the next ones are kept."""
 
 EnumT = TypeVar("EnumT", bound=enum.IntEnum)
 
@@ -176,6 +185,13 @@ def unpack_numbers(buf: bytes, pos: int, maximum: int, code: str, size: int) -> 
     """Unpack an array of numbers of ``size`` bytes each."""
     count, pos = unpack_count(buf, pos, maximum, size)
     return list(struct.unpack_from(f">{count}{code}", buf, pos)), pos + count * size
+
+
+def keep(kept: dict[bytes, Any], data: bytes, value: Any) -> None:
+    """Keep what bytes decode to. References come again and again: clients that poll send the same ones."""
+    if len(kept) >= KEPT_MAXIMUM:
+        kept.clear()
+    kept[data] = value
 
 
 def unpack_optional(buf: bytes, pos: int) -> tuple[bool, int]:

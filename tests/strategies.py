@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -21,13 +22,18 @@ from remotevirt.rpcgen.model import Kind as Form
 from remotevirt.rpcgen.naming import class_name
 
 __all__ = [
+    "CHARACTERS",
+    "STREAM_KINDS",
     "Stubs",
     "bounded",
     "bytes_with_splits",
+    "messages_with_descriptors",
     "mutated",
+    "plain_messages",
     "resolve",
     "splits",
     "text",
+    "words",
 ]
 
 CHARACTERS = ("char", "unsigned char")
@@ -67,7 +73,7 @@ def text(maximum: int = ITEMS) -> st.SearchStrategy[str]:
 def splits(data: bytes, cuts: list[int]) -> list[bytes]:
     """Cut bytes at positions (taken modulo their length)."""
     places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-    return [data[left:right] for left, right in zip(places, places[1:], strict=False)]
+    return [data[left:right] for left, right in pairwise(places)]
 
 
 @st.composite

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from remotevirt.rpcgen.emit_module import ModulePlan, emit_module
+from remotevirt.rpcgen.errors import RpcgenError
 from remotevirt.rpcgen.loader import Loaded
 from remotevirt.rpcgen.model import Contract, Declaration, Procedure, Struct
 
@@ -20,6 +21,10 @@ def compile_contract(loaded: Loaded) -> None:
     """Emit the Python of a contract and compile it, without running it.
 
     Types from elsewhere are stood in for by a struct.
+
+    Raises:
+        RpcgenError: what was emitted is not Python: the contract has something that the emitter does not
+            know how to write (the reference codec may still serve it).
     """
     own = loaded.contract
     strangers = tuple(Struct(name, (Declaration("unknown", "int"),)) for name in loaded.external_types)
@@ -33,7 +38,11 @@ def compile_contract(loaded: Loaded) -> None:
     )
     homes = {definition.name: _MODULE for definition in definitions}
     text = emit_module(contract, plan, homes, _Everything())
-    compile(text, _MODULE, "exec", dont_inherit=True)
+    try:
+        compile(text, _MODULE, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise RpcgenError(f"{loaded.files[0]}: cannot be written in Python: {error.msg}: {line}") from error
 
 
 def summary(loaded: Loaded) -> str:

@@ -26,11 +26,13 @@ treats both forms alike. A file that has program blocks of its own is left as it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import attrs
 
+from remotevirt.rpcgen import facts
 from remotevirt.rpcgen.errors import RpcgenError
 from remotevirt.rpcgen.syntax import (
     Document,
@@ -42,27 +44,27 @@ from remotevirt.rpcgen.syntax import (
     Value,
 )
 
-__all__ = ["PUBLIC_CONSTANTS", "add_programs", "included_files", "is_dialect"]
-
-PUBLIC_CONSTANTS = {
-    "VIR_UUID_BUFLEN": 16,
-    "VIR_SECURITY_MODEL_BUFLEN": 257,
-    "VIR_SECURITY_LABEL_BUFLEN": 4097,
-    "VIR_SECURITY_DOI_BUFLEN": 257,
-    "VIR_TYPED_PARAM_INT": 1,
-    "VIR_TYPED_PARAM_UINT": 2,
-    "VIR_TYPED_PARAM_LLONG": 3,
-    "VIR_TYPED_PARAM_ULLONG": 4,
-    "VIR_TYPED_PARAM_DOUBLE": 5,
-    "VIR_TYPED_PARAM_BOOLEAN": 6,
-    "VIR_TYPED_PARAM_STRING": 7,
-}
-"""Constants of libvirt's public headers that its contracts use without declaring them."""
+__all__ = ["add_programs", "included_files", "is_dialect", "public_constants"]
 
 _PROCEDURES = re.compile(r"(.+?)_?[Pp]rocedure")
 _INCLUDE = re.compile(r'#\s*include\s+"([A-Za-z0-9_./-]{1,200})\.h"')
 _OLD_STREAM = re.compile(r"\b(readstream|writestream)@([1-9][0-9]?)\b")
 _OLD_PRIORITY = re.compile(r"\bpriority:(low|high)\b")
+
+
+@cache
+def public_constants() -> Mapping[str, int]:
+    """The numbers in libvirt's public headers, which its contracts use without declaring them."""
+    tables = facts.load()
+    known = dict(tables.constants["integers"])
+    for _, enumeration in tables.enumerations():
+        known.update(enumeration["members"])
+    values: dict[str, int] = {}
+    for name, fact in known.items():
+        while "alias" in fact:
+            fact = known[fact["alias"]]
+        values[name] = fact["value"]
+    return values
 
 
 def is_dialect(document: Document) -> bool:
@@ -142,10 +144,10 @@ def _constant(document: Document, enum: SyntaxEnum, *names: str) -> SyntaxConsta
 def _procedure(member: SyntaxMember, value: Value, stem: str, types: dict[str, str]) -> SyntaxProcedure:
     plain = _plain(stem + member.name.partition("_PROC_")[2])
     args, ret, msg = (types.get(plain + suffix) for suffix in ("args", "ret", "msg"))
-    facts = _old_facts(member.trailer)
+    stated = _old_facts(member.trailer)
     if msg and not args and not ret:
         args = msg
-        facts["event"] = True
+        stated["event"] = True
     return SyntaxProcedure(
         member.name,
         value,
@@ -153,13 +155,13 @@ def _procedure(member: SyntaxMember, value: Value, stem: str, types: dict[str, s
         Value(ret, member.location) if ret else None,
         member.doc,
         member.location,
-        facts,
+        stated,
     )
 
 
 def _old_facts(trailer: str) -> dict[str, Any]:
     """What the comment behind a member says, in releases that have nothing above it."""
-    facts: dict[str, Any] = {found[1]: int(found[2]) for found in _OLD_STREAM.finditer(trailer)}
+    stated: dict[str, Any] = {found[1]: int(found[2]) for found in _OLD_STREAM.finditer(trailer)}
     if found := _OLD_PRIORITY.search(trailer):
-        facts["priority"] = found[1]
-    return facts
+        stated["priority"] = found[1]
+    return stated

@@ -8,6 +8,7 @@ the wire becomes a code of :mod:`struct`. Neighbouring fixed-size fields are the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
@@ -80,6 +81,8 @@ class CodecEmitter:
         self.contract = contract
         self.is_result = is_result
         self.structs: set[str] = set()
+        self.keepers: list[str] = []
+        """Classes whose decoded values are kept."""
         self.used: set[str] = set()
         """Contract names (structs, unions, enums, constants) that the emitted text refers to."""
         self.helpers: set[str] = set()
@@ -356,16 +359,48 @@ class CodecEmitter:
                 "        return self.encode(self[0])",
             ]
         else:
-            lines += ["", "    def pack(self) -> bytes:"]
-            lines += [f"        {line}" for line in [*spread("", names, " = self"), *body]]
-        lines += [
-            "",
-            "    @staticmethod",
-            f"    def unpack(buf: bytes, pos: int) -> tuple[{name}, int]:",
-            *(f"        {line}" for line in self.unpack_lines(struct.fields)),
-            *(f"        {line}" for line in spread(f"return _new({name}, ", names, "), pos")),
-        ]
+            if len(body) == 1 and all(self._fixed_code(self.shape(field)) for field in struct.fields):
+                body = [re.sub(r"\.pack\(.*\)$", ".pack(*self)", body[0])]
+            else:
+                body = [*spread("", names, " = self"), *body]
+            lines += ["", "    def pack(self) -> bytes:", *(f"        {line}" for line in body)]
+        full = [*self.unpack_lines(struct.fields), *spread(f"return _new({name}, ", names, "), pos")]
+        bodies = {"unpack": full}
+        if self._is_reference(struct):
+            bodies = {"unpack": self._unpack_kept(struct), "decode": full}
+        for function, lines_of in bodies.items():
+            lines += ["", "    @staticmethod", f"    def {function}(buf: bytes, pos: int) -> tuple[{name}, int]:"]
+            lines += [f"        {line}" for line in lines_of]
         return lines
+
+    def _is_reference(self, struct: Struct) -> bool:
+        """Tell whether a struct names an object: a name first, and behind it only what has a fixed size."""
+        shapes = [self.shape(field) for field in struct.fields]
+        return (
+            "_nonnull_" in struct.name
+            and len(shapes) > 1
+            and shapes[0].kind is Kind.STRING
+            and not shapes[0].optional
+            and all(self._fixed_code(shape) for shape in shapes[1:])
+        )
+
+    def _unpack_kept(self, struct: Struct) -> list[str]:
+        """Return the body of an ``unpack`` that looks first whether it has decoded these bytes before."""
+        name = class_name(struct.name)
+        rest = sum((self._fixed_code(self.shape(field)) or ("", 0))[1] for field in struct.fields[1:])
+        self.keepers.append(name)
+        return [
+            f"(size,) = {self._struct('I')}.unpack_from(buf, pos)",
+            f"if size > {self._helper('KEPT_SIZE')}:",
+            f"    return {name}.decode(buf, pos)",
+            f"end = pos + (size + 3 & ~3) + {4 + rest}",
+            "data = buf[pos:end]",
+            f"kept = _kept_{name}.get(data)",
+            "if kept is None:",
+            f"    kept, end = {name}.decode(buf, pos)",
+            f"    {self._helper('keep')}(_kept_{name}, data, kept)",
+            "return kept, end",
+        ]
 
     def _docstring(self, name: str, comment: str, fields: Iterable[Declaration]) -> list[str]:
         bounds = []

@@ -112,6 +112,7 @@ def emit_module(
     if "_new(" in text_body:
         head.append("_new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__")
     head += [f'_{codes} = struct.Struct(">{codes}")' for codes in structs]
+    head += [f"_kept_{name}: dict[bytes, {name}] = {{}}" for name in emitter.keepers]
     return "\n".join(head).rstrip() + "\n\n" + text_body + "\n"
 
 

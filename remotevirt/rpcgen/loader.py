@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from remotevirt.rpcgen.dialect import PUBLIC_CONSTANTS, add_programs, included_files, is_dialect
+from remotevirt.rpcgen.dialect import add_programs, included_files, is_dialect, public_constants
 from remotevirt.rpcgen.errors import RpcgenError
 from remotevirt.rpcgen.model import Contract
 from remotevirt.rpcgen.parser import parse
@@ -100,7 +100,7 @@ def load_files(paths: Sequence[Path], defines: Mapping[str, int] | None = None) 
     foreign = dialect or any(document.passthrough for document in own)
     documents = [add_programs(document) for document in own]
     documents += [attrs.evolve(add_programs(document), programs=()) for document in included]
-    supplied = {**(PUBLIC_CONSTANTS if foreign else {}), **(defines or {})}
+    supplied = {**(public_constants() if foreign else {}), **(defines or {})}
     resolved = resolve(documents, supplied, allow_external_types=not complete)
     return Loaded(
         resolved.contract,

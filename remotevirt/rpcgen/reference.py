@@ -42,7 +42,7 @@ from remotevirt.rpcgen.model import Bound, Contract, Declaration, Enum, Kind, St
 __all__ = ["MAX_DEPTH", "ReferenceCodec"]
 
 MAX_DEPTH = 64
-"""How deep values may nest. Contracts of libvirt need 7; a list made of optionals could exhaust the stack."""
+"""How deep values may nest. Contracts of libvirt need 5; a list made of optionals could exhaust the stack."""
 
 _UNBOUNDED = 2**32 - 1
 

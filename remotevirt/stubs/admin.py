@@ -170,8 +170,7 @@ class ConnectOpenArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectOpenArgs, int]:
@@ -206,8 +205,7 @@ class ConnectListServersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _2I.pack(need_results, flags)
+        return _2I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListServersArgs, int]:
@@ -624,8 +622,7 @@ class ConnectGetLoggingOutputsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetLoggingOutputsArgs, int]:
@@ -658,8 +655,7 @@ class ConnectGetLoggingFiltersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetLoggingFiltersArgs, int]:
@@ -753,8 +749,7 @@ class ConnectSetDaemonTimeoutArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (timeout, flags) = self
-        return _2I.pack(timeout, flags)
+        return _2I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectSetDaemonTimeoutArgs, int]:
@@ -769,8 +764,7 @@ class ConnectDaemonShutdownArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDaemonShutdownArgs, int]:

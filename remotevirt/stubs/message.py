@@ -68,8 +68,7 @@ class MessageHeader(NamedTuple):
     status: MessageStatus
 
     def pack(self) -> bytes:
-        (prog, vers, proc, type, serial, status) = self
-        return _2I2iIi.pack(prog, vers, proc, type, serial, status)
+        return _2I2iIi.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[MessageHeader, int]:
@@ -206,8 +205,7 @@ class StreamHole(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (length, flags) = self
-        return _qI.pack(length, flags)
+        return _qI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StreamHole, int]:

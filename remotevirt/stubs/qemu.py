@@ -67,8 +67,7 @@ class DomainAttachArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (pid_value, flags) = self
-        return _2I.pack(pid_value, flags)
+        return _2I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainAttachArgs, int]:
@@ -194,8 +193,7 @@ class ConnectDomainMonitorEventDeregisterArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        (callbackID,) = self
-        return _i.pack(callbackID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainMonitorEventDeregisterArgs, int]:

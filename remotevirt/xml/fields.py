@@ -108,10 +108,10 @@ class Printing:
     migratable: bool = False
 
 
+@attrs.define
 class Model:
     """The base of all models; see the module's text."""
 
-    __slots__ = ()
     TAG: ClassVar[str] = ""
     KEEP: ClassVar[bool] = False
     """Print the element even if there is nothing in it."""
@@ -194,7 +194,9 @@ def layout(cls: type[Model]) -> Layout:
     """The fields of a model that stand in the XML, in printing order."""
     known = _LAYOUTS.get(cls)
     if known is None:
-        known = tuple((field.name, field.metadata[_SPEC]) for field in attrs.fields(cls) if _SPEC in field.metadata)
+        known = tuple(
+            (field.name, field.metadata[_SPEC]) for field in attrs.fields(cls) if _SPEC in field.metadata
+        )
         _LAYOUTS[cls] = known
     return known
 

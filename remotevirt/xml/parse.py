@@ -28,7 +28,15 @@ from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
 from remotevirt.stubs.errors import XmlDetail, XmlError
 
-__all__ = ["MAX_ATTRIBUTES", "MAX_BYTES", "MAX_ELEMENTS", "Element", "child_elements", "parse_document", "text_of"]
+__all__ = [
+    "MAX_ATTRIBUTES",
+    "MAX_BYTES",
+    "MAX_ELEMENTS",
+    "Element",
+    "child_elements",
+    "parse_document",
+    "text_of",
+]
 
 Element: TypeAlias = Any
 """An lxml element; lxml has no types of its own."""

@@ -44,7 +44,9 @@ def sized_leaf(name: str, value: int, unit: str = "KiB") -> Tag:
     return leaf(name, value).set("unit", unit)
 
 
-def sized(name: str, *, path: str | None = None, unit: str = "KiB", scale: int = 1024, required: bool = False) -> Any:
+def sized(
+    name: str, *, path: str | None = None, unit: str = "KiB", scale: int = 1024, required: bool = False
+) -> Any:
     """A child element that holds a size.
 
     Args:

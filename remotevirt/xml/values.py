@@ -8,6 +8,7 @@ not fit the width is refused before anything is made of it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -17,7 +18,14 @@ import attrs
 
 from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE, VIR_FROM_XML
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, Overflow, XmlDetail, XmlError
+from remotevirt.stubs.errors import (
+    ConfigUnsupported,
+    InternalError,
+    InvalidArg,
+    Overflow,
+    XmlDetail,
+    XmlError,
+)
 
 __all__ = [
     "Boolean",
@@ -29,8 +37,10 @@ __all__ = [
     "Text",
     "Uuid",
     "Where",
-    "format_uuid",
+    "address_version",
+    "bad_value",
     "detail",
+    "format_uuid",
     "internal",
     "missing_attribute",
     "on_off",
@@ -85,7 +95,9 @@ def missing_attribute(element: str, name: str) -> VirError:
 def bad_value(where: Where, text: str, expected: str = ".") -> VirError:
     """The error for an attribute's value of the wrong form."""
     if where.attribute is None:
-        return XmlError(f"Invalid value for element '{where.element}': '{text}'{expected}", domain=VIR_FROM_XML)
+        return XmlError(
+            f"Invalid value for element '{where.element}': '{text}'{expected}", domain=VIR_FROM_XML
+        )
     return XmlError(
         f"Invalid value for attribute '{where.attribute}' in element '{where.element}': '{text}'{expected}",
         domain=VIR_FROM_XML,
@@ -119,6 +131,10 @@ class Text(Scalar):
         return text if text or self.empty else None
 
 
+def _words(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 @attrs.frozen
 class Choice(Scalar):
     """One of a set of words.
@@ -127,17 +143,21 @@ class Choice(Scalar):
         words: all that are allowed, space separated.
         silent: words that are accepted and mean the same as no attribute.
         refusal: the error for other words, where it is not the usual one.
+        lenient: other words are as good as no attribute.
     """
 
-    words: frozenset[str] = attrs.field(converter=lambda words: frozenset(words.split()))
+    words: frozenset[str] = attrs.field(converter=_words)
     silent: str | None = None
     refusal: Refusal | None = None
+    lenient: bool = False
 
     def read(self, text: str, where: Where) -> str | None:
         if text == self.silent:
             return None
         if text in self.words:
             return text
+        if self.lenient:
+            return None
         raise self.refusal(text) if self.refusal else bad_value(where, text)
 
 
@@ -220,6 +240,7 @@ class Integer(Scalar):
         style: how it is printed, a format specification such as ``#06x``.
         refusal: the error for what is no number of this kind, where it is not the usual one.
         lenient: what is no number is as good as not there.
+        natural: a signed number in C that may not be negative, which has words of its own.
         low, high: narrower bounds than the width gives.
     """
 
@@ -230,10 +251,13 @@ class Integer(Scalar):
     style: str = "d"
     refusal: Refusal | None = None
     lenient: bool = False
+    natural: bool = False
     low: int | None = None
     high: int | None = None
 
     def read(self, text: str, where: Where) -> int | None:
+        if self.natural and (parse_integer(text, base=self.base, low=-(2**31)) or 0) < 0:
+            raise bad_value(where, text, ". Expected non-negative value")
         low = -(2 ** (self.bits - 1)) if self.signed else 0
         high = 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
         number = parse_integer(
@@ -311,11 +335,22 @@ class Mac(Scalar):
         return ":".join(f"{int(byte, 16):02x}" for byte in match[1].split(":"))
 
 
+def address_version(text: str, family: str | None) -> int | None:
+    """4 or 6 for an IP address (of a family, where one is named), None for what is none."""
+    try:
+        version = ipaddress.ip_address(text).version
+    except ValueError:
+        return None
+    return version if family in {None, f"ipv{version}"} else None
+
+
 _SUFFIXES: Final = {"": 1, "b": 1, "byte": 1, "bytes": 1}
 _POWERS: Final = "kmgtpe"
 
 
-def parse_scaled(text: str, unit: str | None, *, path: str, default: int = 1024, high: int = 2**63 - 1) -> int:
+def parse_scaled(
+    text: str, unit: str | None, *, path: str, default: int = 1024, high: int = 2**63 - 1
+) -> int:
     """A size in bytes: a number and a unit (b, KiB, kB, MiB, ... or k, M, ...).
 
     Args:

@@ -192,6 +192,14 @@ class ResourceTests(DomainCase):
             self.calls.domain_set_vcpus_flags, self.guest, 2**31 + 1, LIVE, code=8, message=text
         )
 
+    def test_more_vcpus_than_the_wire_can_say(self) -> None:
+        """The number in domain_get_info has 16 bits; the rest is cut off, as libvirt does."""
+        xml = domain_xml("many").replace("<vcpu>2<", "<vcpu>70000<")
+        many = self.calls.domain_create_xml(xml, 0)
+        self.assertEqual(self.calls.domain_get_info(many).nrVirtCpu, 4464)
+        self.assertEqual(self.calls.domain_get_vcpus_flags(many, 0), 70000)
+        self.assertEqual(len(self.calls.domain_get_vcpus(many, 16384, 1).info), 16384)
+
     def test_pinning(self) -> None:
         """A pinned CPU shows in its map, its host CPU and the document; the others run anywhere."""
         self.calls.domain_pin_vcpu(self.guest, 0, b"\x83")
@@ -329,6 +337,7 @@ class MetadataTests(DomainCase):
         self.put(c.VIR_DOMAIN_METADATA_DESCRIPTION, "x" * 900, None, None)
         text = "invalid argument: the metadata of a domain may hold 1000 characters"
         self.assert_refused(self.put, ELEMENT, f"<a>{'y' * 100}</a>", "k", "u", code=8, message=text)
+        self.assert_refused(self.put, ELEMENT, "<a/>", "k", "u" * 100, code=8, message=text)
         self.put(c.VIR_DOMAIN_METADATA_DESCRIPTION, "z" * 800, None, None)
         self.put(ELEMENT, f"<a>{'y' * 100}</a>", "k", "u")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
@@ -125,6 +126,43 @@ class BoundsTests(TestCase):
         calls.domain_define_xml(domain_xml("two", uuid="01020304-0506-0708-090a-0b0c0d0e0f10"))
         calls.domain_undefine(ref)
         calls.domain_define_xml(domain_xml("three"))
+
+    def test_ids_begin_anew(self) -> None:
+        """After the last id that the wire can carry, the free ones are used again."""
+        calls: Any = connect().hypervisor
+        calls.world.next_id = world_module.MAX_ID
+        started = [calls.domain_create_xml(domain_xml(name), 0).id for name in ("one", "two", "three")]
+        self.assertEqual(started, [2**31 - 1, 2, 3])  # 1 is the domain "test"
+
+    def test_names(self) -> None:
+        """A name that is too long is refused however it comes, and nothing else changes."""
+        calls: Any = connect().hypervisor
+        longest = "ä" * 512
+        ref = calls.domain_define_xml(domain_xml("short"))
+        for call in (
+            lambda: calls.domain_define_xml(domain_xml(longest + "x")),
+            lambda: calls.domain_create_xml(domain_xml(longest + "x"), 0),
+            lambda: calls.domain_rename(ref, longest + "x", 0),
+        ):
+            error = self.assertRaises(VirError, call)
+            self.assertEqual(
+                (error.code, error.message),
+                (8, "invalid argument: the name of a domain may have 1024 bytes"),
+            )
+        self.assertEqual(calls.domain_lookup_by_name("short"), ref)
+        calls.domain_rename(ref, longest, 0)
+        self.assertEqual(calls.domain_lookup_by_uuid(ref.uuid).name, longest)
+
+    def test_documents_that_cannot_be_sent(self) -> None:
+        """A document that its own escaping makes too long for the wire is one clear error."""
+        calls: Any = connect().hypervisor
+        ref = calls.domain_define_xml(domain_xml("big", "<description>" + '"' * 800_000 + "</description>"))
+        error = self.assertRaises(VirError, calls.domain_get_xml_desc, ref, 0)
+        self.assertEqual(
+            (error.code, error.domain, error.message), (39, 7, "Unable to encode message payload")
+        )
+        calls.domain_set_metadata(ref, 0, "short", None, None, 0)
+        self.assertIn("short", calls.domain_get_xml_desc(ref, 0))
 
     def test_text(self) -> None:
         """Definitions that are too long together are refused, and those that go make room."""

@@ -102,7 +102,9 @@ class ErrorTests(TestCase):
             "@acl: domain:read:A:b:c": access,
             "@acl": access,
         }.items():
-            self.assertEqual(failure(text(f"/**\n *  {annotation}\n */")), f"3:5: '{annotation}': {why}", annotation)
+            self.assertEqual(
+                failure(text(f"/**\n *  {annotation}\n */")), f"3:5: '{annotation}': {why}", annotation
+            )
 
     def test_unknown(self) -> None:
         self.assertEqual(failure(text("  /** @foo: 1 */")), "2:7: unknown annotation '@foo'")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
+from remotevirt.rpcgen import check
 from remotevirt.rpcgen.cli import main
 from tests.rpcgen.test_dialect import TEXT
 from tests.rpcgen.texts import load, unordered
@@ -58,7 +59,9 @@ class CommandTests(TestCase):
         status, output, errors = self.run_command("check", str(PROTOCOL / "remote"), str(PROTOCOL / "qemu.x"))
         self.assertEqual((status, errors), (0, ""))
         remote, qemu = output.splitlines()
-        self.assertIn("1 program, 456 procedures (401 calls, 55 events), 704 structs, 1 union, 1 enum, ", remote)
+        self.assertIn(
+            "1 program, 456 procedures (401 calls, 55 events), 704 structs, 1 union, 1 enum, ", remote
+        )
         self.assertTrue(remote.endswith(", 12 typedefs, 83 constants"), remote)
         self.assertIn("1 program, 7 procedures (6 calls, 1 event), 12 structs, ", qemu)
 
@@ -73,6 +76,14 @@ class CommandTests(TestCase):
         path = self.file("a.x", '%#include "gone.h"\nstruct a { far x<3>; };')
         _, output, _ = self.run_command("check", path)
         self.assertEqual(output.splitlines()[1], f"{path}: types from elsewhere: far")
+
+    def test_check_emitter(self) -> None:
+        """What cannot be written in Python is told like any other error."""
+        self.patch(check, "emit_module", lambda *_: "class (")
+        path = self.file("a.x", "struct a { int x; };")
+        self.assertEqual(
+            self.fails("check", path), f"{path}: cannot be written in Python: invalid syntax: class ("
+        )
 
     def test_define(self) -> None:
         """Constants that nobody declares."""
@@ -137,10 +148,16 @@ class ProcessTests(TestCase):
         """The exit status and the streams are those of the command."""
         command = [sys.executable, "-m", "remotevirt.rpcgen"]
         good = subprocess.run(
-            [*command, "check", str(PROTOCOL / "keepalive.x")], cwd=ROOT, capture_output=True, text=True, check=False
+            [*command, "check", str(PROTOCOL / "keepalive.x")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         self.assertEqual((good.returncode, good.stderr), (0, ""))
-        bad = subprocess.run([*command, "check", "gone.x"], cwd=ROOT, capture_output=True, text=True, check=False)
+        bad = subprocess.run(
+            [*command, "check", "gone.x"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         self.assertEqual((bad.returncode, bad.stdout), (2, ""))
         self.assertEqual(bad.stderr, "rpcgen: gone.x: No such file or directory\n")
 

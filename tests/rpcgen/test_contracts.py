@@ -81,7 +81,9 @@ class FiguresTests(TestCase):
         self.assertEqual(sum(each.sparseflag is not None for each in calls), 2)
         self.assertEqual(Counter(each.fds for each in calls if each.fds), {"call": 4, "reply": 1})
         early = {each.name for each in calls if each.pre_auth}
-        self.assertEqual(early, {"auth_list", "auth_sasl_init", "auth_sasl_start", "auth_sasl_step", "auth_polkit"})
+        self.assertEqual(
+            early, {"auth_list", "auth_sasl_init", "auth_sasl_start", "auth_sasl_step", "auth_polkit"}
+        )
 
     def test_events(self) -> None:
         """Events carry a message and return nothing; only they do."""
@@ -101,7 +103,9 @@ class FiguresTests(TestCase):
         for name in CONTRACTS:
             contract = load_contract(name)
             silent = [each.name for each in contract.definitions if not each.comment]
-            self.assertEqual([each for each in silent if each not in {c.name for c in contract.constants}], [])
+            self.assertEqual(
+                [each for each in silent if each not in {c.name for c in contract.constants}], []
+            )
             for program in contract.programs:
                 self.assertEqual([each.name for each in program.procedures if not each.comment], [])
 
@@ -122,11 +126,15 @@ class SpotTests(TestCase):
     def test_conditions(self) -> None:
         """Permissions that count only with flags, without them, or with an argument."""
         secure = FlagsCondition(("VIR_DOMAIN_XML_SECURE",))
-        self.assertIn(Permission("domain", "read_secure", secure), PROCEDURES["domain_get_xml_desc"].acl or ())
+        self.assertIn(
+            Permission("domain", "read_secure", secure), PROCEDURES["domain_get_xml_desc"].acl or ()
+        )
         live = FlagsCondition(("VIR_DOMAIN_AFFECT_CONFIG", "VIR_DOMAIN_AFFECT_LIVE"), negated=True)
         self.assertIn(Permission("domain", "save", live), PROCEDURES["domain_attach_device_flags"].acl or ())
         agent = ParamCondition("source", "VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT")
-        self.assertIn(Permission("domain", "write", agent), PROCEDURES["domain_interface_addresses"].acl or ())
+        self.assertIn(
+            Permission("domain", "write", agent), PROCEDURES["domain_interface_addresses"].acl or ()
+        )
 
     def test_filter(self) -> None:
         found = PROCEDURES["connect_list_all_domains"]
@@ -159,7 +167,9 @@ class SpotTests(TestCase):
         names = ["INT", "UINT", "LLONG", "ULLONG", "DOUBLE", "BOOLEAN", "STRING"]
         expected = [
             (f"VIR_TYPED_PARAM_{name}", number, field)
-            for number, (name, field) in enumerate(zip(names, ["i", "ui", "l", "ul", "d", "b", "s"], strict=True), 1)
+            for number, (name, field) in enumerate(
+                zip(names, ["i", "ui", "l", "ul", "d", "b", "s"], strict=True), 1
+            )
         ]
         self.assertEqual(found, expected)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from remotevirt.rpcgen.dialect import is_dialect
+from remotevirt.rpcgen.dialect import is_dialect, public_constants
 from remotevirt.rpcgen.model import Constant, Enum, Permission
 from remotevirt.rpcgen.parser import parse
 from tests.rpcgen.texts import failure, load
@@ -107,17 +107,28 @@ class DialectTests(TestCase):
         self.assertFalse(any(isinstance(each, Enum) for each in contract.definitions))
         self.assertEqual(contract["VIR_UUID_BUFLEN"], Constant("VIR_UUID_BUFLEN", 16))
 
+    def test_public_constants(self) -> None:
+        """Those of every header, those that are given by another name too."""
+        constants = public_constants()
+        self.assertEqual((constants["VIR_UUID_BUFLEN"], constants["VIR_TYPED_PARAM_STRING"]), (16, 7))
+        self.assertEqual(constants["VIR_DOMAIN_SCHED_FIELD_ULLONG"], 4)
+        self.assertEqual(constants["VIR_SECURITY_LABEL_BUFLEN"], 4097)
+
     def test_camel_case(self) -> None:
         """Programs that write their structs in camel case, with words joined as they please."""
         contract = load(
             "struct virToyProtocolNewThingArgs { int x; }; struct virToyProtocolDoneMsg { int x; };"
             "const VIR_TOY_PROTOCOL_PROGRAM = 7; const VIR_TOY_PROTOCOL_PROGRAM_VERSION = 2;"
-            "enum virToyProtocolProcedure { VIR_TOY_PROTOCOL_PROC_NEWTHING = 1, VIR_TOY_PROTOCOL_PROC_DONE = 2 };"
+            "enum virToyProtocolProcedure {"
+            "    VIR_TOY_PROTOCOL_PROC_NEWTHING = 1, VIR_TOY_PROTOCOL_PROC_DONE = 2 };"
         )
         (program,) = contract.programs
         self.assertEqual((program.name, program.version), ("vir_toy_protocol", 2))
         found = [(each.name, each.args, each.event) for each in program.procedures]
-        expected = [("newthing", "virToyProtocolNewThingArgs", False), ("done", "virToyProtocolDoneMsg", True)]
+        expected = [
+            ("newthing", "virToyProtocolNewThingArgs", False),
+            ("done", "virToyProtocolDoneMsg", True),
+        ]
         self.assertEqual(found, expected)
 
     def test_old_releases(self) -> None:
@@ -128,7 +139,9 @@ class DialectTests(TestCase):
             "TOY_PROC_B = 2, /* autogen autogen | readstream@2 */\n"
             "TOY_PROC_C = 3 /* autogen autogen priority:low writestream@1 */\n};"
         )
-        found = [(each.priority, each.readstream, each.writestream) for each in contract.programs[0].procedures]
+        found = [
+            (each.priority, each.readstream, each.writestream) for each in contract.programs[0].procedures
+        ]
         self.assertEqual(found, [("high", 0, 0), ("low", 2, 0), ("low", 0, 1)])
 
     def test_errors(self) -> None:
@@ -143,7 +156,9 @@ class DialectTests(TestCase):
                 "1:29: toy_procedure lists procedures, but there is no "
                 "TOY_PROTOCOL_VERSION or TOY_PROGRAM_VERSION"
             ),
-            number + version + "enum toy_procedure { TOY_PROC_A };": "1:77: procedure TOY_PROC_A has no number",
+            number
+            + version
+            + "enum toy_procedure { TOY_PROC_A };": "1:77: procedure TOY_PROC_A has no number",
             number + version + "enum toy_procedure { TOY_PROC_A = 1, PLAY_PROC_B = 2 };": (
                 "1:93: PLAY_PROC_B does not open with TOY_PROC_"
             ),

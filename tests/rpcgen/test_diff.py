@@ -135,7 +135,10 @@ class DiffTests(TestCase):
     def test_dialect(self) -> None:
         """What libvirt's dialect cannot say is only compared between two of ours."""
         text = "program P {{ version V {{ /**\n{}\n*/ void A(void) = 1; }} = 1; }} = 5;"
-        old, new = load(text.format("")), load(text.format("@fds: call\n@pre_auth\n@daemon\n@api: f\n@since: 1"))
+        old, new = (
+            load(text.format("")),
+            load(text.format("@fds: call\n@pre_auth\n@daemon\n@api: f\n@since: 1")),
+        )
         self.assertEqual(compare(old, new, ours=False), [])
         (change,) = compare(old, new)
         self.assertEqual(len(change.details), 5)

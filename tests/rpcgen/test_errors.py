@@ -40,7 +40,9 @@ class PositionTests(TestCase):
             {
                 "foo": f"1:1: {start}, found 'foo'",
                 "const A = 1": "1:12: expected ';', found the end of the file",
-                "const struct = 1;": "1:7: expected the name of a constant, but 'struct' is a word of the language",
+                "const struct = 1;": (
+                    "1:7: expected the name of a constant, but 'struct' is a word of the language"
+                ),
                 "const A = ;": "1:11: expected a value, found ';'",
                 "struct s { };": "1:12: expected a type, found '}'",
                 "struct s { int };": "1:16: expected the name of a field, found '}'",
@@ -57,7 +59,9 @@ class PositionTests(TestCase):
                 "union u { int x; };": "1:9: expected 'switch', found '{'",
                 "typedef struct { int a; } ;": "1:16: expected a complete declaration, found '{'",
                 "program P { version V { } = 1; } = 5;": "1:25: expected a type, found '}'",
-                "program P { version V { void A(struct { int x; }) = 1; } = 1; } = 5;": "1:32: no type can be declared here",
+                "program P { version V { void A(struct { int x; }) = 1; } = 1; } = 5;": (
+                    "1:32: no type can be declared here"
+                ),
             }
         )
         self.assertIn("expected a type, found 'void'", failure("struct s { void; };"))
@@ -94,7 +98,9 @@ class PositionTests(TestCase):
                 "const A = 18446744073709551616;": (
                     "1:11: 18446744073709551616 is not from -9223372036854775808 to 18446744073709551615"
                 ),
-                "union u switch (int x) { case 1: void; case 1: void; };": "1:45: there is a case for 1 already at a.x:1:31",
+                "union u switch (int x) { case 1: void; case 1: void; };": (
+                    "1:45: there is a case for 1 already at a.x:1:31"
+                ),
                 "enum e { A = 1 }; union u switch (e x) { case 2: void; };": "1:47: 2 is no value of e",
                 "union u switch (bool x) { case 2: void; };": "1:32: 2 is not from 0 to 1",
                 "union u switch (hyper x) { case 2: void; };": (
@@ -120,7 +126,9 @@ class PositionTests(TestCase):
     def test_programs(self) -> None:
         self.check(
             {
-                program("void A(void) = 1;\nvoid B(void) = 1;"): "3:6: procedure number 1 is taken already, at a.x:2:6",
+                program(
+                    "void A(void) = 1;\nvoid B(void) = 1;"
+                ): "3:6: procedure number 1 is taken already, at a.x:2:6",
                 program("void A(void) = 1;\nvoid A(void) = 2;"): "3:6: A is taken already, at a.x:2:6",
                 program("/** @event */\nint A(void) = 1;"): "3:5: A is an event: it returns nothing",
                 program("/** @acl: none */ void A(void) = 1;\nvoid B(void) = 2;"): (
@@ -163,4 +171,7 @@ class BoundedTests(TestCase):
         self.assertEqual(load(constants).constants[0].value, 3)
         typedefs = "".join(f"typedef t{i + 1} t{i};" for i in range(count)) + f"typedef int t{count};"
         load(typedefs + "union u switch (t0 x) { case 1: void; };")
-        load("".join(f"struct s{i} {{ s{i + 1} x; }};" for i in range(count)) + f"struct s{count} {{ int x; }};")
+        load(
+            "".join(f"struct s{i} {{ s{i + 1} x; }};" for i in range(count))
+            + f"struct s{count} {{ int x; }};"
+        )

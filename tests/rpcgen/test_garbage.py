@@ -14,11 +14,13 @@ from tests.rpcgen.test_parser import ProgramTests
 from tests.rpcgen.test_printer import TEXT as OURS
 from tests.rpcgen.texts import load, unordered
 
-WORDS = """
-    const typedef enum struct union switch case default void int unsigned hyper string opaque char float
-    program version bool quadruple a b A B T_PROC_A t_procedure T_PROGRAM T_PROTOCOL_VERSION 0 1 7 -1 0x1F 4294967296
-    { } ( ) [ ] < > ; , : = * /**@acl:none*/ /**@event*/ /*x*/
-""".split()
+WORDS = [
+    *("const", "typedef", "enum", "struct", "union", "switch", "case", "default", "program", "version"),
+    *("void", "int", "unsigned", "hyper", "string", "opaque", "char", "float", "bool", "quadruple"),
+    *("a", "b", "A", "B", "T_PROC_A", "t_procedure", "T_PROGRAM", "T_PROTOCOL_VERSION"),
+    *("0", "1", "7", "-1", "0x1F", "4294967296", "/**@acl:none*/", "/**@event*/", "/*x*/"),
+    *"{}()[]<>;,:=*",
+]
 
 
 def outcome(text: str) -> Contract | None:

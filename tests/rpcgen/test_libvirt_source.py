@@ -1,7 +1,7 @@
 """The contracts in libvirt's own source, if it is there.
 
-``REMOTEVIRT_LIBVIRT_SOURCE`` names the unpacked source package of Debian 12 (libvirt 9.0.0), for example after
-``apt-get source libvirt``. Without it these tests are skipped; the dialect has tests of its own.
+``REMOTEVIRT_LIBVIRT_SOURCE`` names the unpacked source package of Debian 12 (libvirt 9.0.0), for example
+after ``apt-get source libvirt``. Without it these tests are skipped; the dialect has tests of its own.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class SourceTests(TestCase):
 
     def test_admin(self) -> None:
         """Ours has one call more."""
-        found = [(each.sort, each.mark, each.name) for each in self.differences("admin/admin_protocol.x", "admin")]
+        found = [
+            (each.sort, each.mark, each.name) for each in self.differences("admin/admin_protocol.x", "admin")
+        ]
         expected = [
             ("procedures", "+", "ADMIN_PROC_CONNECT_DAEMON_SHUTDOWN"),
             ("structs", "+", "admin_connect_daemon_shutdown_args"),
@@ -71,7 +73,7 @@ class SourceTests(TestCase):
         self.assertEqual(found, expected)
 
     def test_remote(self) -> None:
-        """Ours has procedures 444 to 456 with their structs, and one permission more; nothing else differs."""
+        """Ours has procedures 444 to 456 with their structs, and one permission more; no more differs."""
         changes = self.differences("remote/remote_protocol.x", "remote")
         changed = [(each.sort, each.name, each.details) for each in changes if each.mark == "~"]
         expected = [("procedures", "REMOTE_PROC_NODE_DEVICE_DEFINE_XML", ("+ @acl: node_device:save",))]
@@ -80,7 +82,9 @@ class SourceTests(TestCase):
         added = [each for each in changes if each.mark == "+"]
         numbers = [int(each.details[0].split()[1]) for each in added if each.sort == "procedures"]
         self.assertEqual(sorted(numbers), list(range(444, 457)))
-        names = {each.name.replace("REMOTE_PROC", "remote").lower() for each in added if each.sort == "procedures"}
+        names = {
+            each.name.replace("REMOTE_PROC", "remote").lower() for each in added if each.sort == "procedures"
+        }
         rest = [each for each in added if each.sort != "procedures"]
         self.assertEqual({each.sort for each in rest}, {"structs"})
         stems = {each.name.removesuffix("_args").removesuffix("_ret").removesuffix("_msg") for each in rest}

@@ -56,7 +56,8 @@ class LoaderTests(TestCase):
         program = "const T_PROGRAM = {0}; const T_PROTOCOL_VERSION = 1; enum t_procedure {{ T_PROC_A = 1 }};"
         loaded = self.load(
             "b.x",
-            a=program.format(1).replace("T_", "R_").replace("t_", "r_") + "typedef opaque r_uuid[VIR_UUID_BUFLEN];",
+            a=program.format(1).replace("T_", "R_").replace("t_", "r_")
+            + "typedef opaque r_uuid[VIR_UUID_BUFLEN];",
             b='%#include "a.h"\n' + program.format(2) + "struct t_a_args { r_uuid x; };",
         )
         self.assertTrue(loaded.dialect)
@@ -83,7 +84,9 @@ class LoaderTests(TestCase):
 
     def test_declared_wins(self) -> None:
         """A constant that the contract declares is not supplied."""
-        loaded = self.load("a.x", a='%#include "internal.h"\nconst VIR_UUID_BUFLEN = 8; typedef opaque u[VIR_UUID_BUFLEN];')
+        loaded = self.load(
+            "a.x", a='%#include "internal.h"\nconst VIR_UUID_BUFLEN = 8; typedef opaque u[VIR_UUID_BUFLEN];'
+        )
         self.assertEqual((loaded.supplied, loaded.contract.constants[0].value), ((), 8))
 
     def test_unreadable(self) -> None:

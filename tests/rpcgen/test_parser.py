@@ -34,7 +34,9 @@ class LexerTests(TestCase):
         """Lines and columns count from 1, behind comments of several lines too."""
         text = tokenize("const A\n  = /* x\n y */ 3;", "f.x")
         found = [(token.text, token.location.line, token.location.column) for token in text.tokens]
-        self.assertEqual(found, [("const", 1, 1), ("A", 1, 7), ("=", 2, 3), ("3", 3, 7), (";", 3, 8), ("", 3, 9)])
+        self.assertEqual(
+            found, [("const", 1, 1), ("A", 1, 7), ("=", 2, 3), ("3", 3, 7), (";", 3, 8), ("", 3, 9)]
+        )
 
     def test_passthrough(self) -> None:
         """Lines that open with a percent sign are kept apart, in comments they are nothing special."""
@@ -67,7 +69,9 @@ class ConstantTests(TestCase):
 
     def test_bases(self) -> None:
         """Decimal, hexadecimal and octal, and how they were written."""
-        contract = load("const A = 31; const B = 0x1F; const C = 037; const D = -5; const E = 0; const F = A;")
+        contract = load(
+            "const A = 31; const B = 0x1F; const C = 037; const D = -5; const E = 0; const F = A;"
+        )
         expected = [("A", 31, None), ("B", 31, "0x1F"), ("C", 31, "037"), ("D", -5, None), ("E", 0, None)]
         self.assertEqual([(c.name, c.value, c.literal) for c in contract.constants][:5], expected)
         self.assertEqual(contract["F"], Constant("F", 31, "A"))
@@ -76,7 +80,9 @@ class ConstantTests(TestCase):
         """Constants, enum members and other files may be named before they are declared."""
         contract = load("const A = B; struct s { opaque x[E]; };", "const B = C;", "enum e { C = 4, E = A };")
         self.assertEqual(contract["A"], Constant("A", 4, "B"))
-        self.assertEqual(contract["s"], Struct("s", (Declaration("x", "opaque", Kind.OPAQUE_FIXED, Bound("E", 4)),)))
+        self.assertEqual(
+            contract["s"], Struct("s", (Declaration("x", "opaque", Kind.OPAQUE_FIXED, Bound("E", 4)),))
+        )
 
 
 class DeclarationTests(TestCase):
@@ -121,7 +127,10 @@ class DeclarationTests(TestCase):
 
     def test_nested(self) -> None:
         """Types declared where they are used become definitions of their own, in front."""
-        contract = load("struct s { struct { int w; } size; enum x { A = 1 } y<2>; union switch (int t) { case 1: void; } *u; };")
+        contract = load(
+            "struct s { struct { int w; } size; enum x { A = 1 } y<2>;"
+            "    union switch (int t) { case 1: void; } *u; };"
+        )
         self.assertEqual([each.name for each in contract.definitions], ["s_size", "x", "s_u", "s"])
         expected = (
             Declaration("size", "s_size"),
@@ -139,9 +148,12 @@ class DeclarationTests(TestCase):
         """Of declarations, and of types declared on the spot."""
         contract = load(
             "typedef string name<9>; typedef struct { int a; } pair; typedef enum { A = 1 } some<3>;"
-            "struct other { int x; }; typedef struct other other; typedef other *maybe; typedef struct q { int b; } r;"
+            "struct other { int x; }; typedef struct other other; typedef other *maybe;"
+            "typedef struct q { int b; } r;"
         )
-        self.assertEqual(contract["name"], Typedef(Declaration("name", "string", Kind.STRING, Bound(None, 9))))
+        self.assertEqual(
+            contract["name"], Typedef(Declaration("name", "string", Kind.STRING, Bound(None, 9)))
+        )
         self.assertEqual(contract["pair"], Struct("pair", (Declaration("a", "int"),)))
         self.assertEqual(contract["some_item"], Enum("some_item", {"A": 1}))
         self.assertEqual(

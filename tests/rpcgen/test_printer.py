@@ -10,7 +10,7 @@ from remotevirt.rpcgen.model import Contract
 from remotevirt.rpcgen.printer import print_contract
 from tests.rpcgen.texts import contracts, load, unordered
 
-TEXT = '''\
+TEXT = """\
 /* A heading. */
 
 %#include "types.h"
@@ -69,7 +69,7 @@ program T_PROGRAM {
         void T_PROC_HAPPENED(pair) = 2;
     } = 1;
 } = 0x20000001;
-'''
+"""
 
 
 class PrintTests(TestCase):
@@ -83,7 +83,8 @@ class PrintTests(TestCase):
     def test_long_procedure(self) -> None:
         """A procedure that is too long for a line takes two."""
         name = "T_PROC_" + "X" * 40
-        text = f"struct {'y' * 60} {{ int x; }}; program P {{ version V {{ {'y' * 60} {name}(void) = 1; }} = 1; }} = 1;"
+        text = f"struct {'y' * 60} {{ int x; }};"
+        text += f"program P {{ version V {{ {'y' * 60} {name}(void) = 1; }} = 1; }} = 1;"
         self.assertIn(f"        {'y' * 60}\n            {name}(void) = 1;", print_contract(load(text)))
 
 

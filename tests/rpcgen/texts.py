@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
-from remotevirt.rpcgen.dialect import PUBLIC_CONSTANTS, add_programs
+from remotevirt.rpcgen.dialect import add_programs, public_constants
 from remotevirt.rpcgen.errors import RpcgenError
 from remotevirt.rpcgen.model import (
     Arm,
@@ -41,7 +41,7 @@ from remotevirt.rpcgen.resolve import resolve
 def load(*texts: str) -> Contract:
     """The contract that these texts make; the first is called ``a.x``, the next ``b.x``, and so on."""
     documents = [parse(text, f"{letter}.x") for letter, text in zip("abcdef", texts, strict=False)]
-    return resolve([add_programs(document) for document in documents], PUBLIC_CONSTANTS).contract
+    return resolve([add_programs(document) for document in documents], public_constants()).contract
 
 
 def failure(*texts: str) -> str:
@@ -64,7 +64,7 @@ RESERVED = {"bool", "case", "char", "const", "default", "double", "enum", "float
 RESERVED |= {"program", "quadruple", "short", "string", "struct", "switch", "typedef", "union", "unsigned"}
 RESERVED |= {"version", "void", *keyword.kwlist}
 
-names = st.text(string.ascii_lowercase + "_", min_size=3, max_size=8).filter(lambda name: name not in RESERVED)
+names = st.from_regex(r"[a-z][a-z_]{2,7}", fullmatch=True).filter(lambda name: name not in RESERVED)
 comments = st.lists(
     st.text(string.printable.replace("\n", "").replace("\r", "") + "äß", max_size=30)
     .map(str.strip)
@@ -86,7 +86,8 @@ def contracts(draw: st.DrawFn) -> Contract:
 
     def declaration(name: str) -> Declaration:
         kind = draw(st.sampled_from(list(Kind)))
-        type_ = draw(st.sampled_from(types)) if types and draw(st.booleans()) else draw(numbers)
+        defined = bool(types) and draw(st.booleans())
+        type_ = draw(st.sampled_from(types) if defined else numbers)
         size = Bound(None, draw(st.integers(1, 9)))
         bound = draw(st.sampled_from([size, Bound(constant.name, constant.value)]))
         match kind:
@@ -123,7 +124,7 @@ def contracts(draw: st.DrawFn) -> Contract:
     numbers_taken = sorted(draw(st.sets(st.integers(0, 2**32 - 1), max_size=4)))
     with_acl = draw(st.booleans())
     procedures = tuple(draw(_procedures(number, types, with_acl)) for number in numbers_taken)
-    programs = ()
+    programs: tuple[Program, ...] = ()
     if procedures:
         definitions += [Constant("T_PROGRAM", 0x20008086, "0x20008086"), Constant("T_PROTOCOL_VERSION", 1)]
         programs = (Program("t", "T_PROGRAM", 0x20008086, "T_PROTOCOL_VERSION", 1, procedures),)
@@ -133,8 +134,11 @@ def contracts(draw: st.DrawFn) -> Contract:
 @st.composite
 def _procedures(draw: st.DrawFn, number: int, types: list[str], with_acl: bool) -> Procedure:
     flags = st.lists(names.map(str.upper), min_size=1, max_size=2).map(tuple)
-    conditions = st.none() | st.builds(FlagsCondition, flags, st.booleans())
-    conditions |= st.builds(ParamCondition, names, names.map(str.upper))
+    conditions = st.one_of(
+        st.none(),
+        st.builds(FlagsCondition, flags, st.booleans()),
+        st.builds(ParamCondition, names, names.map(str.upper)),
+    )
     permissions = st.lists(st.builds(Permission, names, names, conditions), max_size=3).map(tuple)
     event = draw(st.booleans())
     maybe_type = st.none() | st.sampled_from(types)
@@ -192,9 +196,7 @@ def values(contract: Contract, type_: str) -> st.SearchStrategy[Any]:
             for arm in arms:
                 field = {arm.field.name: _declared(contract, arm.field)} if arm.field else {}
                 for case in arm.cases:
-                    choices.append(
-                        st.fixed_dictionaries({discriminant.name: st.just(case.value), **field})
-                    )
+                    choices.append(st.fixed_dictionaries({discriminant.name: st.just(case.value), **field}))
             if has_default:
                 known = {case.value for arm in arms for case in arm.cases}
                 other = values(contract, discriminant.type).filter(lambda number: number not in known)

@@ -14,11 +14,13 @@ from typing import Final
 
 from remotevirt.drivers.test.namespaces import element_text, find_element, replace_element, stored_element
 from remotevirt.drivers.test.runstate import NAMESPACE, RunState, read_run_state
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import Rpc
 from remotevirt.xml.bitmap import format_bitmap, parse_bitmap
 from remotevirt.xml.domain import DomainDefaults, DomainModel, format_domain, parse_domain
 from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
-from remotevirt.xml.parse import parse_document
+from remotevirt.xml.parse import MAX_BYTES, parse_document
 
 __all__ = ["DEFAULTS", "MAX_TEXTS", "Definition"]
 
@@ -74,10 +76,14 @@ class Definition:
         Args:
             flags: of virDomainXMLFlags.
             id: of the running domain, -1 if it does not run.
+
+        Raises:
+            Rpc: it has grown too long to be sent; libvirt's daemon says so in the same words.
         """
         text = self._texts.get((flags, id))
         if text is None:
             text = format_domain(self.model, id=None if id < 0 else id, flags=flags)
+            _check_length(text)
             if len(self._texts) >= MAX_TEXTS:
                 self._texts.clear()
             self._texts[flags, id] = text
@@ -243,10 +249,18 @@ class Definition:
         self.model.description = description
 
     def metadata(self, uri: str) -> str | None:
-        """Return an application's element, None if there is none of that namespace."""
+        """Return an application's element, None if there is none of that namespace.
+
+        Raises:
+            Rpc: it is too long to be sent.
+        """
         kept = self.model.metadata
         element = None if kept is None else find_element(kept.root, uri)
-        return None if element is None else element_text(element, uri)
+        if element is None:
+            return None
+        text = element_text(element, uri)
+        _check_length(text)
+        return text
 
     def set_metadata(self, uri: str, key: str, text: str | None) -> None:
         """Keep an application's element, or with None forget it.
@@ -265,6 +279,16 @@ class Definition:
         """Return how many characters title, description and elements have together."""
         kept = self.model.metadata
         return len(self.title or "") + len(self.description or "") + (len(kept.text()) if kept else 0)
+
+
+def _check_length(text: str) -> None:
+    """Refuse a text that no string of the wire can carry.
+
+    Raises:
+        Rpc: it is one.
+    """
+    if 4 * len(text) > MAX_BYTES and len(text.encode("utf-8", "surrogateescape")) > MAX_BYTES:
+        raise Rpc("Unable to encode message payload", domain=c.VIR_FROM_RPC)
 
 
 def _bits(cpuset: str | None) -> int | None:

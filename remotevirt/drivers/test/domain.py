@@ -51,7 +51,7 @@ class DomainRecord:
         snapshots, checkpoints: by name.
         facts: the list filters that are true of the domain; the world keeps them so.
         max_memory, memory: of ``live``, in KiB.
-        vcpus: of ``live``, the ones that are on.
+        vcpus: of ``live``, the ones that are on; the wire has 16 bits for them, as libvirt has.
     """
 
     __slots__ = (
@@ -115,4 +115,4 @@ class DomainRecord:
         live = self.live
         self.max_memory = live.max_memory
         self.memory = live.memory
-        self.vcpus = live.vcpus
+        self.vcpus = live.vcpus & 0xFFFF

@@ -103,7 +103,8 @@ def _change(
     """Change one definition."""
     if metadata is not None:
         replaced = _current(definition, type, uri) or ""
-        if definition.metadata_size() - len(replaced) + len(metadata) > MAX_METADATA:
+        added = len(metadata) + len(uri or "") + len(key or "")
+        if definition.metadata_size() - len(replaced) + added > MAX_METADATA:
             text = f"the metadata of a domain may hold {MAX_METADATA} characters"
             raise InvalidArg(text, domain=c.VIR_FROM_TEST)
     if type == TITLE:

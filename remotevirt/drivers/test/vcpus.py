@@ -13,7 +13,7 @@ from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags, too_large
 from remotevirt.drivers.test.host import MAX_VCPUS
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid
+from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid, Rpc
 from remotevirt.stubs.remote import NonnullDomain, VcpuInfo
 from remotevirt.stubs.remote.domain import (
     DomainGetEmulatorPinInfoRet,
@@ -165,7 +165,7 @@ class VcpuCalls(DomainCalls):
         if maplen < 0:
             raise InternalError("maplen must be non-negative", domain=c.VIR_FROM_RPC)
         if maplen > MAX_MAPS:
-            raise InternalError("maplen > REMOTE_CPUMAPS_MAX", domain=c.VIR_FROM_RPC)
+            raise Rpc("Unable to encode message payload", domain=c.VIR_FROM_RPC)
         if maplen == 0:
             raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
         if flags & IMPACT == IMPACT:

@@ -10,8 +10,9 @@ Every change that a list filter can see goes through a method of :class:`World`,
 :meth:`World.changed`: the generation grows and the cached lists are dropped. Between two changes the
 same list is handed out again and again; it is a tuple of references, so nobody can spoil it.
 
-Bounds: a world holds at most :data:`MAX_DOMAINS` domains, as many as a list reply can carry, and at most
-:data:`MAX_TEXT` characters of definitions; more are refused with an error.
+Bounds: a world holds at most :data:`MAX_DOMAINS` domains, as many as a list reply can carry, with names of
+at most :data:`MAX_NAME` bytes, so that the reply fits a message, and at most :data:`MAX_TEXT` characters of
+definitions; more are refused with an error.
 """
 
 from __future__ import annotations
@@ -34,16 +35,22 @@ from remotevirt.drivers.test.objects import Table
 from remotevirt.drivers.test.pools import PoolRecord
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoDomain, OperationFailed, OperationInvalid
+from remotevirt.stubs.errors import InvalidArg, NoDomain, OperationFailed, OperationInvalid
 from remotevirt.stubs.remote import ConnectListAllDomainsRet
 
-__all__ = ["MAX_CACHED_LISTS", "MAX_DOMAINS", "MAX_TEXT", "DomainList", "World"]
+__all__ = ["MAX_CACHED_LISTS", "MAX_DOMAINS", "MAX_ID", "MAX_NAME", "MAX_TEXT", "DomainList", "World"]
 
 MAX_DOMAINS: Final = 16384
 """Domains in a world; REMOTE_DOMAIN_LIST_MAX, the most that a list reply can carry. libvirt: none."""
 
+MAX_NAME: Final = 1024
+"""Bytes of a domain's name in UTF-8: a list of the most domains is then below 18 MiB. libvirt: none."""
+
 MAX_TEXT: Final = 256 * 1024 * 1024
 """Characters of all definitions of a world together, as they were defined. libvirt: none."""
+
+MAX_ID: Final = 2**31 - 1
+"""The largest id that the wire can carry."""
 
 MAX_CACHED_LISTS: Final = 32
 """Filter combinations whose list is kept. There are thousands of them; real clients use a few."""
@@ -120,7 +127,9 @@ class World:
         Raises:
             OperationFailed: name and UUID belong to different domains, or the world is full.
             OperationInvalid: it is to be started, and runs.
+            InvalidArg: its name is too long.
         """
+        _check_name(definition.name)
         record = self._find(definition, live=live)
         if record is None:
             self._make_room(definition, None)
@@ -182,7 +191,12 @@ class World:
         self.changed(record)
 
     def rename(self, record: DomainRecord, name: str) -> None:
-        """Give an inactive domain a free name."""
+        """Give an inactive domain a free name.
+
+        Raises:
+            InvalidArg: it is too long.
+        """
+        _check_name(name)
         del self.by_name[record.name]
         record.name = record.live.name = name
         if record.config:
@@ -193,8 +207,7 @@ class World:
 
     def start(self, record: DomainRecord, reason: int, state: int = c.VIR_DOMAIN_RUNNING) -> None:
         """Make a domain active, with the next free id."""
-        record.id = self.next_id
-        self.next_id += 1
+        record.id = self._take_id()
         self.by_id[record.id] = record
         if record.persistent and record.config is None:
             record.config = record.live.copy()
@@ -202,6 +215,14 @@ class World:
         record.managed_save = False
         record.make_ref()
         self.set_state(record, state, reason)
+
+    def _take_id(self) -> int:
+        """Return the next id; after the last one they begin anew, leaving out those in use."""
+        number = self.next_id
+        while number in self.by_id:
+            number = number % MAX_ID + 1
+        self.next_id = number % MAX_ID + 1
+        return number
 
     def stop(self, record: DomainRecord, reason: int) -> None:
         """Make a domain inactive; the persistent definition, where there is one, takes over."""
@@ -260,3 +281,14 @@ class World:
         if record is None:
             raise NoDomain(domain=c.VIR_FROM_TEST)
         return record
+
+
+def _check_name(name: str) -> None:
+    """Refuse names that make lists too long to be sent.
+
+    Raises:
+        InvalidArg: it is one.
+    """
+    if len(name.encode("utf-8", "surrogateescape")) > MAX_NAME:
+        text = f"the name of a domain may have {MAX_NAME} bytes"
+        raise InvalidArg(text, domain=c.VIR_FROM_TEST)

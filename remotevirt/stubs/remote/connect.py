@@ -259,8 +259,7 @@ class ConnectSupportsFeatureArgs(NamedTuple):
     feature: int
 
     def pack(self) -> bytes:
-        (feature,) = self
-        return _i.pack(feature)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectSupportsFeatureArgs, int]:
@@ -295,8 +294,7 @@ class NodeGetCellsFreeMemoryArgs(NamedTuple):
     maxcells: int
 
     def pack(self) -> bytes:
-        (startCell, maxcells) = self
-        return _2i.pack(startCell, maxcells)
+        return _2i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCellsFreeMemoryArgs, int]:
@@ -564,8 +562,7 @@ class ConnectGetSysinfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetSysinfoArgs, int]:
@@ -600,8 +597,7 @@ class NodeGetCpuStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (cpuNum, nparams, flags) = self
-        return _2iI.pack(cpuNum, nparams, flags)
+        return _2iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuStatsArgs, int]:
@@ -649,8 +645,7 @@ class NodeGetMemoryStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (nparams, cellNum, flags) = self
-        return _2iI.pack(nparams, cellNum, flags)
+        return _2iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetMemoryStatsArgs, int]:
@@ -698,8 +693,7 @@ class NodeSuspendForDurationArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (target, duration, flags) = self
-        return _IQI.pack(target, duration, flags)
+        return _IQI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeSuspendForDurationArgs, int]:
@@ -746,8 +740,7 @@ class NodeGetMemoryParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (nparams, flags) = self
-        return _iI.pack(nparams, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetMemoryParametersArgs, int]:
@@ -795,8 +788,7 @@ class NodeGetCpuMapArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_map, need_online, flags) = self
-        return _2iI.pack(need_map, need_online, flags)
+        return _2iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuMapArgs, int]:
@@ -1234,8 +1226,7 @@ class NodeGetSevInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (nparams, flags) = self
-        return _iI.pack(nparams, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetSevInfoArgs, int]:

@@ -109,8 +109,7 @@ class VcpuInfo(NamedTuple):
     cpu: int
 
     def pack(self) -> bytes:
-        (number, state, cpu_time, cpu) = self
-        return _IiQi.pack(number, state, cpu_time, cpu)
+        return _IiQi.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[VcpuInfo, int]:
@@ -144,8 +143,7 @@ class DomainMemoryStat(NamedTuple):
     val: int
 
     def pack(self) -> bytes:
-        (tag, val) = self
-        return _iQ.pack(tag, val)
+        return _iQ.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStat, int]:
@@ -526,8 +524,7 @@ class DomainGetInfoRet(NamedTuple):
     cpuTime: int
 
     def pack(self) -> bytes:
-        (state, maxMem, memory, nrVirtCpu, cpuTime) = self
-        return _3xB2Q2xHQ.pack(state, maxMem, memory, nrVirtCpu, cpuTime)
+        return _3xB2Q2xHQ.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetInfoRet, int]:
@@ -693,8 +690,7 @@ class ConnectListDefinedDomainsArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedDomainsArgs, int]:
@@ -739,8 +735,7 @@ class DomainLookupByIdArgs(NamedTuple):
     id: int
 
     def pack(self) -> bytes:
-        (id,) = self
-        return _i.pack(id)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByIdArgs, int]:
@@ -1034,8 +1029,7 @@ class ConnectListDomainsArgs(NamedTuple):
     maxids: int
 
     def pack(self) -> bytes:
-        (maxids,) = self
-        return _i.pack(maxids)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDomainsArgs, int]:
@@ -1430,8 +1424,7 @@ class DomainBlockStatsRet(NamedTuple):
     errs: int
 
     def pack(self) -> bytes:
-        (rd_req, rd_bytes, wr_req, wr_bytes, errs) = self
-        return _5q.pack(rd_req, rd_bytes, wr_req, wr_bytes, errs)
+        return _5q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsRet, int]:
@@ -1470,8 +1463,7 @@ class DomainInterfaceStatsRet(NamedTuple):
     tx_drop: int
 
     def pack(self) -> bytes:
-        (rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop) = self
-        return _8q.pack(rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)
+        return _8q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceStatsRet, int]:
@@ -2046,21 +2038,7 @@ class DomainGetJobInfoRet(NamedTuple):
     fileRemaining: int
 
     def pack(self) -> bytes:
-        (
-            type,
-            timeElapsed,
-            timeRemaining,
-            dataTotal,
-            dataProcessed,
-            dataRemaining,
-            memTotal,
-            memProcessed,
-            memRemaining,
-            fileTotal,
-            fileProcessed,
-            fileRemaining,
-        ) = self
-        return _i11Q.pack(type, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining)
+        return _i11Q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobInfoRet, int]:
@@ -2250,8 +2228,7 @@ class DomainGetBlockInfoRet(NamedTuple):
     physical: int
 
     def pack(self) -> bytes:
-        (allocation, capacity, physical) = self
-        return _3Q.pack(allocation, capacity, physical)
+        return _3Q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockInfoRet, int]:
@@ -2704,8 +2681,7 @@ class DomainGetStateRet(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        (state, reason) = self
-        return _2i.pack(state, reason)
+        return _2i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetStateRet, int]:
@@ -3266,8 +3242,7 @@ class DomainGetControlInfoRet(NamedTuple):
     stateTime: int
 
     def pack(self) -> bytes:
-        (state, details, stateTime) = self
-        return _2IQ.pack(state, details, stateTime)
+        return _2IQ.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetControlInfoRet, int]:
@@ -3526,8 +3501,7 @@ class DomainGetBlockJobInfoRet(NamedTuple):
     end: int
 
     def pack(self) -> bytes:
-        (found, type, bandwidth, cur, end) = self
-        return _2i3Q.pack(found, type, bandwidth, cur, end)
+        return _2i3Q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockJobInfoRet, int]:
@@ -4290,8 +4264,7 @@ class ConnectListAllDomainsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllDomainsArgs, int]:
@@ -5280,8 +5253,7 @@ class DomainGetTimeRet(NamedTuple):
     nseconds: int
 
     def pack(self) -> bytes:
-        (seconds, nseconds) = self
-        return _qI.pack(seconds, nseconds)
+        return _qI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetTimeRet, int]:

@@ -147,8 +147,7 @@ class ConnectDomainEventRegisterAnyArgs(NamedTuple):
     eventID: int
 
     def pack(self) -> bytes:
-        (eventID,) = self
-        return _i.pack(eventID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventRegisterAnyArgs, int]:
@@ -163,8 +162,7 @@ class ConnectDomainEventDeregisterAnyArgs(NamedTuple):
     eventID: int
 
     def pack(self) -> bytes:
-        (eventID,) = self
-        return _i.pack(eventID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventDeregisterAnyArgs, int]:
@@ -548,8 +546,7 @@ class ConnectNetworkEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        (callbackID,) = self
-        return _i.pack(callbackID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectNetworkEventDeregisterAnyArgs, int]:
@@ -626,8 +623,7 @@ class ConnectDomainEventCallbackDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        (callbackID,) = self
-        return _i.pack(callbackID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackDeregisterAnyArgs, int]:
@@ -1061,8 +1057,7 @@ class ConnectEventConnectionClosedMsg(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        (reason,) = self
-        return _i.pack(reason)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectEventConnectionClosedMsg, int]:
@@ -1171,8 +1166,7 @@ class ConnectStoragePoolEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        (callbackID,) = self
-        return _i.pack(callbackID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectStoragePoolEventDeregisterAnyArgs, int]:
@@ -1267,8 +1261,7 @@ class ConnectNodeDeviceEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        (callbackID,) = self
-        return _i.pack(callbackID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectNodeDeviceEventDeregisterAnyArgs, int]:
@@ -1396,8 +1389,7 @@ class ConnectSecretEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        (callbackID,) = self
-        return _i.pack(callbackID)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectSecretEventDeregisterAnyArgs, int]:

@@ -45,8 +45,7 @@ class ConnectListInterfacesArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListInterfacesArgs, int]:
@@ -299,8 +298,7 @@ class ConnectListDefinedInterfacesArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedInterfacesArgs, int]:
@@ -379,8 +377,7 @@ class InterfaceChangeBeginArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[InterfaceChangeBeginArgs, int]:
@@ -395,8 +392,7 @@ class InterfaceChangeCommitArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[InterfaceChangeCommitArgs, int]:
@@ -411,8 +407,7 @@ class InterfaceChangeRollbackArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[InterfaceChangeRollbackArgs, int]:
@@ -428,8 +423,7 @@ class ConnectListAllInterfacesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllInterfacesArgs, int]:

@@ -111,8 +111,7 @@ class ConnectListDefinedNetworksArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedNetworksArgs, int]:
@@ -157,8 +156,7 @@ class ConnectListNetworksArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListNetworksArgs, int]:
@@ -611,8 +609,7 @@ class ConnectListAllNetworksArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNetworksArgs, int]:

@@ -376,8 +376,7 @@ class ConnectListAllNodeDevicesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNodeDevicesArgs, int]:

@@ -152,8 +152,7 @@ class ConnectListNwfiltersArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListNwfiltersArgs, int]:
@@ -247,8 +246,7 @@ class ConnectListAllNwfiltersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNwfiltersArgs, int]:
@@ -415,8 +413,7 @@ class ConnectListAllNwfilterBindingsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNwfilterBindingsArgs, int]:

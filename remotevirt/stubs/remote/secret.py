@@ -55,8 +55,7 @@ class ConnectListSecretsArgs(NamedTuple):
     maxuuids: int
 
     def pack(self) -> bytes:
-        (maxuuids,) = self
-        return _i.pack(maxuuids)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListSecretsArgs, int]:
@@ -323,8 +322,7 @@ class ConnectListAllSecretsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllSecretsArgs, int]:

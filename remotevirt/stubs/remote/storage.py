@@ -61,8 +61,7 @@ class ConnectListStoragePoolsArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListStoragePoolsArgs, int]:
@@ -126,8 +125,7 @@ class ConnectListDefinedStoragePoolsArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        (maxnames,) = self
-        return _i.pack(maxnames)
+        return _i.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedStoragePoolsArgs, int]:
@@ -513,8 +511,7 @@ class StoragePoolGetInfoRet(NamedTuple):
     available: int
 
     def pack(self) -> bytes:
-        (state, capacity, allocation, available) = self
-        return _3xB3Q.pack(state, capacity, allocation, available)
+        return _3xB3Q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetInfoRet, int]:
@@ -873,8 +870,7 @@ class StorageVolGetInfoRet(NamedTuple):
     allocation: int
 
     def pack(self) -> bytes:
-        (type, capacity, allocation) = self
-        return _3xB2Q.pack(type, capacity, allocation)
+        return _3xB2Q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoRet, int]:
@@ -1163,8 +1159,7 @@ class ConnectListAllStoragePoolsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (need_results, flags) = self
-        return _iI.pack(need_results, flags)
+        return _iI.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllStoragePoolsArgs, int]:
@@ -1280,8 +1275,7 @@ class StorageVolGetInfoFlagsRet(NamedTuple):
     allocation: int
 
     def pack(self) -> bytes:
-        (type, capacity, allocation) = self
-        return _3xB2Q.pack(type, capacity, allocation)
+        return _3xB2Q.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoFlagsRet, int]:
@@ -1329,8 +1323,7 @@ class ConnectGetStoragePoolCapabilitiesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        (flags,) = self
-        return _I.pack(flags)
+        return _I.pack(*self)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetStoragePoolCapabilitiesArgs, int]:

@@ -6,7 +6,16 @@ from __future__ import annotations
 import struct
 from typing import Any, Final, NamedTuple
 
-from remotevirt.xdr import ABSENT, PRESENT, XDRError, pack_string, unpack_optional, unpack_string
+from remotevirt.xdr import (
+    ABSENT,
+    KEPT_SIZE,
+    PRESENT,
+    XDRError,
+    keep,
+    pack_string,
+    unpack_optional,
+    unpack_string,
+)
 
 _new = tuple.__new__  # makes a NamedTuple without the detour over its own __new__
 _16s = struct.Struct(">16s")
@@ -21,6 +30,10 @@ _iQ = struct.Struct(">iQ")
 _id = struct.Struct(">id")
 _iq = struct.Struct(">iq")
 _q = struct.Struct(">q")
+_kept_NonnullDomain: dict[bytes, NonnullDomain] = {}
+_kept_NonnullNetwork: dict[bytes, NonnullNetwork] = {}
+_kept_NonnullNwfilter: dict[bytes, NonnullNwfilter] = {}
+_kept_NonnullStoragePool: dict[bytes, NonnullStoragePool] = {}
 
 VIR_SECURITY_MODEL_BUFLEN: Final = 257
 VIR_SECURITY_LABEL_BUFLEN: Final = 4097
@@ -56,6 +69,19 @@ class NonnullDomain(NamedTuple):
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NonnullDomain, int]:
+        (size,) = _I.unpack_from(buf, pos)
+        if size > KEPT_SIZE:
+            return NonnullDomain.decode(buf, pos)
+        end = pos + (size + 3 & ~3) + 24
+        data = buf[pos:end]
+        kept = _kept_NonnullDomain.get(data)
+        if kept is None:
+            kept, end = NonnullDomain.decode(buf, pos)
+            keep(_kept_NonnullDomain, data, kept)
+        return kept, end
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[NonnullDomain, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (uuid, id) = _16si.unpack_from(buf, pos)
         pos += 20
@@ -76,6 +102,19 @@ class NonnullNetwork(NamedTuple):
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NonnullNetwork, int]:
+        (size,) = _I.unpack_from(buf, pos)
+        if size > KEPT_SIZE:
+            return NonnullNetwork.decode(buf, pos)
+        end = pos + (size + 3 & ~3) + 20
+        data = buf[pos:end]
+        kept = _kept_NonnullNetwork.get(data)
+        if kept is None:
+            kept, end = NonnullNetwork.decode(buf, pos)
+            keep(_kept_NonnullNetwork, data, kept)
+        return kept, end
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[NonnullNetwork, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (uuid,) = _16s.unpack_from(buf, pos)
         pos += 16
@@ -116,6 +155,19 @@ class NonnullNwfilter(NamedTuple):
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NonnullNwfilter, int]:
+        (size,) = _I.unpack_from(buf, pos)
+        if size > KEPT_SIZE:
+            return NonnullNwfilter.decode(buf, pos)
+        end = pos + (size + 3 & ~3) + 20
+        data = buf[pos:end]
+        kept = _kept_NonnullNwfilter.get(data)
+        if kept is None:
+            kept, end = NonnullNwfilter.decode(buf, pos)
+            keep(_kept_NonnullNwfilter, data, kept)
+        return kept, end
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[NonnullNwfilter, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (uuid,) = _16s.unpack_from(buf, pos)
         pos += 16
@@ -175,6 +227,19 @@ class NonnullStoragePool(NamedTuple):
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NonnullStoragePool, int]:
+        (size,) = _I.unpack_from(buf, pos)
+        if size > KEPT_SIZE:
+            return NonnullStoragePool.decode(buf, pos)
+        end = pos + (size + 3 & ~3) + 20
+        data = buf[pos:end]
+        kept = _kept_NonnullStoragePool.get(data)
+        if kept is None:
+            kept, end = NonnullStoragePool.decode(buf, pos)
+            keep(_kept_NonnullStoragePool, data, kept)
+        return kept, end
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[NonnullStoragePool, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         (uuid,) = _16s.unpack_from(buf, pos)
         pos += 16

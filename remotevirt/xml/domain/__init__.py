@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
-from remotevirt.stubs.constants import VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_XML_MIGRATABLE, VIR_DOMAIN_XML_SECURE
+from remotevirt.stubs.constants import (
+    VIR_DOMAIN_XML_INACTIVE,
+    VIR_DOMAIN_XML_MIGRATABLE,
+    VIR_DOMAIN_XML_SECURE,
+)
 from remotevirt.xml.domain.complete import DomainDefaults, complete_domain
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.fields import Printing, Reading

@@ -1,5 +1,6 @@
 """What most devices have in common: alias, boot order, option ROM, and where on which bus they sit."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 import re
@@ -9,9 +10,19 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DEVICE, VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
-from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, child, hook, inline, leaf, variant
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    child,
+    hook,
+    inline,
+    variant,
+)
 from remotevirt.xml.parse import Element
-from remotevirt.xml.values import Choice, Integer, Text, on_off, xml_error, yes_no
+from remotevirt.xml.values import Integer, Text, on_off, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Address", "BootableInfo", "DeviceInfo", "DriveAddress", "PciAddress", "RomInfo", "choose_address"]
@@ -62,9 +73,13 @@ class PciPlace(Model):
         if self.bus > 0xFF:
             raise XmlError(f"Invalid PCI address bus='0x{self.bus:x}', must be <= 0xFF", domain=VIR_FROM_NONE)
         if self.slot > 0x1F:
-            raise XmlError(f"Invalid PCI address slot='0x{self.slot:x}', must be <= 0x1F", domain=VIR_FROM_NONE)
+            raise XmlError(
+                f"Invalid PCI address slot='0x{self.slot:x}', must be <= 0x1F", domain=VIR_FROM_NONE
+            )
         if self.function > 7:
-            raise XmlError(f"Invalid PCI address function=0x{self.function:x}, must be <= 7", domain=VIR_FROM_NONE)
+            raise XmlError(
+                f"Invalid PCI address function=0x{self.function:x}, must be <= 7", domain=VIR_FROM_NONE
+            )
 
     def is_zero(self) -> bool:
         """Whether nothing was said."""
@@ -143,7 +158,9 @@ class CcwAddress(Address):
             self.cssid = self.ssid = self.devno = 0
             return
         if len(said) != 3:
-            raise InternalError("Invalid partial specification for virtio ccw address", domain=VIR_FROM_DEVICE)
+            raise InternalError(
+                "Invalid partial specification for virtio ccw address", domain=VIR_FROM_DEVICE
+            )
         if said[0] > 0xFE or said[1] > 3 or said[2] > 0xFFFF:
             raise InternalError(
                 "Invalid specification for virtio ccw address: "
@@ -232,7 +249,9 @@ class Rom(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.enabled is False and (self.bar is not None or self.file is not None):
-            raise ConfigUnsupported("ROM tuning is not supported when ROM is disabled", domain=VIR_FROM_DOMAIN)
+            raise ConfigUnsupported(
+                "ROM tuning is not supported when ROM is disabled", domain=VIR_FROM_DOMAIN
+            )
 
 
 @attrs.define
@@ -261,8 +280,6 @@ def _write_alias(value: str, how: Printing, model: Any) -> Tag | None:
     if how.inactive and not value.startswith(USER_ALIAS):
         return None
     return Tag("alias").set("name", value)
-
-
 
 
 @attrs.define

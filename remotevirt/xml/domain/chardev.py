@@ -4,15 +4,17 @@ Their ``<source>`` depends on the ``type`` of the element around it; datagram so
 :class:`Backend` holds what all such elements share, and is a part of each of them.
 """
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import ClassVar, Self
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
-from remotevirt.xml.domain.address import BootableInfo, DeviceInfo
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, VirSystemError, XmlError
+from remotevirt.xml.domain.address import BootableInfo, CcidAddress, DeviceInfo
 from remotevirt.xml.domain.security import DeviceSecLabel
 from remotevirt.xml.domain.storage import Reconnect
 from remotevirt.xml.fields import (
@@ -29,7 +31,17 @@ from remotevirt.xml.fields import (
     leaves,
     nested_attribute,
 )
-from remotevirt.xml.values import Choice, Integer, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Where,
+    address_version,
+    missing_attribute,
+    on_off,
+    unsupported,
+    xml_error,
+    yes_no,
+)
 from remotevirt.xml.write import Tag
 
 __all__ = ["Backend", "Channel", "Console", "Parallel", "RedirDevice", "Serial", "SmartCard"]
@@ -43,7 +55,7 @@ class CharSource(Model):
     """One end of the stream on the host."""
 
     TAG: ClassVar[str] = "source"
-    mode: str | None = attribute("mode")
+    mode: str | None = attribute("mode", Choice("connect bind"))
     host: str | None = attribute("host")
     service: str | None = attribute("service")
     channel: str | None = attribute("channel")
@@ -87,9 +99,9 @@ def _keep_only(source: CharSource, kind: str) -> CharSource:
     return kept
 
 
-def _need(value: str | None, text: str) -> None:
+def _need(value: str | None, what: str) -> None:
     if value is None:
-        raise XmlError(text, domain=VIR_FROM_DOMAIN)
+        raise InternalError(f"Missing source {what} attribute for char device", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -98,12 +110,14 @@ class Backend(Model):
 
     type: str = attribute(
         "type",
-        Choice(TYPES, refusal=xml_error("unknown type presented to host for character device: {}")),
-        required=xml_error("unknown type presented to host for character device: "),
+        Choice(TYPES, refusal=unsupported("unknown type presented to host for character device: {}")),
+        default="pty",
     )
     tty: str | None = attribute("tty", live=True)
     sources: list[CharSource] = children(CharSource)
-    protocol: str | None = nested_attribute("protocol/type", Choice("raw telnet telnets tls", refusal=xml_error("Unknown protocol '{}'")))
+    protocol: str | None = nested_attribute(
+        "protocol/type", Choice("raw telnet telnets tls", refusal=unsupported("Unknown protocol '{}'"))
+    )
     log: Log | None = child(Log)
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -122,41 +136,63 @@ class Backend(Model):
             if not how.live:
                 first.path = None
         elif kind in _WITH_PATH:
-            _need(first.path, "Missing source path attribute for char device")
+            _need(first.path, "path")
         elif kind == "tcp":
-            first.mode = _mode(first.mode)
-            _need(first.host, "Missing source host attribute for char device")
-            _need(first.service, "Missing source service attribute for char device")
+            first.mode = first.mode or "connect"
+            _need(first.host, "host")
+            _need(first.service, "service")
+            _check_reconnect(first)
         elif kind == "unix":
-            first.mode = _mode(first.mode) if first.path is not None else None
-            if first.path is None and not first.reconnect:
-                first.mode = None
+            if first.path is None and not _may_choose_path(source):
+                _need(None, "path")
+            first.mode = (first.mode or "connect") if first.path is not None else None
+            _check_reconnect(first)
         elif kind in {"spiceport", "dbus"}:
-            _need(first.channel, "Missing source channel attribute for char device")
-        elif kind == "nmdm":
-            _need(first.master, "Missing master path attribute for nmdm device")
-            _need(first.slave, "Missing slave path attribute for nmdm device")
+            if first.channel is None:
+                raise ConfigUnsupported(
+                    "Missing source channel attribute for char device", domain=VIR_FROM_DOMAIN
+                )
+            if kind == "spiceport" and not _CHANNEL.match(first.channel):
+                raise InvalidArg(
+                    "Invalid character in source channel for char device", domain=VIR_FROM_DOMAIN
+                )
+        elif kind == "nmdm" and (first.master is None) != (first.slave is None):
+            raise InternalError(
+                "Should define both master and slave path attributes for nmdm device", domain=VIR_FROM_DOMAIN
+            )
+        if kind == "spicevmc" and source.tag in {"serial", "parallel", "console", "channel"}:
+            target = source.first("target")
+            if source.tag != "channel" or (target is not None and target.get("type") != "virtio"):
+                raise ConfigUnsupported("spicevmc device type only supports virtio", domain=VIR_FROM_DOMAIN)
 
     def _datagram(self, sources: list[CharSource]) -> list[CharSource]:
         bind = connect = None
         for one in sources:
-            if _mode(one.mode) == "bind":
+            if one.mode == "bind":
                 bind = bind or one
                 bind.mode = "bind"
             else:
                 connect = connect or one
                 connect.mode = "connect"
         if connect is None or connect.service is None:
-            raise XmlError("Missing source service attribute for char device", domain=VIR_FROM_DOMAIN)
+            _need(None, "service")
         return [one for one in (bind, connect) if one is not None]
 
 
-def _mode(text: str | None) -> str:
-    if text is None or text == "connect":
-        return "connect"
-    if text == "bind":
-        return "bind"
-    raise XmlError(f"Unknown source mode '{text}'", domain=VIR_FROM_DOMAIN)
+_CHANNEL = re.compile(r"[A-Za-z0-9._-]+\Z")
+
+
+def _may_choose_path(source: Source) -> bool:
+    """Whether the hypervisor picks the socket: it does for channels of virtio and Xen."""
+    target = source.first("target")
+    return source.tag == "channel" and target is not None and target.get("type") in {"virtio", "xen"}
+
+
+def _check_reconnect(source: CharSource) -> None:
+    if source.reconnect is None or not source.reconnect.enabled:
+        return
+    if source.mode == "bind":
+        raise InternalError("chardev reconnect is possible only for connect mode", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -164,11 +200,23 @@ class TargetModel(Model):
     TAG: ClassVar[str] = "model"
     name: str | None = attribute(
         "name",
-        Choice("isa-serial usb-serial pci-serial spapr-vty pl011 16550a sclpconsole sclplmconsole isa-debugcon", refusal=xml_error("Unknown target model '{}'")),
+        Choice(
+            "isa-serial usb-serial pci-serial spapr-vty pl011 16550a sclpconsole sclplmconsole isa-debugcon",
+            refusal=unsupported("unknown target model '{}' specified for character device"),
+        ),
     )
 
 
-_PORT = Integer(signed=False, refusal=xml_error("Invalid port number: {}"))
+@attrs.frozen
+class Port(Integer):
+    """A port number; -1 leaves the choice to the hypervisor."""
+
+    def read(self, text: str, where: Where) -> int | None:
+        number = super().read(text, where)
+        return None if number == -1 else number
+
+
+_PORT = Port(signed=True, low=-1, refusal=xml_error("Invalid port number: {}"))
 
 
 @attrs.define
@@ -178,7 +226,7 @@ class SerialTarget(Model):
         "type",
         Choice(
             "isa-serial usb-serial pci-serial spapr-vio-serial system-serial sclp-serial isa-debug",
-            refusal=xml_error("unknown target type '{}' specified for character device"),
+            refusal=unsupported("unknown target type '{}' specified for character device"),
         ),
     )
     port: int | None = attribute("port", _PORT)
@@ -199,10 +247,10 @@ class ConsoleTarget(Model):
         Choice(
             "serial xen uml virtio lxc openvz sclp sclplm",
             silent="none",
-            refusal=xml_error("unknown target type '{}' specified for character device"),
+            refusal=unsupported("unknown target type '{}' specified for character device"),
         ),
     )
-    port: int | None = attribute("port", _PORT)
+    port: int | None = attrs.field(default=None)
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("type", self.type or "none").set("port", self.port)
@@ -246,20 +294,34 @@ class ChannelTarget(Model):
     TAG: ClassVar[str] = "target"
     type: str = attribute(
         "type",
-        Choice("guestfwd virtio xen", refusal=xml_error("unknown target type '{}' specified for character device")),
-        required=xml_error("target type must be specified for channel device"),
+        Choice(
+            "guestfwd virtio xen",
+            refusal=unsupported("unknown target type '{}' specified for character device"),
+        ),
+        required=unsupported("unknown target type '(null)' specified for character device"),
     )
     address: str | None = attribute("address")
-    port: int | None = attribute("port", _PORT)
+    port: int | None = attribute("port", Integer())
     name: str | None = attribute("name")
     state: str | None = attribute("state", Choice("connected disconnected", silent="default"), live=True)
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.type == "guestfwd":
             self.name = self.state = None
-            _need(self.address, "guestfwd channel does not define a target address")
-            if source.get("port") is None:
-                raise XmlError("guestfwd channel does not define a target port", domain=VIR_FROM_DOMAIN)
+            if self.address is None:
+                raise XmlError("guestfwd channel does not define a target address", domain=VIR_FROM_DOMAIN)
+            version = address_version(self.address, None)
+            if version is None:
+                raise VirSystemError(
+                    message=f"Cannot parse socket address '{self.address}': Name or service not known",
+                    domain=VIR_FROM_NONE,
+                )
+            if version != 4:
+                raise ConfigUnsupported(
+                    "guestfwd channel only supports IPv4 addresses", domain=VIR_FROM_DOMAIN
+                )
+            if self.port is None:
+                raise missing_attribute("target", "port")
         else:
             self.address = self.port = None
             if self.type == "xen":
@@ -285,9 +347,18 @@ class RedirDevice(Model):
     """A USB device of the viewer's machine."""
 
     TAG: ClassVar[str] = "redirdev"
-    bus: str = attribute("bus", Choice("usb", refusal=xml_error("unknown redirdev bus '{}'")), default="usb")
+    HOLD: ClassVar[bool] = True
+    bus: str = attribute(
+        "bus", Choice("usb", refusal=unsupported("unknown redirdev bus '{}'")), default="usb"
+    )
     backend: Backend = inline(Backend)
     info: BootableInfo = inline(BootableInfo)
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("type") is None:
+            raise InternalError("missing type in redirdev", domain=VIR_FROM_DOMAIN)
+        return super().read_source(source, how)
 
 
 @attrs.define
@@ -303,11 +374,19 @@ class SmartCard(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.mode == "passthrough":
+            if source.get("type") is None:
+                raise XmlError(
+                    "passthrough mode requires a character device type attribute", domain=VIR_FROM_DOMAIN
+                )
             self.backend = Backend.read_source(source, how)
         if self.mode != "host-certificates":
             self.certificates, self.database = [], None
         elif len(self.certificates) != 3:
             raise XmlError("host-certificates mode needs exactly three certificates", domain=VIR_FROM_DOMAIN)
+        elif self.database is not None and not self.database.startswith("/"):
+            raise XmlError(f"expecting absolute path: {self.database}", domain=VIR_FROM_DOMAIN)
+        if self.info.address is not None and not isinstance(self.info.address, CcidAddress):
+            raise ConfigUnsupported("Controllers must use the 'ccid' address type", domain=VIR_FROM_DOMAIN)
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("mode", self.mode)

@@ -1,5 +1,6 @@
 """``<clock>``: what time it is in the guest, and its timers."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import ClassVar
@@ -35,7 +36,9 @@ class Timer(Model):
     """One of the guest's timers."""
 
     TAG: ClassVar[str] = "timer"
-    name: str = attribute("name", Choice("platform pit rtc hpet tsc kvmclock hypervclock armvtimer"), required=True)
+    name: str = attribute(
+        "name", Choice("platform pit rtc hpet tsc kvmclock hypervclock armvtimer"), required=True
+    )
     present: bool | None = attribute("present", yes_no())
     tickpolicy: str | None = attribute("tickpolicy", Choice("delay catchup merge discard"))
     track: str | None = attribute("track", Choice("boot guest wall realtime"))
@@ -46,7 +49,8 @@ class Timer(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.catchup is not None and self.tickpolicy != "catchup":
             raise XmlError(
-                "setting of timer catchup policies is only supported with tickpolicy='catchup'", domain=VIR_FROM_DOMAIN
+                "setting of timer catchup policies is only supported with tickpolicy='catchup'",
+                domain=VIR_FROM_DOMAIN,
             )
         for what in ("tickpolicy", "track", "frequency", "mode"):
             if getattr(self, what) is not None and self.name not in _SUPPORT[what]:
@@ -67,7 +71,9 @@ class Clock(Model):
         default="utc",
     )
     adjustment: str | None = attribute("adjustment")
-    basis: str | None = attribute("basis", Choice("utc localtime", refusal=unsupported("unknown clock basis '{}'")))
+    basis: str | None = attribute(
+        "basis", Choice("utc localtime", refusal=unsupported("unknown clock basis '{}'"))
+    )
     timezone: str | None = attribute("timezone")
     start: int | None = attribute("start", Integer(bits=64, lenient=True))
     timers: list[Timer] = children(Timer)

@@ -7,7 +7,7 @@ must be made up come from :class:`DomainDefaults`, so that a test can choose the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -16,15 +16,29 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
 from remotevirt.xml.domain.address import CcidAddress, DriveAddress, VirtioSerialAddress
-from remotevirt.xml.domain.chardev import Backend, CharSource, Console, ConsoleTarget, ParallelTarget, Serial, SerialTarget
+from remotevirt.xml.domain.chardev import (
+    Console,
+    ConsoleTarget,
+    ParallelTarget,
+    Serial,
+    SerialTarget,
+)
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.disk import Disk, disk_index
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddress, PortParameters
 from remotevirt.xml.domain.media import Video, VideoModel
 from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
+from remotevirt.xml.domain.tuning import (
+    HugePage,
+    IoThread,
+    IoThreadIds,
+    NumaMemory,
+    NumaTune,
+    SingleVcpu,
+    VcpuList,
+)
 from remotevirt.xml.domain.validate import validate_domain
-from remotevirt.xml.domain.tuning import HugePage, IoThread, IoThreadIds, NumaMemory, NumaTune, SingleVcpu, VcpuList
 
 __all__ = ["DomainDefaults", "complete_domain"]
 
@@ -131,7 +145,9 @@ def _complete_vcpu_list(model: DomainModel, listed: VcpuList) -> None:
     known = {vcpu.id: vcpu for vcpu in listed.vcpus}
     for number in known:
         if number >= model.maxvcpus:
-            raise XmlError(f"vcpu id '{number}' is out of range of maximum vcpu count", domain=VIR_FROM_DOMAIN)
+            raise XmlError(
+                f"vcpu id '{number}' is out of range of maximum vcpu count", domain=VIR_FROM_DOMAIN
+            )
     listed.vcpus = []
     if not known:
         model.vcpu_list = None
@@ -182,7 +198,8 @@ def _complete_memory(model: DomainModel) -> None:
         raise XmlError("Total size of memory devices exceeds the total memory size", domain=VIR_FROM_DOMAIN)
     if model.memory == plugged:
         raise XmlError(
-            "Memory size must be specified via <memory> or in the <numa> configuration", domain=VIR_FROM_DOMAIN
+            "Memory size must be specified via <memory> or in the <numa> configuration",
+            domain=VIR_FROM_DOMAIN,
         )
     pages = model.memory_backing.hugepages if model.memory_backing else None
     if pages is not None:
@@ -273,7 +290,10 @@ def insert_controller(controllers: list[Controller], controller: Controller) -> 
         other = controllers[number]
         if other.type != controller.type:
             continue
-        if (other.index or 0) > (controller.index or 0):
+        if controller.index is None:
+            position = number + 1
+            break
+        if other.index is not None and other.index > controller.index:
             position = number
         elif position is None:
             position = number + 1
@@ -281,17 +301,17 @@ def insert_controller(controllers: list[Controller], controller: Controller) -> 
 
 
 def _index_controllers(devices: Devices) -> None:
-    given = devices.controllers
     placed: list[Controller] = []
-    for controller in given:
+    for controller in devices.controllers:
+        insert_controller(placed, controller)
+    devices.controllers = placed
+    for controller in placed:
         if controller.index is None:
-            taken = {other.index for other in given if other.type == controller.type and other.index is not None}
+            taken = {other.index for other in placed if other.type == controller.type}
             index = 0
             while index in taken:
                 index += 1
             controller.index = index
-        insert_controller(placed, controller)
-    devices.controllers = placed
 
 
 def _check_seclabels(model: DomainModel) -> None:
@@ -309,61 +329,63 @@ def _port_of(device: Any) -> int:
     return -1 if port is None else int(port)
 
 
-def _number_ports(devices: Iterable[Any], target: type[Any]) -> None:
-    everything = list(devices)
-    for device in everything:
+def _number_ports(devices: list[Any], target: type[Any], *, earlier: bool) -> None:
+    """Give a port to those that have none: one more than the highest (of the earlier ones, or of all)."""
+    for number, device in enumerate(devices):
         if device.target is None:
             device.target = target()
         if device.target.port is None:
-            device.target.port = max(_port_of(other) for other in everything) + 1
+            others = devices[:number] if earlier else devices
+            device.target.port = max((_port_of(other) for other in others), default=-1) + 1
 
 
 def _complete_characters(model: DomainModel) -> None:
     devices = model.devices
-    _consoles(model)
-    _number_ports(devices.serials, SerialTarget)
-    _number_ports(devices.parallels, ParallelTarget)
-    _number_ports(devices.consoles, ConsoleTarget)
-    if devices.consoles and devices.serials and _is_serial(devices.consoles[0]):
-        first = devices.consoles[0]
-        assert first.target is not None
-        first.target.port = _port_of(devices.serials[0])
+    full = model.os.kind is not None and model.os.kind.name == "hvm"
+    for number, console in enumerate(devices.consoles):
+        assert console.target is not None
+        console.target.port = number
+        if full and console.target.type is None:
+            console.target.type = "serial"
+        if number and console.target.type == "serial":
+            raise ConfigUnsupported("Only the first console can be a serial port", domain=VIR_FROM_DOMAIN)
+    mirrored = full and _serial_of_console(devices)
+    _number_ports(devices.serials, SerialTarget, earlier=False)
+    _number_ports(devices.parallels, ParallelTarget, earlier=True)
+    if mirrored:
+        mirror_console(devices)
 
 
-def _is_serial(console: Console) -> bool:
-    return console.target is not None and console.target.type == "serial"
-
-
-def _consoles(model: DomainModel) -> None:
-    """The first console of a full machine is its first serial port, whichever of them was given."""
-    devices = model.devices
-    if model.os.kind is None or model.os.kind.name != "hvm":
-        for console in devices.consoles:
-            if console.target is not None and console.target.type is None:
-                console.target.type = "virtio" if False else None
-        return
-    if devices.consoles and devices.consoles[0].target is not None and devices.consoles[0].target.type in {None, "serial"}:
-        console = devices.consoles[0]
+def _serial_of_console(devices: Devices) -> bool:
+    """Whether the first console of a full machine is its first serial port, whichever of them was given."""
+    first = devices.consoles[0] if devices.consoles else None
+    if first is not None and first.target is not None and first.target.type == "serial":
         if not devices.serials:
             serial = Serial()
-            serial.backend = console.backend.copy()
+            serial.backend = first.backend
+            serial.info = first.info
             serial.target = SerialTarget()
-            serial.target.port = console.target.port if console.target else None
-            serial.info = console.info.copy()
+            serial.target.port = 0
             devices.serials.append(serial)
-    elif not devices.consoles and devices.serials:
-        target = devices.serials[0].target
-        if target is not None and target.type not in {None, "isa-serial"}:
-            return
-        devices.consoles.append(Console())
-    else:
-        return
+        return True
+    if not devices.serials:
+        return False
+    target = devices.serials[0].target
+    if target is not None and target.type not in {None, "isa-serial", "system-serial", "sclp-serial"}:
+        return False
+    devices.consoles.insert(0, Console())
+    return True
+
+
+def mirror_console(devices: Devices) -> None:
+    """Make the first console the image of the first serial port."""
+    serial = devices.serials[0]
     mirror = Console()
-    mirror.backend = devices.serials[0].backend.copy()
-    mirror.info.alias = devices.serials[0].info.alias
+    mirror.backend = serial.backend.copy()
+    mirror.info = serial.info.copy()
     mirror.target = ConsoleTarget()
     mirror.target.type = "serial"
-    mirror.target.port = None
+    mirror.target.port = _port_of(serial)
     devices.consoles[0] = mirror
 
 
@@ -382,8 +404,15 @@ def _complete_inputs(model: DomainModel) -> None:
             device.bus = "xen"
 
 
-_VIDEO_OF_TYPE = {"vbox": "vbox", "vmware": "vmvga", "hyperv": "vga", "vz": "vga", "parallels": "vga", "bhyve": "gop"}
-_VRAM = {"vga": 16384, "cirrus": 16384, "vmvga": 16384, "bochs": 16384, "xen": 4096, "vbox": 8192, "qxl": 65536}
+_VIDEO_OF_TYPE = {
+    "vbox": "vbox",
+    "vmware": "vmvga",
+    "hyperv": "vga",
+    "vz": "vga",
+    "parallels": "vga",
+    "bhyve": "gop",
+}
+_VRAM = {"vga": 16384, "cirrus": 16384, "vmvga": 16384, "bochs": 16384, "xen": 4096, "qxl": 65536}
 
 
 def _complete_videos(model: DomainModel) -> None:
@@ -403,6 +432,12 @@ def _complete_videos(model: DomainModel) -> None:
             kind = model.os.kind.name if model.os.kind else ""
             card.type = "xen" if kind in {"xen", "linux"} else _VIDEO_OF_TYPE.get(model.type, "cirrus")
         if card.type == "none":
+            if len(devices.videos) > 1:
+                raise ConfigUnsupported(
+                    "a 'none' video type must be the only video device defined for the domain",
+                    domain=VIR_FROM_DOMAIN,
+                )
+            video.info.address = card.vram = None
             continue
         if card.vram is None:
             card.vram = _VRAM.get(card.type)
@@ -410,6 +445,7 @@ def _complete_videos(model: DomainModel) -> None:
             card.ram = 65536
         if card.heads is None:
             card.heads = 1
+        card.heads = card.heads or None
         if not primary and number == 0:
             card.primary = True
     if primary and devices.videos[0] not in primary:
@@ -447,17 +483,10 @@ def _add_controllers(devices: Devices) -> None:
         for disk in devices.disks:
             if disk.bus == kind and isinstance(disk.info.address, DriveAddress):
                 need(kind, disk.info.address.controller)
-    for channel in devices.channels:
-        if channel.target is not None and channel.target.type == "virtio":
-            address = channel.info.address
-            need("virtio-serial", address.controller if isinstance(address, VirtioSerialAddress) else 0)
-    for console in devices.consoles:
-        if console.target is not None and console.target.type == "virtio":
-            need("virtio-serial", 0)
     for hostdev in devices.hostdevs:
         if hostdev.mode == "subsystem" and hostdev.type == "scsi":
             if hostdev.info.address is None:
-                hostdev.info.address = DriveAddress()
+                hostdev.info.address = _free_scsi_place(devices)
             if isinstance(hostdev.info.address, DriveAddress):
                 need("scsi", hostdev.info.address.controller)
     if devices.smartcards:
@@ -465,7 +494,7 @@ def _add_controllers(devices: Devices) -> None:
     for smartcard in devices.smartcards:
         if isinstance(smartcard.info.address, CcidAddress):
             need("ccid", smartcard.info.address.controller)
-    for kind in ("scsi", "fdc", "ide", "sata", "virtio-serial", "ccid"):
+    for kind in ("scsi", "fdc", "ide", "sata", "ccid"):
         last = highest.get(kind, -1)
         if last >= MAX_CONTROLLERS:
             raise XmlError(f"controller index {last} is too large", domain=VIR_FROM_DOMAIN)
@@ -474,7 +503,44 @@ def _add_controllers(devices: Devices) -> None:
             if index not in taken:
                 controller = Controller()
                 controller.type, controller.index = kind, index
-                insert_controller(devices.controllers, controller)
+                devices.controllers.append(controller)
+        if kind == "sata":
+            _add_virtio_serial(devices)
+
+
+def _free_scsi_place(devices: Devices) -> DriveAddress:
+    """The first place on a SCSI bus that neither a disk nor a host device has."""
+    taken = {
+        (address.controller, address.unit)
+        for address in (
+            *(disk.info.address for disk in devices.disks if disk.bus == "scsi"),
+            *(hostdev.info.address for hostdev in devices.hostdevs),
+        )
+        if isinstance(address, DriveAddress)
+    }
+    place = DriveAddress()
+    while (place.controller, place.unit) in taken:
+        place.unit += 1
+        if place.unit == SCSI_UNITS:
+            place.controller, place.unit = place.controller + 1, 0
+    return place
+
+
+SCSI_UNITS = 7
+
+
+def _add_virtio_serial(devices: Devices) -> None:
+    """Virtio channels and consoles need the controller they name, or the first if they name none."""
+    for device in (*devices.channels, *devices.consoles):
+        if device.target is None or device.target.type != "virtio":
+            continue
+        taken = {controller.index for controller in devices.controllers if controller.type == "virtio-serial"}
+        address = device.info.address
+        index = address.controller if isinstance(address, VirtioSerialAddress) else 0
+        if index not in taken:
+            controller = Controller()
+            controller.type, controller.index = "virtio-serial", index
+            devices.controllers.append(controller)
 
 
 MAX_CONTROLLERS = 1024
@@ -483,7 +549,8 @@ MAX_CONTROLLERS = 1024
 
 def _address_smartcards(devices: Devices) -> None:
     highest = max(
-        (card.info.address.slot for card in devices.smartcards if isinstance(card.info.address, CcidAddress)), default=-1
+        (card.info.address.slot for card in devices.smartcards if isinstance(card.info.address, CcidAddress)),
+        default=-1,
     )
     for card in devices.smartcards:
         if card.info.address is None:
@@ -528,11 +595,19 @@ def _complete_boot(model: DomainModel) -> None:
     kind = model.os.kind
     orders: set[int] = set()
     devices = model.devices
-    for device in (*devices.disks, *devices.interfaces, *devices.hostdevs, *devices.redirdevs, *devices.filesystems):
+    for device in (
+        *devices.disks,
+        *devices.interfaces,
+        *devices.hostdevs,
+        *devices.redirdevs,
+        *devices.filesystems,
+    ):
         boot = device.info.boot
         if boot is not None:
             if boot.order in orders:
-                raise ConfigUnsupported(f"boot order '{boot.order}' used for more than one device", domain=VIR_FROM_DOMAIN)
+                raise ConfigUnsupported(
+                    f"boot order '{boot.order}' used for more than one device", domain=VIR_FROM_DOMAIN
+                )
             orders.add(boot.order)
     if kind is None or kind.name != "hvm" or model.bootloader is not None:
         return

@@ -1,19 +1,19 @@
 """``<controller>``: the buses that devices are plugged into."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported
 from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.domain.disk import VirtioOptions
-from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, child, inline, leaf
+from remotevirt.xml.fields import Model, Reading, Source, attribute, child, inline, leaf
 from remotevirt.xml.sizes import sized
-from remotevirt.xml.values import Choice, Integer, on_off, xml_error
-from remotevirt.xml.write import Tag
+from remotevirt.xml.values import Choice, Integer, Text, on_off, xml_error
 
 __all__ = ["Controller"]
 
@@ -30,21 +30,22 @@ _PCI = (
     "pci-root pcie-root pci-bridge dmi-to-pci-bridge pcie-to-pci-bridge pcie-root-port pcie-switch-upstream-port"
     " pcie-switch-downstream-port pci-expander-bus pcie-expander-bus"
 )
+_NATURAL = Integer(signed=True, natural=True)
 _MODELS = {
     "scsi": frozenset(_SCSI.split()),
     "usb": frozenset(_USB.split()),
     "pci": frozenset(_PCI.split()),
-    "ide": frozenset("piix3 piix4 ich6".split()),
-    "virtio-serial": frozenset("virtio virtio-transitional virtio-non-transitional".split()),
+    "ide": frozenset(["piix3", "piix4", "ich6"]),
+    "virtio-serial": frozenset(["virtio", "virtio-transitional", "virtio-non-transitional"]),
 }
 
 
 @attrs.define
 class ControllerDriver(Model):
     TAG: ClassVar[str] = "driver"
-    queues: int | None = attribute("queues", Integer(zero="silent", refusal=xml_error("Malformed 'queues' value '{}'")))
-    cmd_per_lun: int | None = attribute("cmd_per_lun", Integer(zero="silent", refusal=xml_error("Malformed 'cmd_per_lun' value '{}'")))
-    max_sectors: int | None = attribute("max_sectors", Integer(zero="silent", refusal=xml_error("Malformed 'max_sectors' value '{}'")))
+    queues: int | None = attribute("queues", Integer(zero="silent"))
+    cmd_per_lun: int | None = attribute("cmd_per_lun", Integer(zero="silent"))
+    max_sectors: int | None = attribute("max_sectors", Integer(zero="silent"))
     ioeventfd: bool | None = attribute("ioeventfd", on_off())
     iothread: int | None = attribute("iothread", Integer(zero="silent"))
     virtio: VirtioOptions = inline(VirtioOptions)
@@ -75,14 +76,23 @@ class PciTarget(Model):
     bus_nr: int | None = attribute("busNr", _BYTE)
     index: int | None = attribute("index", _BYTE)
     hotplug: bool | None = attribute("hotplug", on_off())
-    node: int | None = leaf("node", Integer(signed=True))
+    node: int | None = leaf("node", Integer(signed=True, refusal=xml_error("invalid NUMA node in target")))
 
     def complete(self, source: Source, how: Reading) -> None:
-        for name, label, low in (("chassis_nr", "chassisNr", 1), ("chassis", "chassis", 0), ("port", "port", 0), ("bus_nr", "busNr", 1), ("index", "target index", 0)):
+        for name, label, low in (
+            ("chassis_nr", "chassisNr", 1),
+            ("chassis", "chassis", 0),
+            ("port", "port", 0),
+            ("bus_nr", "busNr", 1),
+            ("index", "target index", 0),
+        ):
             value = getattr(self, name)
             high = {"bus_nr": 254, "index": 30}.get(name, 255)
             if value is not None and not low <= value <= high:
-                raise XmlError(f"PCI controller {label} '{value}' out of range - must be {low}-{high}", domain=VIR_FROM_DOMAIN)
+                raise ConfigUnsupported(
+                    f"PCI controller {label} '{value}' out of range - must be {low}-{high}",
+                    domain=VIR_FROM_DOMAIN,
+                )
 
 
 @attrs.define
@@ -90,13 +100,13 @@ class Controller(Model):
     """One controller."""
 
     TAG: ClassVar[str] = "controller"
-    type: str = attribute("type", Choice(TYPES), required=True)
-    index: int | None = attribute("index", Integer(refusal=xml_error("Cannot parse controller index {}")))
-    model: str | None = attribute("model")
-    ports: int | None = attribute("ports", Integer(signed=True, low=0, refusal=xml_error("Invalid ports: {}")))
-    vectors: int | None = attribute("vectors", Integer(signed=True, low=0, refusal=xml_error("Invalid vectors: {}")))
-    max_grant_frames: int | None = attribute("maxGrantFrames", Integer(signed=True, low=0))
-    max_event_channels: int | None = attribute("maxEventChannels", Integer(signed=True, low=0))
+    type: str = attribute("type", Choice(TYPES), default="ide")
+    index: int | None = attribute("index", _NATURAL)
+    model: str | None = attribute("model", Text(empty=True))
+    ports: int | None = attribute("ports", _NATURAL)
+    vectors: int | None = attribute("vectors", _NATURAL)
+    max_grant_frames: int | None = attribute("maxGrantFrames", _NATURAL)
+    max_event_channels: int | None = attribute("maxEventChannels", _NATURAL)
     pci_model: PciModel | None = child(PciModel)
     target: PciTarget | None = child(PciTarget)
     driver: ControllerDriver | None = child(ControllerDriver)
@@ -106,7 +116,7 @@ class Controller(Model):
     def complete(self, source: Source, how: Reading) -> None:
         kind = self.type
         if self.model is not None and self.model not in _MODELS.get(kind, frozenset()):
-            raise XmlError(f"Unknown model type '{self.model}'", domain=VIR_FROM_DOMAIN)
+            raise ConfigUnsupported(f"Unknown model type '{self.model}'", domain=VIR_FROM_DOMAIN)
         if kind not in {"usb", "virtio-serial"}:
             self.ports = None
         if kind != "virtio-serial":
@@ -115,11 +125,5 @@ class Controller(Model):
             self.max_grant_frames = self.max_event_channels = None
         if kind != "pci":
             self.pci_model = self.target = self.pcihole64 = None
-        elif self.model in {"pci-root", "pcie-root"}:
-            if self.index not in {None, 0}:
-                raise XmlError(
-                    "pci-root and pcie-root controllers should have index 0", domain=VIR_FROM_DOMAIN
-                )
-        else:
+        elif self.model not in {"pci-root", "pcie-root"}:
             self.pcihole64 = None
-

@@ -1,29 +1,27 @@
 """``<cpu>``: the processor the guest sees, and its NUMA cells."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_CPU, VIR_FROM_DOMAIN, VIR_FROM_XML
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
 from remotevirt.xml.fields import (
     Model,
-    Printing,
     Reading,
     Source,
     attribute,
     body,
     child,
     children,
-    hidden,
     leaf,
 )
 from remotevirt.xml.sizes import Size, kibibytes
-from remotevirt.xml.values import Choice, Integer, internal, on_off, unsupported, xml_error, yes_no
-from remotevirt.xml.write import Tag
+from remotevirt.xml.values import Choice, Integer, on_off, unsupported, xml_error, yes_no
 
 __all__ = ["Cell", "Cpu", "Numa"]
 
@@ -62,7 +60,10 @@ class Topology(Model):
 @attrs.define
 class Cache(Model):
     TAG: ClassVar[str] = "cache"
-    level: int | None = attribute("level", Integer(high=3, refusal=xml_error("invalid CPU cache level, must be in range [1,3]", VIR_FROM_CPU)))
+    level: int | None = attribute(
+        "level",
+        Integer(high=3, refusal=xml_error("invalid CPU cache level, must be in range [1,3]", VIR_FROM_CPU)),
+    )
     mode: str = attribute("mode", Choice("emulate passthrough disable"), required=True)
 
 
@@ -76,7 +77,14 @@ class MaxPhysAddr(Model):
 @attrs.define
 class Feature(Model):
     TAG: ClassVar[str] = "feature"
-    policy: str = attribute("policy", Choice("force require optional disable forbid", refusal=unsupported("Invalid CPU feature policy", VIR_FROM_CPU)), default="require")
+    policy: str = attribute(
+        "policy",
+        Choice(
+            "force require optional disable forbid",
+            refusal=unsupported("Invalid CPU feature policy", VIR_FROM_CPU),
+        ),
+        default="require",
+    )
     name: str = attribute("name", required=xml_error("Invalid CPU feature name", VIR_FROM_CPU))
 
 
@@ -100,7 +108,9 @@ class Cell(Model):
     TAG: ClassVar[str] = "cell"
     id: int | None = attribute("id", Integer())
     cpus: str | None = attribute("cpus", CpuSet())
-    memory: int = attribute("memory", Size(), required=xml_error("missing element or attribute './@memory'", VIR_FROM_XML))
+    memory: int = attribute(
+        "memory", Size(), required=xml_error("missing element or attribute './@memory'", VIR_FROM_XML)
+    )
     unit: str = attribute("unit", default="KiB")
     access: str | None = attribute("memAccess", Choice("shared private"))
     discard: bool | None = attribute("discard", yes_no())
@@ -127,7 +137,10 @@ class Numa(Model):
         for position, cell in enumerate(self.cells):
             number = position if cell.id is None else cell.id
             if number >= count:
-                raise XmlError(f"Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or ranges not starting from 0 are not allowed", domain=VIR_FROM_DOMAIN)
+                raise XmlError(
+                    "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or ranges not starting from 0 are not allowed",
+                    domain=VIR_FROM_DOMAIN,
+                )
             if number in cells:
                 raise XmlError(f"Duplicate NUMA cell info for cell id '{number}'", domain=VIR_FROM_DOMAIN)
             cell.id = number
@@ -151,7 +164,10 @@ class Numa(Model):
         for cell in self.cells:
             for sibling in cell.distances.siblings if cell.distances else ():
                 if sibling.id >= count:
-                    raise XmlError(f"'sibling_id {sibling.id}' does not refer to a valid cell within NUMA 'cell id {cell.id}'", domain=VIR_FROM_DOMAIN)
+                    raise XmlError(
+                        f"'sibling_id {sibling.id}' does not refer to a valid cell within NUMA 'cell id {cell.id}'",
+                        domain=VIR_FROM_DOMAIN,
+                    )
                 if not 10 <= sibling.value <= 255 or (sibling.value == 10) != (sibling.id == cell.id):
                     raise XmlError(
                         f"'value {sibling.value}' is invalid for 'sibling id {sibling.id}' under NUMA 'cell id {cell.id}'",
@@ -181,7 +197,13 @@ class Cpu(Model):
     """The guest's processor."""
 
     TAG: ClassVar[str] = "cpu"
-    mode: str | None = attribute("mode", Choice("custom host-model host-passthrough maximum", refusal=unsupported("Invalid mode attribute '{}'", VIR_FROM_CPU)))
+    mode: str | None = attribute(
+        "mode",
+        Choice(
+            "custom host-model host-passthrough maximum",
+            refusal=unsupported("Invalid mode attribute '{}'", VIR_FROM_CPU),
+        ),
+    )
     match: str | None = attribute("match", Choice("minimum exact strict"))
     check: str | None = attribute("check", Choice("none partial full"))
     migratable: bool | None = attribute("migratable", on_off())
@@ -214,7 +236,8 @@ class Cpu(Model):
     def _check(self, custom: bool) -> None:
         if self.migratable is not None and self.mode not in {"host-passthrough", "maximum"}:
             raise ConfigUnsupported(
-                "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode", domain=VIR_FROM_CPU
+                "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode",
+                domain=VIR_FROM_CPU,
             )
         if custom and self.model is None:
             if self.vendor is not None:

@@ -1,5 +1,6 @@
 """``<disk>``: hard disks, CD-ROM drives, floppies and LUNs."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoSource, NoTarget, XmlError
+from remotevirt.stubs.errors import InternalError, NoSource, NoTarget, XmlError
 from remotevirt.xml.domain.address import BootableInfo
 from remotevirt.xml.domain.storage import (
     FORMATS,
@@ -25,7 +26,6 @@ from remotevirt.xml.fields import (
     Source,
     attribute,
     child,
-    children,
     flag,
     hook,
     inline,
@@ -33,7 +33,7 @@ from remotevirt.xml.fields import (
     nested_attribute,
 )
 from remotevirt.xml.sizes import sized
-from remotevirt.xml.values import Choice, Integer, Text, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.values import Choice, Integer, on_off, unsupported, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Disk", "DiskTarget", "disk_index"]
@@ -58,7 +58,12 @@ def disk_index(name: str) -> int:
     """
     rest = split_target(name)[1]
     letters = rest.rstrip("0123456789")
-    if not letters or len(letters) > 6 or not letters.isascii() or not (letters.isalpha() and letters.islower()):
+    if (
+        not letters
+        or len(letters) > 6
+        or not letters.isascii()
+        or not (letters.isalpha() and letters.islower())
+    ):
         return -1
     if rest[len(letters) :].startswith("0") and len(rest) - len(letters) > 1:
         return -1
@@ -96,10 +101,20 @@ class MetadataCache(Model):
 class DiskDriver(Model):
     TAG: ClassVar[str] = "driver"
     name: str | None = attribute("name")
-    type: str | None = attribute("type", Choice(FORMATS.replace("aio", ""), silent="aio", refusal=unsupported("unknown driver format value '{}'")))
-    cache: str | None = attribute("cache", Choice("none writethrough writeback directsync unsafe", silent="default"))
+    type: str | None = attribute(
+        "type",
+        Choice(
+            FORMATS.replace("aio", ""), silent="aio", refusal=unsupported("unknown driver format value '{}'")
+        ),
+    )
+    cache: str | None = attribute(
+        "cache", Choice("none writethrough writeback directsync unsafe", silent="default")
+    )
     error_policy: str | None = attribute("error_policy", Choice("stop report ignore enospace"))
-    rerror_policy: str | None = attribute("rerror_policy", Choice("stop report ignore", refusal=unsupported("Invalid disk read error policy: '{}'")))
+    rerror_policy: str | None = attribute(
+        "rerror_policy",
+        Choice("stop report ignore", refusal=unsupported("Invalid disk read error policy: '{}'")),
+    )
     io: str | None = attribute("io", Choice("native threads io_uring"))
     ioeventfd: bool | None = attribute("ioeventfd", on_off())
     event_idx: bool | None = attribute("event_idx", on_off())

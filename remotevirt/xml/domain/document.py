@@ -4,6 +4,7 @@ Reading happens in another order than printing, because the first fault that lib
 reports: who the guest is, then what it is, then the rest.
 """
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import Any, ClassVar, Self
@@ -65,23 +66,34 @@ from remotevirt.xml.fields import (
     nested_attribute,
     variant,
 )
-from remotevirt.xml.parse import Element, text_of
+from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import kibibytes, sized_leaf
-from remotevirt.xml.values import Choice, Integer, Refusal, Text, Uuid, Where, internal, on_off, parse_integer, unsupported, xml_error, yes_no
-from remotevirt.xml.write import Tag, leaf as leaf_tag
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Refusal,
+    Uuid,
+    Where,
+    internal,
+    on_off,
+    parse_integer,
+    unsupported,
+    xml_error,
+    yes_no,
+)
+from remotevirt.xml.write import Tag
+from remotevirt.xml.write import leaf as leaf_tag
 
 __all__ = ["Devices", "DomainModel", "IdMap", "PerfEvents", "PowerManagement"]
 
-VIRT_TYPES = (
-    "qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz none hvf"
-)
+VIRT_TYPES = "qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz none hvf"
 MAX_VCPUS = 1_000_000
 """More virtual CPUs than this are refused, though libvirt's type would hold them."""
 
 
 def one(name: str) -> Refusal:
     """The error for a second device where only one may be."""
-    return xml_error(f"only a single {name} device is supported")
+    return internal(f"only a single {name} device is supported")
 
 
 @attrs.define
@@ -116,7 +128,8 @@ class IdMap(Model):
             ranges.sort(key=lambda item: item.start)
             if ranges and ranges[0].start != 0:
                 raise ConfigUnsupported(
-                    f"You must map the root {'user' if what == 'uid' else 'group'} of container", domain=VIR_FROM_DOMAIN
+                    f"You must map the root {'user' if what == 'uid' else 'group'} of container",
+                    domain=VIR_FROM_DOMAIN,
                 )
 
 
@@ -184,7 +197,9 @@ class Devices(Model):
     videos: list[Video] = children(Video)
     hostdevs: list[HostDevice] = children(HostDevice)
     redirdevs: list[RedirDevice] = children(RedirDevice)
-    redirfilter: RedirFilter | None = child(RedirFilter, too_many=one("redirfilter"))
+    redirfilter: RedirFilter | None = child(
+        RedirFilter, too_many=internal("only one set of redirection filter rule is supported")
+    )
     hubs: list[Hub] = children(Hub)
     watchdogs: list[Watchdog] = children(Watchdog)
     memballoon: MemoryBalloon | None = child(MemoryBalloon, too_many=one("memory balloon"))
@@ -193,8 +208,8 @@ class Devices(Model):
     panics: list[Panic] = children(Panic)
     shmems: list[SharedMemory] = children(SharedMemory)
     memories: list[MemoryDevice] = children(MemoryDevice)
-    iommu: Iommu | None = child(Iommu, too_many=one("IOMMU"))
-    vsock: Vsock | None = child(Vsock, too_many=one("vsock"))
+    iommu: Iommu | None = child(Iommu, too_many=xml_error("only a single IOMMU device is supported"))
+    vsock: Vsock | None = child(Vsock, too_many=xml_error("only a single vsock device is supported"))
 
 
 def _action(name: str, default: str | None, words: str) -> Any:
@@ -218,7 +233,7 @@ def _read_max_memory(source: Source, how: Reading, model: DomainModel) -> int | 
         if number is None:
             raise XmlError("Failed to parse memory slot count", domain=VIR_FROM_DOMAIN)
         model.memory_slots = number
-    if model.memory_slots and not size or size and not model.memory_slots:
+    if (model.memory_slots and not size) or (size and not model.memory_slots):
         raise XmlError(
             "both maximum memory size and memory slot count must be specified", domain=VIR_FROM_DOMAIN
         )
@@ -254,7 +269,9 @@ def _write_memory(value: int, how: Printing, model: DomainModel) -> Tag:
 def _read_current(source: Source, how: Reading, model: DomainModel) -> int | None:
     element = source.first("currentMemory")
     text = text_of(element) if element is not None else ""
-    return kibibytes(text, element.get("unit"), "./currentMemory[1]") if text and element is not None else None
+    return (
+        kibibytes(text, element.get("unit"), "./currentMemory[1]") if text and element is not None else None
+    )
 
 
 def _read_vcpu(source: Source, how: Reading, model: DomainModel) -> Vcpu | None:
@@ -328,7 +345,9 @@ class DomainModel(Model):
     max_memory: int = hook(_read_max_memory, _write_max_memory, default=0)
     dump_core: bool | None = attrs.field(default=None)
     memory: int = hook(_read_memory, _write_memory, default=0)
-    current_memory: int = hook(_read_current, lambda value, how, model: sized_leaf("currentMemory", value), default=0)
+    current_memory: int = hook(
+        _read_current, lambda value, how, model: sized_leaf("currentMemory", value), default=0
+    )
     blkiotune: BlockIoTune | None = child(BlockIoTune)
     memtune: MemoryTune | None = child(MemoryTune)
     memory_backing: MemoryBacking | None = child(MemoryBacking)
@@ -348,7 +367,9 @@ class DomainModel(Model):
     bootloader: str | None = leaf("bootloader")
     bootloader_args: str | None = leaf("bootloader_args")
     os: Os = hook(
-        lambda source, how, model: Os.read(source.first("os"), how) if source.first("os") is not None else None,
+        lambda source, how, model: (
+            Os.read(source.first("os"), how) if source.first("os") is not None else None
+        ),
         lambda value, how, model: value.element(how),
         factory=Os,
     )
@@ -356,7 +377,9 @@ class DomainModel(Model):
     features: Features | None = child(Features)
     cpu: Cpu | None = child(Cpu)
     clock: Clock = hook(
-        lambda source, how, model: Clock.read(source.first("clock"), how) if source.first("clock") is not None else None,
+        lambda source, how, model: (
+            Clock.read(source.first("clock"), how) if source.first("clock") is not None else None
+        ),
         lambda value, how, model: value.element(how),
         factory=Clock,
     )

@@ -3,6 +3,7 @@
 The order here is the order of printing, which is not the alphabet's and not the schema's.
 """
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -17,7 +18,6 @@ from remotevirt.xml.fields import (
     Reading,
     Source,
     attribute,
-    body,
     child,
     flag,
     hook,
@@ -154,12 +154,7 @@ class Xen(Model):
     passthrough: XenPassthrough | None = child(XenPassthrough)
 
 
-_CAPABILITIES = (
-    "audit_control audit_write block_suspend chown dac_override dac_read_search fowner fsetid ipc_lock ipc_owner kill"
-    " lease linux_immutable mac_admin mac_override mknod net_admin net_bind_service net_broadcast net_raw setgid"
-    " setfcap setpcap setuid sys_admin sys_boot sys_chroot sys_module sys_nice sys_pacct sys_ptrace sys_rawio"
-    " sys_resource sys_time sys_tty_config syslog wake_alarm"
-).split()
+_CAPABILITIES = ["audit_control", "audit_write", "block_suspend", "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "ipc_lock", "ipc_owner", "kill", "lease", "linux_immutable", "mac_admin", "mac_override", "mknod", "net_admin", "net_bind_service", "net_broadcast", "net_raw", "setgid", "setfcap", "setpcap", "setuid", "sys_admin", "sys_boot", "sys_chroot", "sys_module", "sys_nice", "sys_pacct", "sys_ptrace", "sys_rawio", "sys_resource", "sys_time", "sys_tty_config", "syslog", "wake_alarm"]
 
 
 @attrs.define
@@ -272,7 +267,9 @@ class Features(Model):
     xen: Xen | None = child(Xen)
     cfpc: str | None = nested_attribute("cfpc/value", _LEVELS, required=True)
     sbbc: str | None = nested_attribute("sbbc/value", _LEVELS, required=True)
-    ibs: str | None = nested_attribute("ibs/value", Choice("broken workaround fixed-ibs fixed-ccd fixed-na"), required=True)
+    ibs: str | None = nested_attribute(
+        "ibs/value", Choice("broken workaround fixed-ibs fixed-ccd fixed-na"), required=True
+    )
     tcg: Tcg | None = child(Tcg)
 
     @classmethod
@@ -292,19 +289,17 @@ class Features(Model):
 
 
 _KNOWN_FEATURES = frozenset(
-    "acpi apic pae hap viridian privnet hyperv kvm pvspinlock capabilities pmu vmport gic smm ioapic hpt vmcoreinfo"
-    " htm nested-hv msrs ccf-assist xen cfpc sbbc ibs tcg".split()
+    ["acpi", "apic", "pae", "hap", "viridian", "privnet", "hyperv", "kvm", "pvspinlock", "capabilities", "pmu", "vmport", "gic", "smm", "ioapic", "hpt", "vmcoreinfo", "htm", "nested-hv", "msrs", "ccf-assist", "xen", "cfpc", "sbbc", "ibs", "tcg"]
 )
 _INNER = {
     "hyperv": (
         frozenset(
-            "relaxed vapic spinlocks vpindex runtime synic stimer reset vendor_id frequencies reenlightenment tlbflush"
-            " ipi evmcs avic".split()
+            ["relaxed", "vapic", "spinlocks", "vpindex", "runtime", "synic", "stimer", "reset", "vendor_id", "frequencies", "reenlightenment", "tlbflush", "ipi", "evmcs", "avic"]
         ),
         "unsupported HyperV Enlightenment feature: {}",
     ),
     "kvm": (
-        frozenset("hidden hint-dedicated poll-control pv-ipi dirty-ring".split()),
+        frozenset(["hidden", "hint-dedicated", "poll-control", "pv-ipi", "dirty-ring"]),
         "unsupported KVM feature: {}",
     ),
     "xen": (frozenset(("e820_host", "passthrough")), "unsupported Xen feature: {}"),

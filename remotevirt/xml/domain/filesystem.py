@@ -1,13 +1,15 @@
 """``<filesystem>``, ``<lease>`` and ``<shmem>``: what guest and host share."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, NoSource, NoTarget, XmlError
 from remotevirt.xml.domain.address import BootableInfo, DeviceInfo
 from remotevirt.xml.domain.disk import VirtioOptions
 from remotevirt.xml.domain.storage import FORMATS
@@ -25,8 +27,19 @@ from remotevirt.xml.fields import (
     nested_attribute,
 )
 from remotevirt.xml.sizes import sized
-from remotevirt.xml.values import Choice, Integer, on_off, parse_scaled, unsupported, xml_error, yes_no
-from remotevirt.xml.write import Tag, leaf as leaf_tag
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Text,
+    Where,
+    bad_value,
+    on_off,
+    parse_scaled,
+    unsupported,
+    xml_error,
+)
+from remotevirt.xml.write import Tag
+from remotevirt.xml.write import leaf as leaf_tag
 
 __all__ = ["Filesystem", "Lease", "SharedMemory"]
 
@@ -35,9 +48,14 @@ __all__ = ["Filesystem", "Lease", "SharedMemory"]
 class FilesystemDriver(Model):
     TAG: ClassVar[str] = "driver"
     type: str | None = attribute("type", Choice("path handle loop nbd ploop virtiofs"))
-    format: str | None = attribute("format", Choice(FORMATS))
+    format: str | None = attribute(
+        "format", Choice(FORMATS, refusal=unsupported("unknown driver format value '{}'"))
+    )
     wrpolicy: str | None = attribute("wrpolicy", Choice("immediate"))
-    queue: int | None = attribute("queue", Integer(bits=64, zero="silent"))
+    queue: int | None = attribute(
+        "queue",
+        Integer(bits=64, zero="silent", refusal=xml_error("cannot parse queue size '{}' for virtiofs")),
+    )
     virtio: VirtioOptions = inline(VirtioOptions)
 
 
@@ -58,7 +76,10 @@ class Binary(Model):
     cache: str | None = nested_attribute("cache/mode", Choice("none always"))
     sandbox: str | None = nested_attribute("sandbox/mode", Choice("namespace chroot"))
     locks: Locks | None = child(Locks)
-    threads: int | None = nested_attribute("thread_pool/size", Integer(signed=True))
+    threads: int | None = nested_attribute(
+        "thread_pool/size",
+        Integer(signed=True, refusal=xml_error("cannot parse thread pool size '{}' for virtiofs")),
+    )
 
 
 @attrs.define
@@ -69,11 +90,23 @@ class FilesystemSource(Model):
     dir: str | None = attribute("dir")
     name: str | None = attribute("name")
     socket: str | None = attribute("socket")
-    usage: int | None = attribute("usage", Integer(bits=64))
+    usage: int | None = attribute(
+        "usage", Integer(bits=64, refusal=xml_error("cannot parse usage '{}' for RAM filesystem"))
+    )
     units: str | None = attribute("units")
+    pool: str | None = attribute("pool")
+    volume: str | None = attribute("volume")
 
 
-_KEYS = {"file": ("file",), "block": ("dev",), "mount": ("dir", "socket"), "bind": ("dir",), "template": ("name",), "ram": ("usage", "units"), "volume": ()}
+_KEYS = {
+    "file": ("file",),
+    "block": ("dev",),
+    "mount": ("dir", "socket"),
+    "bind": ("dir",),
+    "template": ("name",),
+    "ram": ("usage", "units"),
+    "volume": ("pool", "volume"),
+}
 
 
 def _read_mode(name: str) -> Any:
@@ -81,9 +114,12 @@ def _read_mode(name: str) -> Any:
         text = source.get(name)
         if text is None:
             return None
-        if not text.isascii() or not text.isdigit() or set(text) & {"8", "9"} or len(text) > 11 or int(text, 8) > 0o777:
-            raise XmlError(f"invalid {name}: '{text}'", domain=VIR_FROM_DOMAIN)
-        return f"{int(text, 8):04o}"
+        if not re.match(r"[0-7]{1,10}\Z", text):
+            raise bad_value(Where("filesystem", name), text, ". Expected non-negative integer value")
+        mode = int(text, 8)
+        if mode > 0o777:
+            raise XmlError(f"invalid {name}: '0{mode:03o}'", domain=VIR_FROM_DOMAIN)
+        return f"{mode:04o}" if mode else None
 
     return read
 
@@ -94,7 +130,9 @@ class Filesystem(Model):
 
     TAG: ClassVar[str] = "filesystem"
     type: str = attribute("type", Choice("mount block file template ram bind volume"), default="mount")
-    accessmode: str = attribute("accessmode", Choice("passthrough mapped squash"), default="passthrough")
+    accessmode: str | None = attribute(
+        "accessmode", Choice("passthrough mapped squash"), default="passthrough"
+    )
     model: str | None = attribute("model", Choice("virtio virtio-transitional virtio-non-transitional"))
     multidevs: str | None = attribute("multidevs", Choice("remap forbid warn", silent="default"))
     fmode: str | None = hook(_read_mode("fmode"), lambda value, how, model: None)
@@ -120,11 +158,19 @@ class Filesystem(Model):
             self.source = kept
             found = kept
         if found is None or all(getattr(found, key) is None for key in _KEYS[self.type]):
-            raise XmlError("missing source information for device " + (self.target or ""), domain=VIR_FROM_DOMAIN)
+            raise NoSource(self.target, domain=VIR_FROM_DOMAIN)
         if self.target is None and not found.socket:
-            raise XmlError("missing mount target dir", domain=VIR_FROM_DOMAIN)
-        if self.type != "mount":
+            place = next(
+                (getattr(found, key) for key in _KEYS[self.type] if getattr(found, key) is not None), None
+            )
+            raise NoTarget(None if place is None else str(place), domain=VIR_FROM_DOMAIN)
+        virtiofs = self.driver is not None and self.driver.type == "virtiofs"
+        if not virtiofs:
             self.binary = None
+            if self.info.boot is not None:
+                raise ConfigUnsupported("boot order is only supported for virtiofs", domain=VIR_FROM_DOMAIN)
+        if found.socket is not None:
+            self.accessmode = None
 
     def fill(self, tag: Tag, how: Printing) -> None:
         super().fill(tag, how)
@@ -135,7 +181,9 @@ class Filesystem(Model):
 class LeaseTarget(Model):
     TAG: ClassVar[str] = "target"
     path: str | None = attribute("path", required=xml_error("Missing 'path' element for lease target"))
-    offset: int | None = attribute("offset", Integer(bits=64, zero="silent", refusal=xml_error("Malformed lease target offset {}")))
+    offset: int | None = attribute(
+        "offset", Integer(bits=64, zero="silent", refusal=xml_error("Malformed lease target offset {}"))
+    )
 
 
 @attrs.define
@@ -148,6 +196,9 @@ class Lease(Model):
     target: LeaseTarget | None = child(LeaseTarget)
 
     def complete(self, source: Source, how: Reading) -> None:
+        # libvirt refuses a lease that lacks any of these too, though without saying why.
+        if self.lockspace is None:
+            raise XmlError("Missing 'lockspace' element for lease", domain=VIR_FROM_DOMAIN)
         if self.key is None:
             raise XmlError("Missing 'key' element for lease", domain=VIR_FROM_DOMAIN)
         if self.target is None:
@@ -185,10 +236,20 @@ class SharedMemory(Model):
     """Memory that several guests share."""
 
     TAG: ClassVar[str] = "shmem"
-    name: str = attribute("name", required=xml_error("shmem element must contain 'name' attribute"))
-    role: str | None = attribute("role", Choice("master peer", silent="default"))
-    model: str = nested_attribute("model/type", Choice("ivshmem ivshmem-plain ivshmem-doorbell"), default="ivshmem")
+    name: str = attribute(
+        "name", Text(empty=True), required=xml_error("shmem element must contain 'name' attribute")
+    )
+    role: str | None = attribute("role", Choice("master peer", lenient=True))
+    model: str = nested_attribute(
+        "model/type", Choice("ivshmem ivshmem-plain ivshmem-doorbell"), default="ivshmem"
+    )
     size: int | None = hook(_read_mebi, _write_mebi)
     server: SharedServer | None = child(SharedServer)
     msi: Msi | None = child(Msi)
     info: DeviceInfo = inline(DeviceInfo)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if "/" in self.name:
+            raise ConfigUnsupported("shmem name cannot include '/' character", domain=VIR_FROM_DOMAIN)
+        if self.msi is not None and self.server is None:
+            raise XmlError("msi option is only supported with a server", domain=VIR_FROM_DOMAIN)

@@ -3,8 +3,10 @@
 What is printed of ports depends on whether the guest runs: an automatic port is -1 until it is chosen.
 """
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import attrs
@@ -22,7 +24,7 @@ from remotevirt.xml.fields import (
     nested_attribute,
 )
 from remotevirt.xml.parse import Element
-from remotevirt.xml.values import Choice, Integer, Refusal, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.values import Boolean, Choice, Integer, internal, on_off, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Graphics", "Listen", "Spice", "Vnc", "choose_graphics"]
@@ -40,25 +42,34 @@ class Listen(Model):
     socket: str | None = attribute("socket")
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.type != "address" and self.address is not None and not (self.type == "network" and how.live):
-            if self.type == "network":
-                self.address = None
-            else:
-                raise XmlError(f"'address' attribute is valid only for listen types 'address' and 'network'", domain=VIR_FROM_DOMAIN)
+        if self.type != "address" and not (self.type == "network" and how.live):
+            self.address = None
         if self.type == "network":
             if self.network is None:
-                raise XmlError("'network' attribute is required for listen type 'network'", domain=VIR_FROM_DOMAIN)
+                raise XmlError(
+                    "'network' attribute is required for listen type 'network'", domain=VIR_FROM_DOMAIN
+                )
         elif self.network is not None:
-            raise XmlError("'network' attribute is valid only for listen type 'network'", domain=VIR_FROM_DOMAIN)
+            raise XmlError(
+                "'network' attribute is valid only for listen type 'network'", domain=VIR_FROM_DOMAIN
+            )
         if self.type != "socket" and self.socket is not None:
-            raise XmlError("'socket' attribute is valid only for listen type 'socket'", domain=VIR_FROM_DOMAIN)
+            raise XmlError(
+                "'socket' attribute is valid only for listen type 'socket'", domain=VIR_FROM_DOMAIN
+            )
 
 
 @attrs.define
 class Gl(Model):
     TAG: ClassVar[str] = "gl"
     KEEP: ClassVar[bool] = True
-    enable: bool | None = attribute("enable", yes_no())
+    enable: bool | None = attribute("enable", yes_no(), required=True)
+    rendernode: str | None = attribute("rendernode")
+
+
+@attrs.define
+class HeadlessGl(Model):
+    TAG: ClassVar[str] = "gl"
     rendernode: str | None = attribute("rendernode")
 
 
@@ -67,7 +78,7 @@ class AudioRef(Model):
     """Which ``<audio>`` plays the sound."""
 
     TAG: ClassVar[str] = "audio"
-    id: int | None = attribute("id", Integer(zero="silent"))
+    id: int | None = attribute("id", Integer(zero="silent"), required=True)
 
 
 @attrs.define
@@ -78,11 +89,32 @@ class Graphics(Model):
     type: str = attribute("type")
 
 
-_PORT = Integer(signed=True)
+def _port(words: str) -> Integer:
+    return Integer(signed=True, refusal=internal(words))
 
 
-def _port(name: str, words: str) -> Integer:
-    return Integer(signed=True, refusal=xml_error(words))
+def _spice_port() -> Integer:
+    return Integer(signed=True)
+
+
+def _check_password(graphics: Any) -> None:
+    """A password may end; without one nothing of it counts."""
+    if graphics.passwd is None:
+        graphics.passwd_valid_to = graphics.connected = None
+        return
+    until = graphics.passwd_valid_to
+    if until is not None and not _UNTIL.match(until):
+        raise InternalError(
+            f"cannot parse password validity time '{until}', expect YYYY-MM-DDTHH:MM:SS",
+            domain=VIR_FROM_DOMAIN,
+        )
+    if graphics.connected not in {None, "fail", "disconnect", "keep"}:
+        raise ConfigUnsupported(f"unknown connected value {graphics.connected}", domain=VIR_FROM_DOMAIN)
+    if graphics.type == "vnc" and graphics.connected not in {None, "keep"}:
+        raise ConfigUnsupported("VNC supports connected='keep' only", domain=VIR_FROM_DOMAIN)
+
+
+_UNTIL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\Z")
 
 
 @attrs.define
@@ -97,13 +129,13 @@ class ListeningGraphics(Graphics):
         socket = source.get("socket") or None
         if sockets and socket is not None:
             first = self.listens[0] if self.listens else None
-            if first is not None and (first.type != "socket" or (first.socket not in {None, socket})):
-                raise XmlError(
+            if first is not None and first.type == "socket" and first.socket not in {None, socket}:
+                raise ConfigUnsupported(
                     f"graphics 'socket' attribute '{socket}' must match 'socket' attribute of first listen element"
                     f" (found '{first.socket or 'none'}')",
                     domain=VIR_FROM_DOMAIN,
                 )
-            if first is None:
+            if first is None or first.type != "socket":
                 self.listens = [_listen("socket", socket=socket)]
             else:
                 first.socket = socket
@@ -115,7 +147,7 @@ class ListeningGraphics(Graphics):
                 if first.type == "address" and first.address is None:
                     first.address = address
                 elif first.type == "address" and first.address != address:
-                    raise XmlError(
+                    raise ConfigUnsupported(
                         f"graphics 'listen' attribute '{address}' must match 'address' attribute of first listen element"
                         f" (found '{first.address}')",
                         domain=VIR_FROM_DOMAIN,
@@ -133,30 +165,28 @@ def _listen(kind: str, *, address: str | None = None, socket: str | None = None)
     return made
 
 
-_CONNECTED = Choice("fail disconnect keep", refusal=unsupported("unknown connected value '{}'"))
-
-
 @attrs.define
 class Vnc(ListeningGraphics):
-    port: int | None = attribute("port", _port("port", "cannot parse vnc port {}"))
-    autoport: bool = attribute("autoport", yes_no(), default=False)
-    websocket: int | None = attribute("websocket", _port("websocket", "cannot parse vnc WebSocket port {}"))
+    port: int | None = attribute("port", _port("cannot parse vnc port {}"))
+    autoport: bool = attribute("autoport", Boolean("yes", "no", lenient=True), default=False)
+    websocket: int | None = attribute("websocket", Integer(signed=True))
     keymap: str | None = attribute("keymap")
     share_policy: str | None = attribute("sharePolicy", Choice("allow-exclusive force-shared ignore"))
     power_control: bool | None = attribute("powerControl", yes_no())
     passwd: str | None = attribute("passwd", secure=True)
     passwd_valid_to: str | None = attribute("passwdValidTo")
-    connected: str | None = attribute("connected", _CONNECTED)
+    connected: str | None = attribute("connected")
     audio: AudioRef | None = child(AudioRef)
 
     def complete(self, source: Source, how: Reading) -> None:
         self.complete_listens(source, how, sockets=True)
-        if self.port == -1:
-            self.autoport, self.port = True, None
+        _check_password(self)
+        if self.port in {None, -1}:
+            self.port = None
+            if source.get("autoport") not in {"yes", "no"}:
+                self.autoport = True
         if self.autoport and not how.live:
             self.port = None
-        if self.port is None and source.get("autoport") is None:
-            self.autoport = True
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("type", self.type)
@@ -164,8 +194,10 @@ class Vnc(ListeningGraphics):
         if first.type == "socket":
             tag.set("socket", first.socket)
         elif first.type in {"address", "network"}:
-            shown = self.port if self.port and not (self.autoport and how.inactive) else (-1 if self.autoport else 0)
-            tag.set("port", -1 if shown in {0, -1} else shown)
+            if self.port and not (self.autoport and how.inactive):
+                tag.set("port", self.port)
+            elif self.autoport:
+                tag.set("port", -1)
             tag.set("autoport", "yes" if self.autoport else "no")
             tag.set("websocket", self.websocket or None)
             tag.set("listen", first.address)
@@ -173,7 +205,10 @@ class Vnc(ListeningGraphics):
         if self.power_control is not None:
             tag.set("powerControl", "yes" if self.power_control else "no")
         _password(self, tag, how)
-        _print_children(self.listens, tag, how)
+        # An old libvirt knows the attribute, and would not take the element.
+        _print_children(
+            self.listens[1:] if how.migratable and first.type == "socket" else self.listens, tag, how
+        )
         if self.audio is not None:
             self.audio.print_into(tag, how)
 
@@ -181,8 +216,8 @@ class Vnc(ListeningGraphics):
 def _password(graphics: Any, tag: Tag, how: Printing) -> None:
     if graphics.passwd is not None and how.secure:
         tag.set("passwd", graphics.passwd)
-    tag.set("passwdValidTo", graphics.passwd_valid_to if graphics.passwd is not None else None)
-    tag.set("connected", graphics.connected if graphics.passwd is not None or graphics.connected else None)
+    tag.set("passwdValidTo", graphics.passwd_valid_to)
+    tag.set("connected", graphics.connected)
 
 
 def _print_children(models: list[Any], tag: Tag, how: Printing) -> None:
@@ -193,7 +228,9 @@ def _print_children(models: list[Any], tag: Tag, how: Printing) -> None:
 @attrs.define
 class SpiceChannel(Model):
     TAG: ClassVar[str] = "channel"
-    name: str = attribute("name", Choice("main display inputs cursor playback record smartcard usbredir"), required=True)
+    name: str = attribute(
+        "name", Choice("main display inputs cursor playback record smartcard usbredir"), required=True
+    )
     mode: str = attribute("mode", Choice("any secure insecure"), required=True)
 
 
@@ -202,16 +239,18 @@ _WAN = Choice("auto never always")
 
 @attrs.define
 class Spice(ListeningGraphics):
-    port: int | None = attribute("port", _port("port", "cannot parse spice port {}"))
-    tls_port: int | None = attribute("tlsPort", _port("tlsPort", "cannot parse spice tlsPort {}"))
-    autoport: bool = attribute("autoport", yes_no(), default=False)
+    port: int | None = attribute("port", _spice_port())
+    tls_port: int | None = attribute("tlsPort", _spice_port())
+    autoport: bool = attribute("autoport", Boolean("yes", "no", lenient=True), default=False)
     keymap: str | None = attribute("keymap")
     default_mode: str | None = attribute("defaultMode", Choice("any secure insecure"))
     passwd: str | None = attribute("passwd", secure=True)
     passwd_valid_to: str | None = attribute("passwdValidTo")
-    connected: str | None = attribute("connected", _CONNECTED)
+    connected: str | None = attribute("connected")
     channels: list[SpiceChannel] = children(SpiceChannel)
-    image: str | None = nested_attribute("image/compression", Choice("auto_glz auto_lz quic glz lz off"), required=True)
+    image: str | None = nested_attribute(
+        "image/compression", Choice("auto_glz auto_lz quic glz lz off"), required=True
+    )
     jpeg: str | None = nested_attribute("jpeg/compression", _WAN, required=True)
     zlib: str | None = nested_attribute("zlib/compression", _WAN, required=True)
     playback: bool | None = nested_attribute("playback/compression", on_off(), required=True)
@@ -223,10 +262,15 @@ class Spice(ListeningGraphics):
 
     def complete(self, source: Source, how: Reading) -> None:
         self.complete_listens(source, how, sockets=False)
+        _check_password(self)
+        self.channels = [channel for channel in self.channels if channel.mode != "any"]
         if self.port == -1 and self.tls_port == -1:
             self.autoport = True
         if self.autoport and not how.live:
             self.port = self.tls_port = None
+        first = self.listens[0]
+        if not self.autoport and not self.port and not self.tls_port and first.type in {"address", "network"}:
+            self.listens[0] = _listen("none")
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("type", self.type)
@@ -264,14 +308,20 @@ def _word(value: bool | None, true: str, false: str) -> str | None:
 
 @attrs.define
 class Rdp(ListeningGraphics):
-    port: int | None = attribute("port", _port("port", "cannot parse rdp port {}"))
+    port: int | None = attribute("port", _port("cannot parse rdp port {}"))
     autoport: bool | None = attribute("autoport", yes_no())
     replace_user: bool | None = attribute("replaceUser", yes_no())
     multi_user: bool | None = attribute("multiUser", yes_no())
 
     def complete(self, source: Source, how: Reading) -> None:
         self.complete_listens(source, how, sockets=False)
-        if self.port == -1:
+        for listen in self.listens:
+            if listen.type in {"socket", "none"}:
+                raise ConfigUnsupported(
+                    f"listen type '{listen.type}' is not available for graphics type 'rdp'",
+                    domain=VIR_FROM_DOMAIN,
+                )
+        if self.port in {None, -1}:
             self.autoport = True
         if self.autoport and not how.live:
             self.port = 0
@@ -308,11 +358,7 @@ class Desktop(Graphics):
 
 @attrs.define
 class EglHeadless(Graphics):
-    gl: Gl | None = child(Gl)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.gl is not None:
-            self.gl.enable = None
+    gl: HeadlessGl | None = child(HeadlessGl)
 
 
 @attrs.define
@@ -321,6 +367,11 @@ class Dbus(Graphics):
     address: str | None = attribute("address")
     gl: Gl | None = child(Gl)
     audio: AudioRef | None = child(AudioRef)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        self.p2p = self.p2p or None
+        if self.p2p and self.address is not None:
+            raise XmlError("D-Bus p2p with an address is not supported", domain=VIR_FROM_DOMAIN)
 
 
 _KINDS: dict[str, type[Graphics]] = {
@@ -340,5 +391,7 @@ def choose_graphics(element: Element) -> type[Model]:
     if kind is None:
         raise XmlError("Missing required attribute 'type' in element 'graphics'", domain=VIR_FROM_XML)
     if kind not in _KINDS:
-        raise XmlError(f"Invalid value for attribute 'type' in element 'graphics': '{kind}'.", domain=VIR_FROM_XML)
+        raise XmlError(
+            f"Invalid value for attribute 'type' in element 'graphics': '{kind}'.", domain=VIR_FROM_XML
+        )
     return _KINDS[kind]

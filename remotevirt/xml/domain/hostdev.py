@@ -1,14 +1,17 @@
 """``<hostdev>``: devices of the host that the guest gets."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
-from remotevirt.xml.domain.address import Address, PciAddress, PciPlace, RomInfo, choose_address
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.xml.domain.address import Address, PciPlace, RomInfo, choose_address
+from remotevirt.xml.domain.ip import IpAddress, Route
 from remotevirt.xml.domain.storage import Auth, Host, Initiator
 from remotevirt.xml.fields import (
     Model,
@@ -25,7 +28,19 @@ from remotevirt.xml.fields import (
     nested_attribute,
     variant,
 )
-from remotevirt.xml.values import Choice, Integer, Text, Uuid, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.values import (
+    Boolean,
+    Choice,
+    Integer,
+    Uuid,
+    Where,
+    internal,
+    missing_attribute,
+    on_off,
+    unsupported,
+    xml_error,
+    yes_no,
+)
 from remotevirt.xml.write import Tag
 
 __all__ = ["HostDevice", "read_interface_hostdev"]
@@ -45,38 +60,38 @@ class PciHostSource(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.startup_policy is not None:
-            raise ConfigUnsupported("Setting startupPolicy is only allowed for USB devices", domain=VIR_FROM_DOMAIN)
-        if self.address is None:
-            raise XmlError("Missing <address> element in hostdev device", domain=VIR_FROM_DOMAIN)
+            raise ConfigUnsupported(
+                "Setting startupPolicy is only allowed for USB devices", domain=VIR_FROM_DOMAIN
+            )
+        self.address = self.address or PciHostAddress()
 
 
-_USB_ID = Integer(base=0, style="#06x", refusal=xml_error("cannot parse usb vendor id {}"))
+_USB_ID = Integer(base=0, style="#06x")
 
 
 @attrs.define
 class UsbHostAddress(Model):
     TAG: ClassVar[str] = "address"
-    bus: int | None = attribute("bus", Integer())
-    device: int | None = attribute("device", Integer())
-    port: str | None = attrs.field(default=None)
+    bus: int = attribute("bus", Integer(), required=True)
+    device: int = attribute("device", Integer(), required=True)
 
 
 @attrs.define
 class UsbHostSource(Model):
     TAG: ClassVar[str] = "source"
-    startup_policy: str | None = attribute("startupPolicy", Choice("mandatory requisite optional", silent="default"))
+    startup_policy: str | None = attribute(
+        "startupPolicy", Choice("mandatory requisite optional", silent="default")
+    )
     guest_reset: str | None = attribute("guestReset", Choice("off uninitialized on"))
-    vendor: int | None = nested_attribute("vendor/id", Integer(base=0, style="#06x", refusal=xml_error("cannot parse vendor id {}")), required=xml_error("usb vendor needs id"))
-    product: int | None = nested_attribute("product/id", Integer(base=0, style="#06x", refusal=xml_error("cannot parse product {}")), required=xml_error("usb product needs id"))
+    vendor: int | None = nested_attribute(
+        "vendor/id", Integer(base=0, style="#06x", zero="refused"), required=True
+    )
+    product: int | None = nested_attribute("product/id", _USB_ID, required=True)
     address: UsbHostAddress | None = child(UsbHostAddress)
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.vendor is None and self.address is None:
-            raise XmlError("usb address needs bus id", domain=VIR_FROM_DOMAIN)
-        if self.vendor == 0:
-            raise XmlError("vendor cannot be 0.", domain=VIR_FROM_DOMAIN)
         if self.vendor is not None and self.product is None:
-            raise XmlError("missing product", domain=VIR_FROM_DOMAIN)
+            raise InternalError("missing product", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -90,7 +105,10 @@ class ScsiHostAddress(Model):
 @attrs.define
 class ScsiHostSource(Model):
     TAG: ClassVar[str] = "source"
-    protocol: str | None = attribute("protocol", Choice("iscsi", silent="adapter"))
+    protocol: str | None = attribute(
+        "protocol",
+        Choice("iscsi", silent="adapter", refusal=unsupported("Unknown SCSI subsystem protocol '{}'")),
+    )
     name: str | None = attribute("name")
     hosts: list[Host] = children(Host)
     adapter: str | None = nested_attribute("adapter/name")
@@ -102,7 +120,9 @@ class ScsiHostSource(Model):
         if self.protocol == "iscsi":
             self.adapter = self.address = None
             if self.name is None:
-                raise XmlError("Missing iSCSI hostdev name", domain=VIR_FROM_DOMAIN)
+                raise XmlError("missing iSCSI hostdev source path name", domain=VIR_FROM_DOMAIN)
+            if not self.hosts:
+                raise XmlError("missing the host address for the iSCSI hostdev", domain=VIR_FROM_DOMAIN)
         else:
             self.name, self.hosts, self.auth, self.initiator = None, [], None, None
             if self.address is None:
@@ -111,17 +131,34 @@ class ScsiHostSource(Model):
                 raise XmlError("'adapter' must be specified for scsi hostdev source", domain=VIR_FROM_DOMAIN)
 
 
+_WWPN = re.compile(r"naa\.[0-9a-fA-F]{16}\Z")
+
+
 @attrs.define
 class VhostSource(Model):
     TAG: ClassVar[str] = "source"
-    protocol: str = attribute("protocol", Choice("vhost"), required=xml_error("Missing scsi_host subsystem protocol"))
+    protocol: str = attribute(
+        "protocol",
+        Choice("vhost", refusal=unsupported("Unknown scsi_host subsystem protocol '{}'")),
+        required=xml_error("Missing scsi_host subsystem protocol"),
+    )
     wwpn: str | None = attribute("wwpn")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.wwpn is None:
+            raise XmlError("missing vhost-scsi hostdev source wwpn", domain=VIR_FROM_DOMAIN)
+        if not _WWPN.match(self.wwpn):
+            raise XmlError("malformed 'wwpn' value", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
 class MdevAddress(Model):
     TAG: ClassVar[str] = "address"
-    uuid: bytes = attribute("uuid", Uuid(refusal=xml_error("Cannot parse uuid attribute of element <address>")), required=xml_error("Missing 'uuid' attribute for element <address>"))
+    uuid: bytes = attribute(
+        "uuid",
+        Uuid(refusal=internal("Cannot parse uuid attribute of element <address>")),
+        required=unsupported("Missing 'uuid' attribute for element <address>"),
+    )
 
 
 @attrs.define
@@ -131,7 +168,7 @@ class MdevSource(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.address is None:
-            raise XmlError("Missing <address> element", domain=VIR_FROM_DOMAIN)
+            raise ConfigUnsupported("Missing <address> element", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -156,8 +193,24 @@ def _read_source(source: Source, how: Reading, model: Any) -> Model:
     element = source.first("source")
     if element is None:
         raise XmlError("Missing <source> element in hostdev device", domain=VIR_FROM_DOMAIN)
-    cls = CapabilitySource if model.mode == "capabilities" else _SUBSYSTEMS[model.type]
-    return cls.read(element, how)
+    if model.mode != "capabilities":
+        return _SUBSYSTEMS[model.type].read(element, how)
+    found = CapabilitySource.read(element, how)
+    for kind, name, what in (
+        ("storage", "block", "storage"),
+        ("misc", "char", "character"),
+        ("net", "interface", "net"),
+    ):
+        if model.type == kind and getattr(found, name) is None:
+            raise XmlError(f"Missing <{name}> element in hostdev {what} device", domain=VIR_FROM_DOMAIN)
+        if model.type != kind:
+            setattr(found, name, None)
+    return found
+
+
+def _write_source(value: Model, how: Printing, model: Any) -> Tag | None:
+    tag = value.element(how)
+    return None if tag.is_bare() else tag
 
 
 def _read_type(source: Source, how: Reading, model: Any) -> None:
@@ -169,7 +222,25 @@ def _read_type(source: Source, how: Reading, model: Any) -> None:
             domain=VIR_FROM_DOMAIN,
         )
     if kind not in known:
-        raise XmlError(f"unknown host device source address type '{kind}'", domain=VIR_FROM_DOMAIN)
+        raise ConfigUnsupported(f"unknown host device source address type '{kind}'", domain=VIR_FROM_DOMAIN)
+
+
+_MODELS = {
+    "mdev": Choice("vfio-pci vfio-ccw vfio-ap"),
+    "scsi_host": Choice("virtio virtio-transitional virtio-non-transitional", silent="default"),
+}
+
+
+def _read_model(source: Source, how: Reading, model: Any) -> str | None:
+    kind = _MODELS.get(model.type) if model.mode == "subsystem" else None
+    text = source.get("model")
+    if kind is None:
+        return None
+    if text is None:
+        if model.type == "mdev":
+            raise missing_attribute("hostdev", "model")
+        return None
+    return kind.read(text, Where("hostdev", "model"))
 
 
 @attrs.define
@@ -184,18 +255,25 @@ class HostDevice(Model):
     """A device of the host."""
 
     TAG: ClassVar[str] = "hostdev"
-    mode: str = attribute("mode", Choice("subsystem capabilities", refusal=xml_error("unknown hostdev mode '{}'")), default="subsystem")
+    HOLD: ClassVar[bool] = True
+    mode: str = attribute(
+        "mode",
+        Choice("subsystem capabilities", refusal=unsupported("unknown hostdev mode '{}'")),
+        default="subsystem",
+    )
     kind_check: None = hook(_read_type, lambda value, how, model: None)
     type: str = attribute("type")
-    managed: bool | None = attribute("managed", yes_no())
+    managed: bool | None = attribute("managed", Boolean("yes", "no", lenient=True))
     sgio: str | None = attribute("sgio", Choice("filtered unfiltered"))
     rawio: bool | None = attribute("rawio", yes_no())
-    model: str | None = attribute("model")
+    model: str | None = hook(_read_model, lambda value, how, model: None)
     display: bool | None = attribute("display", on_off())
     ramfb: bool | None = attribute("ramfb", on_off())
     driver: str | None = nested_attribute("driver/name", Choice("kvm vfio xen", silent="default"))
-    source: Model | None = hook(_read_source, lambda value, how, model: value.element(how))
+    source: Model | None = hook(_read_source, _write_source)
     teaming: TeamingRef | None = child(TeamingRef)
+    ips: list[IpAddress] = children(IpAddress)
+    routes: list[Route] = children(Route)
     readonly: bool = flag("readonly")
     shareable: bool = flag("shareable")
     info: RomInfo = inline(RomInfo)
@@ -207,17 +285,25 @@ class HostDevice(Model):
             self.managed = None
         if self.type != "scsi" or self.mode != "subsystem":
             if self.sgio is not None and self.mode == "subsystem":
-                raise ConfigUnsupported("sgio is only supported for scsi host device", domain=VIR_FROM_DOMAIN)
+                raise XmlError("sgio is only supported for scsi host device", domain=VIR_FROM_DOMAIN)
             if self.rawio is not None and self.mode == "subsystem":
-                raise ConfigUnsupported("rawio is only supported for scsi host device", domain=VIR_FROM_DOMAIN)
+                raise XmlError("rawio is only supported for scsi host device", domain=VIR_FROM_DOMAIN)
         if self.type != "pci":
             self.driver = None
-        if self.type == "mdev":
-            if self.model is None:
-                raise XmlError("Missing 'model' attribute in mediated device's <hostdev> element", domain=VIR_FROM_DOMAIN)
-            Choice("vfio-pci vfio-ccw vfio-ap", refusal=xml_error("unknown hostdev model '{}'")).read(self.model, None)  # type: ignore[arg-type]
-        elif self.type != "scsi_host":
-            self.model = self.display = self.ramfb = None
+        if self.mode != "capabilities" or self.type != "net":
+            self.ips, self.routes = [], []
+        if self.type != "scsi":
+            self.readonly = self.shareable = False
+        if self.type != "mdev":
+            self.display = self.ramfb = None
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        super().fill(tag, how)
+        if self.model is not None:
+            later = next(
+                (i for i, (name, _) in enumerate(tag.attributes) if name in {"display", "ramfb"}), None
+            )
+            tag.attributes.insert(len(tag.attributes) if later is None else later, ("model", self.model))
 
 
 @attrs.define

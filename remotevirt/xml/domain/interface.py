@@ -1,18 +1,19 @@
 """``<interface>``: network cards."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NETWORK, VIR_FROM_NONE
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, XmlDetail, XmlError
-from remotevirt.xml.domain.address import RomInfo, choose_address
+from remotevirt.xml.domain.address import RomInfo
 from remotevirt.xml.domain.disk import VirtioOptions
 from remotevirt.xml.domain.hostdev import read_interface_hostdev
+from remotevirt.xml.domain.ip import IpAddress, Route
 from remotevirt.xml.domain.storage import Reconnect
 from remotevirt.xml.fields import (
     Model,
@@ -22,14 +23,23 @@ from remotevirt.xml.fields import (
     attribute,
     child,
     children,
-    hidden,
     hook,
     inline,
     leaf,
     nested_attribute,
-    variant,
 )
-from remotevirt.xml.values import Choice, Integer, Mac, Refusal, Uuid, detail, missing_attribute, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Mac,
+    Uuid,
+    detail,
+    missing_attribute,
+    on_off,
+    unsupported,
+    xml_error,
+    yes_no,
+)
 from remotevirt.xml.write import Tag
 
 __all__ = ["Bandwidth", "FilterRef", "Interface", "IpAddress", "Route", "VirtualPort", "Vlan"]
@@ -119,52 +129,6 @@ class SwitchPlace(Model):
     connectionid: int = attribute("connectionid", Integer(bits=64, signed=True), required=True)
 
 
-def address_version(text: str, family: str | None) -> int | None:
-    """4 or 6 for an IP address (of a family, where one is named), None for what is none."""
-    try:
-        version = ipaddress.ip_address(text).version
-    except ValueError:
-        return None
-    return version if family in {None, f"ipv{version}"} else None
-
-
-@attrs.define
-class IpAddress(Model):
-    TAG: ClassVar[str] = "ip"
-    address: str = attribute("address", required=xml_error("Missing required address in <ip>"))
-    family: str | None = attribute("family")
-    prefix: int | None = attribute("prefix", Integer(zero="silent", refusal=xml_error("Invalid prefix value '{}' in <ip>")))
-    peer: str | None = attribute("peer")
-
-    def complete(self, source: Source, how: Reading) -> None:
-        version = address_version(self.address, self.family)
-        if version is None:
-            raise XmlError(f"Invalid address '{self.address}' in <ip>", domain=VIR_FROM_DOMAIN)
-        if (self.prefix or 0) > (32 if version == 4 else 128):
-            raise XmlError(f"Invalid prefix value '{self.prefix}' in <ip>", domain=VIR_FROM_DOMAIN)
-        self.family = f"ipv{version}"
-        if self.peer is not None and address_version(self.peer, self.family) is None:
-            raise XmlError(f"Invalid peer '{self.peer}' in <ip>", domain=VIR_FROM_DOMAIN)
-
-
-@attrs.define
-class Route(Model):
-    TAG: ClassVar[str] = "route"
-    family: str | None = attribute("family")
-    address: str | None = attribute("address")
-    netmask: str | None = attribute("netmask")
-    prefix: int | None = attribute("prefix", Integer())
-    gateway: str | None = attribute("gateway")
-    metric: int | None = attribute("metric", Integer(zero="silent"))
-
-    def complete(self, source: Source, how: Reading) -> None:
-        for name in ("address", "gateway"):
-            if getattr(self, name) is None:
-                raise XmlError(
-                    f"guest interface: Missing required {name} attribute in route definition", domain=VIR_FROM_NETWORK
-                )
-
-
 @attrs.define
 class AddressedPlace(Model):
     """A source that has nothing but addresses on the host's side."""
@@ -174,7 +138,7 @@ class AddressedPlace(Model):
     routes: list[Route] = children(Route)
 
 
-_WITH_SOURCE = frozenset("network bridge direct vdpa internal server client mcast udp vhostuser vds".split())
+_WITH_SOURCE = frozenset(["network", "bridge", "direct", "vdpa", "internal", "server", "client", "mcast", "udp", "vhostuser", "vds"])
 _PLACES: dict[str, type[Model]] = {
     "network": NetworkPlace,
     "bridge": BridgePlace,
@@ -194,11 +158,22 @@ _PLACES: dict[str, type[Model]] = {
 @attrs.define
 class PortParameters(Model):
     TAG: ClassVar[str] = "parameters"
-    managerid: int | None = attribute("managerid", Integer(base=0, high=255, refusal=xml_error("value of managerid out of range", 0)))
-    typeid: int | None = attribute("typeid", Integer(base=0, high=0xFFFFFF, refusal=xml_error("value for typeid out of range", 0)))
-    typeidversion: int | None = attribute("typeidversion", Integer(base=0, high=255, refusal=xml_error("value of typeidversion out of range", 0)))
-    instanceid: bytes | None = attribute("instanceid", Uuid(refusal=xml_error("cannot parse instanceid parameter as a uuid", 0)))
-    interfaceid: bytes | None = attribute("interfaceid", Uuid(refusal=xml_error("cannot parse interfaceid parameter as a uuid", 0)))
+    managerid: int | None = attribute(
+        "managerid", Integer(base=0, high=255, refusal=xml_error("value of managerid out of range", 0))
+    )
+    typeid: int | None = attribute(
+        "typeid", Integer(base=0, high=0xFFFFFF, refusal=xml_error("value for typeid out of range", 0))
+    )
+    typeidversion: int | None = attribute(
+        "typeidversion",
+        Integer(base=0, high=255, refusal=xml_error("value of typeidversion out of range", 0)),
+    )
+    instanceid: bytes | None = attribute(
+        "instanceid", Uuid(refusal=xml_error("cannot parse instanceid parameter as a uuid", 0))
+    )
+    interfaceid: bytes | None = attribute(
+        "interfaceid", Uuid(refusal=xml_error("cannot parse interfaceid parameter as a uuid", 0))
+    )
     profileid: str | None = attribute("profileid")
 
 
@@ -207,7 +182,14 @@ class VirtualPort(Model):
     """What an intelligent switch wants to know."""
 
     TAG: ClassVar[str] = "virtualport"
-    type: str | None = attribute("type", Choice("802.1Qbg 802.1Qbh openvswitch midonet", silent="none", refusal=unsupported("unknown virtualport type {}", VIR_FROM_NONE)))
+    type: str | None = attribute(
+        "type",
+        Choice(
+            "802.1Qbg 802.1Qbh openvswitch midonet",
+            silent="none",
+            refusal=unsupported("unknown virtualport type {}", VIR_FROM_NONE),
+        ),
+    )
     parameters: PortParameters | None = child(PortParameters)
 
 
@@ -243,7 +225,9 @@ class Outbound(Rate):
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.floor:
-            raise ConfigUnsupported("'floor' attribute allowed only in <inbound> element", domain=VIR_FROM_NONE)
+            raise ConfigUnsupported(
+                "'floor' attribute allowed only in <inbound> element", domain=VIR_FROM_NONE
+            )
         super().complete(source, how)
 
 
@@ -287,11 +271,14 @@ class Vlan(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         if not self.tags:
-            raise XmlError("missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0)
+            raise XmlError(
+                "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
+            )
         if len(self.tags) > 1 or any(tag.native for tag in self.tags):
             if self.trunk is False:
                 raise XmlError(
-                    "invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag", domain=0
+                    "invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag",
+                    domain=0,
                 )
             self.trunk = True
         self.trunk = self.trunk or None
@@ -427,18 +414,22 @@ class Teaming(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.type == "transient" and self.persistent is None:
             raise ConfigUnsupported(
-                "teaming persistent attribute must be set if teaming type is 'transient'", domain=VIR_FROM_DOMAIN
+                "teaming persistent attribute must be set if teaming type is 'transient'",
+                domain=VIR_FROM_DOMAIN,
             )
         if self.type == "persistent" and self.persistent is not None:
             raise ConfigUnsupported(
-                "teaming persistent attribute not allowed if teaming type is 'persistent'", domain=VIR_FROM_DOMAIN
+                "teaming persistent attribute not allowed if teaming type is 'persistent'",
+                domain=VIR_FROM_DOMAIN,
             )
 
 
 @attrs.define
 class Tune(Model):
     TAG: ClassVar[str] = "tune"
-    sndbuf: int | None = leaf("sndbuf", Integer(bits=64, refusal=xml_error("sndbuf must be a positive integer")))
+    sndbuf: int | None = leaf(
+        "sndbuf", Integer(bits=64, refusal=xml_error("sndbuf must be a positive integer"))
+    )
 
 
 _MODEL = re.compile(r"[a-zA-Z0-9._-]+\Z")
@@ -486,8 +477,13 @@ class Interface(Model):
     filterref: FilterRef | None = child(FilterRef)
     tune: Tune | None = child(Tune)
     teaming: Teaming | None = child(Teaming)
-    link: str | None = nested_attribute("link/state", Choice("up down", silent="default", refusal=unsupported("unknown interface link state '{}'")))
-    mtu: int | None = nested_attribute("mtu/size", Integer(zero="silent", refusal=xml_error("malformed mtu size")))
+    link: str | None = nested_attribute(
+        "link/state",
+        Choice("up down", silent="default", refusal=unsupported("unknown interface link state '{}'")),
+    )
+    mtu: int | None = nested_attribute(
+        "mtu/size", Integer(zero="silent", refusal=xml_error("malformed mtu size"))
+    )
     coalesce: Coalesce | None = child(Coalesce)
     info: RomInfo = inline(RomInfo)
 
@@ -495,13 +491,19 @@ class Interface(Model):
         self._check_place()
         if self.virtualport is not None and self.type not in {"network", "bridge", "direct", "hostdev"}:
             raise ConfigUnsupported(
-                f"<virtualport> element unsupported for <interface type='{self.type}'>", domain=VIR_FROM_DOMAIN
+                f"<virtualport> element unsupported for <interface type='{self.type}'>",
+                domain=VIR_FROM_DOMAIN,
             )
         if self.model is not None and not _MODEL.match(self.model):
             raise InvalidArg("Model name contains invalid characters", domain=VIR_FROM_DOMAIN)
         if self.type != "hostdev":
             self.managed = None
-        if self.target is not None and self.target.dev and not how.live and self.target.dev.startswith(GENERATED):
+        if (
+            self.target is not None
+            and self.target.dev
+            and not how.live
+            and self.target.dev.startswith(GENERATED)
+        ):
             self.target.dev = None
         if self.type not in {"network", "bridge", "ethernet"}:
             self.filterref = None
@@ -518,9 +520,15 @@ class Interface(Model):
 
     def _check_place(self) -> None:
         if self.type in _WITH_SOURCE and self.place is None:
-            raise XmlError(f"interface type='{self.type}' requires a 'source' element", domain=VIR_FROM_DOMAIN)
+            raise XmlError(
+                f"interface type='{self.type}' requires a 'source' element", domain=VIR_FROM_DOMAIN
+            )
         place = self.place
-        if self.type in {"client", "mcast", "udp"} and isinstance(place, SocketPlace) and place.address is None:
+        if (
+            self.type in {"client", "mcast", "udp"}
+            and isinstance(place, SocketPlace)
+            and place.address is None
+        ):
             raise missing_attribute("source", "address")
         if self.type == "udp" and isinstance(place, SocketPlace) and place.local is None:
             raise XmlError("'<local>' element missing for 'udp' socket interface", domain=VIR_FROM_DOMAIN)

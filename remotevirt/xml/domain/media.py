@@ -1,30 +1,38 @@
 """Screens, sound, keyboards and mice: ``<video>``, ``<sound>``, ``<audio>``, ``<input>``, ``<hub>``."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.domain.disk import VirtioDriver, VirtioOptions
 from remotevirt.xml.domain.graphics import AudioRef
 from remotevirt.xml.fields import (
     Model,
-    Printing,
     Reading,
     Source,
     attribute,
     child,
     children,
+    hook,
     inline,
-    nested_attribute,
 )
-from remotevirt.xml.parse import Element
-from remotevirt.xml.values import Choice, Integer, Scalar, on_off, unsupported, xml_error, yes_no
-from remotevirt.xml.write import Tag
+from remotevirt.xml.values import (
+    Boolean,
+    Choice,
+    Integer,
+    internal,
+    missing_attribute,
+    on_off,
+    unsupported,
+    xml_error,
+    yes_no,
+)
 
 __all__ = ["Audio", "Hub", "Input", "Sound", "Video"]
 
@@ -33,7 +41,7 @@ __all__ = ["Audio", "Hub", "Input", "Sound", "Video"]
 class VideoDriver(Model):
     TAG: ClassVar[str] = "driver"
     name: str | None = attribute("name", Choice("qemu vhostuser", silent="default"))
-    vgaconf: str | None = attribute("vgaconf", Choice("io on off"))
+    vgaconf: str | None = attribute("vgaconf", Choice("io on off", lenient=True))
     virtio: VirtioOptions = inline(VirtioOptions)
 
 
@@ -44,6 +52,10 @@ class Acceleration(Model):
     accel2d: bool | None = attribute("accel2d", yes_no())
     rendernode: str | None = attribute("rendernode")
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.accel3d is None and self.accel2d is None and self.rendernode is None:
+            raise ConfigUnsupported("missing values for acceleration", domain=VIR_FROM_DOMAIN)
+
 
 @attrs.define
 class Resolution(Model):
@@ -51,20 +63,34 @@ class Resolution(Model):
     x: int = attribute("x", Integer(), required=True)
     y: int = attribute("y", Integer(), required=True)
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if not self.x or not self.y:
+            raise ConfigUnsupported("video resolution values must be greater than 0", domain=VIR_FROM_DOMAIN)
+
+
+def _video_memory(name: str) -> Any:
+    return attribute(name, Integer(zero="silent", refusal=xml_error(f"cannot parse video {name} '{{}}'")))
+
 
 @attrs.define
 class VideoModel(Model):
     """The graphics card; memory in KiB."""
 
     TAG: ClassVar[str] = "model"
-    type: str | None = attribute("type", Choice("vga cirrus vmvga xen vbox qxl parallels virtio gop none bochs ramfb", silent="default"))
-    ram: int | None = attribute("ram", Integer())
-    vram: int | None = attribute("vram", Integer())
-    vram64: int | None = attribute("vram64", Integer(zero="silent"))
-    vgamem: int | None = attribute("vgamem", Integer(zero="silent"))
-    heads: int | None = attribute("heads", Integer())
-    blob: bool | None = attribute("blob", on_off())
-    primary: bool | None = attribute("primary", yes_no())
+    type: str | None = attribute(
+        "type",
+        Choice(
+            "vga cirrus vmvga xen vbox qxl parallels virtio gop none bochs ramfb",
+            silent="default",
+            refusal=unsupported("unknown video model '{}'"),
+        ),
+    )
+    ram: int | None = _video_memory("ram")
+    vram: int | None = _video_memory("vram")
+    vram64: int | None = _video_memory("vram64")
+    vgamem: int | None = _video_memory("vgamem")
+    heads: int | None = attribute("heads", Integer(refusal=internal("cannot parse video heads '{}'")))
+    primary: bool | None = attribute("primary", Boolean("yes", "no", lenient=True))
     acceleration: Acceleration | None = child(Acceleration)
     resolution: Resolution | None = child(Resolution)
 
@@ -73,7 +99,9 @@ class VideoModel(Model):
         if self.type != "qxl":
             for name in ("ram", "vram64", "vgamem"):
                 if getattr(self, name) is not None:
-                    raise XmlError(f"{name} attribute only supported for video type qxl", domain=VIR_FROM_DOMAIN)
+                    raise ConfigUnsupported(
+                        f"{name} attribute only supported for video type qxl", domain=VIR_FROM_DOMAIN
+                    )
 
 
 @attrs.define
@@ -92,7 +120,11 @@ class Video(Model):
 @attrs.define
 class Codec(Model):
     TAG: ClassVar[str] = "codec"
-    type: str = attribute("type", Choice("duplex micro output", refusal=xml_error("unknown codec type '{}'")), required=True)
+    type: str = attribute(
+        "type",
+        Choice("duplex micro output", refusal=unsupported("unknown codec type '{}'")),
+        required=unsupported("unknown codec type '(null)'"),
+    )
 
 
 @attrs.define
@@ -113,9 +145,21 @@ class Sound(Model):
 @attrs.define
 class AudioSettings(Model):
     TAG: ClassVar[str] = "settings"
+    KEEP: ClassVar[bool] = True
     frequency: int | None = attribute("frequency", Integer(zero="refused"))
     channels: int | None = attribute("channels", Integer(zero="refused"))
     format: str | None = attribute("format", Choice("s8 u8 s16 u16 s32 u32 f32"))
+
+
+def _read_settings(source: Source, how: Reading, model: AudioPath) -> AudioSettings | None:
+    element = source.first("settings")
+    if element is None:
+        return None
+    if not model.fixed_settings:
+        raise ConfigUnsupported(
+            "audio settings specified without fixed settings flag", domain=VIR_FROM_DOMAIN
+        )
+    return AudioSettings.read(element, how)
 
 
 @attrs.define
@@ -136,7 +180,14 @@ class AudioPath(Model):
     latency: int | None = attribute("latency", Integer(zero="refused"))
     buffer_count: int | None = attribute("bufferCount", Integer(zero="refused"))
     try_poll: bool | None = attribute("tryPoll", yes_no())
-    settings: AudioSettings | None = child(AudioSettings)
+    settings: AudioSettings | None = hook(
+        lambda source, how, model: _read_settings(source, how, model),
+        lambda value, how, model: value.element(how),
+    )
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.fixed_settings and self.mixing_engine is False:
+            raise ConfigUnsupported("fixed audio settings requires mixing engine", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -166,7 +217,9 @@ class Audio(Model):
 
     TAG: ClassVar[str] = "audio"
     id: int = attribute("id", Integer(zero="refused"), required=True)
-    type: str = attribute("type", Choice("none alsa coreaudio jack oss pulseaudio sdl spice file dbus"), required=True)
+    type: str = attribute(
+        "type", Choice("none alsa coreaudio jack oss pulseaudio sdl spice file dbus"), required=True
+    )
     timer_period: int | None = attribute("timerPeriod", Integer(zero="refused"))
     server_name: str | None = attribute("serverName")
     driver: str | None = attribute("driver", Choice("alsa arts esd pulseaudio", silent=""))
@@ -176,6 +229,12 @@ class Audio(Model):
     dsp_policy: int | None = attribute("dspPolicy", Integer(signed=True))
     input: AudioInput | None = child(AudioInput)
     output: AudioOutput | None = child(AudioOutput)
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("type") is None:
+            raise missing_attribute("audio", "type")
+        return super().read_source(source, how)
 
     def complete(self, source: Source, how: Reading) -> None:
         kind = self.type
@@ -201,7 +260,9 @@ class InputSource(Model):
     evdev: str | None = attribute("evdev")
     dev: str | None = attribute("dev")
     grab: str | None = attribute("grab", Choice("all"))
-    grab_toggle: str | None = attribute("grabToggle", Choice("ctrl-ctrl alt-alt shift-shift meta-meta scrolllock ctrl-scrolllock"))
+    grab_toggle: str | None = attribute(
+        "grabToggle", Choice("ctrl-ctrl alt-alt shift-shift meta-meta scrolllock ctrl-scrolllock")
+    )
     repeat: bool | None = attribute("repeat", on_off())
 
 
@@ -210,9 +271,28 @@ class Input(Model):
     """A keyboard, mouse or tablet."""
 
     TAG: ClassVar[str] = "input"
-    type: str = attribute("type", Choice("mouse tablet keyboard passthrough evdev"), required=True)
-    bus: str | None = attribute("bus", Choice("ps2 usb xen parallels virtio", silent="default"))
-    model: str | None = attribute("model", Choice("virtio virtio-transitional virtio-non-transitional"))
+    type: str = attribute(
+        "type",
+        Choice(
+            "mouse tablet keyboard passthrough evdev", refusal=unsupported("unknown input device type '{}'")
+        ),
+        required=internal("missing input device type"),
+    )
+    bus: str | None = attribute(
+        "bus",
+        Choice(
+            "ps2 usb xen parallels virtio none",
+            silent="default",
+            refusal=unsupported("unknown input bus type '{}'"),
+        ),
+    )
+    model: str | None = attribute(
+        "model",
+        Choice(
+            "virtio virtio-transitional virtio-non-transitional",
+            refusal=unsupported("unknown input model '{}'"),
+        ),
+    )
     driver: VirtioDriver | None = child(VirtioDriver)
     source: InputSource | None = child(InputSource)
     info: DeviceInfo = inline(DeviceInfo)
@@ -223,6 +303,8 @@ class Input(Model):
         elif self.source is not None:
             if self.type == "passthrough":
                 evdev = self.source.evdev
+                if evdev is None:
+                    raise XmlError("Missing evdev path for input device", domain=VIR_FROM_DOMAIN)
                 self.source = InputSource()
                 self.source.evdev = evdev
             else:
@@ -236,5 +318,9 @@ class Hub(Model):
     """A USB hub."""
 
     TAG: ClassVar[str] = "hub"
-    type: str = attribute("type", Choice("usb"), required=True)
+    type: str = attribute(
+        "type",
+        Choice("usb", refusal=unsupported("unknown hub device type '{}'")),
+        required=internal("missing hub device type"),
+    )
     info: DeviceInfo = inline(DeviceInfo)

@@ -1,5 +1,6 @@
 """``<memory>`` among the devices: DIMMs, NVDIMMs and virtio memory. All sizes are KiB."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import ClassVar
@@ -7,7 +8,7 @@ from typing import ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.bitmap import CpuSet
 from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.fields import Model, Reading, Source, attribute, child, flag, inline, leaf
@@ -37,7 +38,9 @@ class MemoryLabel(Model):
 class MemoryTarget(Model):
     TAG: ClassVar[str] = "target"
     size: int = sized("size", path="./size", required=True)
-    node: int | None = leaf("node", Integer(refusal=xml_error("invalid or missing value of memory device node")))
+    node: int | None = leaf(
+        "node", Integer(refusal=xml_error("invalid or missing value of memory device node"))
+    )
     label: MemoryLabel | None = child(MemoryLabel)
     block: int | None = sized("block", path="./block[1]")
     requested: int | None = sized("requested", path="./requested[1]")

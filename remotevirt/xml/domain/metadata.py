@@ -8,13 +8,12 @@ nothing, the first stays.
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import attrs
 from lxml import etree
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.xml.fields import Model, Printing, Reading, Source
+from remotevirt.xml.fields import Model, Printing, Reading
 from remotevirt.xml.parse import Element
 from remotevirt.xml.write import Tag, Verbatim
 
@@ -33,7 +32,11 @@ class Metadata(Model):
         root = etree.Element("metadata")
         seen: set[str] = set()
         for part in element:
-            space = part.tag[1:].partition("}")[0] if isinstance(part.tag, str) and part.tag.startswith("{") else None
+            space = (
+                part.tag[1:].partition("}")[0]
+                if isinstance(part.tag, str) and part.tag.startswith("{")
+                else None
+            )
             if space is not None and space not in seen:
                 seen.add(space)
                 twin = copy.deepcopy(part)

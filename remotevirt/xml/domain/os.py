@@ -1,5 +1,6 @@
 """``<os>``: what kind of guest it is and how it boots."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -28,13 +29,10 @@ from remotevirt.xml.write import Tag
 
 __all__ = ["ARCHITECTURES", "OS_TYPES", "BootDevice", "Os", "OsType"]
 
-OS_TYPES = frozenset("hvm xen linux exe uml xenpvh".split())
+OS_TYPES = frozenset(["hvm", "xen", "linux", "exe", "uml", "xenpvh"])
 ARCHITECTURES = frozenset(
-    "alpha armv6l armv7l armv7b aarch64 cris i686 ia64 lm32 loongarch64 m68k microblaze microblazeel mips mipsel"
-    " mips64 mips64el or32 parisc parisc64 ppc ppc64 ppc64le ppcemb riscv32 riscv64 s390 s390x sh4 sh4eb sparc"
-    " sparc64 unicore32 x86_64 xtensa xtensaeb".split()
+    ["alpha", "armv6l", "armv7l", "armv7b", "aarch64", "cris", "i686", "ia64", "lm32", "loongarch64", "m68k", "microblaze", "microblazeel", "mips", "mipsel", "mips64", "mips64el", "or32", "parisc", "parisc64", "ppc", "ppc64", "ppc64le", "ppcemb", "riscv32", "riscv64", "s390", "s390x", "sh4", "sh4eb", "sparc", "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb"]
 )
-
 
 
 @attrs.define
@@ -138,7 +136,12 @@ class Bios(Model):
     useserial: bool | None = attribute("useserial", Boolean("yes", "no", lenient=True))
     reboot_timeout: int | None = attribute(
         "rebootTimeout",
-        Integer(signed=True, low=-1, high=65535, refusal=unsupported("invalid value for rebootTimeout, must be in range [-1,65535]")),
+        Integer(
+            signed=True,
+            low=-1,
+            high=65535,
+            refusal=unsupported("invalid value for rebootTimeout, must be in range [-1,65535]"),
+        ),
     )
 
 
@@ -162,7 +165,9 @@ class Os(Model):
     """What the guest is and how it boots."""
 
     TAG: ClassVar[str] = "os"
-    firmware: str | None = attribute("firmware", Choice("bios efi", refusal=xml_error("unknown firmware value {}")))
+    firmware: str | None = attribute(
+        "firmware", Choice("bios efi", refusal=xml_error("unknown firmware value {}"))
+    )
     kind: OsType | None = hook(_read_kind, _write_kind)
     firmware_features: Firmware | None = child(Firmware)
     init: str | None = leaf("init")

@@ -1,5 +1,6 @@
 """Security labels, key wrapping and protected guests."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import ClassVar
@@ -9,7 +10,7 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
 from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, children, leaf
-from remotevirt.xml.values import Choice, Integer, on_off, xml_error, yes_no
+from remotevirt.xml.values import Choice, Integer, on_off, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["DeviceSecLabel", "KeyWrap", "LaunchSecurity", "SecLabel"]
@@ -36,7 +37,9 @@ class SecLabel(Model):
             return
         if self.type == "none":
             if self.relabel:
-                raise ConfigUnsupported("resource relabeling is not compatible with 'none' label type", domain=VIR_FROM_DOMAIN)
+                raise ConfigUnsupported(
+                    "resource relabeling is not compatible with 'none' label type", domain=VIR_FROM_DOMAIN
+                )
             self.relabel = False
         elif self.type == "dynamic" and self.relabel is False:
             raise ConfigUnsupported("dynamic label type must use resource relabeling", domain=VIR_FROM_DOMAIN)
@@ -62,7 +65,11 @@ class SecLabel(Model):
         if self.type == "none":
             return
         tag.set("relabel", "yes" if self.relabel else "no")
-        for name, text in (("label", self.label), ("imagelabel", self.imagelabel), ("baselabel", self.baselabel)):
+        for name, text in (
+            ("label", self.label),
+            ("imagelabel", self.imagelabel),
+            ("baselabel", self.baselabel),
+        ):
             if text is not None and not (how.inactive and name == "imagelabel"):
                 leaf_tag = Tag(name)
                 leaf_tag.text = text
@@ -93,8 +100,7 @@ class DeviceSecLabel(Model):
                 self.relabel = True
         if self.label is not None and self.relabel is False:
             raise XmlError(
-                "Cannot specify a label if relabelling is turned off. "
-                f"model={self.model or 'DEFAULT'}",
+                f"Cannot specify a label if relabelling is turned off. model={self.model or 'DEFAULT'}",
                 domain=VIR_FROM_DOMAIN,
             )
 

@@ -4,6 +4,7 @@ What a source looks like depends on the ``type`` of the element around it, so re
 :func:`read_source`, and the models here are told apart by that word.
 """
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 import re
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import attrs
 
 from remotevirt.errors import VirError
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE, VIR_FROM_STORAGE, VIR_FROM_XML
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE, VIR_FROM_STORAGE
 from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg, XmlError
 from remotevirt.xml.domain.address import PciPlace
 from remotevirt.xml.domain.security import DeviceSecLabel
@@ -25,15 +26,21 @@ from remotevirt.xml.fields import (
     body,
     child,
     children,
-    flag,
     hook,
     inline,
-    leaf,
     nested_attribute,
-    variant,
 )
-from remotevirt.xml.sizes import sized
-from remotevirt.xml.values import Choice, Integer, Refusal, Text, Uuid, parse_integer, unsupported, xml_error, yes_no
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Text,
+    Uuid,
+    missing_attribute,
+    parse_integer,
+    unsupported,
+    xml_error,
+    yes_no,
+)
 from remotevirt.xml.write import Tag
 
 __all__ = [
@@ -48,9 +55,7 @@ __all__ = [
     "read_source",
 ]
 
-FORMATS = (
-    "raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk luks none auto aio"
-)
+FORMATS = "raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk luks none auto aio"
 PROTOCOLS = "nbd rbd sheepdog gluster iscsi http https ftp ftps tftp ssh vxhs nfs"
 MAX_CHAIN = 200
 """The deepest backing chain, as libvirt has it."""
@@ -80,7 +85,9 @@ class VolumeSecret(Secret):
         if self.type is None:
             raise XmlError("unknown volume encryption secret type", domain=VIR_FROM_STORAGE)
         if self.type != "passphrase":
-            raise ConfigUnsupported(f"unknown volume encryption secret type {self.type}", domain=VIR_FROM_STORAGE)
+            raise ConfigUnsupported(
+                f"unknown volume encryption secret type {self.type}", domain=VIR_FROM_STORAGE
+            )
         super().complete(source, how)
 
 
@@ -121,7 +128,10 @@ class Encryption(Model):
     HOLD: ClassVar[bool] = True
     format: str = attribute(
         "format",
-        Choice("default qcow luks luks2", refusal=unsupported("unknown volume encryption format type {}", VIR_FROM_STORAGE)),
+        Choice(
+            "default qcow luks luks2",
+            refusal=unsupported("unknown volume encryption format type {}", VIR_FROM_STORAGE),
+        ),
         required=xml_error("unknown volume encryption format", VIR_FROM_STORAGE),
     )
     engine: str | None = attribute("engine", Choice("qemu librbd", silent="default"))
@@ -155,6 +165,8 @@ class Reconnect(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if not self.enabled:
             self.timeout = None
+        elif self.timeout is None:
+            raise missing_attribute("reconnect", "timeout")
 
 
 @attrs.define
@@ -177,7 +189,9 @@ class Reservations(Model):
 class SourceExtra(Model):
     """What sources of all types may have besides their place."""
 
-    startup_policy: str | None = attribute("startupPolicy", Choice("mandatory requisite optional", silent="default"))
+    startup_policy: str | None = attribute(
+        "startupPolicy", Choice("mandatory requisite optional", silent="default")
+    )
     index: int | None = attribute("index", Integer(), live=True)
     slices: Slices | None = child(Slices)
     seclabels: list[DeviceSecLabel] = children(DeviceSecLabel)
@@ -239,7 +253,9 @@ class Host(Model):
     KEEP: ClassVar[bool] = True
     name: str | None = attribute("name")
     port: int | None = attribute("port", Integer(high=65535, zero="silent", refusal=_bad_port))
-    transport: str | None = attribute("transport", Choice("tcp unix rdma", refusal=unsupported("unknown protocol transport type '{}'")))
+    transport: str | None = attribute(
+        "transport", Choice("tcp unix rdma", refusal=unsupported("unknown protocol transport type '{}'"))
+    )
     socket: str | None = attribute("socket")
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -250,7 +266,8 @@ class Host(Model):
         else:
             if self.socket is not None:
                 raise XmlError(
-                    f"transport '{self.transport or 'tcp'}' does not support socket attribute", domain=VIR_FROM_DOMAIN
+                    f"transport '{self.transport or 'tcp'}' does not support socket attribute",
+                    domain=VIR_FROM_DOMAIN,
                 )
             if self.name is None:
                 raise XmlError("missing name for host", domain=VIR_FROM_DOMAIN)
@@ -296,7 +313,9 @@ class Cookie(Model):
         if not _COOKIE_NAME.match(self.name):
             raise XmlError(f"cookie name '{self.name}' contains invalid characters", domain=VIR_FROM_STORAGE)
         if not _COOKIE_VALUE.match(value):
-            raise XmlError(f"value of cookie '{self.name}' contains invalid characters", domain=VIR_FROM_STORAGE)
+            raise XmlError(
+                f"value of cookie '{self.name}' contains invalid characters", domain=VIR_FROM_STORAGE
+            )
 
 
 @attrs.define
@@ -344,8 +363,12 @@ class NetworkSource(StorageSource):
     initiator: Initiator | None = child(Initiator)
     ssl_verify: bool | None = nested_attribute("ssl/verify", yes_no())
     cookies: Cookies | None = child(Cookies)
-    readahead: int | None = nested_attribute("readahead/size", Integer(bits=64, refusal=xml_error("invalid readahead size or timeout")))
-    timeout: int | None = nested_attribute("timeout/seconds", Integer(bits=64, refusal=xml_error("invalid readahead size or timeout")))
+    readahead: int | None = nested_attribute(
+        "readahead/size", Integer(bits=64, refusal=xml_error("invalid readahead size or timeout"))
+    )
+    timeout: int | None = nested_attribute(
+        "timeout/seconds", Integer(bits=64, refusal=xml_error("invalid readahead size or timeout"))
+    )
     extra: SourceExtra = inline(SourceExtra)
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -373,7 +396,9 @@ class NetworkSource(StorageSource):
         if self.protocol not in {"http", "https", "ftp", "ftps"}:
             self.readahead = self.timeout = None
         if self.protocol == "gluster" and "/" not in (self.name or "").lstrip("/"):
-            raise XmlError(f"can't split path '{self.name}' into pool name and image name", domain=VIR_FROM_DOMAIN)
+            raise XmlError(
+                f"can't split path '{self.name}' into pool name and image name", domain=VIR_FROM_DOMAIN
+            )
         for host in self.hosts:
             if host.transport is None and host.port is None:
                 host.port = _PORTS.get(self.protocol)
@@ -389,13 +414,21 @@ class VolumeSource(StorageSource):
     pool: str | None = attribute("pool")
     volume: str | None = attribute("volume")
     mode: str | None = attribute(
-        "mode", Choice("host direct", silent="default", refusal=unsupported("unknown source mode '{}' for volume type disk"))
+        "mode",
+        Choice(
+            "host direct",
+            silent="default",
+            refusal=unsupported("unknown source mode '{}' for volume type disk"),
+        ),
     )
     extra: SourceExtra = inline(SourceExtra)
 
     def complete(self, source: Source, how: Reading) -> None:
         if (self.pool is None) != (self.volume is None):
-            raise XmlError("'pool' and 'volume' must be specified together for 'pool' type source", domain=VIR_FROM_DOMAIN)
+            raise XmlError(
+                "'pool' and 'volume' must be specified together for 'pool' type source",
+                domain=VIR_FROM_DOMAIN,
+            )
 
     def place(self) -> str | None:
         return self.volume
@@ -408,9 +441,15 @@ class NvmePlace(PciPlace):
 
 @attrs.define
 class NvmeSource(StorageSource):
-    type: str = attribute("type", Choice("pci", refusal=xml_error("unsupported source type '{}'")), required=xml_error("missing 'type' attribute to disk source"))
+    type: str = attribute(
+        "type",
+        Choice("pci", refusal=xml_error("unsupported source type '{}'")),
+        required=xml_error("missing 'type' attribute to disk source"),
+    )
     managed: bool | None = attribute("managed", yes_no())
-    namespace: int = attribute("namespace", Integer(bits=64), required=xml_error("missing 'namespace' attribute to disk source"))
+    namespace: int = attribute(
+        "namespace", Integer(bits=64), required=xml_error("missing 'namespace' attribute to disk source")
+    )
     address: NvmePlace | None = child(NvmePlace)
     extra: SourceExtra = inline(SourceExtra)
 
@@ -464,7 +503,11 @@ def read_source(kind: str, source: Source, how: Reading) -> StorageSource | None
 @attrs.define
 class Format(Model):
     TAG: ClassVar[str] = "format"
-    type: str = attribute("type", Choice(FORMATS, refusal=xml_error("unknown storage source format '{}'")), required=xml_error("missing disk backing store format"))
+    type: str = attribute(
+        "type",
+        Choice(FORMATS, refusal=xml_error("unknown storage source format '{}'")),
+        required=xml_error("missing disk backing store format"),
+    )
 
 
 def _read_nested(source: Source, how: Reading, model: Any) -> StorageSource:
@@ -493,10 +536,14 @@ class BackingStore(Model):
 
     TAG: ClassVar[str] = "backingStore"
     KEEP: ClassVar[bool] = True
-    type: str | None = attribute("type", Choice(" ".join(_SOURCES), refusal=xml_error("unknown storage source type '{}'")))
+    type: str | None = attribute(
+        "type", Choice(" ".join(_SOURCES), refusal=xml_error("unknown storage source type '{}'"))
+    )
     index: int | None = attribute("index", Integer(), live=True)
     format: Format | None = child(Format)
-    source: StorageSource | None = hook(lambda source, how, model: _read_nested(source, how, model) if model.type else None, _write_nested)
+    source: StorageSource | None = hook(
+        lambda source, how, model: _read_nested(source, how, model) if model.type else None, _write_nested
+    )
     backing: BackingStore | None = hook(_read_backing, _write_backing)
 
     @classmethod
@@ -511,4 +558,3 @@ class BackingStore(Model):
 def is_end(backing: BackingStore | None) -> bool:
     """Whether a chain ends here."""
     return backing is None or backing.type is None
-

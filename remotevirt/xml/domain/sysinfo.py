@@ -1,5 +1,6 @@
 """``<sysinfo>``: the tables of firmware that the guest reads."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 import re
@@ -7,10 +8,9 @@ from typing import ClassVar
 
 import attrs
 
-from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, body, child, children
+from remotevirt.xml.fields import Model, Reading, Source, attribute, body, child, children
 from remotevirt.xml.parse import Element
 from remotevirt.xml.values import Choice, Where, detail, missing_attribute, parse_uuid, xml_error
-from remotevirt.xml.write import Tag
 
 __all__ = ["SysInfo", "choose_sysinfo"]
 
@@ -61,7 +61,15 @@ class Bios(Block):
 @attrs.define
 class System(Block):
     TAG: ClassVar[str] = "system"
-    ORDER: ClassVar[tuple[str, ...]] = ("manufacturer", "product", "version", "serial", "uuid", "sku", "family")
+    ORDER: ClassVar[tuple[str, ...]] = (
+        "manufacturer",
+        "product",
+        "version",
+        "serial",
+        "uuid",
+        "sku",
+        "family",
+    )
 
     def complete(self, source: Source, how: Reading) -> None:
         super().complete(source, how)

@@ -1,5 +1,6 @@
 """The tuning blocks: memory and block I/O limits, CPU time and pinning, NUMA placement, IO threads."""
 
+# ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -121,7 +122,9 @@ class MemoryTune(Model):
 @attrs.define
 class HugePage(Model):
     TAG: ClassVar[str] = "page"
-    size: int = attribute("size", Size(), required=xml_error("missing element or attribute './@size'", VIR_FROM_XML))
+    size: int = attribute(
+        "size", Size(), required=xml_error("missing element or attribute './@size'", VIR_FROM_XML)
+    )
     unit: str = attribute("unit", default="KiB")
     nodeset: str | None = attribute("nodeset", CpuSet())
 
@@ -143,7 +146,8 @@ class HugePages(Model):
 class Allocation(Model):
     TAG: ClassVar[str] = "allocation"
     mode: str | None = attribute(
-        "mode", Choice("immediate ondemand", refusal=unsupported("unknown memoryBacking/allocation/mode '{}'"))
+        "mode",
+        Choice("immediate ondemand", refusal=unsupported("unknown memoryBacking/allocation/mode '{}'")),
     )
     threads: int | None = attribute("threads", Integer(zero="silent"))
 
@@ -156,11 +160,17 @@ class MemoryBacking(Model):
     locked: bool = flag("locked")
     source: str | None = nested_attribute(
         "source/type",
-        Choice("file anonymous memfd", silent="none", refusal=unsupported("unknown memoryBacking/source/type '{}'")),
+        Choice(
+            "file anonymous memfd",
+            silent="none",
+            refusal=unsupported("unknown memoryBacking/source/type '{}'"),
+        ),
     )
     access: str | None = nested_attribute(
         "access/mode",
-        Choice("shared private", silent="default", refusal=unsupported("unknown memoryBacking/access/mode '{}'")),
+        Choice(
+            "shared private", silent="default", refusal=unsupported("unknown memoryBacking/access/mode '{}'")
+        ),
     )
     allocation: Allocation | None = child(Allocation)
     discard: bool = flag("discard")
@@ -347,7 +357,7 @@ class CpuTune(Model):
         for group in self.vcpusched:
             for number in sorted(parse_bitmap(group.vcpus or "")) if group.vcpus else ():
                 if number in single:
-                    raise XmlError(f"vcpusched attribute 'vcpus' must not overlap", domain=VIR_FROM_DOMAIN)
+                    raise XmlError("vcpusched attribute 'vcpus' must not overlap", domain=VIR_FROM_DOMAIN)
                 one = group.copy()
                 one.vcpus = str(number)
                 single[number] = one
@@ -371,7 +381,11 @@ class NumaMemory(Model):
     mode: str | None = attribute("mode", _MODES)
     placement: str | None = attribute(
         "placement",
-        Choice("static auto", silent="default", refusal=unsupported("Unsupported NUMA memory placement mode '{}'")),
+        Choice(
+            "static auto",
+            silent="default",
+            refusal=unsupported("Unsupported NUMA memory placement mode '{}'"),
+        ),
     )
     nodeset: str | None = attribute("nodeset", CpuSet())
 
@@ -385,7 +399,8 @@ class NumaMemory(Model):
             self.nodeset = None
         elif self.nodeset is None:
             raise ConfigUnsupported(
-                "nodeset for NUMA memory tuning must be set if 'placement' is 'static'", domain=VIR_FROM_DOMAIN
+                "nodeset for NUMA memory tuning must be set if 'placement' is 'static'",
+                domain=VIR_FROM_DOMAIN,
             )
         self.mode = self.mode or "strict"
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.disk import Disk, VirtioOptions
-from remotevirt.xml.domain.document import DomainModel
+from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.interface import Interface
+from remotevirt.xml.domain.media import Input, Video
 
 __all__ = ["validate_domain"]
 
@@ -27,6 +28,14 @@ def validate_domain(model: DomainModel) -> None:
     _check_targets(model.devices.disks)
     for interface in model.devices.interfaces:
         _check_interface(interface)
+    for device in model.devices.inputs:
+        _check_input(device, model)
+    _check_usb(model.devices)
+    for video in model.devices.videos:
+        _check_video(video)
+    _check_audio(model.devices)
+    _check_once(model.devices)
+    _check_controllers(model.devices)
 
 
 def unsupported(text: str) -> ConfigUnsupported:
@@ -161,6 +170,106 @@ def _first_at(disks: list[Disk], place: tuple[str | None, int, int, int, int]) -
 
 def _source(disk: Disk) -> str:
     return (disk.source.place() if disk.source is not None else None) or "(null)"
+
+
+def _check_input(device: Input, model: DomainModel) -> None:
+    kind = model.os.kind.name if model.os.kind else ""
+    if kind == "hvm":
+        if device.bus == "ps2" and device.type not in {"mouse", "keyboard"}:
+            raise InternalError(
+                f"ps2 bus does not support {device.type} input device", domain=VIR_FROM_DOMAIN
+            )
+        if device.bus == "xen":
+            raise InternalError(f"unsupported input bus {device.bus}", domain=VIR_FROM_DOMAIN)
+    if device.type == "passthrough" and device.bus != "virtio":
+        raise unsupported("only bus 'virtio' is supported for 'passthrough' input devices")
+    if device.type == "evdev" and device.bus is not None:
+        raise unsupported("input evdev doesn't support bus element")
+    if device.model is not None and device.bus != "virtio":
+        raise unsupported(f"only bus 'virtio' is supported for input model '{device.model}'")
+
+
+def _check_usb(devices: Devices) -> None:
+    controllers = [one for one in devices.controllers if one.type == "usb"]
+    if any(one.model == "none" for one in controllers):
+        if any(device.bus == "usb" for device in devices.inputs):
+            raise unsupported("Can't add USB input device. USB bus is disabled")
+        if devices.hubs:
+            raise unsupported("Can't add USB hub: USB is disabled for this domain")
+    if devices.redirdevs and not any(one.model != "none" for one in controllers):
+        raise unsupported("cannot add redirected USB device: USB is disabled for this domain")
+
+
+def _check_video(video: Video) -> None:
+    card = video.model
+    assert card is not None
+    if video.driver is not None:
+        check_virtio(video.driver.virtio, card.type == "virtio")
+        if video.driver.name == "vhostuser" and card.type != "virtio":
+            raise unsupported("'vhostuser' driver is only supported with 'virtio' device")
+    vhost = video.driver is not None and video.driver.name == "vhostuser"
+    if card.acceleration is not None and card.acceleration.rendernode is not None and not vhost:
+        raise unsupported("unsupported rendernode accel attribute without 'vhostuser'")
+
+
+def _check_once(devices: Devices) -> None:
+    """Devices of which there may be but one, or one of a kind."""
+    if len(devices.watchdogs) > 1:
+        raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
+    models = [panic.model for panic in devices.panics]
+    for model in models:
+        if models.count(model) > 1:
+            raise XmlError(
+                f"Multiple panic devices with model '{model or 'default'}'", domain=VIR_FROM_DOMAIN
+            )
+    sources = [hostdev.source for hostdev in devices.hostdevs if hostdev.type == "pci"]
+    for source in sources:
+        if sources.count(source) > 1:
+            raise XmlError("Hostdev already exists in the domain configuration", domain=VIR_FROM_DOMAIN)
+    for memory in devices.memories:
+        path = memory.source.path if memory.source is not None else None
+        if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
+            raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
+        if memory.uuid is not None and memory.model != "nvdimm":
+            raise unsupported(f"UUID is not supported for {memory.model} device")
+
+
+def _check_controllers(devices: Devices) -> None:
+    usb = [controller for controller in devices.controllers if controller.type == "usb"]
+    for controller in usb:
+        if controller.model == "none" and len(usb) > 1:
+            raise XmlDetail(
+                "Can't add another USB controller: USB is disabled for this domain", domain=VIR_FROM_DOMAIN
+            )
+        if controller.info.master is not None and not any(
+            other.index == controller.index and other.info.master is None for other in usb
+        ):
+            raise XmlDetail("No master USB controller specified", domain=VIR_FROM_DOMAIN)
+    for controller in devices.controllers:
+        driver = controller.driver
+        virtio = controller.type == "virtio-serial" or controller.model in {
+            "virtio-scsi",
+            "virtio-transitional",
+            "virtio-non-transitional",
+        }
+        if driver is None:
+            continue
+        if driver.iothread is not None and not virtio:
+            raise XmlError(
+                "'iothread' attribute only supported for virtio scsi controllers", domain=VIR_FROM_DOMAIN
+            )
+
+
+def _check_audio(devices: Devices) -> None:
+    known: set[int] = set()
+    for audio in devices.audios:
+        if audio.id in known:
+            raise XmlError(f"audio ID {audio.id} is used multiple times", domain=VIR_FROM_DOMAIN)
+        known.add(audio.id)
+    for user in (*devices.sounds, *devices.graphics):
+        audio_ref = getattr(user, "audio", None)
+        if audio_ref is not None and audio_ref.id is not None and audio_ref.id not in known:
+            raise XmlError(f"no audio device with ID {audio_ref.id}", domain=VIR_FROM_DOMAIN)
 
 
 def _check_interface(interface: Interface) -> None:
