@@ -11,7 +11,8 @@ Three families, told apart because their remedies differ:
 
 from __future__ import annotations
 
-from typing import ClassVar
+import enum
+from typing import ClassVar, Final, Literal
 
 __all__ = ["LocalProtocolError", "RemoteProtocolError", "RemotevirtError", "VirError", "XDRError"]
 
@@ -33,6 +34,15 @@ class LocalProtocolError(RemotevirtError):
 
 class RemoteProtocolError(RemotevirtError):
     """The peer sent something that its state does not allow; the connection cannot go on."""
+
+
+class _Derived(enum.Enum):
+    """The default of a text that follows from the code and the detail; None is a text that is not there."""
+
+    DERIVED = "derived"
+
+
+_DERIVED: Final = _Derived.DERIVED
 
 
 class VirError(RemotevirtError):
@@ -63,8 +73,8 @@ class VirError(RemotevirtError):
         code: int | None = None,
         domain: int = 0,
         message: str | None = None,
-        str1: str | None = None,
-        str2: str | None = None,
+        str1: str | None | Literal[_Derived.DERIVED] = _DERIVED,
+        str2: str | None | Literal[_Derived.DERIVED] = _DERIVED,
         str3: str | None = None,
         int1: int = -1,
         int2: int = -1,
@@ -79,8 +89,8 @@ class VirError(RemotevirtError):
         if message is None:
             message = text if detail is None else text.replace("%s", detail, 1)
         self.message = message
-        self.str1 = text if str1 is None else str1
-        self.str2 = detail if str2 is None else str2
+        self.str1 = text if str1 is _DERIVED else str1
+        self.str2 = detail if str2 is _DERIVED else str2
         self.str3 = str3
         self.int1 = int1
         self.int2 = int2

@@ -33,10 +33,12 @@ __all__ = [
     "PRESENT",
     "UINT",
     "XDRError",
+    "check_count",
     "keep",
     "pack_chars",
     "pack_count",
     "pack_fixed_chars",
+    "pack_fixed_opaque",
     "pack_numbers",
     "pack_opaque",
     "pack_string",
@@ -116,6 +118,13 @@ def pack_opaque(value: bytes, maximum: int) -> bytes:
     return b"".join((_pack_uint(size), value, _PADDING[size & 3]))
 
 
+def pack_fixed_opaque(value: bytes, size: int) -> bytes:
+    """Pack fixed-size opaque data."""
+    if len(value) != size:
+        raise XDRError(f"opaque data of {len(value)} bytes, not {size}")
+    return value + _PADDING[size & 3]
+
+
 def unpack_opaque(buf: bytes, pos: int, maximum: int) -> tuple[bytes, int]:
     """Unpack variable-size opaque data of at most ``maximum`` bytes."""
     (size,) = _unpack_uint(buf, pos)
@@ -155,6 +164,13 @@ def unpack_chars(buf: bytes, pos: int, maximum: int) -> tuple[bytes, int]:
     """Unpack ``char name<maximum>``."""
     count, pos = unpack_count(buf, pos, maximum, 4)
     return unpack_fixed_chars(buf, pos, count)
+
+
+def check_count(count: int, size: int) -> bytes:
+    """Check that a fixed array has its size; nothing stands before its elements."""
+    if count != size:
+        raise XDRError(f"array of {count} elements, not {size}")
+    return b""
 
 
 def pack_count(count: int, maximum: int) -> bytes:

@@ -13,41 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from remotevirt.rpcgen.model import Bound, Contract, Declaration, Enum, Kind, Struct, Typedef, Union
+from remotevirt.rpcgen.emit_shapes import Shape, Shapes
+from remotevirt.rpcgen.model import Contract, Declaration, Enum, Kind, Struct, Union
 from remotevirt.rpcgen.naming import class_name, field_name
 
-__all__ = ["CodecEmitter", "Shape"]
-
-UNBOUNDED = Bound(None, 0xFFFFFFFF)
-
-NUMBERS: dict[str, tuple[str, int, str]] = {
-    # contract type: struct code, size on the wire, Python type
-    "int": ("i", 4, "int"),
-    "unsigned int": ("I", 4, "int"),
-    "hyper": ("q", 8, "int"),
-    "unsigned hyper": ("Q", 8, "int"),
-    "float": ("f", 4, "float"),
-    "double": ("d", 8, "float"),
-    "bool": ("I", 4, "int"),
-    "char": ("3xB", 4, "int"),
-    "unsigned char": ("3xB", 4, "int"),
-    "short": ("i", 4, "int"),
-    "unsigned short": ("2xH", 4, "int"),
-}
-
-
-@attrs.frozen
-class Shape:
-    """A declaration with its typedefs resolved.
-
-    ``kind`` and ``type`` are those of the innermost declaration; ``optional`` tells that a typedef or the
-    declaration itself makes it optional.
-    """
-
-    kind: Kind
-    type: str
-    bound: Bound | None = None
-    optional: bool = False
+__all__ = ["CodecEmitter"]
 
 
 def _fuse(codes: Iterable[str]) -> str:
@@ -61,6 +31,18 @@ def _fuse(codes: Iterable[str]) -> str:
     return "".join(code if count == 1 else f"{count}{code}" for code, count in fused)
 
 
+def join(parts: Sequence[str]) -> str:
+    """Return the expression that joins encodings, some of which may be starred."""
+    if len(parts) > 1:
+        return f'b"".join(({", ".join(parts)}))'
+    return f'b"".join({parts[0][1:]})' if parts[0].startswith("*") else parts[0]
+
+
+def nested(outer: str, name: str) -> str:
+    """Return a local name for what is inside ``outer``, unlike the names outside."""
+    return f"{outer}_{name}" if outer.startswith("item") else name
+
+
 def spread(head: str, items: Sequence[str], tail: str) -> list[str]:
     """Return ``head(items)tail`` in one line, or with one item a line where that would be too long."""
     one_line = f"{head}({', '.join(items)}{',' if len(items) == 1 else ''}){tail}"
@@ -69,7 +51,7 @@ def spread(head: str, items: Sequence[str], tail: str) -> list[str]:
     return [f"{head}(", *(f"    {item}," for item in items), f"){tail}"]
 
 
-class CodecEmitter:
+class CodecEmitter(Shapes):
     """Emit the classes of one module.
 
     Args:
@@ -78,105 +60,10 @@ class CodecEmitter:
     """
 
     def __init__(self, contract: Contract, is_result: Callable[[str], bool]) -> None:
-        self.contract = contract
+        super().__init__(contract)
         self.is_result = is_result
-        self.structs: set[str] = set()
         self.keepers: list[str] = []
         """Classes whose decoded values are kept."""
-        self.used: set[str] = set()
-        """Contract names (structs, unions, enums, constants) that the emitted text refers to."""
-        self.helpers: set[str] = set()
-        """Names of :mod:`remotevirt.xdr` that the emitted text refers to."""
-
-    # -- shapes ------------------------------------------------------------------------------------
-
-    def shape(self, declaration: Declaration) -> Shape:
-        """Resolve a declaration through its typedefs."""
-        kind, type_, bound, optional = declaration.kind, declaration.type, declaration.bound, False
-        if kind is Kind.OPTIONAL:
-            kind, optional = Kind.SCALAR, True
-        while kind is Kind.SCALAR:
-            target = self.contract.get(type_)
-            if not isinstance(target, Typedef):
-                break
-            inner = target.declaration
-            kind, type_, bound = inner.kind, inner.type, inner.bound
-            if kind is Kind.OPTIONAL:
-                kind, optional = Kind.SCALAR, True
-        return Shape(kind, type_, bound, optional)
-
-    def python_type(self, declaration: Declaration) -> str:
-        """Return the annotation of a field."""
-        shape = self.shape(declaration)
-        text = self._plain_type(shape)
-        return f"{text} | None" if shape.optional else text
-
-    def _plain_type(self, shape: Shape) -> str:
-        if shape.kind is Kind.STRING:
-            return "str"
-        if shape.kind in (Kind.OPAQUE, Kind.OPAQUE_FIXED):
-            return "bytes"
-        if shape.kind in (Kind.FIXED_ARRAY, Kind.VARIABLE_ARRAY):
-            if shape.type in ("char", "unsigned char"):
-                return "bytes"
-            return f"Sequence[{self.python_type(Declaration('item', shape.type))}]"
-        if shape.type in NUMBERS:
-            return NUMBERS[shape.type][2]
-        self.used.add(shape.type)
-        return class_name(shape.type)
-
-    def least_size(self, declaration: Declaration, depth: int = 0) -> int:
-        """Return the smallest size in bytes that a value can have on the wire."""
-        shape = self.shape(declaration)
-        if shape.optional or depth > 8:
-            return 4
-        if shape.kind is Kind.OPAQUE_FIXED and shape.bound:
-            return ((shape.bound.value or 0) + 3) & ~3
-        if shape.kind is Kind.FIXED_ARRAY and shape.bound:
-            return (shape.bound.value or 0) * self.least_size(Declaration("item", shape.type), depth + 1)
-        if shape.kind is not Kind.SCALAR:
-            return 4
-        if shape.type in NUMBERS:
-            return NUMBERS[shape.type][1]
-        target = self.contract[shape.type]
-        if isinstance(target, Struct):
-            return sum(self.least_size(field, depth + 1) for field in target.fields)
-        if isinstance(target, Union):
-            arms = [arm.field for arm in target.arms] + ([target.default] if target.has_default else [])
-            return 4 + min((self.least_size(arm, depth + 1) if arm else 0) for arm in arms)
-        return 4
-
-    def _fixed_code(self, shape: Shape) -> tuple[str, int] | None:
-        """Return struct code and size where a value can be part of a fused Struct."""
-        if shape.optional:
-            return None
-        if shape.kind is Kind.OPAQUE_FIXED and shape.bound:
-            size = shape.bound.value or 0
-            padding = -size & 3
-            return f"{size}s" + (f"{padding}x" if padding else ""), size + padding
-        if shape.kind is not Kind.SCALAR:
-            return None
-        if shape.type in NUMBERS:
-            code, size, _ = NUMBERS[shape.type]
-            return code, size
-        if isinstance(self.contract.get(shape.type), Enum):
-            return "i", 4
-        return None
-
-    def _maximum(self, bound: Bound | None) -> str:
-        bound = bound or UNBOUNDED
-        if bound.name:
-            self.used.add(bound.name)
-            return bound.name
-        return str(UNBOUNDED.value if bound.value is None else bound.value)
-
-    def _helper(self, name: str) -> str:
-        self.helpers.add(name)
-        return name
-
-    def _struct(self, codes: str) -> str:
-        self.structs.add(codes)
-        return f"_{codes}"
 
     # -- packing -----------------------------------------------------------------------------------
 
@@ -202,9 +89,7 @@ class CodecEmitter:
                     size = shape.bound.value
                     checks.append(f"if len({name}) != {size}:")
                     self._helper("XDRError")
-                    checks.append(
-                        f'    raise XDRError(f"{field.name} of {{len({name})}} bytes, not {size}")'
-                    )
+                    checks.append(f'    raise XDRError(f"{field.name} of {{len({name})}} bytes, not {size}")')
                 run.append((fixed[0], name))
                 continue
             close_run()
@@ -212,7 +97,7 @@ class CodecEmitter:
         close_run()
         if len(parts) == 1 and not parts[0].startswith("*"):
             return [*checks, f"return {parts[0]}"]
-        one_line = f'return b"".join(({", ".join(parts)}))'
+        one_line = f"return {join(parts)}"
         if len(one_line) <= 100:
             return [*checks, one_line]
         return [*checks, 'return b"".join(', "    (", *(f"        {part}," for part in parts), "    )", ")"]
@@ -226,8 +111,10 @@ class CodecEmitter:
     def _pack_one(self, shape: Shape, name: str) -> str:
         if shape.optional:
             parts = self._pack_parts(attrs.evolve(shape, optional=False), name)
-            inner = parts[0] if len(parts) == 1 else f'b"".join(({", ".join(parts)}))'
+            inner = join(parts)
             return f"{self._helper('ABSENT')} if {name} is None else {self._helper('PRESENT')} + {inner}"
+        if shape.kind is Kind.OPAQUE_FIXED:
+            return f"{self._helper('pack_fixed_opaque')}({name}, {self._maximum(shape.bound)})"
         fixed = self._fixed_code(shape)
         if fixed:
             return f"{self._struct(fixed[0])}.pack({name})"
@@ -246,10 +133,11 @@ class CodecEmitter:
         code = self._fixed_code(item)
         if code and len(code[0]) == 1 and variable:
             return [f'{self._helper("pack_numbers")}({name}, {maximum}, "{code[0]}")']
-        parts = self._pack_parts(item, "item")
-        element = parts[0] if len(parts) == 1 else f'b"".join(({", ".join(parts)}))'
-        items = f"*[{element} for item in {name}]"
-        return [f"{self._helper('pack_count')}(len({name}), {maximum})", items] if variable else [items]
+        inner = nested(name, "item")
+        items = f"*[{join(self._pack_parts(item, inner))} for {inner} in {name}]"
+        if variable:
+            return [f"{self._helper('pack_count')}(len({name}), {maximum})", items]
+        return [f"{self._helper('check_count')}(len({name}), {maximum})", items]
 
     # -- unpacking ---------------------------------------------------------------------------------
 
@@ -324,17 +212,17 @@ class CodecEmitter:
             helper = self._helper("unpack_numbers")
             return [f'{name}, pos = {helper}(buf, pos, {maximum}, "{code[0]}", {code[1]})']
         lines: list[str] = []
-        count = maximum
+        count, inner = maximum, nested(name, "item")
         if variable:
+            count = nested(name, "count")
             least = self.least_size(declaration)
-            lines.append(f"count, pos = {self._helper('unpack_count')}(buf, pos, {maximum}, {least})")
-            count = "count"
+            lines.append(f"{count}, pos = {self._helper('unpack_count')}(buf, pos, {maximum}, {least})")
         return [
             *lines,
             f"{name}: list[{self.python_type(declaration)}] = []",
             f"for _ in range({count}):",
-            *(f"    {line}" for line in self._unpack_part(item, "item")),
-            f"    {name}.append(item)",
+            *(f"    {line}" for line in self._unpack_part(item, inner)),
+            f"    {name}.append({inner})",
         ]
 
     # -- classes -----------------------------------------------------------------------------------
@@ -369,7 +257,11 @@ class CodecEmitter:
         if self._is_reference(struct):
             bodies = {"unpack": self._unpack_kept(struct), "decode": full}
         for function, lines_of in bodies.items():
-            lines += ["", "    @staticmethod", f"    def {function}(buf: bytes, pos: int) -> tuple[{name}, int]:"]
+            lines += [
+                "",
+                "    @staticmethod",
+                f"    def {function}(buf: bytes, pos: int) -> tuple[{name}, int]:",
+            ]
             lines += [f"        {line}" for line in lines_of]
         return lines
 
@@ -409,7 +301,7 @@ class CodecEmitter:
             if shape.bound and shape.kind in (Kind.VARIABLE_ARRAY, Kind.OPAQUE) and shape.bound.name:
                 unit = "bytes" if shape.kind is Kind.OPAQUE else "elements"
                 bounds.append(f"``{field.name}``: at most {shape.bound.name} {unit}.")
-        text = " ".join(comment.split())
+        text = " ".join(comment.split()).replace("\\", "/").replace('"', "'")
         lines = [f'    """{name}.' if not text else f'    """{name}: {text}']
         if bounds:
             return [*lines, "", *(f"    {bound}" for bound in bounds), '    """', ""]

@@ -29,7 +29,7 @@ def class_name(name: str) -> str:
         if name.startswith(prefix):
             name = name.removeprefix(prefix)
             break
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    return field_name("".join(part[:1].upper() + part[1:] for part in name.split("_")))
 
 
 def field_name(name: str) -> str:

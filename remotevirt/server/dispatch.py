@@ -166,13 +166,17 @@ class Dispatcher:
             if isinstance(value, _ASYNCHRONOUS):
                 self._begin(row, frame[16:20], value)
                 return
-            encode = row.encode
-            payload = b"" if encode is None else encode(value)
         except VirError as error:
             self._refuse(row.head, frame[16:20], error)
             return
         except Exception:
             self._refuse(row.head, frame[16:20], self._explain(row, Failure()))
+            return
+        encode = row.encode
+        try:
+            payload = b"" if encode is None else encode(value)
+        except Exception:
+            self._refuse(row.head, frame[16:20], self._unfit(row, Failure()))
             return
         size = len(payload)
         if size > SMALL:
@@ -242,7 +246,10 @@ class Dispatcher:
     def _reply(self, value: Any, row: Row, serial: bytes) -> None:
         if self.closed:
             return
-        payload = b"" if row.encode is None else row.encode(value)
+        try:
+            payload = b"" if row.encode is None else row.encode(value)
+        except Exception:
+            raise self._unfit(row, Failure()) from None
         if len(payload) > VIR_NET_MESSAGE_PAYLOAD_MAX:
             raise self._too_large(row.procedure, len(payload))
         self.out += (_pack_uint(_OVERHEAD + len(payload)), row.head, serial, _OK, payload)
@@ -266,6 +273,12 @@ class Dispatcher:
         name = row.procedure.name if row else "dispatch"
         self.log.failure("{procedure} ended with an exception that is no VirError", failure, procedure=name)
         return internal_error(f"unexpected failure in {name}")
+
+    def _unfit(self, row: Row, failure: Failure) -> VirError:
+        """Say that a driver's result could not be encoded: it is of the wrong type, or over a bound."""
+        name = row.procedure.name
+        self.log.failure("the result of {procedure} does not fit the contract", failure, procedure=name)
+        return rpc_error("Unable to encode message payload")
 
     def _too_large(self, procedure: Procedure, size: int) -> VirError:
         detail = f"Reply of {procedure.name} is {size} bytes, more than {VIR_NET_MESSAGE_PAYLOAD_MAX}"

@@ -87,7 +87,7 @@ class Session:
     def find(self, program: Program, procedure: Procedure) -> tuple[Callable[..., Any], Guard | None]:
         """Return the method that answers a procedure, and the check of its arguments."""
         name = procedure.name
-        own = getattr(self, name, None) if program is remote.PROGRAM or procedure.driver is None else None
+        own = getattr(self, name, None) if program is remote.PROGRAM else None
         if self.connection is None and not (
             procedure.pre_auth or (name in BEFORE_OPEN and program is remote.PROGRAM)
         ):

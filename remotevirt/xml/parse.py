@@ -12,9 +12,9 @@ those of libxml2 2.9, which libvirt 9.0.0 is built with on most systems; the few
 differently are put back.
 
 What a document may cost is bounded before libxml2 sees it: its size, the number of tags and of attributes.
-libxml2 bounds the depth (256). A document type declaration is refused before it is parsed, so no entity but the
-five of XML itself exists, and nothing is ever fetched. Everything that is wrong with a document becomes a
-:class:`~remotevirt.errors.VirError`.
+libxml2 bounds the depth (256). A document type declaration is refused before it is parsed, so no entity but
+the five of XML itself exists, and nothing is ever fetched. Everything that is wrong with a document becomes
+a :class:`~remotevirt.errors.VirError`.
 """
 
 from __future__ import annotations

@@ -279,7 +279,8 @@ class Integer(Scalar):
             if self.refusal:
                 raise self.refusal(text)
             raise XmlError(
-                f"Invalid value for attribute '{where.attribute}' in element '{where.element}': Zero is not permitted",
+                f"Invalid value for attribute '{where.attribute}' in element '{where.element}':"
+                " Zero is not permitted",
                 domain=VIR_FROM_XML,
             )
         return number
@@ -326,12 +327,13 @@ _MAC: Final = re.compile(r"\s*([0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5})\Z")
 class Mac(Scalar):
     """A MAC address, as lower-case text with two digits a byte."""
 
-    refusal: Refusal = xml_error("unable to parse mac address '{}'")
+    refusal: Refusal | None = None
 
     def read(self, text: str, where: Where) -> str:
         match = _MAC.match(text)
         if match is None:
-            raise self.refusal(text)
+            refusal = self.refusal or xml_error("unable to parse mac address '{}'")
+            raise refusal(text)
         return ":".join(f"{int(byte, 16):02x}" for byte in match[1].split(":"))
 
 

@@ -1,11 +1,11 @@
 """Writing XML the way libvirt prints it.
 
-Two spaces a level, attributes in single quotes, ``/>`` where there is nothing inside. Text and attribute values
-share one way of escaping: the five special characters become entities (both quotes included), control
-characters that XML cannot carry are dropped, tabs and line ends stay as they are.
+Two spaces a level, attributes in single quotes, ``/>`` where there is nothing inside. Text and attribute
+values share one way of escaping: the five special characters become entities (both quotes included),
+control characters that XML cannot carry are dropped, tabs and line ends stay as they are.
 
-A document is first a small tree of :class:`Tag` and then text, so that those who print an element need not know
-how deep it stands.
+A document is first a small tree of :class:`Tag` and then text, so that those who print an element need not
+know how deep it stands.
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ class DeviceRecord:
         xml: its document.
     """
 
+    size = 0
     __slots__ = ("capabilities", "kinds", "name", "nested", "parent", "ref", "xml")
 
     def __init__(self, element: Any) -> None:

@@ -81,7 +81,7 @@ class TestDriver:
         return DriverConnection(
             uri=uri.text,
             hypervisor=TestHypervisor(world, uri.text),
-            network=TestNetworks(world.networks),
+            network=TestNetworks(world.networks, world.hub),
             storage=TestPools(world.pools),
             interface=TestInterfaces(world.interfaces),
             nodedev=TestDevices(world.devices),

@@ -29,6 +29,7 @@ class InterfaceRecord:
         active: whether it is up.
     """
 
+    size = 0
     __slots__ = ("active", "mac", "name", "ref", "xml")
 
     def __init__(self, element: Any) -> None:

@@ -26,7 +26,6 @@ from lxml import etree
 from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.devices import DeviceRecord
 from remotevirt.drivers.test.interfaces import InterfaceRecord
-from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.node import Node
 from remotevirt.drivers.test.pools import PoolRecord
 from remotevirt.drivers.test.world import World
@@ -63,7 +62,7 @@ def load_world(text: str, path: str, node: Node, read: ReadFile | None = None) -
     for element in root.findall("domain"):
         _add_domain(world, _text_of(element, path, "domain", read))
     for element in root.findall("network"):
-        world.networks.add(NetworkRecord(_element_of(element, path, "network", read)))
+        world.networks.load(_element_of(element, path, "network", read))
     for element in root.findall("interface"):
         world.interfaces.add(InterfaceRecord(_element_of(element, path, "interface", read)))
     for element in root.findall("pool"):

@@ -1,55 +1,168 @@
-"""What the lists of networks, pools, interfaces and devices share."""
+"""What networks, pools, interfaces and devices share: the table that holds the objects of one kind.
+
+::
+
+    Table       <-- by_name (all, in the order in which they came)
+    KeyedTable  <-- by_uuid as well
+
+As for domains, lists are kept by filter until something changes that a list can show, and records hold
+ready made references. A table is bounded: by the number of its objects, which is what a list reply can
+carry, and by the characters of their definitions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+from remotevirt.drivers.test.faults import check_count
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
 
-__all__ = ["MAX_LIST", "MAX_OBJECTS", "Named", "Table", "passes"]
+__all__ = [
+    "MAX_CACHED_LISTS",
+    "MAX_LIST",
+    "MAX_OBJECTS",
+    "MAX_TEXT",
+    "Keyed",
+    "KeyedTable",
+    "Named",
+    "Table",
+    "passes",
+]
 
 MAX_OBJECTS: Final = 16384
 """Objects of one kind in a world: what the lists of the wire can carry. libvirt: no bound."""
 
 MAX_LIST: Final = 16384
-"""REMOTE_NETWORK_LIST_MAX and its likes for pools, interfaces and devices."""
+"""REMOTE_NETWORK_LIST_MAX and its likes for pools, volumes, interfaces and devices."""
+
+MAX_TEXT: Final = 64 * 1024 * 1024
+"""Characters of the definitions of one kind of object, as they were defined. libvirt: none."""
+
+MAX_CACHED_LISTS: Final = 32
+"""Filter combinations whose list is kept. There are thousands of them; real clients use a few."""
 
 
 class Named(Protocol):
-    """Something in a table."""
+    """Something in a table: its name, and the characters that it counts for."""
 
     name: str
+    size: int
+
+
+class Keyed(Named, Protocol):
+    """Something that has a UUID too."""
+
+    uuid: bytes
 
 
 T = TypeVar("T", bound=Named)
+K = TypeVar("K", bound=Keyed)
 
 
 class Table(Generic[T]):
-    """The objects of one kind in a world, by name, in the order in which they came."""
+    """The objects of one kind in a world.
 
-    __slots__ = ("by_name", "kind")
+    Attributes:
+        kind: what they are called in errors.
+        by_name: all of them.
+        lists: answers to list calls, by filter flags; dropped by every change.
+        size: the characters of all definitions.
+    """
+
+    __slots__ = ("by_name", "kind", "lists", "size")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.by_name: dict[str, T] = {}
+        self.lists: dict[int, Any] = {}
+        self.size = 0
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.by_name.values())
 
+    def __len__(self) -> int:
+        return len(self.by_name)
+
     def add(self, thing: T) -> None:
-        """Take in an object.
+        """Take in an object, whose name must be free.
 
         Raises:
-            OperationFailed: its name is taken, or there is no room.
+            OperationFailed: the name is taken, or there is no room.
         """
         if thing.name in self.by_name:
             raise OperationFailed(f"{self.kind} '{thing.name}' already exists", domain=c.VIR_FROM_TEST)
         if len(self.by_name) >= MAX_OBJECTS:
             text = f"a test node holds at most {MAX_OBJECTS} objects of a kind"
             raise OperationFailed(text, domain=c.VIR_FROM_TEST)
+        self.grow(thing.size)
         self.by_name[thing.name] = thing
+        self.changed()
+
+    def remove(self, thing: T) -> None:
+        """Forget an object."""
+        del self.by_name[thing.name]
+        self.size -= thing.size
+        self.changed()
+
+    def grow(self, size: int) -> None:
+        """Count characters of definitions that come in, or with a negative number go.
+
+        Raises:
+            OperationFailed: there is no room.
+        """
+        if size > 0 and self.size + size > MAX_TEXT:
+            text = f"the definitions of a test node's {self.kind}s may hold {MAX_TEXT} characters"
+            raise OperationFailed(text, domain=c.VIR_FROM_TEST)
+        self.size += size
+
+    def changed(self) -> None:
+        """Note that lists may look different from now on."""
+        self.lists.clear()
+
+    def listing(self, flags: int, make: Callable[[int], Any]) -> Any:
+        """Return the answer to a list call: the one that is kept, or a new one from ``make(flags)``."""
+        found = self.lists.get(flags)
+        if found is None:
+            found = make(flags)
+            if len(self.lists) >= MAX_CACHED_LISTS:
+                self.lists.clear()
+            self.lists[flags] = found
+        return found
+
+    def names(self, maxnames: int, limit: str, wanted: Callable[[T], bool]) -> Sequence[str]:
+        """Return the names of some objects, at most ``maxnames``; ``limit`` is what libvirt calls the bound.
+
+        Raises:
+            Rpc: ``maxnames`` is negative or too large.
+        """
+        check_count(maxnames, MAX_LIST, "maxnames", limit)
+        return [thing.name for thing in self.by_name.values() if wanted(thing)][:maxnames]
+
+    def count(self, wanted: Callable[[T], bool]) -> int:
+        """Return how many objects are wanted."""
+        return sum(1 for thing in self.by_name.values() if wanted(thing))
+
+
+class KeyedTable(Table[K]):
+    """Objects that references find by UUID as well."""
+
+    __slots__ = ("by_uuid",)
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.by_uuid: dict[bytes, K] = {}
+
+    def add(self, thing: K) -> None:
+        """Take in an object, whose name and UUID must be free; raises OperationFailed."""
+        super().add(thing)
+        self.by_uuid[thing.uuid] = thing
+
+    def remove(self, thing: K) -> None:
+        """Forget an object."""
+        super().remove(thing)
+        del self.by_uuid[thing.uuid]
 
 
 def passes(flags: int, *facts: tuple[int, int, bool]) -> bool:

@@ -77,6 +77,7 @@ class PoolRecord:
         active, persistent, autostart: what they say.
     """
 
+    size = 0
     __slots__ = ("active", "allocation", "autostart", "kind", "name", "path", "persistent", "ref", "uuid")
 
     def __init__(self, element: Any) -> None:

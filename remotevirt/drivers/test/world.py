@@ -29,7 +29,7 @@ from remotevirt.drivers.test.devices import DeviceRecord
 from remotevirt.drivers.test.domain import INACTIVE_ID, DomainRecord
 from remotevirt.drivers.test.filters import facts_of
 from remotevirt.drivers.test.interfaces import InterfaceRecord
-from remotevirt.drivers.test.networks import NetworkRecord
+from remotevirt.drivers.test.networks import NetworkTable
 from remotevirt.drivers.test.node import Node
 from remotevirt.drivers.test.objects import Table
 from remotevirt.drivers.test.pools import PoolRecord
@@ -103,7 +103,7 @@ class World:
         self.next_id = 1
         self.now = now
         self.text = 0
-        self.networks: Table[NetworkRecord] = Table("network")
+        self.networks = NetworkTable()
         self.pools: Table[PoolRecord] = Table("storage pool")
         self.interfaces: Table[InterfaceRecord] = Table("interface")
         self.devices: Table[DeviceRecord] = Table("node device")

@@ -233,7 +233,8 @@ class Boot(Model):
         self.loadparm = self.loadparm.upper()
         if not _LOADPARM.match(self.loadparm):
             raise InternalError(
-                f"invalid loadparm value '{self.loadparm}', expecting chars in set of [a-zA-Z0-9.] and blank spaces",
+                f"invalid loadparm value '{self.loadparm}', expecting chars in set of [a-zA-Z0-9.]"
+                " and blank spaces",
                 domain=VIR_FROM_DOMAIN,
             )
 

@@ -15,29 +15,22 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
-from remotevirt.xml.domain.address import CcidAddress, DriveAddress, VirtioSerialAddress
-from remotevirt.xml.domain.chardev import (
-    Console,
-    ConsoleTarget,
-    ParallelTarget,
-    Serial,
-    SerialTarget,
+from remotevirt.xml.domain.complete_devices import (
+    add_controllers,
+    address_disks,
+    address_smartcards,
+    complete_characters,
+    complete_inputs,
+    complete_videos,
+    index_controllers,
+    sorted_disks,
 )
-from remotevirt.xml.domain.controller import Controller
-from remotevirt.xml.domain.disk import Disk, disk_index
-from remotevirt.xml.domain.document import Devices, DomainModel
-from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddress, PortParameters
-from remotevirt.xml.domain.media import Video, VideoModel
+from remotevirt.xml.domain.cpu_tuning import IoThread, IoThreadIds, SingleVcpu, VcpuList
+from remotevirt.xml.domain.document import DomainModel
+from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddress
 from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
-from remotevirt.xml.domain.tuning import (
-    HugePage,
-    IoThread,
-    IoThreadIds,
-    NumaMemory,
-    NumaTune,
-    SingleVcpu,
-    VcpuList,
-)
+from remotevirt.xml.domain.switch import PortParameters
+from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
 from remotevirt.xml.domain.validate import validate_domain
 
 __all__ = ["DomainDefaults", "complete_domain"]
@@ -91,16 +84,16 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
     devices = model.devices
     if devices.emulator is None:
         devices.emulator = defaults.emulator
-    devices.disks = _sorted_disks(devices.disks)
+    devices.disks = sorted_disks(devices.disks)
     for disk in devices.disks:
         disk.choose_bus()
-    _index_controllers(devices)
-    _complete_characters(model)
-    _complete_inputs(model)
-    _complete_videos(model)
-    _address_disks(devices)
-    _add_controllers(devices)
-    _address_smartcards(devices)
+    index_controllers(devices)
+    complete_characters(model)
+    complete_inputs(model)
+    complete_videos(model)
+    address_disks(devices)
+    add_controllers(devices)
+    address_smartcards(devices)
     _complete_interfaces(model, defaults)
     _complete_boot(model)
     validate_domain(model)
@@ -184,9 +177,9 @@ def _complete_numa(model: DomainModel) -> None:
     pinned = model.cputune is not None and (
         model.cputune.vcpupin or model.cputune.emulatorpin or model.cputune.iothreadpin
     )
-    if tune is not None and tune.memory is not None and tune.memory.placement == "auto":
-        if not model.vcpu.cpuset and not pinned:
-            model.vcpu.placement = "auto"
+    auto = tune is not None and tune.memory is not None and tune.memory.placement == "auto"
+    if auto and not model.vcpu.cpuset and not pinned:
+        model.vcpu.placement = "auto"
 
 
 def _complete_memory(model: DomainModel) -> None:
@@ -265,55 +258,6 @@ def _check_iothreads(model: DomainModel) -> None:
             raise ConfigUnsupported(f"Cannot find 'iothread' : {number}", domain=VIR_FROM_DOMAIN)
 
 
-def _sorted_disks(disks: list[Disk]) -> list[Disk]:
-    """Disks with those of one bus beside each other and in the order of their names."""
-    placed: list[Disk] = []
-    for disk in disks:
-        mine = disk_index(disk.dev)
-        position: int | None = None
-        for number in range(len(placed) - 1, -1, -1):
-            other = placed[number]
-            if other.bus != disk.bus:
-                continue
-            if disk_index(other.dev) > mine:
-                position = number
-            elif position is None:
-                position = number + 1
-        placed.insert(len(placed) if position is None else position, disk)
-    return placed
-
-
-def insert_controller(controllers: list[Controller], controller: Controller) -> None:
-    """Put a controller beside those of its type, in the order of their numbers."""
-    position: int | None = None
-    for number in range(len(controllers) - 1, -1, -1):
-        other = controllers[number]
-        if other.type != controller.type:
-            continue
-        if controller.index is None:
-            position = number + 1
-            break
-        if other.index is not None and other.index > controller.index:
-            position = number
-        elif position is None:
-            position = number + 1
-    controllers.insert(len(controllers) if position is None else position, controller)
-
-
-def _index_controllers(devices: Devices) -> None:
-    placed: list[Controller] = []
-    for controller in devices.controllers:
-        insert_controller(placed, controller)
-    devices.controllers = placed
-    for controller in placed:
-        if controller.index is None:
-            taken = {other.index for other in placed if other.type == controller.type}
-            index = 0
-            while index in taken:
-                index += 1
-            controller.index = index
-
-
 def _check_seclabels(model: DomainModel) -> None:
     models: set[str] = set()
     for label in model.seclabels:
@@ -322,241 +266,6 @@ def _check_seclabels(model: DomainModel) -> None:
         if label.model in models:
             raise XmlDetail(f"seclabel for model {label.model} is already provided", domain=VIR_FROM_DOMAIN)
         models.add(label.model)
-
-
-def _port_of(device: Any) -> int:
-    port = device.target.port if device.target is not None else None
-    return -1 if port is None else int(port)
-
-
-def _number_ports(devices: list[Any], target: type[Any], *, earlier: bool) -> None:
-    """Give a port to those that have none: one more than the highest (of the earlier ones, or of all)."""
-    for number, device in enumerate(devices):
-        if device.target is None:
-            device.target = target()
-        if device.target.port is None:
-            others = devices[:number] if earlier else devices
-            device.target.port = max((_port_of(other) for other in others), default=-1) + 1
-
-
-def _complete_characters(model: DomainModel) -> None:
-    devices = model.devices
-    full = model.os.kind is not None and model.os.kind.name == "hvm"
-    for number, console in enumerate(devices.consoles):
-        assert console.target is not None
-        console.target.port = number
-        if full and console.target.type is None:
-            console.target.type = "serial"
-        if number and console.target.type == "serial":
-            raise ConfigUnsupported("Only the first console can be a serial port", domain=VIR_FROM_DOMAIN)
-    mirrored = full and _serial_of_console(devices)
-    _number_ports(devices.serials, SerialTarget, earlier=False)
-    _number_ports(devices.parallels, ParallelTarget, earlier=True)
-    if mirrored:
-        mirror_console(devices)
-
-
-def _serial_of_console(devices: Devices) -> bool:
-    """Whether the first console of a full machine is its first serial port, whichever of them was given."""
-    first = devices.consoles[0] if devices.consoles else None
-    if first is not None and first.target is not None and first.target.type == "serial":
-        if not devices.serials:
-            serial = Serial()
-            serial.backend = first.backend
-            serial.info = first.info
-            serial.target = SerialTarget()
-            serial.target.port = 0
-            devices.serials.append(serial)
-        return True
-    if not devices.serials:
-        return False
-    target = devices.serials[0].target
-    if target is not None and target.type not in {None, "isa-serial", "system-serial", "sclp-serial"}:
-        return False
-    devices.consoles.insert(0, Console())
-    return True
-
-
-def mirror_console(devices: Devices) -> None:
-    """Make the first console the image of the first serial port."""
-    serial = devices.serials[0]
-    mirror = Console()
-    mirror.backend = serial.backend.copy()
-    mirror.info = serial.info.copy()
-    mirror.target = ConsoleTarget()
-    mirror.target.type = "serial"
-    mirror.target.port = _port_of(serial)
-    devices.consoles[0] = mirror
-
-
-def _complete_inputs(model: DomainModel) -> None:
-    arch = model.os.kind.arch if model.os.kind else ""
-    kind = model.os.kind.name if model.os.kind else ""
-    for device in model.devices.inputs:
-        if device.bus is not None or device.type == "evdev":
-            continue
-        if device.type == "passthrough":
-            device.bus = "virtio"
-        elif kind == "hvm":
-            ps2 = device.type in {"mouse", "keyboard"} and arch in {"i686", "x86_64"}
-            device.bus = "ps2" if ps2 else "usb"
-        elif kind in {"xen", "xenpvh", "linux"}:
-            device.bus = "xen"
-
-
-_VIDEO_OF_TYPE = {
-    "vbox": "vbox",
-    "vmware": "vmvga",
-    "hyperv": "vga",
-    "vz": "vga",
-    "parallels": "vga",
-    "bhyve": "gop",
-}
-_VRAM = {"vga": 16384, "cirrus": 16384, "vmvga": 16384, "bochs": 16384, "xen": 4096, "qxl": 65536}
-
-
-def _complete_videos(model: DomainModel) -> None:
-    devices = model.devices
-    if devices.graphics and not devices.videos:
-        video = Video()
-        video.model = VideoModel()
-        devices.videos.append(video)
-    primary = [video for video in devices.videos if video.model and video.model.primary]
-    if len(primary) > 1:
-        raise ConfigUnsupported("Only one primary video device is supported", domain=VIR_FROM_DOMAIN)
-    for number, video in enumerate(devices.videos):
-        card = video.model
-        if card is None:
-            continue
-        if card.type is None:
-            kind = model.os.kind.name if model.os.kind else ""
-            card.type = "xen" if kind in {"xen", "linux"} else _VIDEO_OF_TYPE.get(model.type, "cirrus")
-        if card.type == "none":
-            if len(devices.videos) > 1:
-                raise ConfigUnsupported(
-                    "a 'none' video type must be the only video device defined for the domain",
-                    domain=VIR_FROM_DOMAIN,
-                )
-            video.info.address = card.vram = None
-            continue
-        if card.vram is None:
-            card.vram = _VRAM.get(card.type)
-        if card.type == "qxl" and card.ram is None:
-            card.ram = 65536
-        if card.heads is None:
-            card.heads = 1
-        card.heads = card.heads or None
-        if not primary and number == 0:
-            card.primary = True
-    if primary and devices.videos[0] not in primary:
-        devices.videos.remove(primary[0])
-        devices.videos.insert(0, primary[0])
-
-
-_DISK_PLACES = {"ide": (4, 2), "fdc": (2, 2), "scsi": (7, 7), "sata": (6, 6)}
-
-
-def _address_disks(devices: Devices) -> None:
-    for disk in devices.disks:
-        bus = disk.bus
-        if disk.info.address is not None:
-            continue
-        index = disk_index(disk.dev)
-        if index < 0:
-            raise XmlError(f"Unknown disk name '{disk.dev}' and no address specified", domain=VIR_FROM_DOMAIN)
-        if bus not in _DISK_PLACES:
-            continue
-        address = DriveAddress()
-        units, of_bus = _DISK_PLACES[bus]
-        address.controller, rest = divmod(index, units)
-        address.bus, address.unit = divmod(rest, of_bus)
-        disk.info.address = address
-
-
-def _add_controllers(devices: Devices) -> None:
-    highest: dict[str, int] = {}
-
-    def need(kind: str, controller: int) -> None:
-        highest[kind] = max(highest.get(kind, -1), controller)
-
-    for kind in ("scsi", "fdc", "ide", "sata"):
-        for disk in devices.disks:
-            if disk.bus == kind and isinstance(disk.info.address, DriveAddress):
-                need(kind, disk.info.address.controller)
-    for hostdev in devices.hostdevs:
-        if hostdev.mode == "subsystem" and hostdev.type == "scsi":
-            if hostdev.info.address is None:
-                hostdev.info.address = _free_scsi_place(devices)
-            if isinstance(hostdev.info.address, DriveAddress):
-                need("scsi", hostdev.info.address.controller)
-    if devices.smartcards:
-        need("ccid", 0)
-    for smartcard in devices.smartcards:
-        if isinstance(smartcard.info.address, CcidAddress):
-            need("ccid", smartcard.info.address.controller)
-    for kind in ("scsi", "fdc", "ide", "sata", "ccid"):
-        last = highest.get(kind, -1)
-        if last >= MAX_CONTROLLERS:
-            raise XmlError(f"controller index {last} is too large", domain=VIR_FROM_DOMAIN)
-        taken = {controller.index for controller in devices.controllers if controller.type == kind}
-        for index in range(last + 1):
-            if index not in taken:
-                controller = Controller()
-                controller.type, controller.index = kind, index
-                devices.controllers.append(controller)
-        if kind == "sata":
-            _add_virtio_serial(devices)
-
-
-def _free_scsi_place(devices: Devices) -> DriveAddress:
-    """The first place on a SCSI bus that neither a disk nor a host device has."""
-    taken = {
-        (address.controller, address.unit)
-        for address in (
-            *(disk.info.address for disk in devices.disks if disk.bus == "scsi"),
-            *(hostdev.info.address for hostdev in devices.hostdevs),
-        )
-        if isinstance(address, DriveAddress)
-    }
-    place = DriveAddress()
-    while (place.controller, place.unit) in taken:
-        place.unit += 1
-        if place.unit == SCSI_UNITS:
-            place.controller, place.unit = place.controller + 1, 0
-    return place
-
-
-SCSI_UNITS = 7
-
-
-def _add_virtio_serial(devices: Devices) -> None:
-    """Virtio channels and consoles need the controller they name, or the first if they name none."""
-    for device in (*devices.channels, *devices.consoles):
-        if device.target is None or device.target.type != "virtio":
-            continue
-        taken = {controller.index for controller in devices.controllers if controller.type == "virtio-serial"}
-        address = device.info.address
-        index = address.controller if isinstance(address, VirtioSerialAddress) else 0
-        if index not in taken:
-            controller = Controller()
-            controller.type, controller.index = "virtio-serial", index
-            devices.controllers.append(controller)
-
-
-MAX_CONTROLLERS = 1024
-"""Controllers of a type that a device's address may call into being."""
-
-
-def _address_smartcards(devices: Devices) -> None:
-    highest = max(
-        (card.info.address.slot for card in devices.smartcards if isinstance(card.info.address, CcidAddress)),
-        default=-1,
-    )
-    for card in devices.smartcards:
-        if card.info.address is None:
-            highest += 1
-            card.info.address = CcidAddress()
-            card.info.address.slot = highest
 
 
 def _complete_interfaces(model: DomainModel, defaults: DomainDefaults) -> None:
@@ -595,13 +304,14 @@ def _complete_boot(model: DomainModel) -> None:
     kind = model.os.kind
     orders: set[int] = set()
     devices = model.devices
-    for device in (
+    bootable: tuple[Any, ...] = (
         *devices.disks,
         *devices.interfaces,
         *devices.hostdevs,
         *devices.redirdevs,
         *devices.filesystems,
-    ):
+    )
+    for device in bootable:
         boot = device.info.boot
         if boot is not None:
             if boot.order in orders:

@@ -23,12 +23,12 @@ _SCSI = (
     " virtio-non-transitional ncr53c90 dc390 am53c974"
 )
 _USB = (
-    "piix3-uhci piix4-uhci ehci ich9-ehci1 ich9-uhci1 ich9-uhci2 ich9-uhci3 vt82c686b-uhci pci-ohci nec-xhci qusb1"
-    " qusb2 qemu-xhci none"
+    "piix3-uhci piix4-uhci ehci ich9-ehci1 ich9-uhci1 ich9-uhci2 ich9-uhci3 vt82c686b-uhci pci-ohci"
+    " nec-xhci qusb1 qusb2 qemu-xhci none"
 )
 _PCI = (
-    "pci-root pcie-root pci-bridge dmi-to-pci-bridge pcie-to-pci-bridge pcie-root-port pcie-switch-upstream-port"
-    " pcie-switch-downstream-port pci-expander-bus pcie-expander-bus"
+    "pci-root pcie-root pci-bridge dmi-to-pci-bridge pcie-to-pci-bridge pcie-root-port"
+    " pcie-switch-upstream-port pcie-switch-downstream-port pci-expander-bus pcie-expander-bus"
 )
 _NATURAL = Integer(signed=True, natural=True)
 _MODELS = {
@@ -57,8 +57,8 @@ class PciModel(Model):
     name: str | None = attribute(
         "name",
         Choice(
-            "pci-bridge i82801b11-bridge ioh3420 x3130-upstream xio3130-downstream pxb pxb-pcie pcie-root-port"
-            " spapr-pci-host-bridge pcie-pci-bridge",
+            "pci-bridge i82801b11-bridge ioh3420 x3130-upstream xio3130-downstream pxb pxb-pcie"
+            " pcie-root-port spapr-pci-host-bridge pcie-pci-bridge",
             silent="none",
         ),
     )

@@ -138,7 +138,8 @@ class Numa(Model):
             number = position if cell.id is None else cell.id
             if number >= count:
                 raise XmlError(
-                    "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or ranges not starting from 0 are not allowed",
+                    "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or ranges"
+                    " not starting from 0 are not allowed",
                     domain=VIR_FROM_DOMAIN,
                 )
             if number in cells:
@@ -156,7 +157,7 @@ class Numa(Model):
         self._mirror_distances()
 
     def _mirror_distances(self) -> None:
-        # Distances said in one direction hold in the other; a cell is 10 from itself and 20 from unnamed others.
+        # Distances said in one direction hold in the other; a cell is 10 from itself.
         if not any(cell.distances for cell in self.cells):
             return
         count = len(self.cells)
@@ -165,12 +166,14 @@ class Numa(Model):
             for sibling in cell.distances.siblings if cell.distances else ():
                 if sibling.id >= count:
                     raise XmlError(
-                        f"'sibling_id {sibling.id}' does not refer to a valid cell within NUMA 'cell id {cell.id}'",
+                        f"'sibling_id {sibling.id}' does not refer to a valid cell within NUMA"
+                        f" 'cell id {cell.id}'",
                         domain=VIR_FROM_DOMAIN,
                     )
                 if not 10 <= sibling.value <= 255 or (sibling.value == 10) != (sibling.id == cell.id):
                     raise XmlError(
-                        f"'value {sibling.value}' is invalid for 'sibling id {sibling.id}' under NUMA 'cell id {cell.id}'",
+                        f"'value {sibling.value}' is invalid for 'sibling id {sibling.id}' under NUMA"
+                        f" 'cell id {cell.id}'",
                         domain=VIR_FROM_DOMAIN,
                     )
                 table[(cell.id or 0, sibling.id)] = sibling.value

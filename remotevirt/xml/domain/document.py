@@ -13,32 +13,18 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoName, XmlDetail, XmlError
-from remotevirt.xml.domain.chardev import Channel, Console, Parallel, RedirDevice, Serial, SmartCard
 from remotevirt.xml.domain.clock import Clock
-from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.cpu import Cpu
-from remotevirt.xml.domain.disk import Disk
+from remotevirt.xml.domain.devices import Devices
 from remotevirt.xml.domain.features import Features
-from remotevirt.xml.domain.filesystem import Filesystem, Lease, SharedMemory
-from remotevirt.xml.domain.graphics import Graphics, choose_graphics
-from remotevirt.xml.domain.hostdev import HostDevice
-from remotevirt.xml.domain.interface import Interface
-from remotevirt.xml.domain.media import Audio, Hub, Input, Sound, Video
-from remotevirt.xml.domain.memory_device import MemoryDevice
+from remotevirt.xml.domain.general import (
+    IdMap,
+    PerfEvents,
+    PowerManagement,
+)
 from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.os import OS_TYPES, Os
 from remotevirt.xml.domain.security import KeyWrap, LaunchSecurity, SecLabel
-from remotevirt.xml.domain.small import (
-    Iommu,
-    MemoryBalloon,
-    Nvram,
-    Panic,
-    RandomSource,
-    RedirFilter,
-    Tpm,
-    Vsock,
-    Watchdog,
-)
 from remotevirt.xml.domain.sysinfo import SysInfo, choose_sysinfo
 from remotevirt.xml.domain.tuning import (
     BlockIoTune,
@@ -61,25 +47,20 @@ from remotevirt.xml.fields import (
     child,
     children,
     hook,
-    layout,
     leaf,
-    nested_attribute,
     variant,
 )
+from remotevirt.xml.model import layout
 from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import kibibytes, sized_leaf
 from remotevirt.xml.values import (
     Choice,
-    Integer,
-    Refusal,
     Uuid,
     Where,
     internal,
     on_off,
     parse_integer,
     unsupported,
-    xml_error,
-    yes_no,
 )
 from remotevirt.xml.write import Tag
 from remotevirt.xml.write import leaf as leaf_tag
@@ -89,127 +70,6 @@ __all__ = ["Devices", "DomainModel", "IdMap", "PerfEvents", "PowerManagement"]
 VIRT_TYPES = "qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz none hvf"
 MAX_VCPUS = 1_000_000
 """More virtual CPUs than this are refused, though libvirt's type would hold them."""
-
-
-def one(name: str) -> Refusal:
-    """The error for a second device where only one may be."""
-    return internal(f"only a single {name} device is supported")
-
-
-@attrs.define
-class IdRange(Model):
-    start: int = attribute("start", Integer(), required=True)
-    target: int = attribute("target", Integer(), required=True)
-    count: int = attribute("count", Integer(), required=True)
-
-
-@attrs.define
-class UidRange(IdRange):
-    TAG: ClassVar[str] = "uid"
-
-
-@attrs.define
-class GidRange(IdRange):
-    TAG: ClassVar[str] = "gid"
-
-
-@attrs.define
-class IdMap(Model):
-    """A container's users and groups on the host."""
-
-    TAG: ClassVar[str] = "idmap"
-    uids: list[UidRange] = children(UidRange)
-    gids: list[GidRange] = children(GidRange)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if bool(self.uids) != bool(self.gids):
-            raise ConfigUnsupported("uid and gid should be mapped both", domain=VIR_FROM_DOMAIN)
-        for ranges, what in ((self.uids, "uid"), (self.gids, "gid")):
-            ranges.sort(key=lambda item: item.start)
-            if ranges and ranges[0].start != 0:
-                raise ConfigUnsupported(
-                    f"You must map the root {'user' if what == 'uid' else 'group'} of container",
-                    domain=VIR_FROM_DOMAIN,
-                )
-
-
-@attrs.define
-class PowerManagement(Model):
-    """Which sleep states the guest may use."""
-
-    TAG: ClassVar[str] = "pm"
-    mem: bool | None = nested_attribute("suspend-to-mem/enabled", yes_no())
-    disk: bool | None = nested_attribute("suspend-to-disk/enabled", yes_no())
-
-
-_EVENTS = (
-    "cmt mbmt mbml cpu_cycles instructions cache_references cache_misses branch_instructions branch_misses bus_cycles"
-    " stalled_cycles_frontend stalled_cycles_backend ref_cpu_cycles cpu_clock task_clock page_faults context_switches"
-    " cpu_migrations page_faults_min page_faults_maj alignment_faults emulation_faults"
-)
-
-
-@attrs.define
-class PerfEvent(Model):
-    TAG: ClassVar[str] = "event"
-    name: str = attribute("name", Choice(_EVENTS), required=True)
-    enabled: bool = attribute("enabled", yes_no(), required=True)
-
-
-@attrs.define
-class PerfEvents(Model):
-    """Which performance events are counted."""
-
-    TAG: ClassVar[str] = "perf"
-    events: list[PerfEvent] = children(PerfEvent)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        seen: dict[str, PerfEvent] = {}
-        for event in self.events:
-            if event.name in seen:
-                raise XmlError(f"perf event '{event.name}' was already specified", domain=VIR_FROM_DOMAIN)
-            seen[event.name] = event
-        self.events = [seen[name] for name in _EVENTS.split() if name in seen]
-
-
-@attrs.define
-class Devices(Model):
-    """All devices, by family, in the order of printing."""
-
-    TAG: ClassVar[str] = "devices"
-    HOLD: ClassVar[bool] = True
-    emulator: str | None = leaf("emulator")
-    disks: list[Disk] = children(Disk)
-    controllers: list[Controller] = children(Controller)
-    leases: list[Lease] = children(Lease)
-    filesystems: list[Filesystem] = children(Filesystem)
-    interfaces: list[Interface] = children(Interface)
-    smartcards: list[SmartCard] = children(SmartCard)
-    serials: list[Serial] = children(Serial)
-    parallels: list[Parallel] = children(Parallel)
-    consoles: list[Console] = children(Console)
-    channels: list[Channel] = children(Channel)
-    inputs: list[Input] = children(Input)
-    tpms: list[Tpm] = children(Tpm)
-    graphics: list[Graphics] = variant("graphics", choose_graphics, many=True)
-    sounds: list[Sound] = children(Sound)
-    audios: list[Audio] = children(Audio)
-    videos: list[Video] = children(Video)
-    hostdevs: list[HostDevice] = children(HostDevice)
-    redirdevs: list[RedirDevice] = children(RedirDevice)
-    redirfilter: RedirFilter | None = child(
-        RedirFilter, too_many=internal("only one set of redirection filter rule is supported")
-    )
-    hubs: list[Hub] = children(Hub)
-    watchdogs: list[Watchdog] = children(Watchdog)
-    memballoon: MemoryBalloon | None = child(MemoryBalloon, too_many=one("memory balloon"))
-    rngs: list[RandomSource] = children(RandomSource)
-    nvram: Nvram | None = child(Nvram, too_many=one("nvram"))
-    panics: list[Panic] = children(Panic)
-    shmems: list[SharedMemory] = children(SharedMemory)
-    memories: list[MemoryDevice] = children(MemoryDevice)
-    iommu: Iommu | None = child(Iommu, too_many=xml_error("only a single IOMMU device is supported"))
-    vsock: Vsock | None = child(Vsock, too_many=xml_error("only a single vsock device is supported"))
 
 
 def _action(name: str, default: str | None, words: str) -> Any:

@@ -154,7 +154,45 @@ class Xen(Model):
     passthrough: XenPassthrough | None = child(XenPassthrough)
 
 
-_CAPABILITIES = ["audit_control", "audit_write", "block_suspend", "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "ipc_lock", "ipc_owner", "kill", "lease", "linux_immutable", "mac_admin", "mac_override", "mknod", "net_admin", "net_bind_service", "net_broadcast", "net_raw", "setgid", "setfcap", "setpcap", "setuid", "sys_admin", "sys_boot", "sys_chroot", "sys_module", "sys_nice", "sys_pacct", "sys_ptrace", "sys_rawio", "sys_resource", "sys_time", "sys_tty_config", "syslog", "wake_alarm"]
+_CAPABILITIES = [
+    "audit_control",
+    "audit_write",
+    "block_suspend",
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "ipc_lock",
+    "ipc_owner",
+    "kill",
+    "lease",
+    "linux_immutable",
+    "mac_admin",
+    "mac_override",
+    "mknod",
+    "net_admin",
+    "net_bind_service",
+    "net_broadcast",
+    "net_raw",
+    "setgid",
+    "setfcap",
+    "setpcap",
+    "setuid",
+    "sys_admin",
+    "sys_boot",
+    "sys_chroot",
+    "sys_module",
+    "sys_nice",
+    "sys_pacct",
+    "sys_ptrace",
+    "sys_rawio",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "syslog",
+    "wake_alarm",
+]
 
 
 @attrs.define
@@ -289,12 +327,55 @@ class Features(Model):
 
 
 _KNOWN_FEATURES = frozenset(
-    ["acpi", "apic", "pae", "hap", "viridian", "privnet", "hyperv", "kvm", "pvspinlock", "capabilities", "pmu", "vmport", "gic", "smm", "ioapic", "hpt", "vmcoreinfo", "htm", "nested-hv", "msrs", "ccf-assist", "xen", "cfpc", "sbbc", "ibs", "tcg"]
+    [
+        "acpi",
+        "apic",
+        "pae",
+        "hap",
+        "viridian",
+        "privnet",
+        "hyperv",
+        "kvm",
+        "pvspinlock",
+        "capabilities",
+        "pmu",
+        "vmport",
+        "gic",
+        "smm",
+        "ioapic",
+        "hpt",
+        "vmcoreinfo",
+        "htm",
+        "nested-hv",
+        "msrs",
+        "ccf-assist",
+        "xen",
+        "cfpc",
+        "sbbc",
+        "ibs",
+        "tcg",
+    ]
 )
 _INNER = {
     "hyperv": (
         frozenset(
-            ["relaxed", "vapic", "spinlocks", "vpindex", "runtime", "synic", "stimer", "reset", "vendor_id", "frequencies", "reenlightenment", "tlbflush", "ipi", "evmcs", "avic"]
+            [
+                "relaxed",
+                "vapic",
+                "spinlocks",
+                "vpindex",
+                "runtime",
+                "synic",
+                "stimer",
+                "reset",
+                "vendor_id",
+                "frequencies",
+                "reenlightenment",
+                "tlbflush",
+                "ipi",
+                "evmcs",
+                "avic",
+            ]
         ),
         "unsupported HyperV Enlightenment feature: {}",
     ),

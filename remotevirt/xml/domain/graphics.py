@@ -131,8 +131,8 @@ class ListeningGraphics(Graphics):
             first = self.listens[0] if self.listens else None
             if first is not None and first.type == "socket" and first.socket not in {None, socket}:
                 raise ConfigUnsupported(
-                    f"graphics 'socket' attribute '{socket}' must match 'socket' attribute of first listen element"
-                    f" (found '{first.socket or 'none'}')",
+                    f"graphics 'socket' attribute '{socket}' must match 'socket' attribute of first"
+                    f" listen element (found '{first.socket or 'none'}')",
                     domain=VIR_FROM_DOMAIN,
                 )
             if first is None or first.type != "socket":
@@ -148,8 +148,8 @@ class ListeningGraphics(Graphics):
                     first.address = address
                 elif first.type == "address" and first.address != address:
                     raise ConfigUnsupported(
-                        f"graphics 'listen' attribute '{address}' must match 'address' attribute of first listen element"
-                        f" (found '{first.address}')",
+                        f"graphics 'listen' attribute '{address}' must match 'address' attribute of first"
+                        f" listen element (found '{first.address}')",
                         domain=VIR_FROM_DOMAIN,
                     )
 

@@ -8,13 +8,22 @@ from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, XmlDetail, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, XmlError
 from remotevirt.xml.domain.address import RomInfo
 from remotevirt.xml.domain.disk import VirtioOptions
 from remotevirt.xml.domain.hostdev import read_interface_hostdev
+from remotevirt.xml.domain.interface_source import (
+    PLACES,
+    WITH_SOURCE,
+    SocketPlace,
+)
 from remotevirt.xml.domain.ip import IpAddress, Route
-from remotevirt.xml.domain.storage import Reconnect
+from remotevirt.xml.domain.switch import (
+    Bandwidth,
+    VirtualPort,
+    Vlan,
+)
 from remotevirt.xml.fields import (
     Model,
     Printing,
@@ -32,8 +41,6 @@ from remotevirt.xml.values import (
     Choice,
     Integer,
     Mac,
-    Uuid,
-    detail,
     missing_attribute,
     on_off,
     unsupported,
@@ -61,227 +68,6 @@ class MacAddress(Model):
             raise XmlError(
                 f"expected unicast mac address, found multicast '{self.address}'", domain=VIR_FROM_DOMAIN
             )
-
-
-@attrs.define
-class NetworkPlace(Model):
-    TAG: ClassVar[str] = "source"
-    network: str = attribute("network", required=True)
-    portgroup: str | None = attribute("portgroup")
-    portid: bytes | None = attribute("portid", Uuid(), live=True)
-
-
-@attrs.define
-class BridgePlace(Model):
-    TAG: ClassVar[str] = "source"
-    bridge: str = attribute("bridge", required=True)
-
-
-@attrs.define
-class DirectPlace(Model):
-    TAG: ClassVar[str] = "source"
-    dev: str = attribute("dev", required=True)
-    mode: str = attribute("mode", Choice("vepa bridge private passthrough"), default="vepa")
-
-
-@attrs.define
-class DevicePlace(Model):
-    TAG: ClassVar[str] = "source"
-    dev: str = attribute("dev", required=True)
-
-
-@attrs.define
-class InternalPlace(Model):
-    TAG: ClassVar[str] = "source"
-    name: str = attribute("name", required=True)
-
-
-@attrs.define
-class LocalPlace(Model):
-    TAG: ClassVar[str] = "local"
-    address: str = attribute("address", required=True)
-    port: int = attribute("port", Integer(signed=True), required=True)
-
-
-@attrs.define
-class SocketPlace(Model):
-    TAG: ClassVar[str] = "source"
-    address: str | None = attribute("address")
-    port: int = attribute("port", Integer(signed=True), required=True)
-    local: LocalPlace | None = child(LocalPlace)
-
-
-@attrs.define
-class VhostUserPlace(Model):
-    TAG: ClassVar[str] = "source"
-    type: str = attribute("type", Choice("unix"), required=True)
-    path: str = attribute("path", required=True)
-    mode: str = attribute("mode", Choice("server client"), required=True)
-    reconnect: Reconnect | None = child(Reconnect)
-
-
-@attrs.define
-class SwitchPlace(Model):
-    TAG: ClassVar[str] = "source"
-    switchid: bytes = attribute("switchid", Uuid(), required=True)
-    portid: int = attribute("portid", Integer(bits=64, signed=True), required=True)
-    portgroupid: str = attribute("portgroupid", required=True)
-    connectionid: int = attribute("connectionid", Integer(bits=64, signed=True), required=True)
-
-
-@attrs.define
-class AddressedPlace(Model):
-    """A source that has nothing but addresses on the host's side."""
-
-    TAG: ClassVar[str] = "source"
-    ips: list[IpAddress] = children(IpAddress)
-    routes: list[Route] = children(Route)
-
-
-_WITH_SOURCE = frozenset(["network", "bridge", "direct", "vdpa", "internal", "server", "client", "mcast", "udp", "vhostuser", "vds"])
-_PLACES: dict[str, type[Model]] = {
-    "network": NetworkPlace,
-    "bridge": BridgePlace,
-    "direct": DirectPlace,
-    "vdpa": DevicePlace,
-    "internal": InternalPlace,
-    "server": SocketPlace,
-    "client": SocketPlace,
-    "mcast": SocketPlace,
-    "udp": SocketPlace,
-    "vhostuser": VhostUserPlace,
-    "vds": SwitchPlace,
-    "ethernet": AddressedPlace,
-}
-
-
-@attrs.define
-class PortParameters(Model):
-    TAG: ClassVar[str] = "parameters"
-    managerid: int | None = attribute(
-        "managerid", Integer(base=0, high=255, refusal=xml_error("value of managerid out of range", 0))
-    )
-    typeid: int | None = attribute(
-        "typeid", Integer(base=0, high=0xFFFFFF, refusal=xml_error("value for typeid out of range", 0))
-    )
-    typeidversion: int | None = attribute(
-        "typeidversion",
-        Integer(base=0, high=255, refusal=xml_error("value of typeidversion out of range", 0)),
-    )
-    instanceid: bytes | None = attribute(
-        "instanceid", Uuid(refusal=xml_error("cannot parse instanceid parameter as a uuid", 0))
-    )
-    interfaceid: bytes | None = attribute(
-        "interfaceid", Uuid(refusal=xml_error("cannot parse interfaceid parameter as a uuid", 0))
-    )
-    profileid: str | None = attribute("profileid")
-
-
-@attrs.define
-class VirtualPort(Model):
-    """What an intelligent switch wants to know."""
-
-    TAG: ClassVar[str] = "virtualport"
-    type: str | None = attribute(
-        "type",
-        Choice(
-            "802.1Qbg 802.1Qbh openvswitch midonet",
-            silent="none",
-            refusal=unsupported("unknown virtualport type {}", VIR_FROM_NONE),
-        ),
-    )
-    parameters: PortParameters | None = child(PortParameters)
-
-
-def _rate(name: str) -> Any:
-    refusal = unsupported(f"could not convert bandwidth {name} value '{{}}'", VIR_FROM_NONE)
-    return attribute(name, Integer(bits=64, refusal=refusal))
-
-
-@attrs.define
-class Rate(Model):
-    average: int | None = _rate("average")
-    peak: int | None = _rate("peak")
-    floor: int | None = _rate("floor")
-    burst: int | None = _rate("burst")
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.average is None and self.floor is None:
-            raise XmlDetail("Missing mandatory average or floor attributes", domain=VIR_FROM_NONE)
-        if (self.peak or self.burst) and self.average is None:
-            raise XmlDetail("'peak' and 'burst' require 'average' attribute", domain=VIR_FROM_NONE)
-        for name in ("average", "peak", "floor", "burst"):
-            setattr(self, name, getattr(self, name) or None)
-
-
-@attrs.define
-class Inbound(Rate):
-    TAG: ClassVar[str] = "inbound"
-
-
-@attrs.define
-class Outbound(Rate):
-    TAG: ClassVar[str] = "outbound"
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.floor:
-            raise ConfigUnsupported(
-                "'floor' attribute allowed only in <inbound> element", domain=VIR_FROM_NONE
-            )
-        super().complete(source, how)
-
-
-@attrs.define
-class Bandwidth(Model):
-    """Limits of a network card, in KiB per second and KiB."""
-
-    TAG: ClassVar[str] = "bandwidth"
-    inbound: Inbound | None = child(
-        Inbound, too_many=detail("Only one child <inbound> element allowed", VIR_FROM_NONE)
-    )
-    outbound: Outbound | None = child(
-        Outbound, too_many=detail("Only one child <outbound> element allowed", VIR_FROM_NONE)
-    )
-
-    def print_into(self, parent: Tag, how: Printing) -> None:
-        if self.inbound is not None or self.outbound is not None:
-            tag = self.element(how)
-            tag.hold = True
-            parent.add(tag)
-
-
-@attrs.define
-class VlanTag(Model):
-    TAG: ClassVar[str] = "tag"
-    id: int = attribute("id", Integer(), required=True)
-    native: str | None = attribute("nativeMode", Choice("tagged untagged", silent="default"))
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.id > 4095:
-            raise XmlError(f"vlan tag id {self.id} too large (maximum 4095)", domain=VIR_FROM_NONE)
-
-
-@attrs.define
-class Vlan(Model):
-    TAG: ClassVar[str] = "vlan"
-    trunk: bool | None = attribute(
-        "trunk", yes_no(xml_error("invalid \"trunk='{}'\" in <vlan> - must be yes or no", VIR_FROM_NONE))
-    )
-    tags: list[VlanTag] = children(VlanTag)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if not self.tags:
-            raise XmlError(
-                "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
-            )
-        if len(self.tags) > 1 or any(tag.native for tag in self.tags):
-            if self.trunk is False:
-                raise XmlError(
-                    "invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag",
-                    domain=0,
-                )
-            self.trunk = True
-        self.trunk = self.trunk or None
 
 
 @attrs.define
@@ -438,7 +224,7 @@ _MODEL = re.compile(r"[a-zA-Z0-9._-]+\Z")
 def _read_place(source: Source, how: Reading, model: Any) -> Model | None:
     if model.type == "hostdev":
         return read_interface_hostdev(source, how)
-    cls = _PLACES.get(model.type)
+    cls = PLACES.get(model.type)
     element = source.first("source")
     return cls.read(element, how) if cls and element is not None else None
 
@@ -519,7 +305,7 @@ class Interface(Model):
         return self.model in {"virtio", "virtio-transitional", "virtio-non-transitional"}
 
     def _check_place(self) -> None:
-        if self.type in _WITH_SOURCE and self.place is None:
+        if self.type in WITH_SOURCE and self.place is None:
             raise XmlError(
                 f"interface type='{self.type}' requires a 'source' element", domain=VIR_FROM_DOMAIN
             )

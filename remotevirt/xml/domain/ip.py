@@ -1,6 +1,5 @@
 """IP addresses and routes that a guest's network card is given."""
 
-
 from __future__ import annotations
 
 from typing import ClassVar

@@ -181,7 +181,7 @@ class AudioPath(Model):
     buffer_count: int | None = attribute("bufferCount", Integer(zero="refused"))
     try_poll: bool | None = attribute("tryPoll", yes_no())
     settings: AudioSettings | None = hook(
-        lambda source, how, model: _read_settings(source, how, model),
+        _read_settings,
         lambda value, how, model: value.element(how),
     )
 

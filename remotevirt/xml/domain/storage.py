@@ -7,23 +7,28 @@ What a source looks like depends on the ``type`` of the element around it, so re
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.errors import VirError
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE, VIR_FROM_STORAGE
-from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.domain.address import PciPlace
+from remotevirt.xml.domain.secret import Auth, Encryption
 from remotevirt.xml.domain.security import DeviceSecLabel
+from remotevirt.xml.domain.storage_network import (
+    PROTOCOLS,
+    Cookies,
+    Host,
+    Identity,
+    Initiator,
+)
 from remotevirt.xml.fields import (
     Model,
     Printing,
     Reading,
     Source,
     attribute,
-    body,
     child,
     children,
     hook,
@@ -33,10 +38,7 @@ from remotevirt.xml.fields import (
 from remotevirt.xml.values import (
     Choice,
     Integer,
-    Text,
-    Uuid,
     missing_attribute,
-    parse_integer,
     unsupported,
     xml_error,
     yes_no,
@@ -56,88 +58,8 @@ __all__ = [
 ]
 
 FORMATS = "raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk luks none auto aio"
-PROTOCOLS = "nbd rbd sheepdog gluster iscsi http https ftp ftps tftp ssh vxhs nfs"
 MAX_CHAIN = 200
 """The deepest backing chain, as libvirt has it."""
-
-
-@attrs.define
-class Secret(Model):
-    """Which secret unlocks something: by UUID or by usage."""
-
-    TAG: ClassVar[str] = "secret"
-    type: str | None = attribute("type")
-    uuid: bytes | None = attribute("uuid", Uuid(refusal=xml_error("invalid secret uuid '{}'", VIR_FROM_NONE)))
-    usage: str | None = attribute("usage")
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.uuid is None and self.usage is None:
-            raise XmlError("missing secret uuid or usage attribute", domain=0)
-        if self.uuid is not None and self.usage is not None:
-            raise XmlError("either secret uuid or usage expected", domain=0)
-
-
-@attrs.define
-class VolumeSecret(Secret):
-    """The secret of an encrypted volume."""
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.type is None:
-            raise XmlError("unknown volume encryption secret type", domain=VIR_FROM_STORAGE)
-        if self.type != "passphrase":
-            raise ConfigUnsupported(
-                f"unknown volume encryption secret type {self.type}", domain=VIR_FROM_STORAGE
-            )
-        super().complete(source, how)
-
-
-@attrs.define
-class Auth(Model):
-    """Who asks for network storage."""
-
-    TAG: ClassVar[str] = "auth"
-    username: str = attribute("username", required=xml_error("missing username for auth", VIR_FROM_STORAGE))
-    secret: Secret | None = child(Secret)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.secret is None:
-            raise XmlError("Missing <secret> element in auth", domain=VIR_FROM_STORAGE)
-
-
-@attrs.define
-class Cipher(Model):
-    TAG: ClassVar[str] = "cipher"
-    name: str | None = attribute("name", Text(empty=True))
-    size: int | None = attribute("size", Integer())
-    mode: str | None = attribute("mode")
-    hash: str | None = attribute("hash")
-
-
-@attrs.define
-class IvGen(Model):
-    TAG: ClassVar[str] = "ivgen"
-    name: str | None = attribute("name")
-    hash: str | None = attribute("hash")
-
-
-@attrs.define
-class Encryption(Model):
-    """How a volume is encrypted."""
-
-    TAG: ClassVar[str] = "encryption"
-    HOLD: ClassVar[bool] = True
-    format: str = attribute(
-        "format",
-        Choice(
-            "default qcow luks luks2",
-            refusal=unsupported("unknown volume encryption format type {}", VIR_FROM_STORAGE),
-        ),
-        required=xml_error("unknown volume encryption format", VIR_FROM_STORAGE),
-    )
-    engine: str | None = attribute("engine", Choice("qemu librbd", silent="default"))
-    secrets: list[VolumeSecret] = children(VolumeSecret)
-    cipher: Cipher | None = child(Cipher)
-    ivgen: IvGen | None = child(IvGen)
 
 
 @attrs.define
@@ -237,95 +159,6 @@ class DirSource(StorageSource):
 
     def place(self) -> str | None:
         return self.dir
-
-
-def _bad_port(text: str) -> VirError:
-    if parse_integer(text) is None:
-        return InvalidArg(f"failed to parse port number '{text}'", domain=VIR_FROM_NONE)
-    return InvalidArg(f"port '{text}' out of range", domain=VIR_FROM_NONE)
-
-
-@attrs.define
-class Host(Model):
-    """A server of network storage."""
-
-    TAG: ClassVar[str] = "host"
-    KEEP: ClassVar[bool] = True
-    name: str | None = attribute("name")
-    port: int | None = attribute("port", Integer(high=65535, zero="silent", refusal=_bad_port))
-    transport: str | None = attribute(
-        "transport", Choice("tcp unix rdma", refusal=unsupported("unknown protocol transport type '{}'"))
-    )
-    socket: str | None = attribute("socket")
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.transport == "unix":
-            if self.socket is None:
-                raise XmlError("missing socket for unix transport", domain=VIR_FROM_DOMAIN)
-            self.name = self.port = None
-        else:
-            if self.socket is not None:
-                raise XmlError(
-                    f"transport '{self.transport or 'tcp'}' does not support socket attribute",
-                    domain=VIR_FROM_DOMAIN,
-                )
-            if self.name is None:
-                raise XmlError("missing name for host", domain=VIR_FROM_DOMAIN)
-            if self.transport == "tcp":
-                self.transport = None
-
-
-@attrs.define
-class Identity(Model):
-    TAG: ClassVar[str] = "identity"
-    user: str | None = attribute("user")
-    group: str | None = attribute("group")
-
-
-@attrs.define
-class InitiatorName(Model):
-    TAG: ClassVar[str] = "iqn"
-    name: str | None = attribute("name")
-
-
-@attrs.define
-class Initiator(Model):
-    TAG: ClassVar[str] = "initiator"
-    iqn: InitiatorName | None = child(InitiatorName)
-
-
-_COOKIE_NAME = re.compile(r"[!#$%&'*+.0-9A-Z^_`a-z|~-]+\Z")
-_COOKIE_VALUE = re.compile(r"[!#$%&'()*+./0-9:>=<?@A-Z^_`\[\]a-z|~-]*\Z")
-
-
-@attrs.define
-class Cookie(Model):
-    TAG: ClassVar[str] = "cookie"
-    name: str = attribute("name", required=xml_error("missing cookie name"))
-    value: str | None = body()
-
-    def complete(self, source: Source, how: Reading) -> None:
-        value = self.value or ""
-        if not value:
-            raise XmlError(f"missing value for cookie '{self.name}'", domain=VIR_FROM_DOMAIN)
-        if len(value) > 1 and value[0] == value[-1] == '"':
-            value = value[1:-1]
-        if not _COOKIE_NAME.match(self.name):
-            raise XmlError(f"cookie name '{self.name}' contains invalid characters", domain=VIR_FROM_STORAGE)
-        if not _COOKIE_VALUE.match(value):
-            raise XmlError(
-                f"value of cookie '{self.name}' contains invalid characters", domain=VIR_FROM_STORAGE
-            )
-
-
-@attrs.define
-class Cookies(Model):
-    TAG: ClassVar[str] = "cookies"
-    cookies: list[Cookie] = children(Cookie)
-
-    def print_into(self, parent: Tag, how: Printing) -> None:
-        if how.secure:
-            super().print_into(parent, how)
 
 
 _PORTS = {

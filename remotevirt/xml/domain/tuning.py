@@ -7,10 +7,16 @@ from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
-from remotevirt.xml.bitmap import CpuSet, parse_bitmap
+from remotevirt.stubs.errors import ConfigUnsupported, XmlDetail, XmlError
+from remotevirt.xml.bitmap import CpuSet
+from remotevirt.xml.domain.cpu_tuning import (
+    CpuTune,
+    DefaultIoThread,
+    IoThreadIds,
+    Vcpu,
+    VcpuList,
+)
 from remotevirt.xml.fields import (
     Model,
     Printing,
@@ -20,7 +26,6 @@ from remotevirt.xml.fields import (
     child,
     children,
     flag,
-    inline,
     leaf,
     nested_attribute,
 )
@@ -28,15 +33,8 @@ from remotevirt.xml.sizes import Size, kibibytes, sized
 from remotevirt.xml.values import (
     Choice,
     Integer,
-    Refusal,
-    Scalar,
-    Where,
-    internal,
-    missing_attribute,
-    parse_integer,
     unsupported,
     xml_error,
-    yes_no,
 )
 from remotevirt.xml.write import Tag
 
@@ -174,200 +172,6 @@ class MemoryBacking(Model):
     )
     allocation: Allocation | None = child(Allocation)
     discard: bool = flag("discard")
-
-
-@attrs.define
-class Vcpu(Model):
-    """How many virtual CPUs there are at most, and how many are plugged in."""
-
-    TAG: ClassVar[str] = "vcpu"
-    placement: str = attribute("placement", Choice("static auto"), default="static")
-    cpuset: str | None = attribute("cpuset", CpuSet())
-    current: int | None = attribute("current", Integer())
-
-
-@attrs.define
-class SingleVcpu(Model):
-    """One virtual CPU of a guest whose CPUs are listed."""
-
-    TAG: ClassVar[str] = "vcpu"
-    id: int = attribute("id", Integer(), required=True)
-    enabled: bool = attribute("enabled", yes_no(), required=True)
-    hotpluggable: bool | None = attribute("hotpluggable", yes_no())
-    order: int | None = attribute("order", Integer(zero="silent"))
-
-
-@attrs.define
-class VcpuList(Model):
-    TAG: ClassVar[str] = "vcpus"
-    vcpus: list[SingleVcpu] = children(SingleVcpu)
-
-
-@attrs.define
-class IoThread(Model):
-    TAG: ClassVar[str] = "iothread"
-    id: int = attribute("id", Integer(zero="refused"), required=True)
-    pool_min: int | None = attribute("thread_pool_min", Integer(signed=True, low=0))
-    pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.pool_min is not None and self.pool_max is not None and self.pool_min > self.pool_max:
-            raise ConfigUnsupported(
-                "thread_pool_min must be smaller or equal to thread_pool_max", domain=VIR_FROM_DOMAIN
-            )
-
-
-@attrs.define
-class IoThreadIds(Model):
-    TAG: ClassVar[str] = "iothreadids"
-    threads: list[IoThread] = children(IoThread)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        seen: set[int] = set()
-        for thread in self.threads:
-            if thread.id in seen:
-                raise XmlError(f"duplicate iothread id '{thread.id}' found", domain=VIR_FROM_DOMAIN)
-            seen.add(thread.id)
-
-
-@attrs.define
-class DefaultIoThread(Model):
-    TAG: ClassVar[str] = "defaultiothread"
-    pool_min: int | None = attribute("thread_pool_min", Integer(signed=True, low=0))
-    pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
-
-
-@attrs.define
-class VcpuPin(Model):
-    TAG: ClassVar[str] = "vcpupin"
-    vcpu: int = attribute("vcpu", Integer(), required=True)
-    cpuset: str | None = attribute("cpuset", CpuSet(), required=internal("missing cpuset for vcpupin"))
-
-
-@attrs.define
-class IoThreadPin(Model):
-    TAG: ClassVar[str] = "iothreadpin"
-    iothread: int = attribute("iothread", Integer(zero="refused"), required=True)
-    cpuset: str | None = attribute("cpuset", CpuSet(), required=internal("missing cpuset for iothreadpin"))
-
-
-@attrs.define
-class Scheduling(Model):
-    """A host scheduler and, for the real-time ones, a priority."""
-
-    scheduler: str = attribute("scheduler", Choice("batch idle fifo rr", silent="other"), required=True)
-    priority: int | None = attribute("priority", Integer(signed=True))
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.scheduler in {"fifo", "rr"}:
-            if self.priority is None:
-                raise missing_attribute(source.tag, "priority")
-        else:
-            self.priority = None
-
-
-@attrs.define
-class EmulatorScheduling(Model):
-    TAG: ClassVar[str] = "emulatorsched"
-    how: Scheduling = inline(Scheduling)
-
-
-@attrs.define
-class VcpuScheduling(Model):
-    TAG: ClassVar[str] = "vcpusched"
-    vcpus: str | None = attribute(
-        "vcpus", CpuSet(), required=xml_error("Missing attribute 'vcpus' in element 'vcpusched'")
-    )
-    how: Scheduling = inline(Scheduling)
-
-
-@attrs.define
-class IoThreadScheduling(Model):
-    TAG: ClassVar[str] = "iothreadsched"
-    iothreads: str | None = attribute(
-        "iothreads", CpuSet(), required=xml_error("Missing attribute 'iothreads' in element 'iothreadsched'")
-    )
-    how: Scheduling = inline(Scheduling)
-
-
-@attrs.frozen
-class Bounded(Scalar):
-    """A number between bounds, or zero for none, or perhaps anything below zero for no limit."""
-
-    low: int
-    high: int
-    negative: bool
-    refusal: Refusal
-    zero: bool = False
-
-    def read(self, text: str, where: Where) -> int | None:
-        number = parse_integer(text, low=-(2**63) if self.negative else 0, high=2**64 - 1)
-        if number is None or (number > 0 and not self.low <= number <= self.high):
-            raise self.refusal(text)
-        return number if number or self.zero else None
-
-
-def _bounded(name: str, low: int, high: int, *, negative: bool = False, zero: bool = False) -> Any:
-    def refuse(text: str) -> VirError:
-        if parse_integer(text, low=-(2**63), high=2**64 - 1) is None:
-            return XmlError(f"can't parse cputune {name} value", domain=VIR_FROM_DOMAIN)
-        return ConfigUnsupported(
-            f"Value of cputune '{name}' must be in range [{low}, {high}]", domain=VIR_FROM_DOMAIN
-        )
-
-    return leaf(name, Bounded(low, high, negative, refuse, zero))
-
-
-def _period(name: str) -> Any:
-    return _bounded(name, 1000, 1000000)
-
-
-def _quota(name: str) -> Any:
-    return _bounded(name, 1000, 17592186044415, negative=True)
-
-
-@attrs.define
-class CpuTune(Model):
-    """CPU time and pinning."""
-
-    TAG: ClassVar[str] = "cputune"
-    shares: int | None = _bounded("shares", 2, 262144, zero=True)
-    period: int | None = _period("period")
-    quota: int | None = _quota("quota")
-    global_period: int | None = _period("global_period")
-    global_quota: int | None = _quota("global_quota")
-    emulator_period: int | None = _period("emulator_period")
-    emulator_quota: int | None = _quota("emulator_quota")
-    iothread_period: int | None = _period("iothread_period")
-    iothread_quota: int | None = _quota("iothread_quota")
-    vcpupin: list[VcpuPin] = children(VcpuPin)
-    emulatorpin: str | None = nested_attribute(
-        "emulatorpin/cpuset", CpuSet(), required=internal("missing cpuset for emulatorpin")
-    )
-    iothreadpin: list[IoThreadPin] = children(IoThreadPin)
-    emulatorsched: EmulatorScheduling | None = child(EmulatorScheduling)
-    vcpusched: list[VcpuScheduling] = children(VcpuScheduling)
-    iothreadsched: list[IoThreadScheduling] = children(IoThreadScheduling)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if len(source.children.get("emulatorpin", ())) > 1:
-            raise XmlError("only one emulatorpin is supported", domain=VIR_FROM_DOMAIN)
-        # Each virtual CPU has its own scheduler, so a set of them is kept one by one.
-        single: dict[int, VcpuScheduling] = {}
-        for group in self.vcpusched:
-            for number in sorted(parse_bitmap(group.vcpus or "")) if group.vcpus else ():
-                if number in single:
-                    raise XmlError("vcpusched attribute 'vcpus' must not overlap", domain=VIR_FROM_DOMAIN)
-                one = group.copy()
-                one.vcpus = str(number)
-                single[number] = one
-        self.vcpusched = [single[number] for number in sorted(single)]
-        pins: dict[int, VcpuPin] = {}
-        for pin in self.vcpupin:
-            if pin.vcpu in pins:
-                raise InternalError(f"duplicate vcpupin for vcpu '{pin.vcpu}'", domain=VIR_FROM_DOMAIN)
-            pins[pin.vcpu] = pin
-        self.vcpupin = [pins[number] for number in sorted(pins)]
 
 
 _MODES = Choice(

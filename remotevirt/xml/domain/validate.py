@@ -6,6 +6,7 @@ Every check raises the error that libvirt gives; their order is libvirt's, devic
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
@@ -55,7 +56,7 @@ def check_virtio(options: VirtioOptions, virtio: bool) -> None:
 def _check_aliases(model: DomainModel) -> None:
     seen: set[str] = set()
     devices = model.devices
-    everything = (
+    everything: tuple[Any, ...] = (
         *devices.disks,
         *devices.interfaces,
         *devices.controllers,

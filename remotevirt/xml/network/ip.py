@@ -33,7 +33,6 @@ __all__ = [
     "Lease",
     "attribute",
     "check_order",
-    "_natural_prefix",
     "refused",
 ]
 

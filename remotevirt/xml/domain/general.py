@@ -1,0 +1,102 @@
+"""Small blocks of the document: user mapping, sleep states, performance events."""
+
+# ruff: noqa: RUF009 (the calls declare fields)
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.xml.fields import (
+    Model,
+    Reading,
+    Source,
+    attribute,
+    children,
+    nested_attribute,
+)
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    yes_no,
+)
+
+__all__ = ["IdMap", "PerfEvents", "PowerManagement"]
+
+
+@attrs.define
+class IdRange(Model):
+    start: int = attribute("start", Integer(), required=True)
+    target: int = attribute("target", Integer(), required=True)
+    count: int = attribute("count", Integer(), required=True)
+
+
+@attrs.define
+class UidRange(IdRange):
+    TAG: ClassVar[str] = "uid"
+
+
+@attrs.define
+class GidRange(IdRange):
+    TAG: ClassVar[str] = "gid"
+
+
+@attrs.define
+class IdMap(Model):
+    """A container's users and groups on the host."""
+
+    TAG: ClassVar[str] = "idmap"
+    uids: list[UidRange] = children(UidRange)
+    gids: list[GidRange] = children(GidRange)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if bool(self.uids) != bool(self.gids):
+            raise ConfigUnsupported("uid and gid should be mapped both", domain=VIR_FROM_DOMAIN)
+        for ranges, what in ((self.uids, "uid"), (self.gids, "gid")):
+            ranges.sort(key=lambda item: item.start)
+            if ranges and ranges[0].start != 0:
+                raise ConfigUnsupported(
+                    f"You must map the root {'user' if what == 'uid' else 'group'} of container",
+                    domain=VIR_FROM_DOMAIN,
+                )
+
+
+@attrs.define
+class PowerManagement(Model):
+    """Which sleep states the guest may use."""
+
+    TAG: ClassVar[str] = "pm"
+    mem: bool | None = nested_attribute("suspend-to-mem/enabled", yes_no())
+    disk: bool | None = nested_attribute("suspend-to-disk/enabled", yes_no())
+
+
+_EVENTS = (
+    "cmt mbmt mbml cpu_cycles instructions cache_references cache_misses branch_instructions branch_misses"
+    " bus_cycles stalled_cycles_frontend stalled_cycles_backend ref_cpu_cycles cpu_clock task_clock"
+    " page_faults context_switches cpu_migrations page_faults_min page_faults_maj alignment_faults emulation_faults"
+)
+
+
+@attrs.define
+class PerfEvent(Model):
+    TAG: ClassVar[str] = "event"
+    name: str = attribute("name", Choice(_EVENTS), required=True)
+    enabled: bool = attribute("enabled", yes_no(), required=True)
+
+
+@attrs.define
+class PerfEvents(Model):
+    """Which performance events are counted."""
+
+    TAG: ClassVar[str] = "perf"
+    events: list[PerfEvent] = children(PerfEvent)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        seen: dict[str, PerfEvent] = {}
+        for event in self.events:
+            if event.name in seen:
+                raise XmlError(f"perf event '{event.name}' was already specified", domain=VIR_FROM_DOMAIN)
+            seen[event.name] = event
+        self.events = [seen[name] for name in _EVENTS.split() if name in seen]

@@ -1,0 +1,161 @@
+"""What switches want to know of a port: its kind, its VLANs and its bandwidth."""
+
+# ruff: noqa: RUF009 (the calls declare fields)
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_NONE
+from remotevirt.stubs.errors import ConfigUnsupported, XmlDetail, XmlError
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    child,
+    children,
+)
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Uuid,
+    detail,
+    unsupported,
+    xml_error,
+    yes_no,
+)
+from remotevirt.xml.write import Tag
+
+__all__ = ["Bandwidth", "Inbound", "Outbound", "PortParameters", "VirtualPort", "Vlan", "VlanTag"]
+
+
+@attrs.define
+class PortParameters(Model):
+    TAG: ClassVar[str] = "parameters"
+    managerid: int | None = attribute(
+        "managerid", Integer(base=0, high=255, refusal=xml_error("value of managerid out of range", 0))
+    )
+    typeid: int | None = attribute(
+        "typeid", Integer(base=0, high=0xFFFFFF, refusal=xml_error("value for typeid out of range", 0))
+    )
+    typeidversion: int | None = attribute(
+        "typeidversion",
+        Integer(base=0, high=255, refusal=xml_error("value of typeidversion out of range", 0)),
+    )
+    instanceid: bytes | None = attribute(
+        "instanceid", Uuid(refusal=xml_error("cannot parse instanceid parameter as a uuid", 0))
+    )
+    interfaceid: bytes | None = attribute(
+        "interfaceid", Uuid(refusal=xml_error("cannot parse interfaceid parameter as a uuid", 0))
+    )
+    profileid: str | None = attribute("profileid")
+
+
+@attrs.define
+class VirtualPort(Model):
+    """What an intelligent switch wants to know."""
+
+    TAG: ClassVar[str] = "virtualport"
+    type: str | None = attribute(
+        "type",
+        Choice(
+            "802.1Qbg 802.1Qbh openvswitch midonet",
+            silent="none",
+            refusal=unsupported("unknown virtualport type {}", VIR_FROM_NONE),
+        ),
+    )
+    parameters: PortParameters | None = child(PortParameters)
+
+
+def _rate(name: str) -> Any:
+    refusal = unsupported(f"could not convert bandwidth {name} value '{{}}'", VIR_FROM_NONE)
+    return attribute(name, Integer(bits=64, refusal=refusal))
+
+
+@attrs.define
+class Rate(Model):
+    average: int | None = _rate("average")
+    peak: int | None = _rate("peak")
+    floor: int | None = _rate("floor")
+    burst: int | None = _rate("burst")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.average is None and self.floor is None:
+            raise XmlDetail("Missing mandatory average or floor attributes", domain=VIR_FROM_NONE)
+        if (self.peak or self.burst) and self.average is None:
+            raise XmlDetail("'peak' and 'burst' require 'average' attribute", domain=VIR_FROM_NONE)
+        for name in ("average", "peak", "floor", "burst"):
+            setattr(self, name, getattr(self, name) or None)
+
+
+@attrs.define
+class Inbound(Rate):
+    TAG: ClassVar[str] = "inbound"
+
+
+@attrs.define
+class Outbound(Rate):
+    TAG: ClassVar[str] = "outbound"
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.floor:
+            raise ConfigUnsupported(
+                "'floor' attribute allowed only in <inbound> element", domain=VIR_FROM_NONE
+            )
+        super().complete(source, how)
+
+
+@attrs.define
+class Bandwidth(Model):
+    """Limits of a network card, in KiB per second and KiB."""
+
+    TAG: ClassVar[str] = "bandwidth"
+    inbound: Inbound | None = child(
+        Inbound, too_many=detail("Only one child <inbound> element allowed", VIR_FROM_NONE)
+    )
+    outbound: Outbound | None = child(
+        Outbound, too_many=detail("Only one child <outbound> element allowed", VIR_FROM_NONE)
+    )
+
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        if self.inbound is not None or self.outbound is not None:
+            tag = self.element(how)
+            tag.hold = True
+            parent.add(tag)
+
+
+@attrs.define
+class VlanTag(Model):
+    TAG: ClassVar[str] = "tag"
+    id: int = attribute("id", Integer(), required=True)
+    native: str | None = attribute("nativeMode", Choice("tagged untagged", silent="default"))
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.id > 4095:
+            raise XmlError(f"vlan tag id {self.id} too large (maximum 4095)", domain=VIR_FROM_NONE)
+
+
+@attrs.define
+class Vlan(Model):
+    TAG: ClassVar[str] = "vlan"
+    trunk: bool | None = attribute(
+        "trunk", yes_no(xml_error("invalid \"trunk='{}'\" in <vlan> - must be yes or no", VIR_FROM_NONE))
+    )
+    tags: list[VlanTag] = children(VlanTag)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if not self.tags:
+            raise XmlError(
+                "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
+            )
+        if len(self.tags) > 1 or any(tag.native for tag in self.tags):
+            if self.trunk is False:
+                raise XmlError(
+                    "invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag",
+                    domain=0,
+                )
+            self.trunk = True
+        self.trunk = self.trunk or None

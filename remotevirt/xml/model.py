@@ -1,0 +1,165 @@
+"""Models: attrs classes that know how they are read from an element and printed as one.
+
+:mod:`remotevirt.xml.fields` has the declarations that put a model's fields into the XML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Self, TypeAlias
+
+import attrs
+
+from remotevirt.xml.parse import Element, child_elements
+from remotevirt.xml.write import Tag
+
+__all__ = ["SPEC", "Model", "Printing", "Reading", "Source", "Spec", "layout"]
+
+
+SPEC = "xml"
+
+
+class Source:
+    """An element being read: its attributes, its children by tag, and the tag's own name."""
+
+    __slots__ = ("_children", "element", "get", "tag")
+
+    def __init__(self, element: Element) -> None:
+        self.element = element
+        self.tag: str = element.tag
+        self.get: Callable[[str], str | None] = element.get
+        self._children: dict[str, list[Element]] | None = None
+
+    @property
+    def children(self) -> dict[str, list[Element]]:
+        """The child elements by tag."""
+        if self._children is None:
+            self._children = child_elements(self.element)
+        return self._children
+
+    def first(self, tag: str) -> Element | None:
+        """The first child with a tag."""
+        found = self.children.get(tag)
+        return found[0] if found else None
+
+
+@attrs.frozen
+class Reading:
+    """What reading depends on.
+
+    Args:
+        live: the document describes a running guest: keep what only a running guest has.
+        facts: what the driver adds, for hooks that know its type.
+    """
+
+    live: bool = False
+    facts: Any = None
+
+
+@attrs.frozen
+class Printing:
+    """What printing depends on.
+
+    Args:
+        secure: print passwords.
+        inactive: leave out what only a running guest has.
+        migratable: leave out what an old libvirt would not take.
+    """
+
+    secure: bool = False
+    inactive: bool = False
+    migratable: bool = False
+
+
+@attrs.define
+class Model:
+    """The base of all models; see the module's text."""
+
+    TAG: ClassVar[str] = ""
+    KEEP: ClassVar[bool] = False
+    """Print the element even if there is nothing in it."""
+    HOLD: ClassVar[bool] = False
+    """Print a start and an end tag even if there is nothing between them."""
+
+    @classmethod
+    def read(cls, element: Element, how: Reading) -> Self:
+        """Read an element; raises VirError."""
+        return cls.read_source(Source(element), how)
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        """Read an element that was looked into before."""
+        model = cls()
+        for name, spec in layout(cls):
+            value = spec.read(source, how, model)
+            if value is not None:
+                setattr(model, name, value)
+        model.complete(source, how)
+        return model
+
+    def complete(self, source: Source, how: Reading) -> None:
+        """Check and fill in, once all fields are read. Raises VirError."""
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        """Print all fields into a tag."""
+        for name, spec in layout(type(self)):
+            value = getattr(self, name)
+            if value is not None:
+                spec.write(value, tag, how, self)
+
+    def element(self, how: Printing) -> Tag:
+        """The element of this model."""
+        tag = Tag(self.TAG, hold=self.HOLD)
+        self.fill(tag, how)
+        return tag
+
+    def print_into(self, parent: Tag, how: Printing) -> None:
+        """Add this model's element to its parent, unless there is nothing to say."""
+        tag = self.element(how)
+        if self.KEEP or self.HOLD or not tag.is_bare():
+            parent.add(tag)
+
+    def copy(self) -> Self:
+        """A copy that shares nothing that can change."""
+        twin = type(self)()
+        for field in attrs.fields(type(self)):
+            setattr(twin, field.name, _copied(getattr(self, field.name)))
+        return twin
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Model):
+        return value.copy()
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return value
+
+
+class Spec:
+    """How one field is read and written."""
+
+    __slots__ = ()
+
+    def read(self, source: Source, how: Reading, model: Any) -> Any:
+        raise NotImplementedError
+
+    def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
+        raise NotImplementedError
+
+
+Layout: TypeAlias = tuple[tuple[str, Spec], ...]
+
+
+LAYOUTS: dict[type[Model], Layout] = {}
+
+
+def layout(cls: type[Model]) -> Layout:
+    """The fields of a model that stand in the XML, in printing order."""
+    known = LAYOUTS.get(cls)
+    if known is None:
+        known = tuple(
+            (field.name, field.metadata[SPEC]) for field in attrs.fields(cls) if SPEC in field.metadata
+        )
+        LAYOUTS[cls] = known
+    return known

@@ -1,0 +1,545 @@
+"""How a call ends: answered, refused, or wrong itself; each on its serial, and the connection lives on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from remotevirt.errors import VirError, XDRError
+from remotevirt.rpc.message import Kind, pack_call, pack_message, pack_stream, vir_error
+from remotevirt.server.dispatch import Dispatcher
+from remotevirt.stubs import constants as vir
+from remotevirt.stubs import qemu, remote
+from remotevirt.stubs.errors import NoDomain
+from remotevirt.stubs.remote import (
+    ConnectListAllDomainsArgs,
+    ConnectListAllDomainsRet,
+    DomainGetInfoArgs,
+    DomainGetInfoRet,
+    DomainLookupByNameArgs,
+)
+from remotevirt.xdr import DECODE_ERRORS
+from tests.server.fakes import DOMAIN, OTHER, Client, World
+
+NUMBER = remote.PROGRAM.number
+GET_VERSION = 4
+INFO = DomainGetInfoRet(1, 2048, 1024, 2, 5)
+RPC = (39, vir.VIR_FROM_RPC)
+INTERNAL = (1, vir.VIR_FROM_RPC)
+
+
+class Boom(Exception):
+    """A driver's bug, with a text that no client may see."""
+
+
+class DispatchCase(SynchronousTestCase):
+    """An opened client of a fake driver that knows its version."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.hypervisor = self.world.hypervisor
+        self.hypervisor.connect_get_version = lambda: 7
+        self.client = self.world.opened()
+
+    def assert_lives(self, client: Client | None = None) -> None:
+        """The connection answers."""
+        client = client or self.client
+        self.assertEqual(7, client.result("connect_get_version"))
+        self.assertTrue(client.lives)
+
+    def refused(self, data: bytes, serial: int) -> VirError:
+        """Send a message; return the error that comes back with this serial."""
+        self.client.send(data)
+        (message,) = self.client.take()
+        self.assertEqual((Kind.ERROR, serial), (message.kind, message.serial))
+        return vir_error(message.payload)
+
+    def assert_refused(self, data: bytes, serial: int, key: tuple[int, int], detail: str) -> None:
+        """It is refused with this code, domain and text, and the connection lives on."""
+        error = self.refused(data, serial)
+        self.assertEqual((*key, detail), (error.code, error.domain, error.str2))
+        self.assertEqual((-1, -1, 2), (error.int1, error.int2, error.level))
+        self.assert_lives()
+
+
+class AnsweredTests(DispatchCase):
+    """Calls that go well."""
+
+    def test_arguments_and_result(self) -> None:
+        """The method gets the decoded fields in order; its bare value is the result."""
+        calls: list[Any] = []
+
+        def domain_migrate_get_max_speed(*args: Any) -> int:
+            calls.append(args)
+            return 9
+
+        self.hypervisor.domain_migrate_get_max_speed = domain_migrate_get_max_speed
+        self.assertEqual(9, self.client.result("domain_migrate_get_max_speed", DOMAIN, 5))
+        self.assertEqual([(DOMAIN, 5)], calls)
+
+    def test_struct_result(self) -> None:
+        """A result of several fields is returned as its struct."""
+        self.hypervisor.domain_get_info = lambda dom: INFO
+        self.assertEqual(INFO, self.client.result("domain_get_info", DOMAIN))
+
+    def test_list_result(self) -> None:
+        """Arrays may be any sequence."""
+        self.hypervisor.connect_list_all_domains = lambda need, flags: ConnectListAllDomainsRet(
+            (DOMAIN, OTHER), 2
+        )
+        result = self.client.result("connect_list_all_domains", 1, 0)
+        self.assertEqual(([DOMAIN, OTHER], 2), (result.domains, result.ret))
+
+    def test_void(self) -> None:
+        """Without a result the reply is empty, whatever the method returns."""
+        for value in (None, 5, object()):
+            self.hypervisor.domain_suspend = lambda dom, value=value: value
+            self.assertIsNone(self.client.result("domain_suspend", DOMAIN))
+
+    def test_serial_and_header_are_repeated(self) -> None:
+        """Any serial comes back, with the call's program, version and procedure."""
+        for serial in (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
+            self.client.send(pack_call(NUMBER, 1, GET_VERSION, serial))
+            (reply,) = self.client.take()
+            self.assertEqual(
+                (NUMBER, 1, GET_VERSION, serial, Kind.REPLY),
+                (reply.program, reply.version, reply.procedure, reply.serial, reply.kind),
+            )
+
+    def test_one_write_for_one_read(self) -> None:
+        """The replies to what came in one read leave in one write, in order."""
+        calls = [self.client.pack("connect_get_version") for _ in range(50)]
+        before = self.client.wire.writes
+        self.client.send(b"".join(data for _, data in calls))
+        self.assertEqual(before + 1, self.client.wire.writes)
+        self.assertEqual([serial for serial, _ in calls], self.client.serials())
+
+    def test_bytes_behind_the_arguments(self) -> None:
+        """They are ignored, as libvirtd ignores them."""
+        self.hypervisor.domain_get_info = lambda dom: INFO
+        payload = DomainGetInfoArgs(DOMAIN).pack() + b"more of it"
+        self.client.send(pack_call(NUMBER, 1, 16, 5, payload))
+        self.assertIs(Kind.REPLY, self.client.answer(5).kind)
+        self.client.send(pack_call(NUMBER, 1, GET_VERSION, 6, b"unasked for"))
+        self.assertIs(Kind.REPLY, self.client.answer(6).kind)
+
+    def test_other_programs(self) -> None:
+        """A procedure of the qemu program is answered by a method with its prefix."""
+        self.hypervisor.qemu_domain_agent_command = lambda dom, cmd, timeout, flags: cmd.upper()
+        reply = self.client.ask("domain_agent_command", DOMAIN, "ping", 1, 0, program=qemu.PROGRAM)
+        self.assertEqual("PING", qemu.DomainAgentCommandRet.unpack(reply.payload, 0)[0].result)
+
+
+class AsynchronousTests(DispatchCase):
+    """Methods that answer later."""
+
+    def answers(self, value: Any) -> None:
+        """Let the driver answer with this."""
+        self.hypervisor.domain_get_info = lambda dom: value() if callable(value) else value
+
+    def test_fired_deferred(self) -> None:
+        """A Deferred that has fired is a value."""
+        self.answers(lambda: succeed(INFO))
+        self.assertEqual(INFO, self.client.result("domain_get_info", DOMAIN))
+        self.assertEqual(set(), self.client.protocol.dispatcher.in_flight)
+
+    def test_later(self) -> None:
+        """The reply goes out when the Deferred fires, by itself."""
+        result: Deferred[DomainGetInfoRet] = Deferred()
+        self.answers(result)
+        serial = self.client.begin("domain_get_info", DOMAIN)
+        self.assertEqual([], self.client.take())
+        self.assertEqual({result}, self.client.protocol.dispatcher.in_flight)
+        result.callback(INFO)
+        reply = self.client.answer(serial)
+        self.assertEqual(INFO, DomainGetInfoRet.unpack(reply.payload, 0)[0])
+        self.assertEqual(set(), self.client.protocol.dispatcher.in_flight)
+
+    def test_coroutine(self) -> None:
+        """A coroutine is awaited."""
+        inner: Deferred[int] = Deferred()
+
+        async def answer() -> DomainGetInfoRet:
+            return INFO._replace(cpuTime=await inner)
+
+        self.answers(answer)
+        serial = self.client.begin("domain_get_info", DOMAIN)
+        inner.callback(99)
+        reply = self.client.answer(serial)
+        self.assertEqual(99, DomainGetInfoRet.unpack(reply.payload, 0)[0].cpuTime)
+
+    def test_void_later(self) -> None:
+        """A Deferred of whatever, for a procedure without a result."""
+        self.hypervisor.domain_suspend = lambda dom: succeed("whatever")
+        self.assertIsNone(self.client.result("domain_suspend", DOMAIN))
+
+    def test_vir_errors(self) -> None:
+        """They are sent, whether the Deferred has failed, fails later, or a coroutine raises."""
+        later: Deferred[Any] = Deferred()
+
+        async def answer() -> None:
+            raise NoDomain("coroutine")
+
+        for value, text in ((lambda: fail(NoDomain("fired")), "fired"), (answer, "coroutine")):
+            self.answers(value)
+            error = self.client.error("domain_get_info", DOMAIN)
+            self.assertEqual((42, text), (error.code, error.str2))
+        self.answers(later)
+        serial = self.client.begin("domain_get_info", DOMAIN)
+        later.errback(NoDomain("later"))
+        self.assertEqual("later", vir_error(self.client.answer(serial).payload).str2)
+        self.assertEqual([], self.flushLoggedErrors())
+        self.assert_lives()
+
+    def test_other_exceptions(self) -> None:
+        """One internal error, without what was raised; one log record with it."""
+
+        async def answer() -> None:
+            raise Boom("secret")
+
+        for value in (lambda: fail(Boom("secret")), answer):
+            self.answers(value)
+            error = self.client.error("domain_get_info", DOMAIN)
+            self.assertEqual(INTERNAL, (error.code, error.domain))
+            self.assertNotIn("secret", error.message)
+            self.assertEqual(1, len(self.flushLoggedErrors(Boom)))
+        self.assert_lives()
+
+    def test_result_that_does_not_encode(self) -> None:
+        """The same as for a value that comes at once."""
+        self.answers(lambda: succeed("no struct"))
+        self.assertEqual(INTERNAL[0], self.client.error("domain_get_info", DOMAIN).code)
+        self.assertEqual(1, len(self.flushLoggedErrors(AttributeError)))
+        self.assert_lives()
+
+
+class RefusedTests(DispatchCase):
+    """Calls that the driver refuses, or on which it fails."""
+
+    def test_vir_error(self) -> None:
+        """Every field of it arrives."""
+        sent = VirError(
+            "why", code=4711, domain=10, message="all of it", str1="1", str3="3", int1=5, int2=6, level=1
+        )
+
+        def domain_suspend(dom: object) -> None:
+            raise sent
+
+        self.hypervisor.domain_suspend = domain_suspend
+        error = self.client.error("domain_suspend", DOMAIN)
+        for name in ("code", "domain", "message", "str1", "str2", "str3", "int1", "int2", "level"):
+            self.assertEqual(getattr(sent, name), getattr(error, name), name)
+        self.assertEqual([], self.flushLoggedErrors())
+        self.assert_lives()
+
+    def test_other_exception(self) -> None:
+        """One internal error that names the procedure and nothing else; one log record."""
+
+        def domain_suspend(dom: object) -> None:
+            raise Boom("secret")
+
+        self.hypervisor.domain_suspend = domain_suspend
+        error = self.client.error("domain_suspend", DOMAIN)
+        self.assertEqual(
+            (*INTERNAL, "internal error: unexpected failure in domain_suspend"),
+            (error.code, error.domain, error.message),
+        )
+        for text in (error.message, error.str1, error.str2, error.str3):
+            self.assertNotIn("secret", text or "")
+            self.assertNotIn("Traceback", text or "")
+        (failure,) = self.flushLoggedErrors(Boom)
+        self.assertEqual("secret", str(failure.value))
+        self.assert_lives()
+
+    def test_decoding_error_of_the_drivers_own(self) -> None:
+        """An XDRError from a method is its bug, not the client's."""
+
+        def domain_suspend(dom: object) -> None:
+            raise XDRError("of mine")
+
+        self.hypervisor.domain_suspend = domain_suspend
+        self.assertEqual(INTERNAL[0], self.client.error("domain_suspend", DOMAIN).code)
+        self.assertEqual(1, len(self.flushLoggedErrors(XDRError)))
+
+    def test_wrong_signature(self) -> None:
+        """A method that does not take the arguments is a bug as well."""
+        self.hypervisor.domain_suspend = lambda: None
+        self.assertEqual(INTERNAL[0], self.client.error("domain_suspend", DOMAIN).code)
+        self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
+        self.assert_lives()
+
+    def test_deep_recursion(self) -> None:
+        """Even that."""
+
+        def domain_suspend(dom: object) -> None:
+            domain_suspend(dom)
+
+        self.hypervisor.domain_suspend = domain_suspend
+        self.assertEqual(INTERNAL[0], self.client.error("domain_suspend", DOMAIN).code)
+        self.assertEqual(1, len(self.flushLoggedErrors(RecursionError)))
+        self.assert_lives()
+
+    def test_unimplemented(self) -> None:
+        """Error 3 with libvirt's function, in its domain."""
+        error = self.client.error("domain_get_info", DOMAIN)
+        self.assertEqual(
+            (
+                3,
+                "this function is not supported by the connection driver: virDomainGetInfo",
+                "virDomainGetInfo",
+            ),
+            (error.code, error.message, error.str2),
+        )
+        self.assertEqual([], self.flushLoggedErrors())
+        self.assert_lives()
+
+    def test_sub_driver_of_another_make(self) -> None:
+        """A sub-driver that does not derive from ours and lacks a method does not support it either."""
+
+        class Own:
+            def connect_get_version(self) -> int:
+                return 7
+
+        self.world.driver.hypervisor = Own()  # type: ignore[assignment]
+        client = self.world.opened()
+        error = client.error("domain_get_info", DOMAIN)
+        self.assertEqual((3, "virDomainGetInfo"), (error.code, error.str2))
+        self.assert_lives(client)
+
+    def test_result_that_does_not_encode(self) -> None:
+        """Each kind of wrong value: internal error and log record, nothing half-written."""
+        wrong: list[Any] = [
+            None,
+            "text",
+            INFO._replace(state=-1),
+            INFO._replace(maxMem=1 << 64),
+            INFO._replace(memory="1"),
+        ]
+        for value in wrong:
+            self.hypervisor.domain_get_info = lambda dom, value=value: value
+            self.assertEqual(INTERNAL[0], self.client.error("domain_get_info", DOMAIN).code, value)
+            self.assertEqual(1, len(self.flushLoggedErrors()), value)
+        self.assert_lives()
+
+    def test_results_over_their_bound(self) -> None:
+        """A list or text that is longer than the contract allows."""
+        self.hypervisor.connect_list_all_domains = lambda need, flags: ConnectListAllDomainsRet(
+            [DOMAIN] * 16385, 1
+        )
+        self.hypervisor.connect_get_type = lambda: "x" * ((4 << 20) + 1)
+        self.assertEqual(INTERNAL[0], self.client.error("connect_list_all_domains", 1, 0).code)
+        self.assertEqual(INTERNAL[0], self.client.error("connect_get_type").code)
+        self.assertEqual(2, len(self.flushLoggedErrors(XDRError)))
+        self.assert_lives()
+
+    def test_too_large(self) -> None:
+        """A result that fits its bounds but no message: error 39, at once or later."""
+        large = ConnectListAllDomainsRet([DOMAIN._replace(name="x" * (3 << 20))] * 11, 11)
+        for value in (large, succeed(large)):
+            self.hypervisor.connect_list_all_domains = lambda need, flags, value=value: value
+            error = self.client.error("connect_list_all_domains", 1, 0)
+            self.assertEqual(RPC, (error.code, error.domain))
+            self.assertIn("connect_list_all_domains is 34603", error.message)
+        self.assert_lives()
+
+    def test_error_that_does_not_encode(self) -> None:
+        """A VirError with a field of a wrong type or range: an internal error in its place, and a record."""
+        wrong = [
+            VirError("x", code=1 << 40),
+            VirError("x", code=1, domain="test"),  # type: ignore[arg-type]
+            VirError("x", code=1, message=5),  # type: ignore[arg-type]
+            VirError("x", code=1, int1=1 << 31),
+            VirError("x", code=1, str3=b"bytes"),  # type: ignore[arg-type]
+        ]
+        for sent in wrong:
+
+            def refuse(dom: object, sent: VirError = sent) -> None:
+                raise sent
+
+            self.hypervisor.domain_suspend = refuse
+            self.hypervisor.domain_resume = lambda dom, sent=sent: fail(sent)
+            for name in ("domain_suspend", "domain_resume"):
+                error = self.client.error(name, DOMAIN)
+                self.assertEqual(INTERNAL, (error.code, error.domain))
+                self.assertEqual(1, len(self.flushLoggedErrors()))
+        self.assert_lives()
+
+    def test_long_texts(self) -> None:
+        """An error's texts are cut, and the reply with them is whole."""
+
+        def domain_suspend(dom: object) -> None:
+            raise NoDomain("\u20ac" * 100_000)
+
+        self.hypervisor.domain_suspend = domain_suspend
+        error = self.client.error("domain_suspend", DOMAIN)
+        self.assertLessEqual(len(error.message.encode()), 1024)
+        self.assert_lives()
+
+
+class WrongCallTests(DispatchCase):
+    """Calls that are wrong themselves."""
+
+    def test_unknown_program(self) -> None:
+        """Numbers as C prints them."""
+        for number, shown in ((0, 0), (0x20008085, 0x20008085), (0xFFFFFFFF, -1), (0x80000000, -(1 << 31))):
+            self.assert_refused(pack_call(number, 1, 1, 5), 5, RPC, f"Cannot find program {shown} version 1")
+
+    def test_unknown_version(self) -> None:
+        """Of a program that is known."""
+        for version, shown in ((0, 0), (2, 2), (0xFFFFFFFF, -1)):
+            self.assert_refused(
+                pack_call(NUMBER, version, GET_VERSION, 5),
+                5,
+                RPC,
+                f"Cannot find program {NUMBER} version {shown}",
+            )
+
+    def test_unknown_procedure(self) -> None:
+        """None, one past the last, negative ones."""
+        for procedure in (0, 457, 99999, -1, -(1 << 31), (1 << 31) - 1):
+            self.assert_refused(pack_call(NUMBER, 1, procedure, 6), 6, RPC, f"unknown procedure: {procedure}")
+
+    def test_events_are_not_called(self) -> None:
+        """The number of an event is unknown to a call."""
+        for procedure in remote.PROGRAM.procedures.values():
+            if procedure.event:
+                number = procedure.number
+                self.assert_refused(pack_call(NUMBER, 1, number, 7), 7, RPC, f"unknown procedure: {number}")
+
+    def test_the_admin_program_is_not_served_here(self) -> None:
+        """It has its own socket."""
+        error = self.refused(pack_call(0x06900690, 1, 1, 5), 5)
+        self.assertEqual(39, error.code)
+
+    def test_wrong_status(self) -> None:
+        """A call that says error, continue or nonsense; also when the procedure has been called before."""
+        for status in (1, 2, 99):
+            for procedure in (GET_VERSION, 16):
+                self.assert_refused(
+                    pack_message(NUMBER, 1, procedure, 0, 8, status),
+                    8,
+                    RPC,
+                    f"Unexpected message status {status}",
+                )
+
+    def test_what_is_no_call(self) -> None:
+        """Replies, events, stream packets and unknown types get no answer, and harm nothing."""
+        for type_ in (1, 2, 3, 6, 7, 99, -1, 0x100, -(1 << 31)):
+            for status in (0, 1, 2):
+                self.client.send(pack_message(NUMBER, 1, GET_VERSION, type_, 9, status, b"data"))
+                self.client.send(pack_message(12345, 7, 99999, type_, 9, status))
+        self.client.send(pack_stream(NUMBER, 1, GET_VERSION, 10, b"late data"))
+        self.assertEqual([], self.client.take())
+        self.assert_lives()
+
+    def test_undecodable_arguments(self) -> None:
+        """Cut at any byte, over a bound, no text: error 39; the driver hears nothing of it."""
+        called: list[Any] = []
+        self.hypervisor.domain_lookup_by_name = called.append
+        whole = DomainLookupByNameArgs("name").pack()
+        wrong = [whole[:size] for size in range(len(whole))]
+        wrong += [b"\xff\xff\xff\xff", b"\0\0\0\2a\0\0\0", b"\0\0\0\1\xff\0\0\0", b"\0\x40\0\1" + bytes(64)]
+        for payload in wrong:
+            self.assert_refused(
+                pack_call(NUMBER, 1, 23, 11, payload), 11, RPC, "Unable to decode message payload"
+            )
+        self.assertEqual([], called)
+
+    def test_undecodable_arguments_of_every_call(self) -> None:
+        """No call takes arguments that are missing."""
+        for procedure in remote.PROGRAM.procedures.values():
+            if procedure.event or procedure.args is None or procedure.name == "connect_open":
+                continue
+            self.assertRaises(DECODE_ERRORS, procedure.args.unpack, b"", 0)
+            error = self.refused(pack_call(NUMBER, 1, procedure.number, 12), 12)
+            self.assertEqual(39, error.code, procedure)
+        self.assert_lives()
+
+    def test_calls_with_descriptors(self) -> None:
+        """No procedure takes any yet: error 3, the descriptors are closed, the stream stays in step."""
+        client = self.world.opened(transport="unix")
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, writer)
+        number = remote.PROGRAM.by_name["domain_create_with_files"].number
+        client.protocol.fileDescriptorReceived(reader)
+        client.send(pack_call(NUMBER, 1, number, 13, b"", descriptors=1) + b"\0")
+        error = vir_error(client.answer(13).payload)
+        self.assertEqual((3, "virDomainCreateWithFiles"), (error.code, error.str2))
+        self.assertRaises(OSError, os.fstat, reader)
+        self.assert_lives(client)
+
+    def test_keepalive_program_is_not_called(self) -> None:
+        """It has messages and no procedures."""
+        self.assert_refused(
+            pack_call(0x6B656570, 1, 1, 14), 14, RPC, "Cannot find program 1801807216 version 1"
+        )
+
+    def test_one_bad_call_among_good_ones(self) -> None:
+        """In one read: each gets its own answer, in order."""
+        data = (
+            pack_call(NUMBER, 1, GET_VERSION, 1)
+            + pack_call(NUMBER, 1, 99999, 2)
+            + pack_call(NUMBER, 1, 23, 3, b"\xff\xff\xff\xff")
+            + pack_call(NUMBER, 1, GET_VERSION, 4)
+        )
+        self.client.send(data)
+        kinds = [(message.serial, message.kind) for message in self.client.take()]
+        self.assertEqual([(1, Kind.REPLY), (2, Kind.ERROR), (3, Kind.ERROR), (4, Kind.REPLY)], kinds)
+
+
+class RowTests(SynchronousTestCase):
+    """The dispatcher by itself: what it looks up, and how often."""
+
+    def setUp(self) -> None:
+        self.found: list[str] = []
+        self.results = 0
+        programs = {(NUMBER, 1): remote.PROGRAM}
+        self.dispatcher = Dispatcher(programs, self, self._on_result, lambda procedure: None)
+
+    def _on_result(self) -> None:
+        self.results += 1
+
+    def find(self, program: Any, procedure: Any) -> Any:
+        """Find a method for anything."""
+        self.found.append(procedure.name)
+        if procedure.name == "connect_get_type":
+            raise NoDomain("not yet")
+        if procedure.name == "connect_get_hostname":
+            raise Boom("find")
+        return lambda *args: 7, None
+
+    def test_once_for_each_procedure(self) -> None:
+        """A method is looked up at its first call, and again after ``forget``."""
+        for _ in range(3):
+            self.dispatcher.dispatch(pack_call(NUMBER, 1, GET_VERSION, 1)[4:])
+        self.assertEqual(["connect_get_version"], self.found)
+        self.dispatcher.forget()
+        self.dispatcher.dispatch(pack_call(NUMBER, 1, GET_VERSION, 1)[4:])
+        self.assertEqual(2, len(self.found))
+
+    def test_refusals_are_not_kept(self) -> None:
+        """What is not allowed now may be later."""
+        frame = pack_call(NUMBER, 1, 3, 1)[4:]
+        for _ in range(2):
+            self.dispatcher.dispatch(frame)
+        self.assertEqual(["connect_get_type"] * 2, self.found)
+
+    def test_bug_in_find(self) -> None:
+        """An exception while looking is an internal error too."""
+        self.dispatcher.dispatch(pack_call(NUMBER, 1, 59, 1)[4:])
+        self.assertEqual(1, len(self.flushLoggedErrors(Boom)))
+        self.assertIn(b"internal error", b"".join(self.dispatcher.out))
+
+    def test_bulk(self) -> None:
+        """Large replies are counted, small ones are not."""
+        self.dispatcher.dispatch(pack_call(NUMBER, 1, GET_VERSION, 1)[4:])
+        self.assertEqual(0, self.dispatcher.bulk)
+        number = remote.PROGRAM.by_name["connect_list_all_domains"].number
+        ret = ConnectListAllDomainsRet([DOMAIN] * 100, 100)
+        self.patch(self, "find", lambda program, procedure: (lambda *args: ret, None))
+        frame = pack_call(NUMBER, 1, number, 1, ConnectListAllDomainsArgs(1, 0).pack())[4:]
+        self.dispatcher.dispatch(frame)
+        self.assertEqual(len(ret.pack()), self.dispatcher.bulk)
