@@ -106,7 +106,7 @@ def _find(positional: list[str]) -> tuple[Any, int]:
         raise ValueError(f"no driver named {name!r}; known: {', '.join(known)}, or package.module:Class")
     try:
         return getattr(importlib.import_module(name), positional[1]), 2
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load driver {name}:{positional[1]}: {error}") from error
 
 

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CLOSE", "MOMENT", "Linger"]
+__all__ = ["CLOSE", "MOMENT", "TURNS", "Linger"]
 
 CLOSE = 0.000_250
 """Seconds between two requests that make a conversation."""
 
 MOMENT = 0.000_100
 """Seconds to stay awake for the next request of a conversation."""
+
+
+TURNS = 100
+"""Most turns of the reactor in which to look; some 20 fit into the moment. It may seem longer than it is to a
+clock that is set back."""
 
 
 class Linger:
@@ -29,27 +34,29 @@ class Linger:
         reactor: an IReactorTime.
     """
 
-    __slots__ = ("_awake", "_last", "_reactor", "_until")
+    __slots__ = ("_awake", "_last", "_reactor", "_turns", "_until")
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._last = 0.0
         self._until = 0.0
+        self._turns = 0
         self._awake = False
 
     def served(self) -> None:
         """Note that replies have just been sent."""
         now = self._reactor.seconds()
-        if 0 <= now - self._last < CLOSE:
+        if now - self._last < CLOSE:
             self._until = now + MOMENT
+            self._turns = TURNS
             if not self._awake:
                 self._awake = True
                 self._reactor.callLater(0, self._look)
         self._last = now
 
     def _look(self) -> None:
-        # The reactor's clock may be set back; that must not keep it awake.
-        if 0 < self._until - self._reactor.seconds() < CLOSE:
+        self._turns -= 1
+        if self._turns and self._reactor.seconds() < self._until:
             self._reactor.callLater(0, self._look)
         else:
             self._awake = False

@@ -154,7 +154,6 @@ class _Body(_Value):
 class _Child(Spec):
     cls: type[Model]
     many: bool = False
-    limit: int = 0
     too_many: Refusal | None = None
 
     def read(self, source: Source, how: Reading, model: Any) -> Any:
@@ -304,7 +303,7 @@ def body(scalar: Scalar = TEXT) -> Any:
 
 def child(cls: type[M], *, too_many: Refusal | None = None) -> Any:
     """One child element; of several the first counts, unless ``too_many`` refuses them."""
-    return _field(_Child(cls, False, 0, too_many))
+    return _field(_Child(cls, False, too_many))
 
 
 def children(cls: type[M]) -> Any:

@@ -48,11 +48,9 @@ class Reading:
 
     Args:
         live: the document describes a running guest: keep what only a running guest has.
-        facts: what the driver adds, for hooks that know its type.
     """
 
     live: bool = False
-    facts: Any = None
 
 
 @attrs.frozen

@@ -67,6 +67,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         ("NonnullDomain", REFS),
         ("NonnullNetwork", st.builds(NonnullNetwork, TEXTS, SIXTEEN)),
         ("NonnullStoragePool", st.builds(NonnullStoragePool, TEXTS, SIXTEEN)),
+        ("NonnullStorageVol", st.builds(remote.NonnullStorageVol, TEXTS, TEXTS, TEXTS)),
         ("NonnullInterface", st.builds(remote.NonnullInterface, TEXTS, TEXTS)),
         ("bytes", BYTES),
         ("str", st.none() | TEXTS if "None" in text else TEXTS),

@@ -32,7 +32,7 @@ NOT_YET = Path(__file__).resolve().parents[1] / "data" / "not-yet.txt"
 
 DELIBERATE = {
     "auth_polkit": "libvirtd's error says nothing; ours says that authentication failed",
-    "connect_find_storage_pool_sources": "libvirtd's text is about the type of pool, ours about the function",
+    "connect_secret_event_register_any": "ours registers for events of any object, also where none will come",
     "connect_secret_event_deregister_any": "libvirtd's text speaks of a node device event",
 }
 """Procedures that answer otherwise on purpose, and why."""

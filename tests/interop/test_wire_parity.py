@@ -422,6 +422,7 @@ OPENINGS: dict[str, Callable[[WireClient], Answer]] = {
 OPENINGS_DELIBERATE: dict[str, str] = {
     "a call with bad arguments first": "whether a client may call is settled before its arguments are read",
     "polkit, which is not offered": "libvirtd's error says nothing; ours says that authentication failed",
+    "open nothing": "an empty URI means the first driver's default, as it does to virsh",
     "open twice": "libvirtd 9.0.0 refuses the second and loses the first with it; ours keeps the first",
 }
 

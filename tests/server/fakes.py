@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -26,7 +27,17 @@ from remotevirt.stubs.drivers import HypervisorDriver
 from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
 from remotevirt.stubs.remote import DomainEventLifecycleMsg, NonnullDomain
 
-__all__ = ["DOMAIN", "OTHER", "Client", "FakeDriver", "FakeHypervisor", "Wire", "World", "lifecycle"]
+__all__ = [
+    "DOMAIN",
+    "OTHER",
+    "Client",
+    "Descriptor",
+    "FakeDriver",
+    "FakeHypervisor",
+    "Wire",
+    "World",
+    "lifecycle",
+]
 
 DOMAIN = NonnullDomain("one", b"1" * 16, 1)
 OTHER = NonnullDomain("two", b"2" * 16, 2)
@@ -52,7 +63,11 @@ class FakeHypervisor(HypervisorDriver):
 
     def __setattr__(self, name: str, value: Any) -> None:
         answers = self.__dict__["answers"]
-        self.__dict__.setdefault(name, lambda *args: answers[name](*args))
+
+        def look(*args: Any) -> Any:
+            return answers[name](*args)
+
+        self.__dict__.setdefault(name, look)
         answers[name] = value
 
 
@@ -158,9 +173,11 @@ class World:
 
     def opened(self, flags: int = 0, **options: Any) -> Client:
         """A client that has opened."""
+        reads = options.pop("reads", True)
         client = self.client(**options)
         reply = client.ask("connect_open", None, flags)
         assert reply.kind is Kind.REPLY, vir_error(reply.payload)
+        client.wire.reads = reads
         return client
 
     def turn(self) -> None:
@@ -172,10 +189,15 @@ class Client:
     """One client, which knows the wire and nothing else."""
 
     def __init__(
-        self, world: World, readonly: bool = False, transport: str = "tcp", reads: bool = True
+        self,
+        world: World,
+        readonly: bool = False,
+        transport: str = "tcp",
+        reads: bool = True,
+        wire: Any = None,
     ) -> None:
         self.world = world
-        self.wire = Wire(reads)
+        self.wire = wire or Wire(reads)
         self.protocol: Any = ServerFactory(world.daemon, readonly, transport).buildProtocol(None)
         self.protocol.makeConnection(self.wire)
         self._frames = FrameReader(descriptors=True)
@@ -270,3 +292,54 @@ class Client:
         messages = [parse_message(frame) for frame in self._frames.feed(data)]
         assert self._frames.failure is None, self._frames.failure
         return messages
+
+
+class Descriptor(FileDescriptor):
+    """A transport that is a descriptor, as sockets are: Twisted's own buffering, and room for so many bytes.
+
+    Attributes:
+        room: how many bytes the system takes.
+        sent: what it has taken.
+        interest: what the reactor was asked to watch for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self)  # type: ignore[arg-type] # its own reactor: see below
+        self.connected = 1
+        self.room = 1 << 30
+        self.sent = bytearray()
+        self.interest: set[str] = set()
+        self.aborted = False
+
+    def writeSomeData(self, data: bytes) -> int:
+        """Take as much as there is room for."""
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.sent += taken
+        return len(taken)
+
+    def writable(self) -> None:
+        """Do what the reactor does when the descriptor can be written to."""
+        assert "write" in self.interest
+        self.doWrite()
+
+    def abortConnection(self) -> None:
+        """Cut off."""
+        self.aborted = True
+        self.disconnecting = True
+
+    def addReader(self, reader: object) -> None:
+        """As a reactor."""
+        self.interest.add("read")
+
+    def removeReader(self, reader: object) -> None:
+        """As a reactor."""
+        self.interest.discard("read")
+
+    def addWriter(self, writer: object) -> None:
+        """As a reactor."""
+        self.interest.add("write")
+
+    def removeWriter(self, writer: object) -> None:
+        """As a reactor."""
+        self.interest.discard("write")

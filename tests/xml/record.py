@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Record what libvirt's test driver answers to the documents in ``data``.
 
-Needs libvirt 9.0.0 and its Python binding (``/usr/bin/python3 tests/xml/record.py``), and nothing else, so that
-it runs where remotevirt is not installed. For each ``data/NAME.xml`` it writes ``NAME.expected.xml``; in each
-table ``data/*.json`` it fills in, beside each document or part of one (``xml``), either what is printed
-(``prints``) or the error (``error``: code, domain, message). A table says by its ``frame`` what its documents
-are parts of. Every document is given to a process of its own, since some make libvirt crash.
+Needs libvirt 9.0.0 and its Python binding (``/usr/bin/python3 tests/xml/record.py``), and nothing else,
+so that it runs where remotevirt is not installed. For each ``data/NAME.xml`` it writes
+``NAME.expected.xml``; in each table ``data/*.json`` it fills in, beside each document or part of one
+(``xml``), either what is printed (``prints``) or the error (``error``: code, domain, message). A table
+says by its ``frame`` what its documents are parts of. Every document is given to a process of its own,
+since some make libvirt crash.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 
 DATA = Path(__file__).parent / "data"
 UUID = "782aa9e4-fb65-42ff-8572-17dda7a76df5"
-START = f"<domain type='test'><name>x</name><uuid>{UUID}</uuid><memory>65536</memory><os><type>hvm</type></os>"
+START = (
+    f"<domain type='test'><name>x</name><uuid>{UUID}</uuid><memory>65536</memory><os><type>hvm</type></os>"
+)
 
 
 def framed(frame: str, part: str) -> str:

@@ -13,13 +13,14 @@ from zope.interface import implementer
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.test.default_world import default_world
-from remotevirt.drivers.test.devices import TestDevices
 from remotevirt.drivers.test.file_world import file_world
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.interfaces import TestInterfaces
 from remotevirt.drivers.test.networks import TestNetworks
 from remotevirt.drivers.test.node_file import NodeFolder
-from remotevirt.drivers.test.pools import TestPools
+from remotevirt.drivers.test.nodedevs import TestDevices
+from remotevirt.drivers.test.volumes import TestPools
+from remotevirt.drivers.test.vports import VportMaker
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
@@ -82,7 +83,7 @@ class TestDriver:
             uri=uri.text,
             hypervisor=TestHypervisor(world, uri.text),
             network=TestNetworks(world.networks, world.hub),
-            storage=TestPools(world.pools),
+            storage=TestPools(world.pools, world.hub, VportMaker(world.devices)),
             interface=TestInterfaces(world.interfaces),
             nodedev=TestDevices(world.devices),
             events=world.hub,

@@ -129,6 +129,7 @@ class NetworkTable(KeyedTable[NetworkRecord]):
         if live and record.persistent and record.pending is None:
             record.pending = record.live
         elif not live:
+            record.persistent = True
             record.pending = model if record.active else None
         if live or not record.active:
             record.live = model

@@ -24,10 +24,7 @@ import attrs
 from lxml import etree
 
 from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.devices import DeviceRecord
-from remotevirt.drivers.test.interfaces import InterfaceRecord
 from remotevirt.drivers.test.node import Node
-from remotevirt.drivers.test.pools import PoolRecord
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, XmlError
@@ -64,11 +61,11 @@ def load_world(text: str, path: str, node: Node, read: ReadFile | None = None) -
     for element in root.findall("network"):
         world.networks.load(_element_of(element, path, "network", read))
     for element in root.findall("interface"):
-        world.interfaces.add(InterfaceRecord(_element_of(element, path, "interface", read)))
+        world.interfaces.load(_element_of(element, path, "interface", read))
     for element in root.findall("pool"):
-        world.pools.add(PoolRecord(_element_of(element, path, "pool", read)))
+        world.pools.load(_element_of(element, path, "pool", read))
     for element in root.findall("device"):
-        world.devices.add(DeviceRecord(_element_of(element, path, "device", read)))
+        world.devices.load(_element_of(element, path, "device", read))
     return world
 
 

@@ -131,13 +131,15 @@ class Table(Generic[T]):
             self.lists[flags] = found
         return found
 
-    def names(self, maxnames: int, limit: str, wanted: Callable[[T], bool]) -> Sequence[str]:
+    def names(
+        self, maxnames: int, limit: str, wanted: Callable[[T], bool], maximum: int = MAX_LIST
+    ) -> Sequence[str]:
         """Return the names of some objects, at most ``maxnames``; ``limit`` is what libvirt calls the bound.
 
         Raises:
             Rpc: ``maxnames`` is negative or too large.
         """
-        check_count(maxnames, MAX_LIST, "maxnames", limit)
+        check_count(maxnames, maximum, "maxnames", limit)
         return [thing.name for thing in self.by_name.values() if wanted(thing)][:maxnames]
 
     def count(self, wanted: Callable[[T], bool]) -> int:

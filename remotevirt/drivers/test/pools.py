@@ -1,22 +1,24 @@
-"""Storage pools: what there is, and how it looks. Volumes and changes are not supported yet."""
+"""Storage pools of the test hypervisor: the records and their table.
+
+Every pool has 100 GiB. A pool's volumes stay where they are while it is inactive, but no call shows them.
+As in libvirt's test driver a newer definition of an active pool waits and is never put in force, and every
+definition makes the pool look empty, whatever its volumes hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from remotevirt.drivers.test.faults import check_count, check_flags
-from remotevirt.drivers.test.objects import MAX_LIST, Table, passes
-from remotevirt.drivers.test.plain_xml import child_text, take_uuid
+from remotevirt.drivers.test.objects import KeyedTable, Table, passes
+from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.drivers import StorageDriver
-from remotevirt.stubs.errors import NoStoragePool, XmlError
-from remotevirt.stubs.remote import NonnullStoragePool
-from remotevirt.stubs.remote.storage import ConnectListAllStoragePoolsRet, StoragePoolGetInfoRet
-from remotevirt.xml.write import escape
+from remotevirt.stubs.errors import OperationFailed, OperationInvalid
+from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
+from remotevirt.xml.storage_pool import PoolModel, conflict, read_pool
+from remotevirt.xml.storage_volume import VolumeModel, read_volume
 
-__all__ = ["CAPACITY", "PoolRecord", "TestPools"]
+__all__ = ["CAPACITY", "FILTERS", "PoolRecord", "PoolTable", "VolumeRecord"]
 
 CAPACITY: Final = 100 * 1024**3
 """Bytes that every pool has."""
@@ -37,7 +39,7 @@ TYPES: Final[dict[str, int]] = {
     "vstorage": c.VIR_CONNECT_LIST_STORAGE_POOLS_VSTORAGE,
     "iscsi-direct": c.VIR_CONNECT_LIST_STORAGE_POOLS_ISCSI_DIRECT,
 }
-"""The kinds of pools, and the list filter of each."""
+"""The types of pools, and the list filter of each."""
 
 ACTIVITY: Final = (c.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE, c.VIR_CONNECT_LIST_STORAGE_POOLS_INACTIVE)
 PERSISTENCE: Final = (
@@ -51,50 +53,105 @@ AUTOSTART: Final = (
 KINDS: Final[int] = sum(TYPES.values())
 FILTERS: Final[int] = KINDS | sum(ACTIVITY + PERSISTENCE + AUTOSTART)
 
-DOCUMENT: Final = """\
-<pool type='{kind}'>
-  <name>{name}</name>
-  <uuid>{uuid}</uuid>
-  <capacity unit='bytes'>{capacity}</capacity>
-  <allocation unit='bytes'>{allocation}</allocation>
-  <available unit='bytes'>{available}</available>
-  <source>
-  </source>
-  <target>
-    <path>{path}</path>
-  </target>
-</pool>
-"""
+
+class PoolRef(Kept, NonnullStoragePool):
+    """A reference whose encoding is kept."""
+
+
+class VolumeRef(Kept, NonnullStorageVol):
+    """A reference whose encoding is kept."""
+
+
+class VolumeRecord:
+    """A volume of a pool.
+
+    Attributes:
+        name, ref: what it is known by.
+        model: its definition.
+        size: the characters of it.
+    """
+
+    __slots__ = ("model", "name", "ref", "size")
+
+    def __init__(self, pool: PoolRecord, model: VolumeModel, size: int) -> None:
+        # libvirt prints a path that is not there like this, and so pools without one have it in keys
+        model.path = f"{pool.model.path or '(null)'}/{model.name}"
+        model.key = model.path
+        self.name: str = model.name
+        self.ref = VolumeRef(pool.name, self.name, model.key)
+        self.model = model
+        self.size = size
 
 
 class PoolRecord:
     """A pool of a world.
 
     Attributes:
-        kind, name, uuid, ref: what it is and is known by.
-        path: where its volumes would be.
-        allocation: bytes in use.
-        active, persistent, autostart: what they say.
+        name, uuid, ref: what it is known by; they never change.
+        model: the definition in force, with the sizes; pending: a newer one of an active pool.
+        size: characters of both definitions.
+        volumes: by name; their list is cached as all lists are; by_key: the same by key.
+        active, persistent: what they say.
+        autostart: of a persistent pool.
     """
 
-    size = 0
-    __slots__ = ("active", "allocation", "autostart", "kind", "name", "path", "persistent", "ref", "uuid")
+    __slots__ = (
+        "active",
+        "autostart",
+        "by_key",
+        "model",
+        "name",
+        "pending",
+        "persistent",
+        "ref",
+        "size",
+        "uuid",
+        "volumes",
+    )
 
-    def __init__(self, element: Any) -> None:
-        self.kind = element.get("type") or ""
-        if self.kind not in TYPES:
-            raise XmlError(f"unknown storage pool type {self.kind}", domain=c.VIR_FROM_STORAGE)
-        self.name = child_text(element, "name", "missing pool source name element")
-        self.uuid = take_uuid(element)
-        self.ref = NonnullStoragePool(self.name, self.uuid)
-        self.path = (element.findtext("target/path") or "").strip()
-        self.allocation = 0
-        self.active = self.persistent = True
+    def __init__(self, model: PoolModel, size: int) -> None:
+        self.name: str = model.name
+        self.uuid: bytes = model.uuid
+        self.ref = PoolRef(self.name, self.uuid)
+        self.model = model
+        self.pending: PoolModel | None = None
+        self.size = size
+        self.volumes: Table[VolumeRecord] = Table("storage volume")
+        self.by_key: dict[str, VolumeRecord] = {}
+        self.active = False
+        self.persistent = False
         self.autostart = False
+        self.empty()
+
+    def empty(self) -> None:
+        """Make the pool look empty."""
+        self.model.capacity = CAPACITY
+        self.use(-self.model.allocation)
+
+    def use(self, bytes_: int) -> None:
+        """Note that so many bytes more are in use."""
+        self.model.allocation += bytes_
+        self.model.available = CAPACITY - self.model.allocation
+
+    def add(self, volume: VolumeRecord) -> None:
+        """Take in a volume, whose name must be free; raises OperationFailed."""
+        self.volumes.add(volume)
+        self.by_key[volume.model.key] = volume
+        self.use(volume.model.allocation)
+
+    def remove(self, volume: VolumeRecord) -> None:
+        """Forget a volume."""
+        self.volumes.remove(volume)
+        self.by_key.pop(volume.model.key, None)
+        self.use(-volume.model.allocation)
+
+    def has_room(self, bytes_: int) -> bool:
+        """Return whether so many bytes more fit."""
+        return self.model.allocation + bytes_ <= self.model.capacity
 
     def passes(self, flags: int) -> bool:
         """Return whether the pool passes a list filter."""
-        if flags & KINDS and not flags & TYPES[self.kind]:
+        if flags & KINDS and not flags & TYPES[self.model.type]:
             return False
         return passes(
             flags,
@@ -103,95 +160,70 @@ class PoolRecord:
             (*AUTOSTART, self.autostart),
         )
 
-    def document(self) -> str:
-        """Return the pool's XML."""
-        return DOCUMENT.format(
-            kind=self.kind,
-            name=escape(self.name),
-            uuid=UUID(bytes=self.uuid),
-            capacity=CAPACITY,
-            allocation=self.allocation,
-            available=CAPACITY - self.allocation,
-            path=escape(self.path),
-        )
 
+class PoolTable(KeyedTable[PoolRecord]):
+    """The pools of a world."""
 
-class TestPools(StorageDriver):
-    """The storage sub-driver; most calls go by the name in the reference, as in libvirt."""
+    __slots__ = ()
 
-    def __init__(self, pools: Table[PoolRecord]) -> None:
-        self.pools = pools
+    def __init__(self) -> None:
+        super().__init__("storage pool")
 
-    def _named(self, name: str) -> PoolRecord:
-        pool = self.pools.by_name.get(name)
-        if pool is None:
-            raise NoStoragePool(f"no storage pool with matching name '{name}'", domain=c.VIR_FROM_TEST)
-        return pool
+    def load(self, element: Any, size: int = 0) -> None:
+        """Take in an active pool with its volumes from a node file; raises VirError."""
+        record = self.assign(read_pool(element), size, live=False)
+        record.active = record.persistent = True
+        for found in element.findall("volume"):
+            record.add(VolumeRecord(record, read_volume(found, record.model.type), 0))
+        self.changed()
 
-    def _by_uuid(self, uuid: bytes) -> PoolRecord:
-        for pool in self.pools:
-            if pool.uuid == uuid:
-                return pool
-        text = f"no storage pool with matching uuid '{UUID(bytes=uuid)}'"
-        raise NoStoragePool(text, domain=c.VIR_FROM_TEST)
+    def assign(self, model: PoolModel, size: int, *, live: bool) -> PoolRecord:
+        """Take in a definition: of a new pool, or a newer one of a pool that is there.
 
-    def _names(self, maxnames: int, wanted: Callable[[PoolRecord], bool]) -> Sequence[str]:
-        check_count(maxnames, MAX_LIST, "maxnames", "REMOTE_STORAGE_POOL_LIST_MAX")
-        return [pool.name for pool in self.pools if wanted(pool)][:maxnames]
+        Args:
+            model: its UUID says which pool is meant.
+            size: the characters that it came in.
+            live: the pool is about to start with it; otherwise it is the persistent definition.
 
-    def connect_num_of_storage_pools(self) -> int:
-        """Return how many pools are active."""
-        return sum(pool.active for pool in self.pools)
+        Raises:
+            OperationFailed: name and UUID belong to different pools, another pool uses the same source,
+                or there is no room.
+            OperationInvalid: it is to be started, and is active.
+        """
+        for other in self:
+            if other.name != model.name and conflict(other.model, model):
+                text = f"Storage source conflict with pool: '{other.name}'"
+                raise OperationFailed(text, domain=c.VIR_FROM_STORAGE)
+        record = self._find(model, live=live)
+        if record is None:
+            record = PoolRecord(model, size)
+            self.add(record)
+            return record
+        self.grow(size - record.size)
+        record.size = size
+        if record.active:
+            record.pending = model
+        else:
+            record.model = model
+        record.empty()
+        self.changed()
+        return record
 
-    def connect_num_of_defined_storage_pools(self) -> int:
-        """Return how many pools are inactive."""
-        return sum(not pool.active for pool in self.pools)
-
-    def connect_list_storage_pools(self, maxnames: int) -> Sequence[str]:
-        """Return the names of active pools."""
-        return self._names(maxnames, lambda pool: pool.active)
-
-    def connect_list_defined_storage_pools(self, maxnames: int) -> Sequence[str]:
-        """Return the names of inactive pools."""
-        return self._names(maxnames, lambda pool: not pool.active)
-
-    def connect_list_all_storage_pools(self, need_results: int, flags: int) -> ConnectListAllStoragePoolsRet:
-        """Return the pools that pass a filter."""
-        check_flags(flags, FILTERS, "testConnectListAllStoragePools")
-        refs = [pool.ref for pool in self.pools if pool.passes(flags)]
-        return ConnectListAllStoragePoolsRet(refs if need_results else (), len(refs))
-
-    def storage_pool_lookup_by_name(self, name: str) -> NonnullStoragePool:
-        """Return the pool of a name."""
-        return self._named(name).ref
-
-    def storage_pool_lookup_by_uuid(self, uuid: bytes) -> NonnullStoragePool:
-        """Return the pool of a UUID."""
-        return self._by_uuid(uuid).ref
-
-    def storage_pool_get_info(self, pool: NonnullStoragePool) -> StoragePoolGetInfoRet:
-        """Return a pool's state, and its sizes in bytes."""
-        found = self._named(pool.name)
-        state = c.VIR_STORAGE_POOL_RUNNING if found.active else c.VIR_STORAGE_POOL_INACTIVE
-        return StoragePoolGetInfoRet(state, CAPACITY, found.allocation, CAPACITY - found.allocation)
-
-    def storage_pool_get_xml_desc(self, pool: NonnullStoragePool, flags: int) -> str:
-        """Return a pool's document."""
-        check_flags(flags, 0, "testStoragePoolGetXMLDesc")
-        return self._named(pool.name).document()
-
-    def storage_pool_get_autostart(self, pool: NonnullStoragePool) -> int:
-        """Return 1 if a pool starts with its host."""
-        return int(self._named(pool.name).autostart)
-
-    def storage_pool_set_autostart(self, pool: NonnullStoragePool, autostart: int) -> None:
-        """Set whether a pool starts with its host."""
-        self._named(pool.name).autostart = bool(autostart)
-
-    def storage_pool_is_active(self, pool: NonnullStoragePool) -> int:
-        """Return 1 for an active pool; found by its UUID."""
-        return int(self._by_uuid(pool.uuid).active)
-
-    def storage_pool_is_persistent(self, pool: NonnullStoragePool) -> int:
-        """Return 1 for a persistent pool; found by its UUID."""
-        return int(self._by_uuid(pool.uuid).persistent)
+    def _find(self, model: PoolModel, *, live: bool) -> PoolRecord | None:
+        """Return the pool that a definition means, None if it is a new one."""
+        record = self.by_uuid.get(model.uuid)
+        if record is not None:
+            if record.name != model.name:
+                uuid = UUID(bytes=record.uuid)
+                text = f"pool '{record.name}' is already defined with uuid {uuid}"
+                raise OperationFailed(text, domain=c.VIR_FROM_STORAGE)
+            if live and record.active:
+                text = f"pool is already active as '{record.name}'"
+                raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
+            return record
+        named = self.by_name.get(model.name)
+        if named is not None:
+            uuid = UUID(bytes=named.uuid)
+            text = f"pool '{named.name}' already exists with uuid {uuid}"
+            raise OperationFailed(text, domain=c.VIR_FROM_STORAGE)
+        return None

@@ -25,14 +25,13 @@ from uuid import UUID
 from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.test import events
 from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.devices import DeviceRecord
 from remotevirt.drivers.test.domain import INACTIVE_ID, DomainRecord
 from remotevirt.drivers.test.filters import facts_of
-from remotevirt.drivers.test.interfaces import InterfaceRecord
+from remotevirt.drivers.test.interfaces import InterfaceTable
 from remotevirt.drivers.test.networks import NetworkTable
 from remotevirt.drivers.test.node import Node
-from remotevirt.drivers.test.objects import Table
-from remotevirt.drivers.test.pools import PoolRecord
+from remotevirt.drivers.test.nodedevs import DeviceTable
+from remotevirt.drivers.test.pools import PoolTable
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomain, OperationFailed, OperationInvalid
@@ -104,9 +103,9 @@ class World:
         self.now = now
         self.text = 0
         self.networks = NetworkTable()
-        self.pools: Table[PoolRecord] = Table("storage pool")
-        self.interfaces: Table[InterfaceRecord] = Table("interface")
-        self.devices: Table[DeviceRecord] = Table("node device")
+        self.pools = PoolTable()
+        self.interfaces = InterfaceTable()
+        self.devices = DeviceTable(self.hub)
 
     def changed(self, record: DomainRecord) -> None:
         """Note that a domain, and with it lists, may look different from now on."""

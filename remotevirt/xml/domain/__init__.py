@@ -15,6 +15,7 @@ from remotevirt.xml.domain.complete import DomainDefaults, complete_domain
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.fields import Printing, Reading
 from remotevirt.xml.parse import parse_document
+from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.write import render
 
 __all__ = ["Devices", "DomainDefaults", "DomainModel", "format_domain", "parse_domain"]
@@ -35,7 +36,9 @@ def parse_domain(
         VirError: with the code, domain and text that libvirt gives.
     """
     root = parse_document(text, root="domain", source="(domain_definition)")
-    model = DomainModel.read(root, Reading(live=live, facts=defaults))
+    if validate:
+        validate_document(root, SCHEMAS / "domain.rng")
+    model = DomainModel.read(root, Reading(live=live))
     complete_domain(model, defaults, genid=root.find("genid") is not None)
     return model
 

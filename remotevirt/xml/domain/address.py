@@ -260,7 +260,7 @@ class Master(Model):
     """The companion of a USB controller."""
 
     TAG: ClassVar[str] = "master"
-    startport: int = attribute("startport", Integer(), required=True)
+    startport: int = attribute("startport", Integer(), default=0)
 
 
 @attrs.define

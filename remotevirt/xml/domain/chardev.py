@@ -14,7 +14,7 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, VirSystemError, XmlError
-from remotevirt.xml.domain.address import BootableInfo, CcidAddress, DeviceInfo
+from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.domain.security import DeviceSecLabel
 from remotevirt.xml.domain.storage import Reconnect
 from remotevirt.xml.fields import (
@@ -25,10 +25,7 @@ from remotevirt.xml.fields import (
     attribute,
     child,
     children,
-    hook,
     inline,
-    leaf,
-    leaves,
     nested_attribute,
 )
 from remotevirt.xml.values import (
@@ -44,7 +41,7 @@ from remotevirt.xml.values import (
 )
 from remotevirt.xml.write import Tag
 
-__all__ = ["Backend", "Channel", "Console", "Parallel", "RedirDevice", "Serial", "SmartCard"]
+__all__ = ["Backend", "Channel", "Console", "Parallel", "Serial"]
 
 TYPES = "null vc pty dev file pipe stdio udp tcp unix spicevmc spiceport nmdm qemu-vdagent dbus"
 _WITH_PATH = frozenset(("pty", "dev", "file", "pipe"))
@@ -122,6 +119,9 @@ class Backend(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         kind = self.type
+        if len(self.sources) > (2 if kind == "udp" else 1):
+            allowed = "two source elements are" if kind == "udp" else "one source element is"
+            raise XmlError(f"only {allowed} allowed for character device", domain=VIR_FROM_DOMAIN)
         sources = [_keep_only(one, kind) for one in self.sources]
         if kind != "tcp":
             self.protocol = None
@@ -337,67 +337,11 @@ class Channel(Model):
     target: ChannelTarget | None = child(ChannelTarget)
     info: DeviceInfo = inline(DeviceInfo)
 
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.target is None:
-            raise XmlError("target type must be specified for channel device", domain=VIR_FROM_DOMAIN)
-
-
-@attrs.define
-class RedirDevice(Model):
-    """A USB device of the viewer's machine."""
-
-    TAG: ClassVar[str] = "redirdev"
-    HOLD: ClassVar[bool] = True
-    bus: str = attribute(
-        "bus", Choice("usb", refusal=unsupported("unknown redirdev bus '{}'")), default="usb"
-    )
-    backend: Backend = inline(Backend)
-    info: BootableInfo = inline(BootableInfo)
-
     @classmethod
     def read_source(cls, source: Source, how: Reading) -> Self:
-        if source.get("type") is None:
-            raise InternalError("missing type in redirdev", domain=VIR_FROM_DOMAIN)
+        # libvirt looks at the target first.
+        target = source.first("target")
+        if target is None:
+            raise XmlError("target type must be specified for channel device", domain=VIR_FROM_DOMAIN)
+        ChannelTarget.read(target, how)
         return super().read_source(source, how)
-
-
-@attrs.define
-class SmartCard(Model):
-    """A smart card reader."""
-
-    TAG: ClassVar[str] = "smartcard"
-    mode: str = attribute("mode", Choice("host host-certificates passthrough"), required=True)
-    backend: Backend | None = hook(lambda source, how, model: None, lambda value, how, model: None)
-    certificates: list[str] = leaves("certificate")
-    database: str | None = leaf("database")
-    info: DeviceInfo = inline(DeviceInfo)
-
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.mode == "passthrough":
-            if source.get("type") is None:
-                raise XmlError(
-                    "passthrough mode requires a character device type attribute", domain=VIR_FROM_DOMAIN
-                )
-            self.backend = Backend.read_source(source, how)
-        if self.mode != "host-certificates":
-            self.certificates, self.database = [], None
-        elif len(self.certificates) != 3:
-            raise XmlError("host-certificates mode needs exactly three certificates", domain=VIR_FROM_DOMAIN)
-        elif self.database is not None and not self.database.startswith("/"):
-            raise XmlError(f"expecting absolute path: {self.database}", domain=VIR_FROM_DOMAIN)
-        if self.info.address is not None and not isinstance(self.info.address, CcidAddress):
-            raise ConfigUnsupported("Controllers must use the 'ccid' address type", domain=VIR_FROM_DOMAIN)
-
-    def fill(self, tag: Tag, how: Printing) -> None:
-        tag.set("mode", self.mode)
-        if self.backend is not None:
-            self.backend.fill(tag, how)
-        for certificate in self.certificates:
-            one = Tag("certificate")
-            one.text = certificate
-            tag.add(one)
-        if self.database is not None:
-            one = Tag("database")
-            one.text = self.database
-            tag.add(one)
-        self.info.fill(tag, how)

@@ -14,7 +14,7 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
-from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
+from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap, parse_mask
 from remotevirt.xml.domain.complete_devices import (
     add_controllers,
     address_disks,
@@ -114,7 +114,7 @@ def _complete_os(model: DomainModel, defaults: DomainDefaults) -> None:
 def _complete_vcpus(model: DomainModel) -> None:
     current = model.vcpu.current
     model.vcpus = model.maxvcpus if current is None else current
-    if model.vcpus > model.maxvcpus:
+    if model.vcpus > model.maxvcpus and not (model.vcpu_list is not None and model.vcpu_list.vcpus):
         raise ConfigUnsupported(
             "maximum vCPU count must not be less than current vCPU count", domain=VIR_FROM_DOMAIN
         )
@@ -250,18 +250,24 @@ def _check_iothreads(model: DomainModel) -> None:
         known = {thread.id for thread in model.iothread_ids.threads}
     else:
         known = set(range(1, (model.iothreads or 0) + 1))
-    wanted = [pin.iothread for pin in tune.iothreadpin]
+    wanted = [pin.iothread for pin in tune.iothreadpin if pin.iothread not in known]
+    mask = 0
+    for number in known:
+        mask |= 1 << number if number < MAX_CPUS else 0
     for scheduling in tune.iothreadsched:
-        wanted.extend(sorted(parse_bitmap(scheduling.iothreads or "")) if scheduling.iothreads else ())
-    for number in wanted:
-        if number not in known:
-            raise ConfigUnsupported(f"Cannot find 'iothread' : {number}", domain=VIR_FROM_DOMAIN)
+        unknown = parse_mask(scheduling.iothreads or "") & ~mask
+        if unknown:
+            wanted.append((unknown & -unknown).bit_length() - 1)
+    if wanted:
+        raise ConfigUnsupported(f"Cannot find 'iothread' : {wanted[0]}", domain=VIR_FROM_DOMAIN)
 
 
 def _check_seclabels(model: DomainModel) -> None:
     models: set[str] = set()
     for label in model.seclabels:
         if label.model is None:
+            if len(model.seclabels) > 1:
+                raise XmlError("missing security model when using multiple labels", domain=VIR_FROM_DOMAIN)
             continue
         if label.model in models:
             raise XmlDetail(f"seclabel for model {label.model} is already provided", domain=VIR_FROM_DOMAIN)

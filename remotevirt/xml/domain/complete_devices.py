@@ -35,18 +35,20 @@ __all__ = [
 def sorted_disks(disks: list[Disk]) -> list[Disk]:
     """Disks with those of one bus beside each other and in the order of their names."""
     placed: list[Disk] = []
+    indexes: list[int] = []
     for disk in disks:
         mine = disk_index(disk.dev)
         position: int | None = None
         for number in range(len(placed) - 1, -1, -1):
-            other = placed[number]
-            if other.bus != disk.bus:
+            if placed[number].bus != disk.bus:
                 continue
-            if disk_index(other.dev) > mine:
+            if indexes[number] > mine:
                 position = number
             elif position is None:
                 position = number + 1
-        placed.insert(len(placed) if position is None else position, disk)
+        position = len(placed) if position is None else position
+        placed.insert(position, disk)
+        indexes.insert(position, mine)
     return placed
 
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported
-from remotevirt.xml.domain.address import DeviceInfo
+from remotevirt.stubs.errors import ConfigUnsupported, XmlDetail
+from remotevirt.xml.domain.address import DeviceInfo, Master
 from remotevirt.xml.domain.disk import VirtioOptions
 from remotevirt.xml.fields import Model, Reading, Source, attribute, child, inline, leaf
 from remotevirt.xml.sizes import sized
 from remotevirt.xml.values import Choice, Integer, Text, on_off, xml_error
 
-__all__ = ["Controller"]
+__all__ = ["Controller", "check_usb"]
 
 TYPES = "ide fdc scsi sata virtio-serial ccid usb pci xenbus isa"
 _SCSI = (
@@ -30,6 +30,9 @@ _PCI = (
     "pci-root pcie-root pci-bridge dmi-to-pci-bridge pcie-to-pci-bridge pcie-root-port"
     " pcie-switch-upstream-port pcie-switch-downstream-port pci-expander-bus pcie-expander-bus"
 )
+_COMPANIONS = {"ich9-uhci1": 0, "ich9-uhci2": 2, "ich9-uhci3": 4}
+"""First ports of the controllers that only work beside another."""
+
 _NATURAL = Integer(signed=True, natural=True)
 _MODELS = {
     "scsi": frozenset(_SCSI.split()),
@@ -119,6 +122,9 @@ class Controller(Model):
             raise ConfigUnsupported(f"Unknown model type '{self.model}'", domain=VIR_FROM_DOMAIN)
         if kind not in {"usb", "virtio-serial"}:
             self.ports = None
+        if self.model in _COMPANIONS and self.info.master is None:
+            self.info.master = Master()
+            self.info.master.startport = _COMPANIONS[self.model]
         if kind != "virtio-serial":
             self.vectors = None
         if kind != "xenbus":
@@ -127,3 +133,14 @@ class Controller(Model):
             self.pci_model = self.target = self.pcihole64 = None
         elif self.model not in {"pci-root", "pcie-root"}:
             self.pcihole64 = None
+
+
+def check_usb(controllers: list[Controller]) -> None:
+    """USB is either there, with a controller that stands alone, or it is turned off."""
+    usb = [controller for controller in controllers if controller.type == "usb"]
+    if len(usb) > 1 and any(controller.model == "none" for controller in usb):
+        raise XmlDetail(
+            "Can't add another USB controller: USB is disabled for this domain", domain=VIR_FROM_DOMAIN
+        )
+    if usb and all(controller.info.master is not None for controller in usb):
+        raise XmlDetail("No master USB controller specified", domain=VIR_FROM_DOMAIN)

@@ -35,7 +35,16 @@ from remotevirt.xml.values import (
     yes_no,
 )
 
-__all__ = ["CpuTune", "DefaultIoThread", "IoThread", "IoThreadIds", "SingleVcpu", "Vcpu", "VcpuList"]
+__all__ = [
+    "CpuTune",
+    "DefaultIoThread",
+    "IoThread",
+    "IoThreadIds",
+    "SingleVcpu",
+    "Vcpu",
+    "VcpuList",
+    "VcpuPin",
+]
 
 
 @attrs.define
@@ -65,6 +74,14 @@ class VcpuList(Model):
     vcpus: list[SingleVcpu] = children(SingleVcpu)
 
 
+def check_pool(low: int | None, high: int | None) -> None:
+    """Refuse a pool of threads whose least is more than its most."""
+    if low is not None and high is not None and low > high:
+        raise ConfigUnsupported(
+            "thread_pool_min must be smaller or equal to thread_pool_max", domain=VIR_FROM_DOMAIN
+        )
+
+
 @attrs.define
 class IoThread(Model):
     TAG: ClassVar[str] = "iothread"
@@ -73,10 +90,7 @@ class IoThread(Model):
     pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.pool_min is not None and self.pool_max is not None and self.pool_min > self.pool_max:
-            raise ConfigUnsupported(
-                "thread_pool_min must be smaller or equal to thread_pool_max", domain=VIR_FROM_DOMAIN
-            )
+        check_pool(self.pool_min, self.pool_max)
 
 
 @attrs.define
@@ -97,6 +111,9 @@ class DefaultIoThread(Model):
     TAG: ClassVar[str] = "defaultiothread"
     pool_min: int | None = attribute("thread_pool_min", Integer(signed=True, low=0))
     pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
+
+    def complete(self, source: Source, how: Reading) -> None:
+        check_pool(self.pool_min, self.pool_max)
 
 
 @attrs.define
@@ -172,7 +189,7 @@ class Bounded(Scalar):
 def _bounded(name: str, low: int, high: int, *, negative: bool = False, zero: bool = False) -> Any:
     def refuse(text: str) -> VirError:
         if parse_integer(text, low=-(2**63), high=2**64 - 1) is None:
-            return XmlError(f"can't parse cputune {name} value", domain=VIR_FROM_DOMAIN)
+            return XmlError(f"can't parse cputune {name.replace('_', ' ')} value", domain=VIR_FROM_DOMAIN)
         return ConfigUnsupported(
             f"Value of cputune '{name}' must be in range [{low}, {high}]", domain=VIR_FROM_DOMAIN
         )

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import attrs
 
-from remotevirt.xml.domain.chardev import Channel, Console, Parallel, RedirDevice, Serial, SmartCard
-from remotevirt.xml.domain.controller import Controller
+from remotevirt.xml.domain.chardev import Channel, Console, Parallel, Serial
+from remotevirt.xml.domain.controller import Controller, check_usb
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.filesystem import Filesystem, Lease, SharedMemory
 from remotevirt.xml.domain.graphics import Graphics, choose_graphics
@@ -16,6 +16,7 @@ from remotevirt.xml.domain.hostdev import HostDevice
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Audio, Hub, Input, Sound, Video
 from remotevirt.xml.domain.memory_device import MemoryDevice
+from remotevirt.xml.domain.redirect import RedirDevice, SmartCard
 from remotevirt.xml.domain.small import (
     Iommu,
     MemoryBalloon,
@@ -31,6 +32,7 @@ from remotevirt.xml.fields import (
     Model,
     child,
     children,
+    hook,
     leaf,
     variant,
 )
@@ -57,6 +59,7 @@ class Devices(Model):
     emulator: str | None = leaf("emulator")
     disks: list[Disk] = children(Disk)
     controllers: list[Controller] = children(Controller)
+    usb: None = hook(lambda source, how, model: check_usb(model.controllers), lambda value, how, model: None)
     leases: list[Lease] = children(Lease)
     filesystems: list[Filesystem] = children(Filesystem)
     interfaces: list[Interface] = children(Interface)

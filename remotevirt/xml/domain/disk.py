@@ -10,11 +10,11 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import InternalError, NoSource, NoTarget, XmlError
 from remotevirt.xml.domain.address import BootableInfo
+from remotevirt.xml.domain.backing import BackingStore
 from remotevirt.xml.domain.storage import (
     FORMATS,
     STORAGE_TYPES,
     Auth,
-    BackingStore,
     Encryption,
     StorageSource,
     read_source,
@@ -291,7 +291,7 @@ class Disk(Model):
     def complete(self, source: Source, how: Reading) -> None:
         target = self.target
         if target is None or target.dev is None:
-            raise NoTarget(self.source.place() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
+            raise NoTarget(self.source.image() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
         target.dev = target.dev.removeprefix("ioemu:")
         prefix, _ = split_target(target.dev)
         if self.device == "floppy" and prefix != "fd":

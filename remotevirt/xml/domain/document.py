@@ -176,8 +176,14 @@ def _read_devices(source: Source, how: Reading) -> Devices | None:
     for other in found[1:]:
         for tag, elements in Source(other).children.items():
             everything.children.setdefault(tag, []).extend(elements)
+    count = sum(len(elements) for elements in everything.children.values())
+    if count > MAX_DEVICES:
+        raise XmlError(f"more than {MAX_DEVICES} devices", domain=VIR_FROM_DOMAIN)
     return Devices.read_source(everything, how)
 
+
+MAX_DEVICES = 2048
+"""The most devices of a guest: some of what is done to them takes a step for each pair of them."""
 
 MAX_IOTHREADS = 65536
 """The most IO threads that a document may ask for."""
@@ -192,9 +198,11 @@ class DomainModel(Model):
     """
 
     TAG: ClassVar[str] = "domain"
-    FIRST: ClassVar[tuple[str, ...]] = ("type", "name", "uuid", "bootloader", "os", "title", "description")
+    FIRST: ClassVar[tuple[str, ...]] = ("name", "uuid", "type", "bootloader", "os", "title", "description")
 
-    type: str = attribute("type", Choice(VIRT_TYPES, refusal=unsupported("invalid domain type {}")))
+    type: str = attribute(
+        "type", Choice(VIRT_TYPES, silent="", refusal=unsupported("invalid domain type {}"))
+    )
     name: str = leaf("name")
     uuid: bytes = leaf("uuid", Uuid(refusal=internal("malformed uuid element")))
     genid: bytes | None = leaf("genid", Uuid(refusal=internal("malformed genid element")))
@@ -262,9 +270,6 @@ class DomainModel(Model):
     def read_source(cls, source: Source, how: Reading) -> Self:
         model = cls()
         specs = dict(layout(cls))
-        kind = source.get("type")
-        if not kind:
-            raise InternalError("missing domain type attribute", domain=VIR_FROM_DOMAIN)
         for name in (*cls.FIRST, *(name for name in specs if name not in cls.FIRST)):
             value = specs[name].read(source, how, model)
             if value is not None:
@@ -274,7 +279,10 @@ class DomainModel(Model):
 
     def check(self, name: str, source: Source) -> None:
         """Check what was just read, while nothing after it has been."""
-        if name == "name":
+        if name == "type":
+            if not self.type:
+                raise InternalError("missing domain type attribute", domain=VIR_FROM_DOMAIN)
+        elif name == "name":
             if not self.name:
                 raise NoName(domain=VIR_FROM_DOMAIN)
             if "\n" in self.name:
@@ -288,9 +296,7 @@ class DomainModel(Model):
             if kind is not None and kind.name not in OS_TYPES:
                 raise ConfigUnsupported(f"unknown OS type '{kind.name}'", domain=VIR_FROM_DOMAIN)
             if kind is not None and kind.name == "exe" and self.os.init is None:
-                if self.type != "lxc":
-                    raise XmlError("init binary must be specified", domain=VIR_FROM_DOMAIN)
-                self.os.init = "/sbin/init"
+                raise XmlError("init binary must be specified", domain=VIR_FROM_DOMAIN)
         elif name in {"on_poweroff", "on_reboot"}:
             action = getattr(self, name)
             if action.startswith("coredump"):

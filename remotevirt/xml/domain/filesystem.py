@@ -21,6 +21,7 @@ from remotevirt.xml.fields import (
     attribute,
     child,
     flag,
+    hidden,
     hook,
     inline,
     leaf,
@@ -147,6 +148,8 @@ class Filesystem(Model):
     soft_limit: int | None = sized("space_soft_limit", path="./space_soft_limit[1]", unit="bytes", scale=1)
 
     def complete(self, source: Source, how: Reading) -> None:
+        if self.driver is not None and self.driver.type != "virtiofs":
+            self.driver.queue = None
         found = self.source
         if found is not None:
             kept = FilesystemSource()
@@ -158,12 +161,11 @@ class Filesystem(Model):
             self.source = kept
             found = kept
         if found is None or all(getattr(found, key) is None for key in _KEYS[self.type]):
+            if self.type == "ram" and found is not None:
+                raise XmlError("missing 'usage' attribute for RAM filesystem", domain=VIR_FROM_DOMAIN)
             raise NoSource(self.target, domain=VIR_FROM_DOMAIN)
         if self.target is None and not found.socket:
-            place = next(
-                (getattr(found, key) for key in _KEYS[self.type] if getattr(found, key) is not None), None
-            )
-            raise NoTarget(None if place is None else str(place), domain=VIR_FROM_DOMAIN)
+            raise NoTarget(found.file or found.dev or found.dir or found.name, domain=VIR_FROM_DOMAIN)
         virtiofs = self.driver is not None and self.driver.type == "virtiofs"
         if not virtiofs:
             self.binary = None
@@ -197,10 +199,10 @@ class Lease(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         # libvirt refuses a lease that lacks any of these too, though without saying why.
-        if self.lockspace is None:
-            raise XmlError("Missing 'lockspace' element for lease", domain=VIR_FROM_DOMAIN)
         if self.key is None:
             raise XmlError("Missing 'key' element for lease", domain=VIR_FROM_DOMAIN)
+        if self.lockspace is None:
+            raise XmlError("Missing 'lockspace' element for lease", domain=VIR_FROM_DOMAIN)
         if self.target is None:
             raise XmlError("Missing 'target' element for lease", domain=VIR_FROM_DOMAIN)
 
@@ -239,7 +241,7 @@ class SharedMemory(Model):
     name: str = attribute(
         "name", Text(empty=True), required=xml_error("shmem element must contain 'name' attribute")
     )
-    role: str | None = attribute("role", Choice("master peer", lenient=True))
+    role: str | None = hidden()
     model: str = nested_attribute(
         "model/type", Choice("ivshmem ivshmem-plain ivshmem-doorbell"), default="ivshmem"
     )
@@ -249,7 +251,14 @@ class SharedMemory(Model):
     info: DeviceInfo = inline(DeviceInfo)
 
     def complete(self, source: Source, how: Reading) -> None:
+        role = source.get("role")
+        if role is not None and self.model != "ivshmem":
+            self.role = Choice("master peer", silent="default").read(role, Where("shmem", "role"))
         if "/" in self.name:
             raise ConfigUnsupported("shmem name cannot include '/' character", domain=VIR_FROM_DOMAIN)
         if self.msi is not None and self.server is None:
             raise XmlError("msi option is only supported with a server", domain=VIR_FROM_DOMAIN)
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        super().fill(tag, how)
+        tag.set("role", self.role)

@@ -241,7 +241,7 @@ _WAN = Choice("auto never always")
 class Spice(ListeningGraphics):
     port: int | None = attribute("port", _spice_port())
     tls_port: int | None = attribute("tlsPort", _spice_port())
-    autoport: bool = attribute("autoport", Boolean("yes", "no", lenient=True), default=False)
+    autoport: bool = attribute("autoport", yes_no(), default=False)
     keymap: str | None = attribute("keymap")
     default_mode: str | None = attribute("defaultMode", Choice("any secure insecure"))
     passwd: str | None = attribute("passwd", secure=True)

@@ -92,6 +92,8 @@ class UsbHostSource(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.vendor is not None and self.product is None:
             raise InternalError("missing product", domain=VIR_FROM_DOMAIN)
+        if self.vendor is None and self.product is not None:
+            raise InternalError("missing vendor", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -100,6 +102,10 @@ class ScsiHostAddress(Model):
     bus: int = attribute("bus", Integer(), required=True)
     target: int = attribute("target", Integer(), required=True)
     unit: int = attribute("unit", Integer(bits=64), required=True)
+
+
+_NO_ADAPTER = "'adapter' must be specified for scsi hostdev source"
+_NO_ADAPTER_NAME = "'adapter' name must be specified for scsi hostdev source"
 
 
 @attrs.define
@@ -123,12 +129,19 @@ class ScsiHostSource(Model):
                 raise XmlError("missing iSCSI hostdev source path name", domain=VIR_FROM_DOMAIN)
             if not self.hosts:
                 raise XmlError("missing the host address for the iSCSI hostdev", domain=VIR_FROM_DOMAIN)
+            if self.auth is not None and self.auth.secret is not None and self.auth.secret.type != "iscsi":
+                raise ConfigUnsupported(
+                    f"invalid secret type {self.auth.secret.type or '(null)'}", domain=VIR_FROM_DOMAIN
+                )
         else:
             self.name, self.hosts, self.auth, self.initiator = None, [], None, None
             if self.address is None:
                 raise XmlError("'address' must be specified for scsi hostdev source", domain=VIR_FROM_DOMAIN)
             if self.adapter is None:
-                raise XmlError("'adapter' must be specified for scsi hostdev source", domain=VIR_FROM_DOMAIN)
+                raise XmlError(
+                    _NO_ADAPTER if source.first("adapter") is None else _NO_ADAPTER_NAME,
+                    domain=VIR_FROM_DOMAIN,
+                )
 
 
 _WWPN = re.compile(r"naa\.[0-9a-fA-F]{16}\Z")

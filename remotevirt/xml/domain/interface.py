@@ -37,10 +37,12 @@ from remotevirt.xml.fields import (
     leaf,
     nested_attribute,
 )
+from remotevirt.xml.parse import child_elements
 from remotevirt.xml.values import (
     Choice,
     Integer,
     Mac,
+    Text,
     missing_attribute,
     on_off,
     unsupported,
@@ -94,7 +96,7 @@ class InterfaceTarget(Model):
     """The card's name on the host."""
 
     TAG: ClassVar[str] = "target"
-    dev: str | None = attribute("dev")
+    dev: str | None = attribute("dev", Text(empty=True))
     managed: bool | None = attribute("managed", yes_no())
 
 
@@ -194,7 +196,10 @@ class Coalesce(Model):
 @attrs.define
 class Teaming(Model):
     TAG: ClassVar[str] = "teaming"
-    type: str | None = attribute("type", Choice("persistent transient", silent="none"))
+    type: str | None = attribute(
+        "type",
+        Choice("persistent transient", silent="none", refusal=unsupported("unknown teaming type '{}'")),
+    )
     persistent: str | None = attribute("persistent")
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -226,6 +231,12 @@ def _read_place(source: Source, how: Reading, model: Any) -> Model | None:
         return read_interface_hostdev(source, how)
     cls = PLACES.get(model.type)
     element = source.first("source")
+    if element is not None and model.type != "ethernet" and {"ip", "route"} & set(child_elements(element)):
+        raise ConfigUnsupported(
+            "Invalid attempt to set network interface host-side IP route and/or address info on interface"
+            f" of type '{model.type}'. This is only supported on interfaces of type 'ethernet'",
+            domain=VIR_FROM_DOMAIN,
+        )
     return cls.read(element, how) if cls and element is not None else None
 
 
@@ -275,6 +286,8 @@ class Interface(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         self._check_place()
+        if self.type != "user":
+            self.port_forwards = []
         if self.virtualport is not None and self.type not in {"network", "bridge", "direct", "hostdev"}:
             raise ConfigUnsupported(
                 f"<virtualport> element unsupported for <interface type='{self.type}'>",

@@ -46,9 +46,15 @@ class Route(Model):
     metric: int | None = attribute("metric", Integer(zero="silent"))
 
     def complete(self, source: Source, how: Reading) -> None:
-        for name in ("address", "gateway"):
-            if getattr(self, name) is None:
+        for name, words in (("address", "network"), ("gateway", "gateway")):
+            text = getattr(self, name)
+            if text is None:
                 raise XmlError(
                     f"guest interface: Missing required {name} attribute in route definition",
+                    domain=VIR_FROM_NETWORK,
+                )
+            if address_version(text, None) is None:
+                raise XmlError(
+                    f"guest interface: Bad {words} address '{text}' in route definition",
                     domain=VIR_FROM_NETWORK,
                 )

@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import XmlError
+from remotevirt.stubs.errors import XmlDetail, XmlError
 from remotevirt.xml.bitmap import CpuSet
 from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.fields import Model, Reading, Source, attribute, child, flag, inline, leaf
@@ -66,6 +66,13 @@ class MemoryDevice(Model):
             raise XmlError("missing <target> element for <memory> device", domain=VIR_FROM_DOMAIN)
         if self.model != "virtio-mem":
             self.target.block = self.target.requested = None
+        else:
+            self.target.requested = self.target.requested or 0
+            if self.target.requested > self.target.size:
+                raise XmlDetail(
+                    f"requested size must be smaller than or equal to @size ({self.target.size}KiB)",
+                    domain=VIR_FROM_DOMAIN,
+                )
         self.target.current = None if not how.live else self.target.current
         if self.model != "nvdimm":
             self.target.readonly = False

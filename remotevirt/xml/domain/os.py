@@ -254,9 +254,3 @@ class Os(Model):
                 )("")
         elif (loader is not None or self.nvram is not None) and (loader is None or loader.path is None):
             raise detail("no loader path specified and firmware auto selection disabled")("")
-
-
-def check_kind(name: str) -> None:
-    """Refuse a kind of guest that does not exist."""
-    if name not in OS_TYPES:
-        raise ConfigUnsupported(f"unknown OS type '{name}'", domain=VIR_FROM_DOMAIN)

@@ -88,15 +88,19 @@ class DeviceSecLabel(Model):
     label: str | None = leaf("label")
 
     def print_into(self, parent: Tag, how: Printing) -> None:
-        if not (self.labelskip and how.inactive):
+        if not (self.labelskip and how.inactive) and not self.is_silent():
             super().print_into(parent, how)
+
+    def is_silent(self) -> bool:
+        """Whether it asks for nothing."""
+        return self.labelskip is None and self.relabel is None and self.label is None
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.labelskip:
             self.relabel = None
         else:
             self.labelskip = None
-            if self.relabel is None:
+            if self.relabel is None and self.label is not None:
                 self.relabel = True
         if self.label is not None and self.relabel is False:
             raise XmlError(

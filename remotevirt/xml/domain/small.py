@@ -103,6 +103,10 @@ class Rate(Model):
         "period", Integer(zero="silent", refusal=xml_error("invalid RNG rate period value"))
     )
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.bytes is None:
+            self.period = None
+
 
 @attrs.define
 class RandomBackend(Model):

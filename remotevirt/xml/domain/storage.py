@@ -7,7 +7,7 @@ What a source looks like depends on the ``type`` of the element around it, so re
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 
@@ -25,16 +25,16 @@ from remotevirt.xml.domain.storage_network import (
 )
 from remotevirt.xml.fields import (
     Model,
-    Printing,
     Reading,
     Source,
     attribute,
     child,
     children,
-    hook,
     inline,
     nested_attribute,
+    variant,
 )
+from remotevirt.xml.parse import Element
 from remotevirt.xml.values import (
     Choice,
     Integer,
@@ -43,12 +43,10 @@ from remotevirt.xml.values import (
     xml_error,
     yes_no,
 )
-from remotevirt.xml.write import Tag
 
 __all__ = [
     "STORAGE_TYPES",
     "Auth",
-    "BackingStore",
     "Encryption",
     "Host",
     "Initiator",
@@ -58,22 +56,36 @@ __all__ = [
 ]
 
 FORMATS = "raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk luks none auto aio"
-MAX_CHAIN = 200
-"""The deepest backing chain, as libvirt has it."""
 
 
 @attrs.define
 class Slice(Model):
+    """A part of an image."""
+
     TAG: ClassVar[str] = "slice"
-    type: str = attribute("type", Choice("storage"), required=True)
-    offset: int = attribute("offset", Integer(bits=64), required=True)
-    size: int = attribute("size", Integer(bits=64), required=True)
+    type: str = attribute("type")
+    offset: int = attribute(
+        "offset",
+        Integer(bits=64, refusal=xml_error("malformed value '{}' of 'offset' attribute of slice")),
+        required=xml_error("missing offset or size attribute of slice"),
+    )
+    size: int = attribute(
+        "size",
+        Integer(bits=64, refusal=xml_error("malformed value '{}' of 'size' attribute of slice")),
+        required=xml_error("missing offset or size attribute of slice"),
+    )
+
+
+def _choose_slice(element: Element) -> type[Model] | None:
+    return Slice if element.get("type") == "storage" else None
 
 
 @attrs.define
 class Slices(Model):
+    """The parts that count; libvirt knows one kind."""
+
     TAG: ClassVar[str] = "slices"
-    slices: list[Slice] = children(Slice)
+    slices: list[Slice] = variant("slice", _choose_slice, many=True)
 
 
 @attrs.define
@@ -131,6 +143,10 @@ class StorageSource(Model):
     def place(self) -> str | None:
         """The path or name of the source, None if there is none."""
         return None
+
+    def image(self) -> str | None:
+        """What errors call it: an image of a pool by its own name."""
+        return self.place()
 
 
 @attrs.define
@@ -241,6 +257,11 @@ class NetworkSource(StorageSource):
     def place(self) -> str | None:
         return self.name
 
+    def image(self) -> str | None:
+        if self.protocol in {"gluster", "rbd"} and self.name is not None:
+            return self.name.partition("/")[2] or self.name
+        return self.name
+
 
 @attrs.define
 class VolumeSource(StorageSource):
@@ -314,6 +335,9 @@ class VhostUserSource(StorageSource):
     def place(self) -> str | None:
         return self.path
 
+    def image(self) -> str | None:
+        return None
+
 
 _SOURCES: dict[str, type[StorageSource]] = {
     "file": FileSource,
@@ -331,63 +355,3 @@ def read_source(kind: str, source: Source, how: Reading) -> StorageSource | None
     """The ``<source>`` inside an element of a storage type, or None."""
     element = source.first("source")
     return _SOURCES[kind].read(element, how) if element is not None else None
-
-
-@attrs.define
-class Format(Model):
-    TAG: ClassVar[str] = "format"
-    type: str = attribute(
-        "type",
-        Choice(FORMATS, refusal=xml_error("unknown storage source format '{}'")),
-        required=xml_error("missing disk backing store format"),
-    )
-
-
-def _read_nested(source: Source, how: Reading, model: Any) -> StorageSource:
-    found = read_source(model.type, source, how)
-    if found is None:
-        raise XmlError("missing disk backing store source", domain=VIR_FROM_DOMAIN)
-    return found
-
-
-def _write_nested(value: StorageSource, how: Printing, model: Any) -> Tag:
-    return value.element(how)
-
-
-def _read_backing(source: Source, how: Reading, model: Any) -> BackingStore | None:
-    element = source.first("backingStore")
-    return BackingStore.read(element, how) if element is not None else None
-
-
-def _write_backing(value: BackingStore, how: Printing, model: Any) -> Tag:
-    return value.element(how)
-
-
-@attrs.define
-class BackingStore(Model):
-    """What a disk image is based on; without a type it is the end of the chain."""
-
-    TAG: ClassVar[str] = "backingStore"
-    KEEP: ClassVar[bool] = True
-    type: str | None = attribute(
-        "type", Choice(" ".join(_SOURCES), refusal=xml_error("unknown storage source type '{}'"))
-    )
-    index: int | None = attribute("index", Integer(), live=True)
-    format: Format | None = child(Format)
-    source: StorageSource | None = hook(
-        lambda source, how, model: _read_nested(source, how, model) if model.type else None, _write_nested
-    )
-    backing: BackingStore | None = hook(_read_backing, _write_backing)
-
-    @classmethod
-    def read_source(cls, source: Source, how: Reading) -> BackingStore:
-        if source.get("type") is None:
-            return cls()
-        if source.first("format") is None:
-            raise XmlError("missing disk backing store format", domain=VIR_FROM_DOMAIN)
-        return super().read_source(source, how)
-
-
-def is_end(backing: BackingStore | None) -> bool:
-    """Whether a chain ends here."""
-    return backing is None or backing.type is None

@@ -17,6 +17,7 @@ from remotevirt.xml.fields import (
     attribute,
     child,
     children,
+    hidden,
 )
 from remotevirt.xml.values import (
     Choice,
@@ -25,7 +26,6 @@ from remotevirt.xml.values import (
     detail,
     unsupported,
     xml_error,
-    yes_no,
 )
 from remotevirt.xml.write import Tag
 
@@ -141,9 +141,7 @@ class VlanTag(Model):
 @attrs.define
 class Vlan(Model):
     TAG: ClassVar[str] = "vlan"
-    trunk: bool | None = attribute(
-        "trunk", yes_no(xml_error("invalid \"trunk='{}'\" in <vlan> - must be yes or no", VIR_FROM_NONE))
-    )
+    trunk: bool | None = hidden()
     tags: list[VlanTag] = children(VlanTag)
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -151,11 +149,20 @@ class Vlan(Model):
             raise XmlError(
                 "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
             )
+        text = source.get("trunk")
         if len(self.tags) > 1 or any(tag.native for tag in self.tags):
-            if self.trunk is False:
+            if text not in {None, "yes"}:
                 raise XmlError(
-                    "invalid \"trunk='no'\" in <vlan> - trunk='yes' is required for more than one vlan tag",
-                    domain=0,
+                    f"invalid \"trunk='{text}'\" in <vlan> - trunk='yes' is required for more than"
+                    " one vlan tag",
+                    domain=VIR_FROM_NONE,
                 )
             self.trunk = True
-        self.trunk = self.trunk or None
+        elif text not in {None, "yes", "no"}:
+            raise XmlError(f"invalid \"trunk='{text}'\" in <vlan> - must be yes or no", domain=VIR_FROM_NONE)
+        else:
+            self.trunk = True if text == "yes" else None
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        tag.set("trunk", "yes" if self.trunk else None)
+        super().fill(tag, how)

@@ -16,6 +16,7 @@ from remotevirt.xml.domain.cpu_tuning import (
     IoThreadIds,
     Vcpu,
     VcpuList,
+    VcpuPin,
 )
 from remotevirt.xml.fields import (
     Model,
@@ -49,6 +50,7 @@ __all__ = [
     "ResourcePartition",
     "Vcpu",
     "VcpuList",
+    "VcpuPin",
 ]
 
 UNLIMITED = 9007199254740991
@@ -147,7 +149,9 @@ class Allocation(Model):
         "mode",
         Choice("immediate ondemand", refusal=unsupported("unknown memoryBacking/allocation/mode '{}'")),
     )
-    threads: int | None = attribute("threads", Integer(zero="silent"))
+    threads: int | None = attribute(
+        "threads", Integer(zero="silent", refusal=xml_error("Failed to parse memory allocation threads"))
+    )
 
 
 @attrs.define

@@ -15,6 +15,7 @@ from remotevirt.xml.domain.disk import Disk, VirtioOptions
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
+from remotevirt.xml.domain.storage import NetworkSource, StorageSource
 
 __all__ = ["validate_domain"]
 
@@ -24,6 +25,9 @@ _WWN = re.compile(r"(?:0[xX])?[0-9a-fA-F]{16}\Z")
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
     _check_aliases(model)
+    cpu = model.cpu
+    if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
+        raise unsupported("check attribute specified for CPU with no model")
     for disk in model.devices.disks:
         _check_disk(disk)
     _check_targets(model.devices.disks)
@@ -35,7 +39,7 @@ def validate_domain(model: DomainModel) -> None:
     for video in model.devices.videos:
         _check_video(video)
     _check_audio(model.devices)
-    _check_once(model.devices)
+    _check_once(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
 
 
@@ -108,6 +112,17 @@ def _check_disk(disk: Disk) -> None:
                 raise unsupported("queue_size attribute in disk driver is only supported by virtio-blk")
     source = disk.source
     if source is not None:
+        _check_auth(disk, source)
+        policy = source.extra.startup_policy if hasattr(source, "extra") else None
+        if policy == "requisite" and disk.device not in {"cdrom", "floppy"}:
+            raise XmlError(
+                f"disk startupPolicy '{policy}' is allowed only for cdrom or floppy", domain=VIR_FROM_DOMAIN
+            )
+        if policy is not None and disk.type == "network":
+            raise XmlError(
+                f"disk startupPolicy '{policy}' is not allowed for disk of 'network' type",
+                domain=VIR_FROM_DOMAIN,
+            )
         extra = getattr(source, "extra", None)
         if extra is not None and extra.encryption is not None and extra.encryption.cipher is not None:
             raise unsupported("supplying <cipher> for domain disk definition is unnecessary")
@@ -129,6 +144,24 @@ def _check_disk(disk: Disk) -> None:
     address = disk.info.address
     if address is not None and getattr(address, "type", None) == "unassigned":
         raise unsupported("address of type 'unassigned' is supported only for hostdevs")
+
+
+def _check_auth(disk: Disk, source: StorageSource) -> None:
+    """Secrets for network storage must be of the kind that its protocol uses."""
+    if not isinstance(source, NetworkSource):
+        return
+    auth = disk.auth or source.extra.auth
+    if auth is None or auth.secret is None:
+        return
+    kind = auth.secret.type
+    if kind not in _SECRETS:
+        raise unsupported(f"unknown secret type '{kind or '<null>'}'")
+    wanted = {"iscsi": "iscsi", "rbd": "ceph"}.get(source.protocol)
+    if wanted is not None and kind != wanted:
+        raise unsupported(f"invalid secret type '{kind}'")
+
+
+_SECRETS = frozenset(["none", "volume", "ceph", "iscsi", "tls", "vtpm"])
 
 
 def _check_targets(disks: list[Disk]) -> None:
@@ -213,39 +246,38 @@ def _check_video(video: Video) -> None:
         raise unsupported("unsupported rendernode accel attribute without 'vhostuser'")
 
 
-def _check_once(devices: Devices) -> None:
+def _check_once(devices: Devices, cells: int) -> None:
     """Devices of which there may be but one, or one of a kind."""
     if len(devices.watchdogs) > 1:
         raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
-    models = [panic.model for panic in devices.panics]
-    for model in models:
-        if models.count(model) > 1:
-            raise XmlError(
-                f"Multiple panic devices with model '{model or 'default'}'", domain=VIR_FROM_DOMAIN
-            )
-    sources = [hostdev.source for hostdev in devices.hostdevs if hostdev.type == "pci"]
-    for source in sources:
-        if sources.count(source) > 1:
+    models: set[str | None] = set()
+    for panic in devices.panics:
+        if panic.model in models:
+            name = panic.model or "default"
+            raise XmlError(f"Multiple panic devices with model '{name}'", domain=VIR_FROM_DOMAIN)
+        models.add(panic.model)
+    places: set[tuple[int, ...]] = set()
+    for hostdev in devices.hostdevs:
+        address = getattr(hostdev.source, "address", None) if hostdev.type == "pci" else None
+        if address is None:
+            continue
+        place = (address.domain, address.bus, address.slot, address.function)
+        if place in places:
             raise XmlError("Hostdev already exists in the domain configuration", domain=VIR_FROM_DOMAIN)
+        places.add(place)
     for memory in devices.memories:
         path = memory.source.path if memory.source is not None else None
         if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
             raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
+        node = memory.target.node if memory.target is not None else None
+        if node is not None and node >= cells:
+            known = f"for guest node '{node}' as the guest has only '{cells}'" if cells else "as guest has no"
+            raise XmlDetail(f"can't add memory backend {known} NUMA nodes configured", domain=VIR_FROM_DOMAIN)
         if memory.uuid is not None and memory.model != "nvdimm":
             raise unsupported(f"UUID is not supported for {memory.model} device")
 
 
 def _check_controllers(devices: Devices) -> None:
-    usb = [controller for controller in devices.controllers if controller.type == "usb"]
-    for controller in usb:
-        if controller.model == "none" and len(usb) > 1:
-            raise XmlDetail(
-                "Can't add another USB controller: USB is disabled for this domain", domain=VIR_FROM_DOMAIN
-            )
-        if controller.info.master is not None and not any(
-            other.index == controller.index and other.info.master is None for other in usb
-        ):
-            raise XmlDetail("No master USB controller specified", domain=VIR_FROM_DOMAIN)
     for controller in devices.controllers:
         driver = controller.driver
         virtio = controller.type == "virtio-serial" or controller.model in {
@@ -267,7 +299,7 @@ def _check_audio(devices: Devices) -> None:
         if audio.id in known:
             raise XmlError(f"audio ID {audio.id} is used multiple times", domain=VIR_FROM_DOMAIN)
         known.add(audio.id)
-    for user in (*devices.sounds, *devices.graphics):
+    for user in (*devices.sounds, *(one for one in devices.graphics if one.type == "vnc")):
         audio_ref = getattr(user, "audio", None)
         if audio_ref is not None and audio_ref.id is not None and audio_ref.id not in known:
             raise XmlError(f"no audio device with ID {audio_ref.id}", domain=VIR_FROM_DOMAIN)

@@ -147,8 +147,8 @@ class DnsService:
         return cls(service, protocol, element.get("domain"), target, **numbers)
 
     def matches(self, other: DnsService) -> bool:
-        """Return whether another record has all that this one says."""
-        wanted = ("service", "protocol", "domain", "target", "port", "priority", "weight")
+        """Return whether another record answers the same question with the same target; None fits all."""
+        wanted = ("service", "protocol", "domain", "target")
         return all(not getattr(self, name) or getattr(self, name) == getattr(other, name) for name in wanted)
 
     def tag(self) -> Tag:

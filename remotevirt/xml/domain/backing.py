@@ -1,0 +1,84 @@
+"""``<backingStore>``: the images that a disk image is based on."""
+
+# ruff: noqa: RUF009 (the calls declare fields)
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import XmlError
+from remotevirt.xml.domain.storage import FORMATS, STORAGE_TYPES, StorageSource, read_source
+from remotevirt.xml.fields import (
+    Model,
+    Printing,
+    Reading,
+    Source,
+    attribute,
+    child,
+    hook,
+)
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    xml_error,
+)
+from remotevirt.xml.write import Tag
+
+__all__ = ["BackingStore"]
+
+
+@attrs.define
+class Format(Model):
+    TAG: ClassVar[str] = "format"
+    type: str = attribute(
+        "type",
+        Choice(FORMATS, refusal=xml_error("unknown storage source format '{}'")),
+        required=xml_error("missing disk backing store format"),
+    )
+
+
+def _read_nested(source: Source, how: Reading, model: Any) -> StorageSource:
+    found = read_source(model.type, source, how)
+    if found is None:
+        raise XmlError("missing disk backing store source", domain=VIR_FROM_DOMAIN)
+    return found
+
+
+def _write_nested(value: StorageSource, how: Printing, model: Any) -> Tag:
+    return value.element(how)
+
+
+def _read_backing(source: Source, how: Reading, model: Any) -> BackingStore | None:
+    element = source.first("backingStore")
+    return BackingStore.read(element, how) if element is not None else None
+
+
+def _write_backing(value: BackingStore, how: Printing, model: Any) -> Tag:
+    return value.element(how)
+
+
+@attrs.define
+class BackingStore(Model):
+    """What a disk image is based on; without a type it is the end of the chain."""
+
+    TAG: ClassVar[str] = "backingStore"
+    KEEP: ClassVar[bool] = True
+    type: str | None = attribute(
+        "type", Choice(" ".join(STORAGE_TYPES), refusal=xml_error("unknown storage source type '{}'"))
+    )
+    index: int | None = attribute("index", Integer(), live=True)
+    format: Format | None = child(Format)
+    source: StorageSource | None = hook(
+        lambda source, how, model: _read_nested(source, how, model) if model.type else None, _write_nested
+    )
+    backing: BackingStore | None = hook(_read_backing, _write_backing)
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> BackingStore:
+        if source.get("type") is None:
+            return cls()
+        if source.first("format") is None:
+            raise XmlError("missing disk backing store format", domain=VIR_FROM_DOMAIN)
+        return super().read_source(source, how)

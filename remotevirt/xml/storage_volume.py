@@ -1,0 +1,209 @@
+"""The storage volume document."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+from remotevirt.errors import VirError
+from remotevirt.stubs import constants as c
+from remotevirt.xml.domain.secret import Encryption
+from remotevirt.xml.fields import Printing, Reading
+from remotevirt.xml.parse import Element, parse_document, text_of
+from remotevirt.xml.permissions import Permissions
+from remotevirt.xml.pool_source import refused, unsupported
+from remotevirt.xml.values import parse_integer, parse_scaled
+from remotevirt.xml.write import Tag, leaf, render
+
+__all__ = ["VolumeModel", "format_volume", "parse_volume", "read_volume", "volume_kind"]
+
+FILE_FORMATS: Final = (
+    *("raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop"),
+    *("cow", "qcow", "qcow2", "qed", "vmdk", "luks"),
+)
+DISK_FORMATS: Final = ("none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended")
+FORMATS: Final = {
+    **dict.fromkeys(("dir", "fs", "netfs", "gluster", "rbd", "vstorage"), FILE_FORMATS),
+    "disk": DISK_FORMATS,
+}
+"""By the type of the pool, the default first; volumes of other pools have none."""
+
+FEATURES: Final = ("lazy_refcounts", "extended_l2")
+TYPES: Final = ("file", "block", "dir", "network", "netdir", "ploop")
+KINDS: Final = {
+    **dict.fromkeys(("dir", "fs", "netfs", "vstorage"), c.VIR_STORAGE_VOL_FILE),
+    **dict.fromkeys(("rbd", "sheepdog", "gluster", "iscsi-direct"), c.VIR_STORAGE_VOL_NETWORK),
+}
+
+LARGEST: Final = 2**64 - 1
+"""Bytes that a volume may have."""
+
+_COMPAT = re.compile(r"[0-9.]*")
+
+
+def volume_kind(pool: str) -> int:
+    """Return the virStorageVolType of the volumes in a pool of a type."""
+    return KINDS.get(pool, c.VIR_STORAGE_VOL_BLOCK)
+
+
+@attrs.define
+class BackingFile:
+    """What a volume is based on."""
+
+    path: str
+    format: str | None
+    permissions: Permissions
+
+
+@attrs.define
+class VolumeModel:
+    """A volume; sizes in bytes. ``key`` and ``path`` are up to the pool."""
+
+    name: str
+    capacity: int
+    allocation: int
+    type: str = "file"
+    key: str = ""
+    path: str = ""
+    format: str | None = None
+    permissions: Permissions = attrs.field(factory=Permissions)
+    encryption: Encryption | None = None
+    compat: str | None = None
+    features: tuple[str, ...] | None = None
+    cluster_size: int = 0
+    backing: BackingFile | None = None
+
+    @classmethod
+    def read(cls, element: Element, pool: str) -> VolumeModel:
+        """Read a volume of a pool of a type; raises VirError."""
+        formats = FORMATS.get(pool, ())
+        found = element.find("name")
+        name = "" if found is None else text_of(found)
+        if not name:
+            raise refused("missing volume name element")
+        kind = element.get("type", "file")
+        if kind not in TYPES:
+            raise unsupported(f"unknown volume type '{kind}'")
+        backing = _read_backing(element, formats)
+        capacity = _size(element, "capacity")
+        if capacity is None:
+            raise refused("missing capacity element")
+        allocation = _size(element, "allocation")
+        model = cls(name, capacity, capacity if allocation is None else allocation, kind, backing=backing)
+        target = element.find("target")
+        model.format = _read_format(target, formats)
+        if target is not None:
+            model.permissions = Permissions.read(target.find("permissions"))
+            found = target.find("encryption")
+            model.encryption = None if found is None else Encryption.read(found, Reading())
+            model._read_compat(target)
+            model.cluster_size = _size(target, "clusterSize") or 0
+        return model
+
+    def _read_compat(self, target: Element) -> None:
+        found = target.find("compat")
+        compat = "" if found is None else text_of(found)
+        if not _COMPAT.fullmatch(compat):
+            raise refused("forbidden characters in 'compat' attribute")
+        self.compat = compat or None
+        features = target.find("features")
+        if features is None:
+            return
+        self.compat = self.compat or "1.1"
+        named = set()
+        for feature in features.iterchildren("*"):
+            if feature.tag not in FEATURES:
+                raise unsupported(f"unsupported feature {feature.tag}")
+            named.add(feature.tag)
+        self.features = tuple(feature for feature in FEATURES if feature in named)
+
+    def element(self) -> Tag:
+        """Return the document's root."""
+        made = Tag("volume").set("type", self.type)
+        made.add(leaf("name", self.name))
+        made.add(leaf("key", self.key))
+        made.add(leaf("capacity", self.capacity).set("unit", "bytes"))
+        made.add(leaf("allocation", self.allocation).set("unit", "bytes"))
+        target = _target("target", self.path, self.format, self.permissions)
+        if self.encryption is not None:
+            self.encryption.print_into(target, Printing(secure=True))
+        if self.compat is not None:
+            target.add(leaf("compat", self.compat))
+        if self.features is not None:
+            features = Tag("features")
+            features.children.extend(Tag(feature) for feature in self.features)
+            target.add(features)
+        if self.cluster_size:
+            target.add(leaf("clusterSize", self.cluster_size).set("unit", "B"))
+        made.add(target)
+        if self.backing is not None:
+            backing = self.backing
+            made.add(_target("backingStore", backing.path, backing.format, backing.permissions))
+        return made
+
+
+def _target(name: str, path: str, kind: str | None, permissions: Permissions) -> Tag:
+    made = Tag(name, hold=True)
+    made.add(leaf("path", path))
+    if kind is not None:
+        made.add(Tag("format").set("type", kind))
+    tag = permissions.tag()
+    if tag:
+        made.add(tag)
+    return made
+
+
+def _read_format(element: Element | None, formats: tuple[str, ...]) -> str | None:
+    found = None if element is None else element.find("format")
+    text = None if found is None else found.get("type")
+    if text is None or not formats:
+        return formats[0] if formats else None
+    if text not in formats:
+        raise unsupported(f"unknown volume format type {text}")
+    return str(text)
+
+
+def _read_backing(element: Element, formats: tuple[str, ...]) -> BackingFile | None:
+    backing = element.find("backingStore")
+    found = None if backing is None else backing.find("path")
+    path = "" if found is None else text_of(found)
+    if not path or backing is None:
+        return None
+    return BackingFile(path, _read_format(backing, formats), Permissions.read(backing.find("permissions")))
+
+
+def _size(element: Element, name: str) -> int | None:
+    """Return the bytes of a child that holds a size; None if there is none, or it is empty."""
+    found = element.find(name)
+    text = "" if found is None else text_of(found)
+    if found is None or not text:
+        return None
+    if parse_integer(text, high=LARGEST) is None:
+        raise _malformed()
+    return parse_scaled(text, found.get("unit"), path=f"./{name}", default=1, high=LARGEST)
+
+
+def _malformed() -> VirError:
+    return refused("malformed capacity element")
+
+
+def parse_volume(text: str, pool: str) -> VolumeModel:
+    """Read the document of a volume in a pool of a type.
+
+    Raises:
+        VirError: with the code, domain and text that libvirt gives.
+    """
+    place = "(storage_volume_definition)"
+    return read_volume(parse_document(text, root="volume", source=place, domain=c.VIR_FROM_STORAGE), pool)
+
+
+def read_volume(element: Element, pool: str) -> VolumeModel:
+    """Read a volume that stands inside another document; raises VirError."""
+    return VolumeModel.read(element, pool)
+
+
+def format_volume(model: VolumeModel) -> str:
+    """Print a volume, with a line end after it."""
+    return render(model.element())
