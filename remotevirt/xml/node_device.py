@@ -13,9 +13,9 @@ import attrs
 
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, XmlError
+from remotevirt.stubs.errors import InternalError, NoName, XmlError
 from remotevirt.xml.parse import Element, parse_document, text_of
-from remotevirt.xml.values import Choice, Where, missing_attribute, parse_uuid
+from remotevirt.xml.values import Choice, Where, missing_attribute, parse_integer, parse_uuid
 from remotevirt.xml.write import Tag, leaf, render
 
 __all__ = ["KINDS", "NEW", "DeviceModel", "format_device", "parse_device", "plain_tag", "read_device"]
@@ -115,9 +115,21 @@ def _read_capability(model: DeviceModel, element: Element, name: str) -> None:
             raise _wrong(f"no system UUID supplied for '{name}'")
         if parse_uuid(uuid) is None:
             raise _wrong(f"malformed uuid element for '{name}'")
+    elif kind == "net" and not _child_text(element, "interface"):
+        raise _wrong(f"no network interface supplied for '{name}'")
     elif kind == "scsi_host":
+        _check_host_id(element, name)
         for inside in element.findall("capability"):
             _read_host_capability(model, inside, name)
+
+
+def _check_host_id(element: Element, name: str) -> None:
+    """Check the number of a SCSI host; one that is still to be made gets it later."""
+    text = _child_text(element, "host")
+    if name != NEW and text is None:
+        raise _wrong(f"no SCSI host ID supplied for '{name}'")
+    if name != NEW and parse_integer(text or "", base=0) is None:
+        raise _wrong(f"invalid SCSI host ID supplied for '{name}'")
 
 
 def _read_host_capability(model: DeviceModel, element: Element, name: str) -> None:
@@ -164,7 +176,7 @@ def read_device(element: Element, *, new: bool = False) -> DeviceModel:
     """
     name = NEW if new else _child_text(element, "name")
     if name is None:
-        raise XmlError("missing name element", domain=c.VIR_FROM_NODEDEV)
+        raise NoName(domain=c.VIR_FROM_NODEDEV)
     model = DeviceModel(name)
     found = element.findall("capability")
     if not found:

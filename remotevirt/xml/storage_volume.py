@@ -59,7 +59,7 @@ class BackingFile:
 
 @attrs.define
 class VolumeModel:
-    """A volume; sizes in bytes. ``key`` and ``path`` are up to the pool."""
+    """A volume; sizes in bytes. ``key`` and ``path`` are as read: what counts is up to the pool."""
 
     name: str
     capacity: int
@@ -93,6 +93,8 @@ class VolumeModel:
         allocation = _size(element, "allocation")
         model = cls(name, capacity, capacity if allocation is None else allocation, kind, backing=backing)
         target = element.find("target")
+        model.key = _text(element, "key")
+        model.path = _text(element, "target/path")
         model.format = _read_format(target, formats)
         if target is not None:
             model.permissions = Permissions.read(target.find("permissions"))
@@ -172,6 +174,11 @@ def _read_backing(element: Element, formats: tuple[str, ...]) -> BackingFile | N
     if not path or backing is None:
         return None
     return BackingFile(path, _read_format(backing, formats), Permissions.read(backing.find("permissions")))
+
+
+def _text(element: Element, path: str) -> str:
+    found = element.find(path)
+    return "" if found is None else text_of(found)
 
 
 def _size(element: Element, name: str) -> int | None:

@@ -32,6 +32,10 @@ CLOSE = pack_call(NUMBER, 1, 2, 0)
 PROBE = 0xFEEDBEEF
 
 
+STEPS = ["publish", "read", "turn", "interval", "result", "failure", "register", CLOSE]
+"""What else can happen."""
+
+
 @st.composite
 def calls(draw: Any) -> bytes:
     """A call of any procedure with arguments that fit, or with zeros."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.rpc.keepalive import PING, PING_PROCEDURE, PONG, PONG_PROCEDURE
-from remotevirt.rpc.message import Kind, pack_call, pack_event
+from remotevirt.rpc.message import Kind, pack_call, pack_event, pack_message
 from remotevirt.server import protocol as protocol_module
 from remotevirt.server.limits import WAITING_BYTES_MAXIMUM, WAITING_MAXIMUM
 from remotevirt.stubs import remote
@@ -213,6 +213,8 @@ class KeepaliveTests(SlowCase):
         for procedure in (0, 3, 99):
             self.client.send(pack_event(0x6B656570, 1, procedure, b"", serial=0))
         self.client.send(pack_event(0x6B656570, 2, PING_PROCEDURE, b"", serial=0))
+        for type_ in (1, 3, 6, 7, -1):
+            self.client.send(pack_message(0x6B656570, 1, PING_PROCEDURE, type_, 0, 0))
         self.assertEqual(0, self.pongs())
         self.assertTrue(self.client.lives)
 

@@ -236,6 +236,17 @@ class GoodbyeTests(LargeCase):
         self.assertEqual([serial], client.serials())
         self.assertEqual([], called)
 
+    def test_nothing_is_kept_behind_it(self) -> None:
+        """A transport that still delivers, as TLS does until the client says goodbye, fills no memory."""
+        client = self.world.opened()
+        client.ask("connect_close")
+        client.send(pack_call(NUMBER, 1, 4, 5, bytes(1000))[:-1])
+        self.assertEqual(0, client.protocol.reader.buffered)
+        self.world.turn()
+        for _ in range(10):
+            client.begin("connect_get_version")
+        self.assertEqual(0, len(client.protocol._waiting))
+
     def test_unread_replies_are_not_lost(self) -> None:
         """A client that closes while large replies are on their way still gets them all."""
         client = self.world.opened(reads=False)
@@ -313,6 +324,33 @@ class BadBytesTests(LargeCase):
         self.assertEqual([serial], client.serials())
         self.assertTrue(client.wire.closing)
 
+    def test_events_afterwards(self) -> None:
+        """Are not written, though the connection still stands."""
+        client = self.world.opened()
+        client.result("connect_domain_event_register")
+        client.send(b"\0\0\0\0")
+        writes = client.wire.writes
+        self.world.driver.events.publish(lifecycle())
+        client.send(PING)
+        self.assertEqual(writes, client.wire.writes)
+
+    def test_results_afterwards(self) -> None:
+        """What was in flight, with calls behind it that had stopped reading: nothing is read or served."""
+        results: list[Deferred[int]] = []
+
+        def domain_get_autostart(dom: object) -> Deferred[int]:
+            results.append(Deferred())
+            return results[-1]
+
+        self.world.hypervisor.domain_get_autostart = domain_get_autostart
+        client = self.world.opened()
+        calls = [client.pack("domain_get_autostart", DOMAIN)[1] for _ in range(300)]
+        client.send(b"".join(calls) + b"\0\0\0\0")
+        self.assertFalse(client.wire.reading)
+        results[0].callback(1)
+        self.assertEqual(5, len(results))
+        self.assertEqual("paused", client.wire.producerState)
+
     def test_cut_off_if_it_does_not_read(self) -> None:
         """With much unread, at once."""
         client = self.world.opened(reads=False)
@@ -352,12 +390,6 @@ class SocketTests(LargeCase):
         frames = FrameReader().feed(bytes(self.wire.sent))
         self.wire.sent.clear()
         return [parse_message(frame) for frame in frames]
-
-    def fill(self) -> None:
-        """Let the system take no more, and the server notice."""
-        self.wire.room = 0
-        self.client.begin("connect_get_type")
-        self.assertNotIn("read", self.wire.interest)
 
     def test_at_once(self) -> None:
         """The reply is with the system before the call returns, and nothing is left to do."""
@@ -437,7 +469,7 @@ class VanishingTests(LargeCase):
         """What is in flight is cancelled; what comes of it is dropped quietly."""
         cancelled: list[Any] = []
         plain: Deferred[int] = Deferred()
-        stubborn: Deferred[int] = Deferred(lambda d: d.callback(5))
+        stubborn: Deferred[Any] = Deferred(lambda d: d.callback("no number"))
         failing: Deferred[int] = Deferred(lambda d: d.errback(RuntimeError("on cancel")))
         waiting: Deferred[int] = Deferred(cancelled.append)
 

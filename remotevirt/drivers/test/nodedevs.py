@@ -105,8 +105,15 @@ class DeviceTable(Table[DeviceRecord]):
         self.hub = hub
 
     def load(self, element: Any, size: int = 0) -> None:
-        """Take in a device from a node file; raises VirError."""
-        self.add(DeviceRecord(read_device(element), size))
+        """Take in a device from a node file, in place of one of its name; raises VirError."""
+        self.put(DeviceRecord(read_device(element), size))
+
+    def put(self, device: DeviceRecord) -> None:
+        """Take in a device, in place of one of its name; raises OperationFailed."""
+        old = self.by_name.get(device.name)
+        if old is not None:
+            self.remove(old)
+        self.add(device)
 
     def named(self, name: str) -> DeviceRecord:
         """Return the device of a name; raises NoNodeDevice."""
@@ -118,11 +125,8 @@ class DeviceTable(Table[DeviceRecord]):
     def make_vport(self, wwnn: str, wwpn: str) -> DeviceRecord:
         """Make the virtual adapter, in place of one that may be there; raises NoNodeDevice."""
         template = self.named(TEMPLATE)
-        old = self.by_name.get(VPORT)
-        if old is not None:
-            self.remove(old)
         device = DeviceRecord(template.model.named(VPORT, wwnn, wwpn))
-        self.add(device)
+        self.put(device)
         self.hub.publish(device_lifecycle(device.ref, c.VIR_NODE_DEVICE_EVENT_CREATED))
         return device
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from remotevirt.drivers.test.objects import KeyedTable, Table, passes
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import OperationFailed, OperationInvalid
+from remotevirt.stubs.errors import InternalError, OperationFailed, OperationInvalid
 from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
 from remotevirt.xml.storage_pool import PoolModel, conflict, read_pool
 from remotevirt.xml.storage_volume import VolumeModel, read_volume
@@ -69,14 +69,18 @@ class VolumeRecord:
         name, ref: what it is known by.
         model: its definition.
         size: the characters of it.
+
+    Args:
+        keep: the volume comes from a node file, whose word for path and key counts.
     """
 
     __slots__ = ("model", "name", "ref", "size")
 
-    def __init__(self, pool: PoolRecord, model: VolumeModel, size: int) -> None:
+    def __init__(self, pool: PoolRecord, model: VolumeModel, size: int, *, keep: bool = False) -> None:
         # libvirt prints a path that is not there like this, and so pools without one have it in keys
-        model.path = f"{pool.model.path or '(null)'}/{model.name}"
-        model.key = model.path
+        path = f"{pool.model.path or '(null)'}/{model.name}"
+        model.path = (model.path if keep else "") or path
+        model.key = (model.key if keep else "") or model.path
         self.name: str = model.name
         self.ref = VolumeRef(pool.name, self.name, model.key)
         self.model = model
@@ -145,9 +149,11 @@ class PoolRecord:
         self.by_key.pop(volume.model.key, None)
         self.use(-volume.model.allocation)
 
-    def has_room(self, bytes_: int) -> bool:
-        """Return whether so many bytes more fit."""
-        return self.model.allocation + bytes_ <= self.model.capacity
+    def check_room(self, model: VolumeModel) -> None:
+        """Check that a new volume fits; raises InternalError."""
+        if self.model.allocation + model.allocation > self.model.capacity:
+            text = f"Not enough free space in pool for volume '{model.name}'"
+            raise InternalError(text, domain=c.VIR_FROM_TEST)
 
     def passes(self, flags: int) -> bool:
         """Return whether the pool passes a list filter."""
@@ -174,7 +180,9 @@ class PoolTable(KeyedTable[PoolRecord]):
         record = self.assign(read_pool(element), size, live=False)
         record.active = record.persistent = True
         for found in element.findall("volume"):
-            record.add(VolumeRecord(record, read_volume(found, record.model.type), 0))
+            volume = read_volume(found, record.model.type)
+            record.check_room(volume)
+            record.add(VolumeRecord(record, volume, 0, keep=True))
         self.changed()
 
     def assign(self, model: PoolModel, size: int, *, live: bool) -> PoolRecord:

@@ -11,7 +11,7 @@ from remotevirt.drivers.test.pool_calls import PoolCalls
 from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
 from remotevirt.procedures import Kept, Result
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, NoStorageVol, OperationFailed, OperationInvalid
+from remotevirt.stubs.errors import NoStorageVol, OperationFailed, OperationInvalid
 from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
 from remotevirt.stubs.remote.storage import StoragePoolListAllVolumesRet, StorageVolGetInfoRet
 from remotevirt.xml.storage_volume import VolumeModel, format_volume, parse_volume, volume_kind
@@ -130,9 +130,7 @@ class TestPools(PoolCalls):
 
     @staticmethod
     def _add(pool: PoolRecord, model: VolumeModel, size: int) -> NonnullStorageVol:
-        if not pool.has_room(model.allocation):
-            text = f"Not enough free space in pool for volume '{model.name}'"
-            raise InternalError(text, domain=c.VIR_FROM_TEST)
+        pool.check_room(model)
         volume = VolumeRecord(pool, model, size)
         pool.add(volume)
         return volume.ref
