@@ -50,6 +50,7 @@ run: $(VENV)/.run-ready
 
 peers:
 	@tools/peers
+	@tools/libvirt-source
 
 test: peers $(VENV)/.dev-ready
 	@tools/check '$(BIN)' '$(JOBS)' $(TESTS)

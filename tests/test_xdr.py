@@ -186,6 +186,27 @@ class PackingTests(SynchronousTestCase):
         for value in (b"a", b"abc"):
             self.assertRaises(XDRError, xdr.pack_fixed_chars, value, 2)
 
+    def test_fixed_opaque(self) -> None:
+        """Exactly so many bytes, and padding."""
+        self.assertEqual(b"abcde\0\0\0", xdr.pack_fixed_opaque(b"abcde", 5))
+        self.assertEqual(b"abcd", xdr.pack_fixed_opaque(b"abcd", 4))
+        for value in (b"abcd", b"abcdef", b""):
+            self.assertRaises(XDRError, xdr.pack_fixed_opaque, value, 5)
+
+    def test_fixed_count(self) -> None:
+        """Exactly so many elements, and nothing before them."""
+        self.assertEqual(b"", xdr.check_count(5, 5))
+        for count in (0, 4, 6):
+            self.assertRaises(XDRError, xdr.check_count, count, 5)
+
+    def test_keep(self) -> None:
+        """What is kept is bounded."""
+        kept: dict[bytes, int] = {}
+        for number in range(3 * xdr.KEPT_MAXIMUM):
+            xdr.keep(kept, number.to_bytes(4), number)
+            self.assertEqual(number, kept[number.to_bytes(4)])
+            self.assertLessEqual(len(kept), xdr.KEPT_MAXIMUM)
+
     def test_numbers_out_of_range(self) -> None:
         """What does not fit its width is refused."""
         for value in (1 << 31, -(1 << 31) - 1):

@@ -15,6 +15,7 @@ from tests.docs.pages import DOCS, ROOT
 BUILD_SECONDS = 120.0
 """How long a build may take; alone on the machine it takes a few seconds."""
 
+
 def _rows(html: str) -> dict[str, list[str]]:
     """The cells of each table row of a page, by the text of the second cell."""
     cells = [

@@ -235,6 +235,16 @@ class RouteTests(SynchronousTestCase):
             self.assertEqual(5, error.code, name)
             self.assertLess(len(error.message), 400)
 
+    def test_words_as_libvirtds(self) -> None:
+        """What the error says."""
+        for name, detail in (
+            ("nobody:///x", "nobody:///x"),
+            ("rec", "URI 'rec' does not include a driver name"),
+            ("//host/x", "URI '//host/x' does not include a driver name"),
+        ):
+            error = self.assertRaises(VirError, self.registry.route, name)
+            self.assertEqual(f"no connection driver available for {detail}", error.message)
+
     def test_long_uris_are_not_kept(self) -> None:
         """What is too long is not even parsed: the parser would remember it."""
         self.registry.route("rec:///" + "x" * (URI_MAXIMUM - 7))

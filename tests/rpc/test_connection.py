@@ -102,6 +102,13 @@ class ConversationTests(SynchronousTestCase):
         last = Connection(Role.CLIENT, serial=UINT_MAX)
         self.assertEqual([UINT_MAX, 0], [last.call(*KEY)[0] for _ in range(2)])
 
+    def test_serials_in_use_at_the_end(self) -> None:
+        """After the last serial comes 0, also when the last one is in use."""
+        client = Connection(Role.CLIENT, serial=UINT_MAX)
+        client.call(*KEY)
+        client._serial = UINT_MAX
+        self.assertEqual(0, client.call(*KEY)[0])
+
     def test_serials_in_use_are_left_out(self) -> None:
         """Those of calls without a reply, and of open streams."""
         serial, _ = self.client.call(*KEY)

@@ -168,6 +168,19 @@ class LengthTests(SynchronousTestCase):
         self.assertLess(current, 50 * 2048)
         self.assertLess(peak, MIB)
 
+    def test_long_frames_are_not_copied_over_and_over(self) -> None:
+        """Each piece of an unfinished frame is added to what is held, without a copy of it."""
+        reader = FrameReader()
+        reader.feed(LENGTH_MAXIMUM.to_bytes(4))
+        piece = bytes(64 * 1024)
+        for _ in range(63):
+            reader.feed(piece)
+        tracemalloc.start()
+        reader.feed(piece)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        self.assertLess(peak, 6 * MIB, "at most what is held, once")
+
     def test_nothing_is_kept_of_finished_frames(self) -> None:
         """A large frame that has been returned is not held any longer."""
         reader = FrameReader()

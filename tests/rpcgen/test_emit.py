@@ -10,8 +10,11 @@ from remotevirt.rpcgen.emit import Source, emit_stubs
 from remotevirt.rpcgen.loader import load_files
 from remotevirt.rpcgen.reference import ReferenceCodec
 
-CONTRACT = r"""
-/* A backslash \ and """ + '"""' + r""" quotes. */
+CONTRACT = (
+    r"""
+/* A backslash \ and """
+    + '"""'
+    + r""" quotes. */
 typedef int odd_row<3>;
 typedef odd_row odd_rows<2>;
 typedef opaque odd_tag[5];
@@ -33,6 +36,7 @@ struct odd_shapes {
     double numbers<>;
 };
 """
+)
 
 END = {"count": -2, "pos": 65535, "item": 0.5, "self": True}
 VALUE = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -284,6 +286,9 @@ class RefusedTests(DispatchCase):
             domain_suspend(dom)
 
         self.hypervisor.domain_suspend = domain_suspend
+        # The whole traceback is logged: a thousand frames would be more than trial's workers can pass on.
+        self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
+        sys.setrecursionlimit(len(inspect.stack()) + 150)
         self.assertEqual(INTERNAL[0], self.client.error("domain_suspend", DOMAIN).code)
         self.assertEqual(1, len(self.flushLoggedErrors(RecursionError)))
         self.assert_lives()

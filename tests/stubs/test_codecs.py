@@ -6,6 +6,7 @@ packs; what it unpacks or refuses, the generated code unpacks to the same or ref
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from remotevirt.errors import XDRError
 from remotevirt.rpcgen.contracts import CONTRACTS
 from remotevirt.rpcgen.model import Contract, Declaration, Enum, Kind, Struct, Union
 from remotevirt.rpcgen.reference import ReferenceCodec
+from remotevirt.stubs.remote import NonnullDomain, NonnullNetwork, NonnullNwfilter, NonnullStoragePool
 from remotevirt.xdr import DECODE_ERRORS
 from tests.strategies import CHARACTERS, Stubs, bounded, mutated, resolve
 
@@ -101,6 +103,56 @@ class RoundTripMixin:
             )
 
         self.each_value(check)
+
+
+class KeptTests(SynchronousTestCase):
+    """References whose decoding is kept: what was decoded before must not be taken for what is there now."""
+
+    REFS = (
+        NonnullDomain("name", b"u" * 16, 7),
+        NonnullNetwork("name", b"u" * 16),
+        NonnullNwfilter("name", b"u" * 16),
+        NonnullStoragePool("name", b"u" * 16),
+    )
+
+    def test_same_bytes(self) -> None:
+        """Decode to the same each time, wherever they stand."""
+        for ref in self.REFS:
+            wire = ref.pack()
+            for head in (b"", b"1234", b"12345678"):
+                again, end = ref.unpack(head + wire + b"tail", len(head))
+                self.assertEqual((ref, len(head + wire)), (again, end))
+                self.assertIs(type(ref), type(again))
+
+    def test_similar_bytes(self) -> None:
+        """A byte more or less, another length, or less than all of it: never what was kept."""
+        for ref in self.REFS:
+            wire = ref.pack()
+            ref.unpack(wire, 0)
+            for size in range(len(wire)):
+                self.assertRaises(DECODE_ERRORS, ref.unpack, wire[:size], 0)
+            for place in range(4, len(wire)):
+                changed = bytearray(wire)
+                changed[place] ^= 1
+                self.assertNotEqual(ref, ref.unpack(bytes(changed), 0)[0])
+            for size in (0, 1, 3, 5, 64, 65, 1 << 22, UINT_MAX):
+                other = size.to_bytes(4) + wire[4:]
+                with contextlib.suppress(*DECODE_ERRORS):
+                    self.assertNotEqual(ref, ref.unpack(other, 0)[0])
+
+    def test_errors_are_not_kept(self) -> None:
+        """Bytes that do not decode do not decode the second time."""
+        for ref in self.REFS:
+            wire = ref.pack().replace(b"name", b"na\0e")
+            for _ in range(2):
+                self.assertRaises(XDRError, ref.unpack, wire, 0)
+
+    def test_long_names(self) -> None:
+        """Are decoded, not kept."""
+        for ref in self.REFS:
+            for size in (63, 64, 65, 66, 1000):
+                long = ref._replace(name="x" * size)
+                self.assertEqual((long, len(long.pack())), long.unpack(long.pack(), 0))
 
 
 class Minimal:
