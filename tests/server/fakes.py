@@ -139,6 +139,9 @@ class Wire(StringTransport):
         if self.reads:
             self.read()
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Tests that want to know replace it."""
+
     def read(self, size: int | None = None) -> None:
         """Let the client read; when it has read all, production goes on."""
         self.received += self.unread[:size]

@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable
 
 import attrs
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from remotevirt.server import Daemon, Limits, ServerFactory
 from remotevirt.server.linger import CLOSE, MOMENT, TURNS, Linger
 from remotevirt.server.protocol import ServerProtocol
-from tests.server.fakes import World
+from tests.server.fakes import Wire, World
 
 
 class FactoryTests(SynchronousTestCase):
@@ -28,6 +30,15 @@ class FactoryTests(SynchronousTestCase):
         self.assertIsNot(first, second)
         self.assertEqual((True, "tls"), (first.session.readonly, first.session.transport))
         self.assertFalse(first.reader.descriptors)
+
+    def test_small_packets_are_not_held_back(self) -> None:
+        """Over TCP."""
+        wire = Wire()
+        directlyProvides(wire, ITCPTransport)
+        asked: list[bool] = []
+        self.patch(Wire, "setTcpNoDelay", asked.append)
+        World().client(wire=wire)
+        self.assertEqual([True], asked)
 
     def test_full(self) -> None:
         """Whoever is too many is refused, with a log line; when one leaves, another may come."""

@@ -570,6 +570,15 @@ class VanishingTests(LargeCase):
         client.vanish()
         self.assertEqual(set(), self.world.daemon.clients)
 
+    def test_between_goodbye_and_end(self) -> None:
+        """The connection is gone before the server comes to close it: there is nothing left to close."""
+        client = self.world.opened()
+        client.ask("connect_close")
+        client.protocol.connectionLost(Failure(ConnectionDone()))
+        self.world.turn()
+        self.assertFalse(client.wire.disconnecting)
+        self.assertEqual([], self.world.clock.getDelayedCalls())
+
     def test_before_anything(self) -> None:
         """A connection on which nothing was said."""
         client = self.world.client()
