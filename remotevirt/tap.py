@@ -25,6 +25,7 @@ from twisted.python import usage
 
 import remotevirt
 from remotevirt import config
+from remotevirt.description import quote
 from remotevirt.drivers import DriverRegistry, load_driver
 from remotevirt.errors import RemotevirtError
 from remotevirt.server import Daemon, Limits, ServerFactory
@@ -36,7 +37,6 @@ from remotevirt.transport import (
     ListeningService,
     parse_listener,
 )
-from remotevirt.transport.description import quote
 
 __all__ = ["Options", "makeService"]
 

@@ -16,6 +16,7 @@ from typing import Any
 from zope.interface import Invalid
 from zope.interface.verify import verifyObject
 
+from remotevirt.description import fields
 from remotevirt.drivers.base import DriverURI, IDriver
 from remotevirt.stubs.errors import NoConnect
 
@@ -40,7 +41,7 @@ def load_driver(spec: str) -> Any:
     Raises:
         ValueError: the text is no specification, there is no such driver, or it refuses the options.
     """
-    words = _split(spec)
+    words = fields(spec)
     target, taken = _find([word for word, _ in takewhile(lambda word: word[1] is None, words)])
     options: dict[str, Any] = {}
     for number, (name, value) in enumerate(words):
@@ -61,26 +62,6 @@ def load_driver(spec: str) -> Any:
     except Invalid as error:
         raise ValueError(f"driver {spec!r}: not a driver: {' '.join(str(error).split())}") from error
     return driver
-
-
-def _split(spec: str) -> list[tuple[str, str | None]]:
-    """Split at colons; a backslash takes the next character literally."""
-    if (len(spec) - len(spec.rstrip("\\"))) % 2:
-        raise ValueError(f"driver {spec!r}: a backslash at the end has nothing to take literally")
-    words: list[tuple[str, str | None]] = []
-    name, value, current = "", None, ""
-    characters = iter(spec + ":")
-    for character in characters:
-        if character == "\\":
-            current += next(characters, "")
-        elif character == "=" and value is None:
-            name, value, current = current, "", ""
-        elif character == ":":
-            words.append((current, None) if value is None else (name, current))
-            value, current = None, ""
-        else:
-            current += character
-    return words
 
 
 def _find(positional: list[str]) -> tuple[Any, int]:

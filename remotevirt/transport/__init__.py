@@ -3,7 +3,7 @@
 Nothing here knows libvirt's messages: each module takes a Twisted factory and hands it connections, so that
 ``remotevirt.server`` need not know how a client came in.
 
-* :mod:`~remotevirt.transport.description`: the grammar ``name:word:key=value`` of endpoints and drivers.
+* :mod:`remotevirt.description` is the grammar of their strings, which drivers share.
 * :mod:`~remotevirt.transport.listener`: a description turned into something that listens.
 * :mod:`~remotevirt.transport.unix`: UNIX sockets; a dead daemon's is replaced, a live one's never.
 * :mod:`~remotevirt.transport.pki`, :mod:`~remotevirt.transport.tls`: certificates, and libvirt's greeting.
@@ -11,8 +11,8 @@ Nothing here knows libvirt's messages: each module takes a Twisted factory and h
 * :mod:`~remotevirt.transport.announce`: the lines that say where they are.
 """
 
+from remotevirt.description import Description, DescriptionError
 from remotevirt.transport.announce import Announcer
-from remotevirt.transport.description import Description, DescriptionError
 from remotevirt.transport.listener import Listener, parse_listener
 from remotevirt.transport.pki import Credentials, PKIError
 from remotevirt.transport.service import ListeningService, StartupError

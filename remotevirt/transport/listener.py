@@ -14,7 +14,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
-from remotevirt.transport.description import MAX_PORT, Description, DescriptionError, number
+from remotevirt.description import MAX_PORT, Description, DescriptionError, number
 from remotevirt.transport.pki import PKIError
 from remotevirt.transport.tls import TLS_PREFIX, LibvirtTLSEndpoint, endpoint_from_fields
 from remotevirt.transport.unix import AdoptedUnixEndpoint, UnixEndpoint

@@ -43,7 +43,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from remotevirt.transport.description import MAX_PORT, DescriptionError, number
+from remotevirt.description import MAX_PORT, DescriptionError, number
 from remotevirt.transport.pki import Credentials
 
 __all__ = ["TLS_PREFIX", "Greeting", "GreetingFactory", "LibvirtTLSEndpoint", "endpoint_from_fields"]

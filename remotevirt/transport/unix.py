@@ -28,7 +28,7 @@ from twisted.internet.error import AlreadyListened, CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
-from remotevirt.transport.description import DescriptionError
+from remotevirt.description import DescriptionError
 
 __all__ = ["AdoptedUnixEndpoint", "UnixEndpoint"]
 

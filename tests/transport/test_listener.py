@@ -16,7 +16,7 @@ from twisted.plugin import getPlugins
 from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import TestCase
 
-from remotevirt.transport.description import DescriptionError
+from remotevirt.description import DescriptionError
 from remotevirt.transport.listener import Listener, octal, parse_listener, show_address
 from remotevirt.transport.pki import PKIError
 from remotevirt.transport.tls import LibvirtTLSEndpoint

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import TestCase
 
-from remotevirt.transport.description import DescriptionError
+from remotevirt.description import DescriptionError
 from remotevirt.transport.pki import Credentials, PKIError
 from remotevirt.transport.tls import (
     HANDSHAKE_TIMEOUT,

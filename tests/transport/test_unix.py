@@ -21,7 +21,7 @@ from twisted.internet.utils import getProcessValue
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from remotevirt.transport.description import DescriptionError
+from remotevirt.description import DescriptionError
 from remotevirt.transport.unix import AdoptedUnixEndpoint, UnixEndpoint
 
 

@@ -7,17 +7,17 @@ from typing import Final
 
 from remotevirt.drivers.test.calls import DomainCalls
 from remotevirt.drivers.test.faults import argument_error, check_flags, too_large
-from remotevirt.drivers.test.typed import check_params, uint_param
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainGetSchedulerTypeRet
+from remotevirt.typed_params import check_params, uint
 
 __all__ = ["SchedulerCalls"]
 
 MAX_PARAMS: Final = 16
 """REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX."""
 
-WEIGHT: Final = uint_param(c.VIR_DOMAIN_SCHEDULER_WEIGHT, 50)
+WEIGHT: Final = uint(c.VIR_DOMAIN_SCHEDULER_WEIGHT, 50)
 """Every domain's weight; setting it is accepted and changes nothing."""
 
 KNOWN: Final = {WEIGHT.field: WEIGHT.value.type}

@@ -14,7 +14,6 @@ from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.drivers.test.faults import argument_error, check_flags, too_large
 from remotevirt.drivers.test.filters import GROUPS, groups_of, matches
 from remotevirt.drivers.test.info import GUEST_TIME
-from remotevirt.drivers.test.typed import int_param, ullong_param
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, InternalError, InvalidArg, OperationUnsupported
 from remotevirt.stubs.remote import (
@@ -31,6 +30,7 @@ from remotevirt.stubs.remote.domain import (
     DomainGetDiskErrorsRet,
     DomainInterfaceStatsRet,
 )
+from remotevirt.typed_params import int_, ullong
 
 __all__ = ["StatisticsCalls"]
 
@@ -66,7 +66,7 @@ BULK_FLAGS: Final[int] = (
 
 def state_params(record: DomainRecord) -> Iterable[TypedParam]:
     """Return the parameters of the group "state"."""
-    return (int_param("state.state", record.state), int_param("state.reason", record.reason))
+    return (int_("state.state", record.state), int_("state.reason", record.reason))
 
 
 def iothread_params(record: DomainRecord) -> Iterable[TypedParam]:
@@ -240,9 +240,9 @@ def _has_disk(record: DomainRecord, path: str) -> bool:
 def _total_cpu_stats(nparams: int) -> DomainGetCpuStatsRet:
     """Return the times of all CPUs together."""
     params = [
-        ullong_param(c.VIR_DOMAIN_CPU_STATS_CPUTIME, TOTAL_CPU_TIME),
-        ullong_param(c.VIR_DOMAIN_CPU_STATS_USERTIME, TOTAL_USER_TIME),
-        ullong_param(c.VIR_DOMAIN_CPU_STATS_SYSTEMTIME, TOTAL_SYSTEM_TIME),
+        ullong(c.VIR_DOMAIN_CPU_STATS_CPUTIME, TOTAL_CPU_TIME),
+        ullong(c.VIR_DOMAIN_CPU_STATS_USERTIME, TOTAL_USER_TIME),
+        ullong(c.VIR_DOMAIN_CPU_STATS_SYSTEMTIME, TOTAL_SYSTEM_TIME),
     ]
     if nparams == 0:
         return DomainGetCpuStatsRet((), len(params))
@@ -261,7 +261,7 @@ def _cpu_stats(nparams: int, start_cpu: int, ncpus: int, cpus: int) -> DomainGet
     params: list[TypedParam] = []
     for cpu in range(start_cpu, min(start_cpu + ncpus, cpus)):
         params += [
-            ullong_param(c.VIR_DOMAIN_CPU_STATS_CPUTIME, TOTAL_CPU_TIME // cpus + cpu),
-            ullong_param(c.VIR_DOMAIN_CPU_STATS_VCPUTIME, TOTAL_VCPU_TIME // cpus + cpu),
+            ullong(c.VIR_DOMAIN_CPU_STATS_CPUTIME, TOTAL_CPU_TIME // cpus + cpu),
+            ullong(c.VIR_DOMAIN_CPU_STATS_VCPUTIME, TOTAL_VCPU_TIME // cpus + cpu),
         ][:nparams]
     return DomainGetCpuStatsRet(params, min(nparams, 2))

@@ -18,7 +18,7 @@ import attrs
 
 from remotevirt.errors import RemotevirtError
 
-__all__ = ["MAX_PORT", "Description", "DescriptionError", "number", "quote"]
+__all__ = ["MAX_PORT", "Description", "DescriptionError", "fields", "number", "quote"]
 
 ESCAPE = "\\"
 MAX_PORT = 65535
@@ -53,7 +53,7 @@ class Description:
         """
         words: list[str] = []
         options: dict[str, str] = {}
-        for key, value in _fields(text):
+        for key, value in fields(text):
             if value is None:
                 words.append(key)
             elif key in options:
@@ -81,9 +81,13 @@ def quote(text: str) -> str:
     return "".join(ESCAPE + char if char in "\\:=" else char for char in text)
 
 
-def _fields(text: str) -> list[tuple[str, str | None]]:
-    """The fields of `text`: (word, None) or (key, value)."""
-    fields: list[tuple[str, str | None]] = []
+def fields(text: str) -> list[tuple[str, str | None]]:
+    """Return the fields of a description in order: (word, None) or (key, value).
+
+    Raises:
+        DescriptionError: it ends in the middle of a quotation.
+    """
+    found: list[tuple[str, str | None]] = []
     key: str | None = None
     current = ""
     chars = iter(text)
@@ -94,11 +98,11 @@ def _fields(text: str) -> list[tuple[str, str | None]]:
                 raise DescriptionError(f"{text!r}: ends in a backslash that quotes nothing")
             current += quoted
         elif char == ":":
-            fields.append((current, None) if key is None else (key, current))
+            found.append((current, None) if key is None else (key, current))
             key, current = None, ""
         elif char == "=" and key is None:
             key, current = current, ""
         else:
             current += char
-    fields.append((current, None) if key is None else (key, current))
-    return fields
+    found.append((current, None) if key is None else (key, current))
+    return found

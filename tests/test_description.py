@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet import endpoints
 from twisted.trial.unittest import TestCase
 
-from remotevirt.transport.description import Description, DescriptionError, number, quote
+from remotevirt.description import Description, DescriptionError, number, quote
 
 fields = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 words = st.lists(fields, max_size=4)
