@@ -7,7 +7,6 @@ bound method of its driver, its rights) lives in the dispatcher's rows.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from operator import methodcaller
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 __all__ = ["Kept", "Message", "Permission", "Procedure", "Program", "Result"]
@@ -47,7 +46,9 @@ class Permission(NamedTuple):
     value: int = 0
 
 
-_pack = methodcaller("pack")
+def _pack(value: Message) -> bytes:
+    """Encode a result's struct (faster than a methodcaller)."""
+    return value.pack()
 
 
 class Procedure:
@@ -56,7 +57,7 @@ class Procedure:
     Attributes:
         number, name: number and lower-case name without the program's prefix.
         args, ret: struct types of argument and result; None for void. An event's message is ``args``.
-        decode: ``decode(buf, pos) -> (args, end)``, None without arguments.
+        decode: ``decode(buf, pos) -> (args, end)``, the arguments as a plain tuple; None without any.
         encode: encodes what a driver method returns: the bare value of a result with one field, otherwise
             the result's struct. None without a result.
         api: libvirt's function, which "not supported" errors name; None where there is none.
@@ -121,7 +122,9 @@ class Procedure:
         self.name = name
         self.args = args
         self.ret = ret
-        self.decode: Callable[[bytes, int], tuple[Any, int]] | None = args.unpack if args else None
+        self.decode: Callable[[bytes, int], tuple[Any, int]] | None = (
+            getattr(args, "decode", args.unpack) if args else None
+        )
         self.encode: Callable[[Any], bytes] | None = getattr(ret, "encode", _pack) if ret else None
         self.api = api
         self.since = since

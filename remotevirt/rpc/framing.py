@@ -37,7 +37,8 @@ the header: for both the connection is over."""
 _TYPE_BYTE = 15
 """Where the low byte of the header's type is in a frame."""
 
-_DESCRIPTOR_TYPES = (MessageType.VIR_NET_CALL_WITH_FDS, MessageType.VIR_NET_REPLY_WITH_FDS)
+_CALL_WITH_FDS = int(MessageType.VIR_NET_CALL_WITH_FDS)
+_REPLY_WITH_FDS = int(MessageType.VIR_NET_REPLY_WITH_FDS)
 
 _unpack_uint = UINT.unpack_from
 
@@ -113,7 +114,7 @@ class FrameReader:
                 need = length
                 break
             frame = data[pos + 4 : end]
-            if frame[_TYPE_BYTE] in _DESCRIPTOR_TYPES:
+            if _CALL_WITH_FDS <= frame[_TYPE_BYTE] <= _REPLY_WITH_FDS:
                 extra = self._count_descriptors(frame)
                 if self.failure:
                     return frames

@@ -8,8 +8,7 @@ the wire becomes a code of :mod:`struct`. Neighbouring fixed-size fields are the
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -56,12 +55,13 @@ class CodecEmitter(Shapes):
 
     Args:
         contract: where names are looked up.
-        is_result: tells whether a struct is a procedure's result (they get ``encode``).
     """
 
-    def __init__(self, contract: Contract, is_result: Callable[[str], bool]) -> None:
+    def __init__(self, contract: Contract) -> None:
         super().__init__(contract)
-        self.is_result = is_result
+        procedures = [each for program in contract.programs for each in program.procedures]
+        self.results = {procedure.ret for procedure in procedures}
+        self.arguments = {procedure.args for procedure in procedures if not procedure.event}
         self.keepers: list[str] = []
         """Classes whose decoded values are kept."""
 
@@ -235,7 +235,7 @@ class CodecEmitter(Shapes):
         for field in struct.fields:
             lines.append(f"    {field_name(field.name)}: {self.python_type(field)}")
         body = self.pack_lines(struct.fields)
-        if len(names) == 1 and self.is_result(struct.name):
+        if len(names) == 1 and struct.name in self.results:
             field = struct.fields[0]
             lines += [
                 "",
@@ -247,22 +247,18 @@ class CodecEmitter(Shapes):
                 "        return self.encode(self[0])",
             ]
         else:
-            if len(body) == 1 and all(self._fixed_code(self.shape(field)) for field in struct.fields):
-                body = [re.sub(r"\.pack\(.*\)$", ".pack(*self)", body[0])]
-            else:
-                body = [*spread("", names, " = self"), *body]
+            body = [*spread("", names, " = self"), *body]
             lines += ["", "    def pack(self) -> bytes:", *(f"        {line}" for line in body)]
-        full = [*self.unpack_lines(struct.fields), *spread(f"return _new({name}, ", names, "), pos")]
-        bodies = {"unpack": full}
+        fields = self.unpack_lines(struct.fields)
+        full = [*fields, *spread(f"return _new({name}, ", names, "), pos")]
+        bodies = {"unpack": (name, full)}
+        if struct.name in self.arguments:
+            bodies["decode"] = ("Any", [*fields, *spread("return ", names, ", pos")])
         if self._is_reference(struct):
-            bodies = {"unpack": self._unpack_kept(struct), "decode": full}
-        for function, lines_of in bodies.items():
-            lines += [
-                "",
-                "    @staticmethod",
-                f"    def {function}(buf: bytes, pos: int) -> tuple[{name}, int]:",
-            ]
-            lines += [f"        {line}" for line in lines_of]
+            bodies = {"unpack": (name, self._unpack_kept(struct)), "decode": (name, full)}
+        for function, (kind, text) in bodies.items():
+            signature = f"    def {function}(buf: bytes, pos: int) -> tuple[{kind}, int]:"
+            lines += ["", "    @staticmethod", signature, *(f"        {line}" for line in text)]
         return lines
 
     def _is_reference(self, struct: Struct) -> bool:

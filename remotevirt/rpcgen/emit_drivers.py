@@ -49,7 +49,7 @@ def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str
     emitters: dict[str, CodecEmitter] = {}
     methods: list[str] = []
     for program, contract, procedure in plan.procedures:
-        emitter = emitters.setdefault(program, CodecEmitter(contract, lambda _: False))
+        emitter = emitters.setdefault(program, CodecEmitter(contract))
         methods += ["", *_method(emitter, program, procedure, plan.driver)]
     body = [
         f"class {name}:",

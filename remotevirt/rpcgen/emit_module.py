@@ -80,8 +80,7 @@ def emit_module(
         homes: the module in which each definition of the contract lives.
         external: names of the public constants, for a check that those in conditions exist.
     """
-    results = {procedure.ret for program in contract.programs for procedure in program.procedures}
-    emitter = CodecEmitter(contract, results.__contains__)
+    emitter = CodecEmitter(contract)
     constants = [d for d in plan.definitions if isinstance(d, Constant)]
     body: list[str] = []
     for constant in constants:

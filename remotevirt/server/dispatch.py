@@ -84,19 +84,22 @@ class Row:
         method: the bound method that answers.
         encode: the result's encoder, None if there is none.
         head: program, version, procedure and type of the reply, as they are sent.
+        start: what the last reply began with, its length included; size: of that reply's payload.
     """
 
-    __slots__ = ("decode", "encode", "guard", "head", "method", "procedure")
+    __slots__ = ("decode", "encode", "guard", "head", "method", "procedure", "size", "start")
 
     def __init__(
         self, procedure: Procedure, head: bytes, method: Callable[..., Any], guard: Guard | None
     ) -> None:
         self.procedure = procedure
-        self.decode = procedure.decode
+        self.decode = procedure.decode if guard is None or procedure.args is None else procedure.args.unpack
         self.encode = procedure.encode
         self.method = method
         self.guard = guard
         self.head = head
+        self.size = -1
+        self.start = b""
 
 
 class Dispatcher:
@@ -184,7 +187,10 @@ class Dispatcher:
                 self._refuse(row.head, frame[16:20], self._too_large(row.procedure, size))
                 return
             self.bulk += size
-        self.out += (_pack_uint(_OVERHEAD + size), row.head, frame[16:20], _OK, payload)
+        if size != row.size:
+            row.size = size
+            row.start = _pack_uint(_OVERHEAD + size) + row.head
+        self.out += (row.start, frame[16:20], _OK, payload)
 
     def close(self) -> None:
         """Cancel what is in flight; nothing is answered from now on. May be called again."""

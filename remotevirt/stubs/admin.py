@@ -170,13 +170,20 @@ class ConnectOpenArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectOpenArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectOpenArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class ConnectGetLibVersionRet(NamedTuple):
@@ -205,13 +212,20 @@ class ConnectListServersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _2I.pack(*self)
+        (need_results, flags) = self
+        return _2I.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListServersArgs, int]:
         (need_results, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListServersArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListServersRet(NamedTuple):
@@ -262,6 +276,13 @@ class ConnectLookupServerArgs(NamedTuple):
         pos += 4
         return _new(ConnectLookupServerArgs, (name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, ADMIN_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (name, flags), pos
+
 
 class ConnectLookupServerRet(NamedTuple):
     """admin_connect_lookup_server_ret: Result of connect_lookup_server."""
@@ -297,6 +318,13 @@ class ServerGetThreadpoolParametersArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ServerGetThreadpoolParametersArgs, (srv, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        srv, pos = NonnullServer.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (srv, flags), pos
 
 
 class ServerGetThreadpoolParametersRet(NamedTuple):
@@ -362,6 +390,18 @@ class ServerSetThreadpoolParametersArgs(NamedTuple):
         pos += 4
         return _new(ServerSetThreadpoolParametersArgs, (srv, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        srv, pos = NonnullServer.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, ADMIN_SERVER_THREADPOOL_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (srv, params, flags), pos
+
 
 class ServerListClientsArgs(NamedTuple):
     """admin_server_list_clients_args: Arguments of server_list_clients."""
@@ -380,6 +420,13 @@ class ServerListClientsArgs(NamedTuple):
         (need_results, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ServerListClientsArgs, (srv, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        srv, pos = NonnullServer.unpack(buf, pos)
+        (need_results, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (srv, need_results, flags), pos
 
 
 class ServerListClientsRet(NamedTuple):
@@ -431,6 +478,13 @@ class ServerLookupClientArgs(NamedTuple):
         pos += 12
         return _new(ServerLookupClientArgs, (srv, id, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        srv, pos = NonnullServer.unpack(buf, pos)
+        (id, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (srv, id, flags), pos
+
 
 class ServerLookupClientRet(NamedTuple):
     """admin_server_lookup_client_ret: Result of server_lookup_client."""
@@ -466,6 +520,13 @@ class ClientGetInfoArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ClientGetInfoArgs, (clnt, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        clnt, pos = NonnullClient.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (clnt, flags), pos
 
 
 class ClientGetInfoRet(NamedTuple):
@@ -515,6 +576,13 @@ class ClientCloseArgs(NamedTuple):
         pos += 4
         return _new(ClientCloseArgs, (clnt, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        clnt, pos = NonnullClient.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (clnt, flags), pos
+
 
 class ServerGetClientLimitsArgs(NamedTuple):
     """admin_server_get_client_limits_args: Arguments of server_get_client_limits."""
@@ -532,6 +600,13 @@ class ServerGetClientLimitsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ServerGetClientLimitsArgs, (srv, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        srv, pos = NonnullServer.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (srv, flags), pos
 
 
 class ServerGetClientLimitsRet(NamedTuple):
@@ -597,6 +672,18 @@ class ServerSetClientLimitsArgs(NamedTuple):
         pos += 4
         return _new(ServerSetClientLimitsArgs, (srv, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        srv, pos = NonnullServer.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, ADMIN_SERVER_CLIENT_LIMITS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (srv, params, flags), pos
+
 
 class ServerUpdateTlsFilesArgs(NamedTuple):
     """admin_server_update_tls_files_args: Arguments of server_update_tls_files."""
@@ -615,6 +702,13 @@ class ServerUpdateTlsFilesArgs(NamedTuple):
         pos += 4
         return _new(ServerUpdateTlsFilesArgs, (srv, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        srv, pos = NonnullServer.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (srv, flags), pos
+
 
 class ConnectGetLoggingOutputsArgs(NamedTuple):
     """admin_connect_get_logging_outputs_args: Arguments of connect_get_logging_outputs."""
@@ -622,13 +716,20 @@ class ConnectGetLoggingOutputsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetLoggingOutputsArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectGetLoggingOutputsArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class ConnectGetLoggingOutputsRet(NamedTuple):
@@ -655,13 +756,20 @@ class ConnectGetLoggingFiltersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetLoggingFiltersArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectGetLoggingFiltersArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class ConnectGetLoggingFiltersRet(NamedTuple):
@@ -715,6 +823,16 @@ class ConnectSetLoggingOutputsArgs(NamedTuple):
         pos += 4
         return _new(ConnectSetLoggingOutputsArgs, (outputs, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        outputs: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            outputs, pos = unpack_string(buf, pos, ADMIN_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (outputs, flags), pos
+
 
 class ConnectSetLoggingFiltersArgs(NamedTuple):
     """admin_connect_set_logging_filters_args: Arguments of connect_set_logging_filters."""
@@ -741,6 +859,16 @@ class ConnectSetLoggingFiltersArgs(NamedTuple):
         pos += 4
         return _new(ConnectSetLoggingFiltersArgs, (filters, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        filters: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            filters, pos = unpack_string(buf, pos, ADMIN_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (filters, flags), pos
+
 
 class ConnectSetDaemonTimeoutArgs(NamedTuple):
     """admin_connect_set_daemon_timeout_args: Arguments of connect_set_daemon_timeout."""
@@ -749,13 +877,20 @@ class ConnectSetDaemonTimeoutArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _2I.pack(*self)
+        (timeout, flags) = self
+        return _2I.pack(timeout, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectSetDaemonTimeoutArgs, int]:
         (timeout, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectSetDaemonTimeoutArgs, (timeout, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (timeout, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (timeout, flags), pos
 
 
 class ConnectDaemonShutdownArgs(NamedTuple):
@@ -764,13 +899,20 @@ class ConnectDaemonShutdownArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDaemonShutdownArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectDaemonShutdownArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 PROCEDURES: Final = (

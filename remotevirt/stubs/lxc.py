@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure, Program
 from remotevirt.stubs import constants as vir
@@ -33,6 +33,13 @@ class DomainOpenNamespaceArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainOpenNamespaceArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 PROCEDURES: Final = (

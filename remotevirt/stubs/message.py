@@ -68,7 +68,8 @@ class MessageHeader(NamedTuple):
     status: MessageStatus
 
     def pack(self) -> bytes:
-        return _2I2iIi.pack(*self)
+        (prog, vers, proc, type, serial, status) = self
+        return _2I2iIi.pack(prog, vers, proc, type, serial, status)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[MessageHeader, int]:
@@ -205,7 +206,8 @@ class StreamHole(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _qI.pack(*self)
+        (length, flags) = self
+        return _qI.pack(length, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StreamHole, int]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure, Program
 from remotevirt.stubs import constants as vir
@@ -41,6 +41,14 @@ class DomainMonitorCommandArgs(NamedTuple):
         pos += 4
         return _new(DomainMonitorCommandArgs, (dom, cmd, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cmd, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, cmd, flags), pos
+
 
 class DomainMonitorCommandRet(NamedTuple):
     """qemu_domain_monitor_command_ret: Result of domain_monitor_command."""
@@ -67,13 +75,20 @@ class DomainAttachArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _2I.pack(*self)
+        (pid_value, flags) = self
+        return _2I.pack(pid_value, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainAttachArgs, int]:
         (pid_value, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainAttachArgs, (pid_value, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (pid_value, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (pid_value, flags), pos
 
 
 class DomainAttachRet(NamedTuple):
@@ -113,6 +128,14 @@ class DomainAgentCommandArgs(NamedTuple):
         (timeout, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainAgentCommandArgs, (dom, cmd, timeout, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cmd, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (timeout, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, cmd, timeout, flags), pos
 
 
 class DomainAgentCommandRet(NamedTuple):
@@ -167,6 +190,20 @@ class ConnectDomainMonitorEventRegisterArgs(NamedTuple):
         pos += 4
         return _new(ConnectDomainMonitorEventRegisterArgs, (dom, event, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom: NonnullDomain | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dom, pos = NonnullDomain.unpack(buf, pos)
+        event: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            event, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, event, flags), pos
+
 
 class ConnectDomainMonitorEventRegisterRet(NamedTuple):
     """qemu_connect_domain_monitor_event_register_ret: Result of connect_domain_monitor_event_register."""
@@ -193,13 +230,20 @@ class ConnectDomainMonitorEventDeregisterArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (callbackID,) = self
+        return _i.pack(callbackID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainMonitorEventDeregisterArgs, int]:
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectDomainMonitorEventDeregisterArgs, (callbackID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (callbackID,), pos
 
 
 class DomainMonitorEventMsg(NamedTuple):
@@ -257,6 +301,14 @@ class DomainMonitorCommandWithFilesArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainMonitorCommandWithFilesArgs, (dom, cmd, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cmd, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, cmd, flags), pos
 
 
 class DomainMonitorCommandWithFilesRet(NamedTuple):

@@ -18,6 +18,9 @@ from remotevirt.stubs.remote.domain import (
 
 __all__ = ["InfoCalls"]
 
+_new = tuple.__new__
+"""Makes a NamedTuple without the detour over its own ``__new__``, in half the time."""
+
 GUEST_TIME: Final = 627319920
 """The time in every guest: 1989-11-17, seconds since 1970."""
 
@@ -38,8 +41,9 @@ class InfoCalls(DomainCalls):
         record = self.domains.get(dom.uuid)
         if record is None:
             raise no_domain(dom)
-        cpu_time = self.world.now() // 1000 * 1000
-        return DomainGetInfoRet(record.state, record.max_memory, record.memory, record.vcpus, cpu_time)
+        cpu_time = self.now() // 1000 * 1000
+        fields = (record.state, record.max_memory, record.memory, record.vcpus, cpu_time)
+        return _new(DomainGetInfoRet, fields)
 
     def domain_get_state(self, dom: NonnullDomain, flags: int) -> DomainGetStateRet:
         """Return state and reason."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Procedure
 from remotevirt.stubs.remote.types import REMOTE_STRING_MAX
@@ -109,6 +109,14 @@ class AuthSaslStartArgs(NamedTuple):
         data, pos = unpack_chars(buf, pos, REMOTE_AUTH_SASL_DATA_MAX)
         return _new(AuthSaslStartArgs, (mech, nil, data)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        mech, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (nil,) = _i.unpack_from(buf, pos)
+        pos += 4
+        data, pos = unpack_chars(buf, pos, REMOTE_AUTH_SASL_DATA_MAX)
+        return (mech, nil, data), pos
+
 
 class AuthSaslStartRet(NamedTuple):
     """remote_auth_sasl_start_ret: Result of auth_sasl_start.
@@ -151,6 +159,13 @@ class AuthSaslStepArgs(NamedTuple):
         pos += 4
         data, pos = unpack_chars(buf, pos, REMOTE_AUTH_SASL_DATA_MAX)
         return _new(AuthSaslStepArgs, (nil, data)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (nil,) = _i.unpack_from(buf, pos)
+        pos += 4
+        data, pos = unpack_chars(buf, pos, REMOTE_AUTH_SASL_DATA_MAX)
+        return (nil, data), pos
 
 
 class AuthSaslStepRet(NamedTuple):

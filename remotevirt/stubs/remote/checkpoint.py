@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -38,6 +38,14 @@ class DomainCheckpointCreateXmlArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainCheckpointCreateXmlArgs, (dom, xml_desc, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, xml_desc, flags), pos
 
 
 class DomainCheckpointCreateXmlRet(NamedTuple):
@@ -75,6 +83,13 @@ class DomainCheckpointGetXmlDescArgs(NamedTuple):
         pos += 4
         return _new(DomainCheckpointGetXmlDescArgs, (checkpoint, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        checkpoint, pos = NonnullDomainCheckpoint.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (checkpoint, flags), pos
+
 
 class DomainCheckpointGetXmlDescRet(NamedTuple):
     """remote_domain_checkpoint_get_xml_desc_ret: Result of domain_checkpoint_get_xml_desc."""
@@ -111,6 +126,13 @@ class DomainListAllCheckpointsArgs(NamedTuple):
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainListAllCheckpointsArgs, (dom, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, need_results, flags), pos
 
 
 class DomainListAllCheckpointsRet(NamedTuple):
@@ -161,6 +183,13 @@ class DomainCheckpointListAllChildrenArgs(NamedTuple):
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainCheckpointListAllChildrenArgs, (checkpoint, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        checkpoint, pos = NonnullDomainCheckpoint.unpack(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (checkpoint, need_results, flags), pos
 
 
 class DomainCheckpointListAllChildrenRet(NamedTuple):
@@ -213,6 +242,14 @@ class DomainCheckpointLookupByNameArgs(NamedTuple):
         pos += 4
         return _new(DomainCheckpointLookupByNameArgs, (dom, name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, name, flags), pos
+
 
 class DomainCheckpointLookupByNameRet(NamedTuple):
     """remote_domain_checkpoint_lookup_by_name_ret: Result of domain_checkpoint_lookup_by_name."""
@@ -249,6 +286,13 @@ class DomainCheckpointGetParentArgs(NamedTuple):
         pos += 4
         return _new(DomainCheckpointGetParentArgs, (checkpoint, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        checkpoint, pos = NonnullDomainCheckpoint.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (checkpoint, flags), pos
+
 
 class DomainCheckpointGetParentRet(NamedTuple):
     """remote_domain_checkpoint_get_parent_ret: Result of domain_checkpoint_get_parent."""
@@ -284,6 +328,13 @@ class DomainCheckpointDeleteArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainCheckpointDeleteArgs, (checkpoint, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        checkpoint, pos = NonnullDomainCheckpoint.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (checkpoint, flags), pos
 
 
 PROCEDURES: Final = (

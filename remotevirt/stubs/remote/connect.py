@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -113,6 +113,16 @@ class ConnectOpenArgs(NamedTuple):
         pos += 4
         return _new(ConnectOpenArgs, (name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (name, flags), pos
+
 
 class ConnectGetTypeRet(NamedTuple):
     """remote_connect_get_type_ret: Result of connect_get_type."""
@@ -167,6 +177,14 @@ class ConnectGetMaxVcpusArgs(NamedTuple):
         if present:
             type, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(ConnectGetMaxVcpusArgs, (type,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        type: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            type, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (type,), pos
 
 
 class ConnectGetMaxVcpusRet(NamedTuple):
@@ -259,13 +277,20 @@ class ConnectSupportsFeatureArgs(NamedTuple):
     feature: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (feature,) = self
+        return _i.pack(feature)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectSupportsFeatureArgs, int]:
         (feature,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectSupportsFeatureArgs, (feature,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (feature,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (feature,), pos
 
 
 class ConnectSupportsFeatureRet(NamedTuple):
@@ -294,13 +319,20 @@ class NodeGetCellsFreeMemoryArgs(NamedTuple):
     maxcells: int
 
     def pack(self) -> bytes:
-        return _2i.pack(*self)
+        (startCell, maxcells) = self
+        return _2i.pack(startCell, maxcells)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCellsFreeMemoryArgs, int]:
         (startCell, maxcells) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(NodeGetCellsFreeMemoryArgs, (startCell, maxcells)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (startCell, maxcells) = _2i.unpack_from(buf, pos)
+        pos += 8
+        return (startCell, maxcells), pos
 
 
 class NodeGetCellsFreeMemoryRet(NamedTuple):
@@ -375,6 +407,11 @@ class NodeDeviceDettachArgs(NamedTuple):
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceDettachArgs, (name,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
+
 
 class NodeDeviceReAttachArgs(NamedTuple):
     """remote_node_device_re_attach_args: Arguments of node_device_re_attach."""
@@ -390,6 +427,11 @@ class NodeDeviceReAttachArgs(NamedTuple):
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceReAttachArgs, (name,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
+
 
 class NodeDeviceResetArgs(NamedTuple):
     """remote_node_device_reset_args: Arguments of node_device_reset."""
@@ -404,6 +446,11 @@ class NodeDeviceResetArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceResetArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceResetArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class NodeGetSecurityModelRet(NamedTuple):
@@ -487,6 +534,13 @@ class ConnectCompareCpuArgs(NamedTuple):
         pos += 4
         return _new(ConnectCompareCpuArgs, (xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
+
 
 class ConnectCompareCpuRet(NamedTuple):
     """remote_connect_compare_cpu_ret: Result of connect_compare_cpu."""
@@ -537,6 +591,17 @@ class ConnectBaselineCpuArgs(NamedTuple):
         pos += 4
         return _new(ConnectBaselineCpuArgs, (xmlCPUs, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_CPU_BASELINE_MAX, 4)
+        xmlCPUs: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            xmlCPUs.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xmlCPUs, flags), pos
+
 
 class ConnectBaselineCpuRet(NamedTuple):
     """remote_connect_baseline_cpu_ret: Result of connect_baseline_cpu."""
@@ -562,13 +627,20 @@ class ConnectGetSysinfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetSysinfoArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectGetSysinfoArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class ConnectGetSysinfoRet(NamedTuple):
@@ -597,13 +669,20 @@ class NodeGetCpuStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _2iI.pack(*self)
+        (cpuNum, nparams, flags) = self
+        return _2iI.pack(cpuNum, nparams, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuStatsArgs, int]:
         (cpuNum, nparams, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetCpuStatsArgs, (cpuNum, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (cpuNum, nparams, flags) = _2iI.unpack_from(buf, pos)
+        pos += 12
+        return (cpuNum, nparams, flags), pos
 
 
 class NodeGetCpuStatsRet(NamedTuple):
@@ -645,13 +724,20 @@ class NodeGetMemoryStatsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _2iI.pack(*self)
+        (nparams, cellNum, flags) = self
+        return _2iI.pack(nparams, cellNum, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetMemoryStatsArgs, int]:
         (nparams, cellNum, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetMemoryStatsArgs, (nparams, cellNum, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (nparams, cellNum, flags) = _2iI.unpack_from(buf, pos)
+        pos += 12
+        return (nparams, cellNum, flags), pos
 
 
 class NodeGetMemoryStatsRet(NamedTuple):
@@ -693,13 +779,20 @@ class NodeSuspendForDurationArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _IQI.pack(*self)
+        (target, duration, flags) = self
+        return _IQI.pack(target, duration, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeSuspendForDurationArgs, int]:
         (target, duration, flags) = _IQI.unpack_from(buf, pos)
         pos += 16
         return _new(NodeSuspendForDurationArgs, (target, duration, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (target, duration, flags) = _IQI.unpack_from(buf, pos)
+        pos += 16
+        return (target, duration, flags), pos
 
 
 class NodeSetMemoryParametersArgs(NamedTuple):
@@ -732,6 +825,17 @@ class NodeSetMemoryParametersArgs(NamedTuple):
         pos += 4
         return _new(NodeSetMemoryParametersArgs, (params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_NODE_MEMORY_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (params, flags), pos
+
 
 class NodeGetMemoryParametersArgs(NamedTuple):
     """remote_node_get_memory_parameters_args: Arguments of node_get_memory_parameters."""
@@ -740,13 +844,20 @@ class NodeGetMemoryParametersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (nparams, flags) = self
+        return _iI.pack(nparams, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetMemoryParametersArgs, int]:
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NodeGetMemoryParametersArgs, (nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (nparams, flags), pos
 
 
 class NodeGetMemoryParametersRet(NamedTuple):
@@ -788,13 +899,20 @@ class NodeGetCpuMapArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _2iI.pack(*self)
+        (need_map, need_online, flags) = self
+        return _2iI.pack(need_map, need_online, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetCpuMapArgs, int]:
         (need_map, need_online, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetCpuMapArgs, (need_map, need_online, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_map, need_online, flags) = _2iI.unpack_from(buf, pos)
+        pos += 12
+        return (need_map, need_online, flags), pos
 
 
 class NodeGetCpuMapRet(NamedTuple):
@@ -847,6 +965,17 @@ class NodeDeviceDetachFlagsArgs(NamedTuple):
         pos += 4
         return _new(NodeDeviceDetachFlagsArgs, (name, driverName, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        driverName: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            driverName, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (name, driverName, flags), pos
+
 
 class ConnectGetCpuModelNamesArgs(NamedTuple):
     """remote_connect_get_cpu_model_names_args: Arguments of connect_get_cpu_model_names."""
@@ -865,6 +994,13 @@ class ConnectGetCpuModelNamesArgs(NamedTuple):
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectGetCpuModelNamesArgs, (arch, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        arch, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (arch, need_results, flags), pos
 
 
 class ConnectGetCpuModelNamesRet(NamedTuple):
@@ -924,6 +1060,13 @@ class NodeGetFreePagesArgs(NamedTuple):
         (startCell, cellCount, flags) = _i2I.unpack_from(buf, pos)
         pos += 12
         return _new(NodeGetFreePagesArgs, (pages, startCell, cellCount, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pages, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "I", 4)
+        (startCell, cellCount, flags) = _i2I.unpack_from(buf, pos)
+        pos += 12
+        return (pages, startCell, cellCount, flags), pos
 
 
 class NodeGetFreePagesRet(NamedTuple):
@@ -996,6 +1139,28 @@ class ConnectGetDomainCapabilitiesArgs(NamedTuple):
             flags,
         )), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        emulatorbin: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            emulatorbin, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        arch: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            arch, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        machine: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            machine, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        virttype: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            virttype, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (emulatorbin, arch, machine, virttype, flags), pos
+
 
 class ConnectGetDomainCapabilitiesRet(NamedTuple):
     """remote_connect_get_domain_capabilities_ret: Result of connect_get_domain_capabilities."""
@@ -1045,6 +1210,14 @@ class NodeAllocPagesArgs(NamedTuple):
         (startCell, cellCount, flags) = _i2I.unpack_from(buf, pos)
         pos += 12
         return _new(NodeAllocPagesArgs, (pageSizes, pageCounts, startCell, cellCount, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pageSizes, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "I", 4)
+        pageCounts, pos = unpack_numbers(buf, pos, REMOTE_NODE_MAX_CELLS, "Q", 8)
+        (startCell, cellCount, flags) = _i2I.unpack_from(buf, pos)
+        pos += 12
+        return (pageSizes, pageCounts, startCell, cellCount, flags), pos
 
 
 class NodeAllocPagesRet(NamedTuple):
@@ -1118,6 +1291,29 @@ class ConnectCompareHypervisorCpuArgs(NamedTuple):
             xmlCPU,
             flags,
         )), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        emulator: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            emulator, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        arch: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            arch, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        machine: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            machine, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        virttype: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            virttype, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        xmlCPU, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (emulator, arch, machine, virttype, xmlCPU, flags), pos
 
 
 class ConnectCompareHypervisorCpuRet(NamedTuple):
@@ -1200,6 +1396,33 @@ class ConnectBaselineHypervisorCpuArgs(NamedTuple):
             flags,
         )), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        emulator: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            emulator, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        arch: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            arch, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        machine: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            machine, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        virttype: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            virttype, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_CPU_BASELINE_MAX, 4)
+        xmlCPUs: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            xmlCPUs.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (emulator, arch, machine, virttype, xmlCPUs, flags), pos
+
 
 class ConnectBaselineHypervisorCpuRet(NamedTuple):
     """remote_connect_baseline_hypervisor_cpu_ret: Result of connect_baseline_hypervisor_cpu."""
@@ -1226,13 +1449,20 @@ class NodeGetSevInfoArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (nparams, flags) = self
+        return _iI.pack(nparams, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[NodeGetSevInfoArgs, int]:
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NodeGetSevInfoArgs, (nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (nparams, flags), pos
 
 
 class NodeGetSevInfoRet(NamedTuple):
@@ -1295,6 +1525,17 @@ class ConnectSetIdentityArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectSetIdentityArgs, (params, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_CONNECT_IDENTITY_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (params, flags), pos
 
 
 PROCEDURES: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -109,7 +109,8 @@ class VcpuInfo(NamedTuple):
     cpu: int
 
     def pack(self) -> bytes:
-        return _IiQi.pack(*self)
+        (number, state, cpu_time, cpu) = self
+        return _IiQi.pack(number, state, cpu_time, cpu)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[VcpuInfo, int]:
@@ -143,7 +144,8 @@ class DomainMemoryStat(NamedTuple):
     val: int
 
     def pack(self) -> bytes:
-        return _iQ.pack(*self)
+        (tag, val) = self
+        return _iQ.pack(tag, val)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainMemoryStat, int]:
@@ -312,6 +314,12 @@ class DomainAttachDeviceArgs(NamedTuple):
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainAttachDeviceArgs, (dom, xml)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (dom, xml), pos
+
 
 class DomainCreateArgs(NamedTuple):
     """remote_domain_create_args: Arguments of domain_create."""
@@ -326,6 +334,11 @@ class DomainCreateArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainCreateArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainCreateArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainCreateXmlArgs(NamedTuple):
@@ -344,6 +357,13 @@ class DomainCreateXmlArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainCreateXmlArgs, (xml_desc, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml_desc, flags), pos
 
 
 class DomainCreateXmlRet(NamedTuple):
@@ -378,6 +398,11 @@ class DomainDefineXmlArgs(NamedTuple):
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainDefineXmlArgs, (xml,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (xml,), pos
+
 
 class DomainDefineXmlRet(NamedTuple):
     """remote_domain_define_xml_ret: Result of domain_define_xml."""
@@ -411,6 +436,11 @@ class DomainDestroyArgs(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainDestroyArgs, (dom,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
+
 
 class DomainDetachDeviceArgs(NamedTuple):
     """remote_domain_detach_device_args: Arguments of domain_detach_device."""
@@ -427,6 +457,12 @@ class DomainDetachDeviceArgs(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainDetachDeviceArgs, (dom, xml)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (dom, xml), pos
 
 
 class DomainGetXmlDescArgs(NamedTuple):
@@ -445,6 +481,13 @@ class DomainGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetXmlDescArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetXmlDescRet(NamedTuple):
@@ -478,6 +521,11 @@ class DomainGetAutostartArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetAutostartArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetAutostartArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetAutostartRet(NamedTuple):
@@ -513,6 +561,11 @@ class DomainGetInfoArgs(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetInfoArgs, (dom,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
+
 
 class DomainGetInfoRet(NamedTuple):
     """remote_domain_get_info_ret: Result of domain_get_info."""
@@ -524,7 +577,8 @@ class DomainGetInfoRet(NamedTuple):
     cpuTime: int
 
     def pack(self) -> bytes:
-        return _3xB2Q2xHQ.pack(*self)
+        (state, maxMem, memory, nrVirtCpu, cpuTime) = self
+        return _3xB2Q2xHQ.pack(state, maxMem, memory, nrVirtCpu, cpuTime)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetInfoRet, int]:
@@ -546,6 +600,11 @@ class DomainGetMaxMemoryArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetMaxMemoryArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetMaxMemoryArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetMaxMemoryRet(NamedTuple):
@@ -581,6 +640,11 @@ class DomainGetMaxVcpusArgs(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetMaxVcpusArgs, (dom,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
+
 
 class DomainGetMaxVcpusRet(NamedTuple):
     """remote_domain_get_max_vcpus_ret: Result of domain_get_max_vcpus."""
@@ -614,6 +678,11 @@ class DomainGetOsTypeArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetOsTypeArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetOsTypeArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetOsTypeRet(NamedTuple):
@@ -651,6 +720,13 @@ class DomainGetVcpusArgs(NamedTuple):
         (maxinfo, maplen) = _2i.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetVcpusArgs, (dom, maxinfo, maplen)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (maxinfo, maplen) = _2i.unpack_from(buf, pos)
+        pos += 8
+        return (dom, maxinfo, maplen), pos
 
 
 class DomainGetVcpusRet(NamedTuple):
@@ -690,13 +766,20 @@ class ConnectListDefinedDomainsArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedDomainsArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListDefinedDomainsArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListDefinedDomainsRet(NamedTuple):
@@ -735,13 +818,20 @@ class DomainLookupByIdArgs(NamedTuple):
     id: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (id,) = self
+        return _i.pack(id)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByIdArgs, int]:
         (id,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(DomainLookupByIdArgs, (id,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (id,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (id,), pos
 
 
 class DomainLookupByIdRet(NamedTuple):
@@ -775,6 +865,11 @@ class DomainLookupByNameArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainLookupByNameArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainLookupByNameArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class DomainLookupByNameRet(NamedTuple):
@@ -811,6 +906,12 @@ class DomainLookupByUuidArgs(NamedTuple):
         (uuid,) = _16s.unpack_from(buf, pos)
         pos += 16
         return _new(DomainLookupByUuidArgs, (uuid,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return (uuid,), pos
 
 
 class DomainLookupByUuidRet(NamedTuple):
@@ -872,6 +973,14 @@ class DomainPinVcpuArgs(NamedTuple):
         cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
         return _new(DomainPinVcpuArgs, (dom, vcpu, cpumap)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (vcpu,) = _I.unpack_from(buf, pos)
+        pos += 4
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        return (dom, vcpu, cpumap), pos
+
 
 class DomainRebootArgs(NamedTuple):
     """remote_domain_reboot_args: Arguments of domain_reboot."""
@@ -890,6 +999,13 @@ class DomainRebootArgs(NamedTuple):
         pos += 4
         return _new(DomainRebootArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainResumeArgs(NamedTuple):
     """remote_domain_resume_args: Arguments of domain_resume."""
@@ -904,6 +1020,11 @@ class DomainResumeArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainResumeArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainResumeArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainSetAutostartArgs(NamedTuple):
@@ -923,6 +1044,13 @@ class DomainSetAutostartArgs(NamedTuple):
         pos += 4
         return _new(DomainSetAutostartArgs, (dom, autostart)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (autostart,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (dom, autostart), pos
+
 
 class DomainSetMaxMemoryArgs(NamedTuple):
     """remote_domain_set_max_memory_args: Arguments of domain_set_max_memory."""
@@ -940,6 +1068,13 @@ class DomainSetMaxMemoryArgs(NamedTuple):
         (memory,) = _Q.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSetMaxMemoryArgs, (dom, memory)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (memory,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return (dom, memory), pos
 
 
 class DomainSetMemoryArgs(NamedTuple):
@@ -959,6 +1094,13 @@ class DomainSetMemoryArgs(NamedTuple):
         pos += 8
         return _new(DomainSetMemoryArgs, (dom, memory)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (memory,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return (dom, memory), pos
+
 
 class DomainSetVcpusArgs(NamedTuple):
     """remote_domain_set_vcpus_args: Arguments of domain_set_vcpus."""
@@ -977,6 +1119,13 @@ class DomainSetVcpusArgs(NamedTuple):
         pos += 4
         return _new(DomainSetVcpusArgs, (dom, nvcpus)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nvcpus,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, nvcpus), pos
+
 
 class DomainShutdownArgs(NamedTuple):
     """remote_domain_shutdown_args: Arguments of domain_shutdown."""
@@ -991,6 +1140,11 @@ class DomainShutdownArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainShutdownArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainShutdownArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainSuspendArgs(NamedTuple):
@@ -1007,6 +1161,11 @@ class DomainSuspendArgs(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainSuspendArgs, (dom,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
+
 
 class DomainUndefineArgs(NamedTuple):
     """remote_domain_undefine_args: Arguments of domain_undefine."""
@@ -1022,6 +1181,11 @@ class DomainUndefineArgs(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainUndefineArgs, (dom,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
+
 
 class ConnectListDomainsArgs(NamedTuple):
     """remote_connect_list_domains_args: Arguments of connect_list_domains."""
@@ -1029,13 +1193,20 @@ class ConnectListDomainsArgs(NamedTuple):
     maxids: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxids,) = self
+        return _i.pack(maxids)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDomainsArgs, int]:
         (maxids,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListDomainsArgs, (maxids,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxids,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxids,), pos
 
 
 class ConnectListDomainsRet(NamedTuple):
@@ -1097,6 +1268,14 @@ class DomainCoreDumpArgs(NamedTuple):
         pos += 4
         return _new(DomainCoreDumpArgs, (dom, to, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, to, flags), pos
+
 
 class DomainRestoreArgs(NamedTuple):
     """remote_domain_restore_args: Arguments of domain_restore."""
@@ -1111,6 +1290,11 @@ class DomainRestoreArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainRestoreArgs, int]:
         from_, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainRestoreArgs, (from_,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        from_, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (from_,), pos
 
 
 class DomainSaveArgs(NamedTuple):
@@ -1129,6 +1313,12 @@ class DomainSaveArgs(NamedTuple):
         to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainSaveArgs, (dom, to)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (dom, to), pos
+
 
 class DomainGetSchedulerTypeArgs(NamedTuple):
     """remote_domain_get_scheduler_type_args: Arguments of domain_get_scheduler_type."""
@@ -1143,6 +1333,11 @@ class DomainGetSchedulerTypeArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetSchedulerTypeArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetSchedulerTypeArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetSchedulerTypeRet(NamedTuple):
@@ -1179,6 +1374,13 @@ class DomainGetSchedulerParametersArgs(NamedTuple):
         (nparams,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetSchedulerParametersArgs, (dom, nparams)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nparams,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (dom, nparams), pos
 
 
 class DomainGetSchedulerParametersRet(NamedTuple):
@@ -1240,6 +1442,16 @@ class DomainSetSchedulerParametersArgs(NamedTuple):
             params.append(item)
         return _new(DomainSetSchedulerParametersArgs, (dom, params)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        return (dom, params), pos
+
 
 class DomainMigratePrepareArgs(NamedTuple):
     """remote_domain_migrate_prepare_args: Arguments of domain_migrate_prepare."""
@@ -1275,6 +1487,22 @@ class DomainMigratePrepareArgs(NamedTuple):
         (resource,) = _Q.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMigratePrepareArgs, (uri_in, flags, dname, resource)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        uri_in: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri_in, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return (uri_in, flags, dname, resource), pos
 
 
 class DomainMigratePrepareRet(NamedTuple):
@@ -1346,6 +1574,21 @@ class DomainMigratePerformArgs(NamedTuple):
         pos += 8
         return _new(DomainMigratePerformArgs, (dom, cookie, uri, flags, dname, resource)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cookie, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return (dom, cookie, uri, flags, dname, resource), pos
+
 
 class DomainMigrateFinishArgs(NamedTuple):
     """remote_domain_migrate_finish_args: Arguments of domain_migrate_finish.
@@ -1377,6 +1620,15 @@ class DomainMigrateFinishArgs(NamedTuple):
         (flags,) = _Q.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMigrateFinishArgs, (dname, cookie, uri, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        cookie, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return (dname, cookie, uri, flags), pos
 
 
 class DomainMigrateFinishRet(NamedTuple):
@@ -1413,6 +1665,12 @@ class DomainBlockStatsArgs(NamedTuple):
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainBlockStatsArgs, (dom, path)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (dom, path), pos
+
 
 class DomainBlockStatsRet(NamedTuple):
     """remote_domain_block_stats_ret: Result of domain_block_stats."""
@@ -1424,7 +1682,8 @@ class DomainBlockStatsRet(NamedTuple):
     errs: int
 
     def pack(self) -> bytes:
-        return _5q.pack(*self)
+        (rd_req, rd_bytes, wr_req, wr_bytes, errs) = self
+        return _5q.pack(rd_req, rd_bytes, wr_req, wr_bytes, errs)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainBlockStatsRet, int]:
@@ -1449,6 +1708,12 @@ class DomainInterfaceStatsArgs(NamedTuple):
         device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainInterfaceStatsArgs, (dom, device)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (dom, device), pos
+
 
 class DomainInterfaceStatsRet(NamedTuple):
     """remote_domain_interface_stats_ret: Result of domain_interface_stats."""
@@ -1463,7 +1728,8 @@ class DomainInterfaceStatsRet(NamedTuple):
     tx_drop: int
 
     def pack(self) -> bytes:
-        return _8q.pack(*self)
+        (rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop) = self
+        return _8q.pack(rx_bytes, rx_packets, rx_errs, rx_drop, tx_bytes, tx_packets, tx_errs, tx_drop)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainInterfaceStatsRet, int]:
@@ -1511,6 +1777,14 @@ class DomainBlockPeekArgs(NamedTuple):
         pos += 16
         return _new(DomainBlockPeekArgs, (dom, path, offset, size, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (offset, size, flags) = _Q2I.unpack_from(buf, pos)
+        pos += 16
+        return (dom, path, offset, size, flags), pos
+
 
 class DomainBlockPeekRet(NamedTuple):
     """remote_domain_block_peek_ret: Result of domain_block_peek.
@@ -1551,6 +1825,13 @@ class DomainMemoryPeekArgs(NamedTuple):
         (offset, size, flags) = _Q2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainMemoryPeekArgs, (dom, offset, size, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (offset, size, flags) = _Q2I.unpack_from(buf, pos)
+        pos += 16
+        return (dom, offset, size, flags), pos
 
 
 class DomainMemoryPeekRet(NamedTuple):
@@ -1611,6 +1892,23 @@ class DomainMigratePrepare2Args(NamedTuple):
         pos += 8
         dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainMigratePrepare2Args, (uri_in, flags, dname, resource, dom_xml)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        uri_in: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri_in, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (uri_in, flags, dname, resource, dom_xml), pos
 
 
 class DomainMigratePrepare2Ret(NamedTuple):
@@ -1673,6 +1971,15 @@ class DomainMigrateFinish2Args(NamedTuple):
         pos += 12
         return _new(DomainMigrateFinish2Args, (dname, cookie, uri, flags, retcode)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        cookie, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags, retcode) = _Qi.unpack_from(buf, pos)
+        pos += 12
+        return (dname, cookie, uri, flags, retcode), pos
+
 
 class DomainMigrateFinish2Ret(NamedTuple):
     """remote_domain_migrate_finish2_ret: Result of domain_migrate_finish2."""
@@ -1705,6 +2012,11 @@ class DomainGetSecurityLabelArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetSecurityLabelArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetSecurityLabelArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetSecurityLabelRet(NamedTuple):
@@ -1753,6 +2065,14 @@ class ConnectDomainXmlFromNativeArgs(NamedTuple):
         pos += 4
         return _new(ConnectDomainXmlFromNativeArgs, (nativeFormat, nativeConfig, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        nativeFormat, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        nativeConfig, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (nativeFormat, nativeConfig, flags), pos
+
 
 class ConnectDomainXmlFromNativeRet(NamedTuple):
     """remote_connect_domain_xml_from_native_ret: Result of connect_domain_xml_from_native."""
@@ -1796,6 +2116,14 @@ class ConnectDomainXmlToNativeArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectDomainXmlToNativeArgs, (nativeFormat, domainXml, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        nativeFormat, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        domainXml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (nativeFormat, domainXml, flags), pos
 
 
 class ConnectDomainXmlToNativeRet(NamedTuple):
@@ -1848,6 +2176,19 @@ class DomainMigratePrepareTunnelArgs(NamedTuple):
         dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainMigratePrepareTunnelArgs, (flags, dname, resource, dom_xml)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (flags, dname, resource, dom_xml), pos
+
 
 class DomainIsActiveArgs(NamedTuple):
     """remote_domain_is_active_args: Arguments of domain_is_active."""
@@ -1862,6 +2203,11 @@ class DomainIsActiveArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainIsActiveArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainIsActiveArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainIsActiveRet(NamedTuple):
@@ -1896,6 +2242,11 @@ class DomainIsPersistentArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainIsPersistentArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainIsPersistentArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainIsPersistentRet(NamedTuple):
@@ -1934,6 +2285,13 @@ class DomainMemoryStatsArgs(NamedTuple):
         (maxStats, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMemoryStatsArgs, (dom, maxStats, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (maxStats, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, maxStats, flags), pos
 
 
 class DomainMemoryStatsRet(NamedTuple):
@@ -1985,6 +2343,14 @@ class DomainAttachDeviceFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainAttachDeviceFlagsArgs, (dom, xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, xml, flags), pos
+
 
 class DomainDetachDeviceFlagsArgs(NamedTuple):
     """remote_domain_detach_device_flags_args: Arguments of domain_detach_device_flags."""
@@ -2005,6 +2371,14 @@ class DomainDetachDeviceFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainDetachDeviceFlagsArgs, (dom, xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, xml, flags), pos
+
 
 class DomainGetJobInfoArgs(NamedTuple):
     """remote_domain_get_job_info_args: Arguments of domain_get_job_info."""
@@ -2019,6 +2393,11 @@ class DomainGetJobInfoArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobInfoArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetJobInfoArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetJobInfoRet(NamedTuple):
@@ -2038,7 +2417,21 @@ class DomainGetJobInfoRet(NamedTuple):
     fileRemaining: int
 
     def pack(self) -> bytes:
-        return _i11Q.pack(*self)
+        (
+            type,
+            timeElapsed,
+            timeRemaining,
+            dataTotal,
+            dataProcessed,
+            dataRemaining,
+            memTotal,
+            memProcessed,
+            memRemaining,
+            fileTotal,
+            fileProcessed,
+            fileRemaining,
+        ) = self
+        return _i11Q.pack(type, timeElapsed, timeRemaining, dataTotal, dataProcessed, dataRemaining, memTotal, memProcessed, memRemaining, fileTotal, fileProcessed, fileRemaining)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetJobInfoRet, int]:
@@ -2087,6 +2480,11 @@ class DomainAbortJobArgs(NamedTuple):
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainAbortJobArgs, (dom,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
+
 
 class DomainMigrateSetMaxDowntimeArgs(NamedTuple):
     """remote_domain_migrate_set_max_downtime_args: Arguments of domain_migrate_set_max_downtime."""
@@ -2105,6 +2503,13 @@ class DomainMigrateSetMaxDowntimeArgs(NamedTuple):
         (downtime, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainMigrateSetMaxDowntimeArgs, (dom, downtime, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (downtime, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, downtime, flags), pos
 
 
 class DomainUpdateDeviceFlagsArgs(NamedTuple):
@@ -2126,6 +2531,14 @@ class DomainUpdateDeviceFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainUpdateDeviceFlagsArgs, (dom, xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, xml, flags), pos
+
 
 class DomainManagedSaveArgs(NamedTuple):
     """remote_domain_managed_save_args: Arguments of domain_managed_save."""
@@ -2144,6 +2557,13 @@ class DomainManagedSaveArgs(NamedTuple):
         pos += 4
         return _new(DomainManagedSaveArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainHasManagedSaveImageArgs(NamedTuple):
     """remote_domain_has_managed_save_image_args: Arguments of domain_has_managed_save_image."""
@@ -2161,6 +2581,13 @@ class DomainHasManagedSaveImageArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainHasManagedSaveImageArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainHasManagedSaveImageRet(NamedTuple):
@@ -2199,6 +2626,13 @@ class DomainManagedSaveRemoveArgs(NamedTuple):
         pos += 4
         return _new(DomainManagedSaveRemoveArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainGetBlockInfoArgs(NamedTuple):
     """remote_domain_get_block_info_args: Arguments of domain_get_block_info."""
@@ -2219,6 +2653,14 @@ class DomainGetBlockInfoArgs(NamedTuple):
         pos += 4
         return _new(DomainGetBlockInfoArgs, (dom, path, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, path, flags), pos
+
 
 class DomainGetBlockInfoRet(NamedTuple):
     """remote_domain_get_block_info_ret: Result of domain_get_block_info."""
@@ -2228,7 +2670,8 @@ class DomainGetBlockInfoRet(NamedTuple):
     physical: int
 
     def pack(self) -> bytes:
-        return _3Q.pack(*self)
+        (allocation, capacity, physical) = self
+        return _3Q.pack(allocation, capacity, physical)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockInfoRet, int]:
@@ -2253,6 +2696,13 @@ class DomainCreateWithFlagsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainCreateWithFlagsArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainCreateWithFlagsRet(NamedTuple):
@@ -2306,6 +2756,18 @@ class DomainSetMemoryParametersArgs(NamedTuple):
         pos += 4
         return _new(DomainSetMemoryParametersArgs, (dom, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MEMORY_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
+
 
 class DomainGetMemoryParametersArgs(NamedTuple):
     """remote_domain_get_memory_parameters_args: Arguments of domain_get_memory_parameters."""
@@ -2324,6 +2786,13 @@ class DomainGetMemoryParametersArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetMemoryParametersArgs, (dom, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, nparams, flags), pos
 
 
 class DomainGetMemoryParametersRet(NamedTuple):
@@ -2375,6 +2844,13 @@ class DomainSetVcpusFlagsArgs(NamedTuple):
         pos += 8
         return _new(DomainSetVcpusFlagsArgs, (dom, nvcpus, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nvcpus, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, nvcpus, flags), pos
+
 
 class DomainGetVcpusFlagsArgs(NamedTuple):
     """remote_domain_get_vcpus_flags_args: Arguments of domain_get_vcpus_flags."""
@@ -2392,6 +2868,13 @@ class DomainGetVcpusFlagsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetVcpusFlagsArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetVcpusFlagsRet(NamedTuple):
@@ -2441,6 +2924,17 @@ class DomainOpenConsoleArgs(NamedTuple):
         pos += 4
         return _new(DomainOpenConsoleArgs, (dom, dev_name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        dev_name: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dev_name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, dev_name, flags), pos
+
 
 class DomainIsUpdatedArgs(NamedTuple):
     """remote_domain_is_updated_args: Arguments of domain_is_updated."""
@@ -2455,6 +2949,11 @@ class DomainIsUpdatedArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainIsUpdatedArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainIsUpdatedArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainIsUpdatedRet(NamedTuple):
@@ -2494,6 +2993,13 @@ class DomainSetMemoryFlagsArgs(NamedTuple):
         pos += 12
         return _new(DomainSetMemoryFlagsArgs, (dom, memory, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (memory, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, memory, flags), pos
+
 
 class DomainSetBlkioParametersArgs(NamedTuple):
     """remote_domain_set_blkio_parameters_args: Arguments of domain_set_blkio_parameters.
@@ -2528,6 +3034,18 @@ class DomainSetBlkioParametersArgs(NamedTuple):
         pos += 4
         return _new(DomainSetBlkioParametersArgs, (dom, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLKIO_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
+
 
 class DomainGetBlkioParametersArgs(NamedTuple):
     """remote_domain_get_blkio_parameters_args: Arguments of domain_get_blkio_parameters."""
@@ -2546,6 +3064,13 @@ class DomainGetBlkioParametersArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetBlkioParametersArgs, (dom, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, nparams, flags), pos
 
 
 class DomainGetBlkioParametersRet(NamedTuple):
@@ -2597,6 +3122,13 @@ class DomainMigrateSetMaxSpeedArgs(NamedTuple):
         pos += 12
         return _new(DomainMigrateSetMaxSpeedArgs, (dom, bandwidth, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, bandwidth, flags), pos
+
 
 class DomainInjectNmiArgs(NamedTuple):
     """remote_domain_inject_nmi_args: Arguments of domain_inject_nmi."""
@@ -2614,6 +3146,13 @@ class DomainInjectNmiArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainInjectNmiArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainScreenshotArgs(NamedTuple):
@@ -2633,6 +3172,13 @@ class DomainScreenshotArgs(NamedTuple):
         (screen, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainScreenshotArgs, (dom, screen, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (screen, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, screen, flags), pos
 
 
 class DomainScreenshotRet(NamedTuple):
@@ -2673,6 +3219,13 @@ class DomainGetStateArgs(NamedTuple):
         pos += 4
         return _new(DomainGetStateArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainGetStateRet(NamedTuple):
     """remote_domain_get_state_ret: Result of domain_get_state."""
@@ -2681,7 +3234,8 @@ class DomainGetStateRet(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        return _2i.pack(*self)
+        (state, reason) = self
+        return _2i.pack(state, reason)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetStateRet, int]:
@@ -2727,6 +3281,23 @@ class DomainMigrateBegin3Args(NamedTuple):
         (resource,) = _Q.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMigrateBegin3Args, (dom, xmlin, flags, dname, resource)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xmlin: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            xmlin, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return (dom, xmlin, flags, dname, resource), pos
 
 
 class DomainMigrateBegin3Ret(NamedTuple):
@@ -2805,6 +3376,24 @@ class DomainMigratePrepare3Args(NamedTuple):
             dom_xml,
         )), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        uri_in: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri_in, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (cookie_in, uri_in, flags, dname, resource, dom_xml), pos
+
 
 class DomainMigratePrepare3Ret(NamedTuple):
     """remote_domain_migrate_prepare3_ret: Result of domain_migrate_prepare3.
@@ -2871,6 +3460,20 @@ class DomainMigratePrepareTunnel3Args(NamedTuple):
         pos += 8
         dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(DomainMigratePrepareTunnel3Args, (cookie_in, flags, dname, resource, dom_xml)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dom_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (cookie_in, flags, dname, resource, dom_xml), pos
 
 
 class DomainMigratePrepareTunnel3Ret(NamedTuple):
@@ -2959,6 +3562,32 @@ class DomainMigratePerform3Args(NamedTuple):
             resource,
         )), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xmlin: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            xmlin, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        dconnuri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dconnuri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        dname: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (resource,) = _Q.unpack_from(buf, pos)
+        pos += 8
+        return (dom, xmlin, cookie_in, dconnuri, uri, flags, dname, resource), pos
+
 
 class DomainMigratePerform3Ret(NamedTuple):
     """remote_domain_migrate_perform3_ret: Result of domain_migrate_perform3.
@@ -3022,6 +3651,22 @@ class DomainMigrateFinish3Args(NamedTuple):
         pos += 12
         return _new(DomainMigrateFinish3Args, (dname, cookie_in, dconnuri, uri, flags, cancelled)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dname, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        dconnuri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dconnuri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags, cancelled) = _Qi.unpack_from(buf, pos)
+        pos += 12
+        return (dname, cookie_in, dconnuri, uri, flags, cancelled), pos
+
 
 class DomainMigrateFinish3Ret(NamedTuple):
     """remote_domain_migrate_finish3_ret: Result of domain_migrate_finish3.
@@ -3072,6 +3717,14 @@ class DomainMigrateConfirm3Args(NamedTuple):
         pos += 12
         return _new(DomainMigrateConfirm3Args, (dom, cookie_in, flags, cancelled)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        (flags, cancelled) = _Qi.unpack_from(buf, pos)
+        pos += 12
+        return (dom, cookie_in, flags, cancelled), pos
+
 
 class DomainSetSchedulerParametersFlagsArgs(NamedTuple):
     """remote_domain_set_scheduler_parameters_flags_args: Arguments of domain_set_scheduler_parameters_flags.
@@ -3106,6 +3759,18 @@ class DomainSetSchedulerParametersFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainSetSchedulerParametersFlagsArgs, (dom, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SCHEDULER_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
+
 
 class DomainGetSchedulerParametersFlagsArgs(NamedTuple):
     """remote_domain_get_scheduler_parameters_flags_args: Arguments of domain_get_scheduler_parameters_flags."""
@@ -3124,6 +3789,13 @@ class DomainGetSchedulerParametersFlagsArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetSchedulerParametersFlagsArgs, (dom, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, nparams, flags), pos
 
 
 class DomainGetSchedulerParametersFlagsRet(NamedTuple):
@@ -3181,6 +3853,16 @@ class DomainPinVcpuFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainPinVcpuFlagsArgs, (dom, vcpu, cpumap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (vcpu,) = _I.unpack_from(buf, pos)
+        pos += 4
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, vcpu, cpumap, flags), pos
+
 
 class DomainSendKeyArgs(NamedTuple):
     """remote_domain_send_key_args: Arguments of domain_send_key.
@@ -3215,6 +3897,16 @@ class DomainSendKeyArgs(NamedTuple):
         pos += 4
         return _new(DomainSendKeyArgs, (dom, codeset, holdtime, keycodes, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (codeset, holdtime) = _2I.unpack_from(buf, pos)
+        pos += 8
+        keycodes, pos = unpack_numbers(buf, pos, REMOTE_DOMAIN_SEND_KEY_MAX, "I", 4)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, codeset, holdtime, keycodes, flags), pos
+
 
 class DomainGetControlInfoArgs(NamedTuple):
     """remote_domain_get_control_info_args: Arguments of domain_get_control_info."""
@@ -3233,6 +3925,13 @@ class DomainGetControlInfoArgs(NamedTuple):
         pos += 4
         return _new(DomainGetControlInfoArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainGetControlInfoRet(NamedTuple):
     """remote_domain_get_control_info_ret: Result of domain_get_control_info."""
@@ -3242,7 +3941,8 @@ class DomainGetControlInfoRet(NamedTuple):
     stateTime: int
 
     def pack(self) -> bytes:
-        return _2IQ.pack(*self)
+        (state, details, stateTime) = self
+        return _2IQ.pack(state, details, stateTime)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetControlInfoRet, int]:
@@ -3269,6 +3969,13 @@ class DomainGetVcpuPinInfoArgs(NamedTuple):
         (ncpumaps, maplen, flags) = _2iI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainGetVcpuPinInfoArgs, (dom, ncpumaps, maplen, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (ncpumaps, maplen, flags) = _2iI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, ncpumaps, maplen, flags), pos
 
 
 class DomainGetVcpuPinInfoRet(NamedTuple):
@@ -3309,6 +4016,13 @@ class DomainUndefineFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainUndefineFlagsArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainSaveFlagsArgs(NamedTuple):
     """remote_domain_save_flags_args: Arguments of domain_save_flags."""
@@ -3341,6 +4055,18 @@ class DomainSaveFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainSaveFlagsArgs, (dom, to, dxml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        dxml: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, to, dxml, flags), pos
+
 
 class DomainRestoreFlagsArgs(NamedTuple):
     """remote_domain_restore_flags_args: Arguments of domain_restore_flags."""
@@ -3370,6 +4096,17 @@ class DomainRestoreFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainRestoreFlagsArgs, (from_, dxml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        from_, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        dxml: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (from_, dxml, flags), pos
+
 
 class DomainDestroyFlagsArgs(NamedTuple):
     """remote_domain_destroy_flags_args: Arguments of domain_destroy_flags."""
@@ -3388,6 +4125,13 @@ class DomainDestroyFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainDestroyFlagsArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainSaveImageGetXmlDescArgs(NamedTuple):
     """remote_domain_save_image_get_xml_desc_args: Arguments of domain_save_image_get_xml_desc."""
@@ -3405,6 +4149,13 @@ class DomainSaveImageGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSaveImageGetXmlDescArgs, (file, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        file, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (file, flags), pos
 
 
 class DomainSaveImageGetXmlDescRet(NamedTuple):
@@ -3450,6 +4201,14 @@ class DomainSaveImageDefineXmlArgs(NamedTuple):
         pos += 4
         return _new(DomainSaveImageDefineXmlArgs, (file, dxml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        file, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (file, dxml, flags), pos
+
 
 class DomainBlockJobAbortArgs(NamedTuple):
     """remote_domain_block_job_abort_args: Arguments of domain_block_job_abort."""
@@ -3469,6 +4228,14 @@ class DomainBlockJobAbortArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainBlockJobAbortArgs, (dom, path, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, path, flags), pos
 
 
 class DomainGetBlockJobInfoArgs(NamedTuple):
@@ -3490,6 +4257,14 @@ class DomainGetBlockJobInfoArgs(NamedTuple):
         pos += 4
         return _new(DomainGetBlockJobInfoArgs, (dom, path, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, path, flags), pos
+
 
 class DomainGetBlockJobInfoRet(NamedTuple):
     """remote_domain_get_block_job_info_ret: Result of domain_get_block_job_info."""
@@ -3501,7 +4276,8 @@ class DomainGetBlockJobInfoRet(NamedTuple):
     end: int
 
     def pack(self) -> bytes:
-        return _2i3Q.pack(*self)
+        (found, type, bandwidth, cur, end) = self
+        return _2i3Q.pack(found, type, bandwidth, cur, end)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetBlockJobInfoRet, int]:
@@ -3530,6 +4306,14 @@ class DomainBlockJobSetSpeedArgs(NamedTuple):
         pos += 12
         return _new(DomainBlockJobSetSpeedArgs, (dom, path, bandwidth, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, path, bandwidth, flags), pos
+
 
 class DomainBlockPullArgs(NamedTuple):
     """remote_domain_block_pull_args: Arguments of domain_block_pull."""
@@ -3551,6 +4335,14 @@ class DomainBlockPullArgs(NamedTuple):
         pos += 12
         return _new(DomainBlockPullArgs, (dom, path, bandwidth, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, path, bandwidth, flags), pos
+
 
 class DomainMigrateGetMaxSpeedArgs(NamedTuple):
     """remote_domain_migrate_get_max_speed_args: Arguments of domain_migrate_get_max_speed."""
@@ -3568,6 +4360,13 @@ class DomainMigrateGetMaxSpeedArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainMigrateGetMaxSpeedArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainMigrateGetMaxSpeedRet(NamedTuple):
@@ -3608,6 +4407,14 @@ class DomainBlockStatsFlagsArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainBlockStatsFlagsArgs, (dom, path, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, path, nparams, flags), pos
 
 
 class DomainBlockStatsFlagsRet(NamedTuple):
@@ -3658,6 +4465,13 @@ class DomainResetArgs(NamedTuple):
         pos += 4
         return _new(DomainResetArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainOpenGraphicsArgs(NamedTuple):
     """remote_domain_open_graphics_args: Arguments of domain_open_graphics."""
@@ -3676,6 +4490,13 @@ class DomainOpenGraphicsArgs(NamedTuple):
         (idx, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainOpenGraphicsArgs, (dom, idx, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (idx, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, idx, flags), pos
 
 
 class DomainBlockResizeArgs(NamedTuple):
@@ -3697,6 +4518,14 @@ class DomainBlockResizeArgs(NamedTuple):
         (size, flags) = _QI.unpack_from(buf, pos)
         pos += 12
         return _new(DomainBlockResizeArgs, (dom, disk, size, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (size, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, disk, size, flags), pos
 
 
 class DomainSetBlockIoTuneArgs(NamedTuple):
@@ -3735,6 +4564,19 @@ class DomainSetBlockIoTuneArgs(NamedTuple):
         pos += 4
         return _new(DomainSetBlockIoTuneArgs, (dom, disk, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, disk, params, flags), pos
+
 
 class DomainGetBlockIoTuneArgs(NamedTuple):
     """remote_domain_get_block_io_tune_args: Arguments of domain_get_block_io_tune."""
@@ -3764,6 +4606,17 @@ class DomainGetBlockIoTuneArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetBlockIoTuneArgs, (dom, disk, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        disk: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, disk, nparams, flags), pos
 
 
 class DomainGetBlockIoTuneRet(NamedTuple):
@@ -3830,6 +4683,18 @@ class DomainSetNumaParametersArgs(NamedTuple):
         pos += 4
         return _new(DomainSetNumaParametersArgs, (dom, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_NUMA_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
+
 
 class DomainGetNumaParametersArgs(NamedTuple):
     """remote_domain_get_numa_parameters_args: Arguments of domain_get_numa_parameters."""
@@ -3848,6 +4713,13 @@ class DomainGetNumaParametersArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetNumaParametersArgs, (dom, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, nparams, flags), pos
 
 
 class DomainGetNumaParametersRet(NamedTuple):
@@ -3917,6 +4789,19 @@ class DomainSetInterfaceParametersArgs(NamedTuple):
         pos += 4
         return _new(DomainSetInterfaceParametersArgs, (dom, device, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_INTERFACE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, device, params, flags), pos
+
 
 class DomainGetInterfaceParametersArgs(NamedTuple):
     """remote_domain_get_interface_parameters_args: Arguments of domain_get_interface_parameters."""
@@ -3937,6 +4822,14 @@ class DomainGetInterfaceParametersArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetInterfaceParametersArgs, (dom, device, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, device, nparams, flags), pos
 
 
 class DomainGetInterfaceParametersRet(NamedTuple):
@@ -3987,6 +4880,13 @@ class DomainShutdownFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainShutdownFlagsArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainPmSuspendForDurationArgs(NamedTuple):
     """remote_domain_pm_suspend_for_duration_args: Arguments of domain_pm_suspend_for_duration."""
@@ -4006,6 +4906,13 @@ class DomainPmSuspendForDurationArgs(NamedTuple):
         (target, duration, flags) = _IQI.unpack_from(buf, pos)
         pos += 16
         return _new(DomainPmSuspendForDurationArgs, (dom, target, duration, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (target, duration, flags) = _IQI.unpack_from(buf, pos)
+        pos += 16
+        return (dom, target, duration, flags), pos
 
 
 class DomainGetCpuStatsArgs(NamedTuple):
@@ -4027,6 +4934,13 @@ class DomainGetCpuStatsArgs(NamedTuple):
         (nparams, start_cpu, ncpus, flags) = _Ii2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainGetCpuStatsArgs, (dom, nparams, start_cpu, ncpus, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (nparams, start_cpu, ncpus, flags) = _Ii2I.unpack_from(buf, pos)
+        pos += 16
+        return (dom, nparams, start_cpu, ncpus, flags), pos
 
 
 class DomainGetCpuStatsRet(NamedTuple):
@@ -4077,6 +4991,13 @@ class DomainGetDiskErrorsArgs(NamedTuple):
         (maxerrors, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetDiskErrorsArgs, (dom, maxerrors, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (maxerrors, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, maxerrors, flags), pos
 
 
 class DomainGetDiskErrorsRet(NamedTuple):
@@ -4154,6 +5075,27 @@ class DomainSetMetadataArgs(NamedTuple):
         pos += 4
         return _new(DomainSetMetadataArgs, (dom, type, metadata, key, uri, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        metadata: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        key: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, type, metadata, key, uri, flags), pos
+
 
 class DomainGetMetadataArgs(NamedTuple):
     """remote_domain_get_metadata_args: Arguments of domain_get_metadata."""
@@ -4186,6 +5128,19 @@ class DomainGetMetadataArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetMetadataArgs, (dom, type, uri, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, type, uri, flags), pos
 
 
 class DomainGetMetadataRet(NamedTuple):
@@ -4238,6 +5193,18 @@ class DomainBlockRebaseArgs(NamedTuple):
         pos += 12
         return _new(DomainBlockRebaseArgs, (dom, path, base, bandwidth, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        base: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            base, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, path, base, bandwidth, flags), pos
+
 
 class DomainPmWakeupArgs(NamedTuple):
     """remote_domain_pm_wakeup_args: Arguments of domain_pm_wakeup."""
@@ -4256,6 +5223,13 @@ class DomainPmWakeupArgs(NamedTuple):
         pos += 4
         return _new(DomainPmWakeupArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class ConnectListAllDomainsArgs(NamedTuple):
     """remote_connect_list_all_domains_args: Arguments of connect_list_all_domains."""
@@ -4264,13 +5238,20 @@ class ConnectListAllDomainsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllDomainsArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllDomainsArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllDomainsRet(NamedTuple):
@@ -4321,6 +5302,13 @@ class DomainGetHostnameArgs(NamedTuple):
         pos += 4
         return _new(DomainGetHostnameArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainGetHostnameRet(NamedTuple):
     """remote_domain_get_hostname_ret: Result of domain_get_hostname."""
@@ -4353,6 +5341,11 @@ class DomainGetSecurityLabelListArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetSecurityLabelListArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetSecurityLabelListArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetSecurityLabelListRet(NamedTuple):
@@ -4408,6 +5401,14 @@ class DomainPinEmulatorArgs(NamedTuple):
         pos += 4
         return _new(DomainPinEmulatorArgs, (dom, cpumap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, cpumap, flags), pos
+
 
 class DomainGetEmulatorPinInfoArgs(NamedTuple):
     """remote_domain_get_emulator_pin_info_args: Arguments of domain_get_emulator_pin_info."""
@@ -4426,6 +5427,13 @@ class DomainGetEmulatorPinInfoArgs(NamedTuple):
         (maplen, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetEmulatorPinInfoArgs, (dom, maplen, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (maplen, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, maplen, flags), pos
 
 
 class DomainGetEmulatorPinInfoRet(NamedTuple):
@@ -4487,6 +5495,22 @@ class DomainBlockCommitArgs(NamedTuple):
         pos += 12
         return _new(DomainBlockCommitArgs, (dom, disk, base, top, bandwidth, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        disk, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        base: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            base, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        top: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            top, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (bandwidth, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, disk, base, top, bandwidth, flags), pos
+
 
 class DomainFstrimArgs(NamedTuple):
     """remote_domain_fstrim_args: Arguments of domain_fstrim."""
@@ -4517,6 +5541,17 @@ class DomainFstrimArgs(NamedTuple):
         pos += 12
         return _new(DomainFstrimArgs, (dom, mountPoint, minimum, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        mountPoint: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            mountPoint, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (minimum, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, mountPoint, minimum, flags), pos
+
 
 class DomainSendProcessSignalArgs(NamedTuple):
     """remote_domain_send_process_signal_args: Arguments of domain_send_process_signal."""
@@ -4536,6 +5571,13 @@ class DomainSendProcessSignalArgs(NamedTuple):
         (pid_value, signum, flags) = _q2I.unpack_from(buf, pos)
         pos += 16
         return _new(DomainSendProcessSignalArgs, (dom, pid_value, signum, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (pid_value, signum, flags) = _q2I.unpack_from(buf, pos)
+        pos += 16
+        return (dom, pid_value, signum, flags), pos
 
 
 class DomainOpenChannelArgs(NamedTuple):
@@ -4566,6 +5608,17 @@ class DomainOpenChannelArgs(NamedTuple):
         pos += 4
         return _new(DomainOpenChannelArgs, (dom, name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        name: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, name, flags), pos
+
 
 class DomainGetJobStatsArgs(NamedTuple):
     """remote_domain_get_job_stats_args: Arguments of domain_get_job_stats."""
@@ -4583,6 +5636,13 @@ class DomainGetJobStatsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetJobStatsArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetJobStatsRet(NamedTuple):
@@ -4633,6 +5693,13 @@ class DomainMigrateGetCompressionCacheArgs(NamedTuple):
         pos += 4
         return _new(DomainMigrateGetCompressionCacheArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainMigrateGetCompressionCacheRet(NamedTuple):
     """remote_domain_migrate_get_compression_cache_ret: Result of domain_migrate_get_compression_cache."""
@@ -4671,6 +5738,13 @@ class DomainMigrateSetCompressionCacheArgs(NamedTuple):
         pos += 12
         return _new(DomainMigrateSetCompressionCacheArgs, (dom, cacheSize, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (cacheSize, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, cacheSize, flags), pos
+
 
 class DomainMigrateBegin3ParamsArgs(NamedTuple):
     """remote_domain_migrate_begin3_params_args: Arguments of domain_migrate_begin3_params.
@@ -4704,6 +5778,18 @@ class DomainMigrateBegin3ParamsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainMigrateBegin3ParamsArgs, (dom, params, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
 
 
 class DomainMigrateBegin3ParamsRet(NamedTuple):
@@ -4764,6 +5850,18 @@ class DomainMigratePrepare3ParamsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainMigratePrepare3ParamsArgs, (params, cookie_in, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (params, cookie_in, flags), pos
 
 
 class DomainMigratePrepare3ParamsRet(NamedTuple):
@@ -4827,6 +5925,18 @@ class DomainMigratePrepareTunnel3ParamsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainMigratePrepareTunnel3ParamsArgs, (params, cookie_in, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (params, cookie_in, flags), pos
 
 
 class DomainMigratePrepareTunnel3ParamsRet(NamedTuple):
@@ -4893,6 +6003,23 @@ class DomainMigratePerform3ParamsArgs(NamedTuple):
         pos += 4
         return _new(DomainMigratePerform3ParamsArgs, (dom, dconnuri, params, cookie_in, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        dconnuri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dconnuri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, dconnuri, params, cookie_in, flags), pos
+
 
 class DomainMigratePerform3ParamsRet(NamedTuple):
     """remote_domain_migrate_perform3_params_ret: Result of domain_migrate_perform3_params.
@@ -4949,6 +6076,18 @@ class DomainMigrateFinish3ParamsArgs(NamedTuple):
         (flags, cancelled) = _Ii.unpack_from(buf, pos)
         pos += 8
         return _new(DomainMigrateFinish3ParamsArgs, (params, cookie_in, flags, cancelled)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        (flags, cancelled) = _Ii.unpack_from(buf, pos)
+        pos += 8
+        return (params, cookie_in, flags, cancelled), pos
 
 
 class DomainMigrateFinish3ParamsRet(NamedTuple):
@@ -5009,6 +6148,19 @@ class DomainMigrateConfirm3ParamsArgs(NamedTuple):
         pos += 8
         return _new(DomainMigrateConfirm3ParamsArgs, (dom, params, cookie_in, flags, cancelled)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_MIGRATE_PARAM_LIST_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        cookie_in, pos = unpack_opaque(buf, pos, REMOTE_MIGRATE_COOKIE_MAX)
+        (flags, cancelled) = _Ii.unpack_from(buf, pos)
+        pos += 8
+        return (dom, params, cookie_in, flags, cancelled), pos
+
 
 class DomainSetMemoryStatsPeriodArgs(NamedTuple):
     """remote_domain_set_memory_stats_period_args: Arguments of domain_set_memory_stats_period."""
@@ -5028,6 +6180,13 @@ class DomainSetMemoryStatsPeriodArgs(NamedTuple):
         pos += 8
         return _new(DomainSetMemoryStatsPeriodArgs, (dom, period, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (period, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, period, flags), pos
+
 
 class DomainCreateXmlWithFilesArgs(NamedTuple):
     """remote_domain_create_xml_with_files_args: Arguments of domain_create_xml_with_files."""
@@ -5045,6 +6204,13 @@ class DomainCreateXmlWithFilesArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainCreateXmlWithFilesArgs, (xml_desc, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml_desc, flags), pos
 
 
 class DomainCreateXmlWithFilesRet(NamedTuple):
@@ -5081,6 +6247,13 @@ class DomainCreateWithFilesArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainCreateWithFilesArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainCreateWithFilesRet(NamedTuple):
@@ -5121,6 +6294,14 @@ class DomainCoreDumpWithFormatArgs(NamedTuple):
         pos += 8
         return _new(DomainCoreDumpWithFormatArgs, (dom, to, dumpformat, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        to, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (dumpformat, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, to, dumpformat, flags), pos
+
 
 class DomainFsfreezeArgs(NamedTuple):
     """remote_domain_fsfreeze_args: Arguments of domain_fsfreeze.
@@ -5154,6 +6335,18 @@ class DomainFsfreezeArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainFsfreezeArgs, (dom, mountpoints, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, 4)
+        mountpoints: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            mountpoints.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, mountpoints, flags), pos
 
 
 class DomainFsfreezeRet(NamedTuple):
@@ -5208,6 +6401,18 @@ class DomainFsthawArgs(NamedTuple):
         pos += 4
         return _new(DomainFsthawArgs, (dom, mountpoints, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX, 4)
+        mountpoints: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            mountpoints.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, mountpoints, flags), pos
+
 
 class DomainFsthawRet(NamedTuple):
     """remote_domain_fsthaw_ret: Result of domain_fsthaw."""
@@ -5245,6 +6450,13 @@ class DomainGetTimeArgs(NamedTuple):
         pos += 4
         return _new(DomainGetTimeArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainGetTimeRet(NamedTuple):
     """remote_domain_get_time_ret: Result of domain_get_time."""
@@ -5253,7 +6465,8 @@ class DomainGetTimeRet(NamedTuple):
     nseconds: int
 
     def pack(self) -> bytes:
-        return _qI.pack(*self)
+        (seconds, nseconds) = self
+        return _qI.pack(seconds, nseconds)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetTimeRet, int]:
@@ -5281,6 +6494,13 @@ class DomainSetTimeArgs(NamedTuple):
         pos += 16
         return _new(DomainSetTimeArgs, (dom, seconds, nseconds, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (seconds, nseconds, flags) = _q2I.unpack_from(buf, pos)
+        pos += 16
+        return (dom, seconds, nseconds, flags), pos
+
 
 class DomainOpenGraphicsFdArgs(NamedTuple):
     """remote_domain_open_graphics_fd_args: Arguments of domain_open_graphics_fd."""
@@ -5299,6 +6519,13 @@ class DomainOpenGraphicsFdArgs(NamedTuple):
         (idx, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainOpenGraphicsFdArgs, (dom, idx, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (idx, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, idx, flags), pos
 
 
 class ConnectGetAllDomainStatsArgs(NamedTuple):
@@ -5331,6 +6558,17 @@ class ConnectGetAllDomainStatsArgs(NamedTuple):
         (stats, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectGetAllDomainStatsArgs, (doms, stats, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LIST_MAX, 24)
+        doms: list[NonnullDomain] = []
+        for _ in range(count):
+            item, pos = NonnullDomain.unpack(buf, pos)
+            doms.append(item)
+        (stats, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (doms, stats, flags), pos
 
 
 class ConnectGetAllDomainStatsRet(NamedTuple):
@@ -5402,6 +6640,20 @@ class DomainBlockCopyArgs(NamedTuple):
         pos += 4
         return _new(DomainBlockCopyArgs, (dom, path, destxml, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        destxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, path, destxml, params, flags), pos
+
 
 class DomainGetFsinfoArgs(NamedTuple):
     """remote_domain_get_fsinfo_args: Arguments of domain_get_fsinfo."""
@@ -5419,6 +6671,13 @@ class DomainGetFsinfoArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetFsinfoArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetFsinfoRet(NamedTuple):
@@ -5469,6 +6728,13 @@ class DomainDefineXmlFlagsArgs(NamedTuple):
         pos += 4
         return _new(DomainDefineXmlFlagsArgs, (xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
+
 
 class DomainDefineXmlFlagsRet(NamedTuple):
     """remote_domain_define_xml_flags_ret: Result of domain_define_xml_flags."""
@@ -5504,6 +6770,13 @@ class DomainGetIothreadInfoArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetIothreadInfoArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetIothreadInfoRet(NamedTuple):
@@ -5569,6 +6842,16 @@ class DomainPinIothreadArgs(NamedTuple):
         pos += 4
         return _new(DomainPinIothreadArgs, (dom, iothreads_id, cpumap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (iothreads_id,) = _I.unpack_from(buf, pos)
+        pos += 4
+        cpumap, pos = unpack_opaque(buf, pos, REMOTE_CPUMAP_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, iothreads_id, cpumap, flags), pos
+
 
 class DomainInterfaceAddressesArgs(NamedTuple):
     """remote_domain_interface_addresses_args: Arguments of domain_interface_addresses."""
@@ -5587,6 +6870,13 @@ class DomainInterfaceAddressesArgs(NamedTuple):
         (source, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainInterfaceAddressesArgs, (dom, source, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (source, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, source, flags), pos
 
 
 class DomainInterfaceAddressesRet(NamedTuple):
@@ -5637,6 +6927,13 @@ class DomainAddIothreadArgs(NamedTuple):
         pos += 8
         return _new(DomainAddIothreadArgs, (dom, iothread_id, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (iothread_id, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, iothread_id, flags), pos
+
 
 class DomainDelIothreadArgs(NamedTuple):
     """remote_domain_del_iothread_args: Arguments of domain_del_iothread."""
@@ -5655,6 +6952,13 @@ class DomainDelIothreadArgs(NamedTuple):
         (iothread_id, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainDelIothreadArgs, (dom, iothread_id, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (iothread_id, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, iothread_id, flags), pos
 
 
 class DomainSetUserPasswordArgs(NamedTuple):
@@ -5691,6 +6995,21 @@ class DomainSetUserPasswordArgs(NamedTuple):
         pos += 4
         return _new(DomainSetUserPasswordArgs, (dom, user, password, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        user: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            user, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        password: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            password, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, user, password, flags), pos
+
 
 class DomainRenameArgs(NamedTuple):
     """remote_domain_rename_args: Arguments of domain_rename."""
@@ -5719,6 +7038,17 @@ class DomainRenameArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainRenameArgs, (dom, new_name, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        new_name: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            new_name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, new_name, flags), pos
 
 
 class DomainRenameRet(NamedTuple):
@@ -5757,6 +7087,13 @@ class DomainMigrateStartPostCopyArgs(NamedTuple):
         pos += 4
         return _new(DomainMigrateStartPostCopyArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainGetPerfEventsArgs(NamedTuple):
     """remote_domain_get_perf_events_args: Arguments of domain_get_perf_events."""
@@ -5774,6 +7111,13 @@ class DomainGetPerfEventsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetPerfEventsArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetPerfEventsRet(NamedTuple):
@@ -5839,6 +7183,18 @@ class DomainSetPerfEventsArgs(NamedTuple):
         pos += 4
         return _new(DomainSetPerfEventsArgs, (dom, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_PERF_EVENTS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
+
 
 class DomainGetGuestVcpusArgs(NamedTuple):
     """remote_domain_get_guest_vcpus_args: Arguments of domain_get_guest_vcpus."""
@@ -5856,6 +7212,13 @@ class DomainGetGuestVcpusArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetGuestVcpusArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetGuestVcpusRet(NamedTuple):
@@ -5908,6 +7271,14 @@ class DomainSetGuestVcpusArgs(NamedTuple):
         pos += 8
         return _new(DomainSetGuestVcpusArgs, (dom, cpumap, state, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cpumap, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (state, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, cpumap, state, flags), pos
+
 
 class DomainSetVcpuArgs(NamedTuple):
     """remote_domain_set_vcpu_args: Arguments of domain_set_vcpu."""
@@ -5928,6 +7299,14 @@ class DomainSetVcpuArgs(NamedTuple):
         (state, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSetVcpuArgs, (dom, cpumap, state, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        cpumap, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (state, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, cpumap, state, flags), pos
 
 
 class DomainSetBlockThresholdArgs(NamedTuple):
@@ -5950,6 +7329,14 @@ class DomainSetBlockThresholdArgs(NamedTuple):
         pos += 12
         return _new(DomainSetBlockThresholdArgs, (dom, dev, threshold, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        dev, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (threshold, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (dom, dev, threshold, flags), pos
+
 
 class DomainMigrateGetMaxDowntimeArgs(NamedTuple):
     """remote_domain_migrate_get_max_downtime_args: Arguments of domain_migrate_get_max_downtime."""
@@ -5967,6 +7354,13 @@ class DomainMigrateGetMaxDowntimeArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainMigrateGetMaxDowntimeArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainMigrateGetMaxDowntimeRet(NamedTuple):
@@ -6004,6 +7398,13 @@ class DomainManagedSaveGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainManagedSaveGetXmlDescArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainManagedSaveGetXmlDescRet(NamedTuple):
@@ -6052,6 +7453,17 @@ class DomainManagedSaveDefineXmlArgs(NamedTuple):
         pos += 4
         return _new(DomainManagedSaveDefineXmlArgs, (dom, dxml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        dxml: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dxml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, dxml, flags), pos
+
 
 class DomainSetLifecycleActionArgs(NamedTuple):
     """remote_domain_set_lifecycle_action_args: Arguments of domain_set_lifecycle_action."""
@@ -6071,6 +7483,13 @@ class DomainSetLifecycleActionArgs(NamedTuple):
         (type, action, flags) = _3I.unpack_from(buf, pos)
         pos += 12
         return _new(DomainSetLifecycleActionArgs, (dom, type, action, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (type, action, flags) = _3I.unpack_from(buf, pos)
+        pos += 12
+        return (dom, type, action, flags), pos
 
 
 class DomainDetachDeviceAliasArgs(NamedTuple):
@@ -6092,6 +7511,14 @@ class DomainDetachDeviceAliasArgs(NamedTuple):
         pos += 4
         return _new(DomainDetachDeviceAliasArgs, (dom, alias, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        alias, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, alias, flags), pos
+
 
 class DomainGetLaunchSecurityInfoArgs(NamedTuple):
     """remote_domain_get_launch_security_info_args: Arguments of domain_get_launch_security_info."""
@@ -6109,6 +7536,13 @@ class DomainGetLaunchSecurityInfoArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetLaunchSecurityInfoArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetLaunchSecurityInfoRet(NamedTuple):
@@ -6178,6 +7612,20 @@ class DomainSetIothreadParamsArgs(NamedTuple):
         pos += 4
         return _new(DomainSetIothreadParamsArgs, (dom, iothread_id, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (iothread_id,) = _I.unpack_from(buf, pos)
+        pos += 4
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_IOTHREAD_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, iothread_id, params, flags), pos
+
 
 class DomainGetGuestInfoArgs(NamedTuple):
     """remote_domain_get_guest_info_args: Arguments of domain_get_guest_info."""
@@ -6196,6 +7644,13 @@ class DomainGetGuestInfoArgs(NamedTuple):
         (types, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(DomainGetGuestInfoArgs, (dom, types, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (types, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, types, flags), pos
 
 
 class DomainGetGuestInfoRet(NamedTuple):
@@ -6245,6 +7700,13 @@ class DomainAgentSetResponseTimeoutArgs(NamedTuple):
         (timeout, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainAgentSetResponseTimeoutArgs, (dom, timeout, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (timeout, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, timeout, flags), pos
 
 
 class DomainAgentSetResponseTimeoutRet(NamedTuple):
@@ -6297,6 +7759,18 @@ class DomainBackupBeginArgs(NamedTuple):
         pos += 4
         return _new(DomainBackupBeginArgs, (dom, backup_xml, checkpoint_xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        backup_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        checkpoint_xml: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            checkpoint_xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, backup_xml, checkpoint_xml, flags), pos
+
 
 class DomainBackupGetXmlDescArgs(NamedTuple):
     """remote_domain_backup_get_xml_desc_args: Arguments of domain_backup_get_xml_desc."""
@@ -6314,6 +7788,13 @@ class DomainBackupGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainBackupGetXmlDescArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainBackupGetXmlDescRet(NamedTuple):
@@ -6352,6 +7833,14 @@ class DomainAuthorizedSshKeysGetArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainAuthorizedSshKeysGetArgs, (dom, user, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        user, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, user, flags), pos
 
 
 class DomainAuthorizedSshKeysGetRet(NamedTuple):
@@ -6420,6 +7909,19 @@ class DomainAuthorizedSshKeysSetArgs(NamedTuple):
         pos += 4
         return _new(DomainAuthorizedSshKeysSetArgs, (dom, user, keys, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        user, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX, 4)
+        keys: list[str] = []
+        for _ in range(count):
+            item, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+            keys.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, user, keys, flags), pos
+
 
 class DomainGetMessagesArgs(NamedTuple):
     """remote_domain_get_messages_args: Arguments of domain_get_messages."""
@@ -6437,6 +7939,13 @@ class DomainGetMessagesArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainGetMessagesArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainGetMessagesRet(NamedTuple):
@@ -6487,6 +7996,13 @@ class DomainStartDirtyRateCalcArgs(NamedTuple):
         pos += 8
         return _new(DomainStartDirtyRateCalcArgs, (dom, seconds, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (seconds, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, seconds, flags), pos
+
 
 class DomainSetLaunchSecurityStateArgs(NamedTuple):
     """remote_domain_set_launch_security_state_args: Arguments of domain_set_launch_security_state.
@@ -6520,6 +8036,18 @@ class DomainSetLaunchSecurityStateArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSetLaunchSecurityStateArgs, (dom, params, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_LAUNCH_SECURITY_STATE_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
 
 
 class DomainSaveParamsArgs(NamedTuple):
@@ -6555,6 +8083,18 @@ class DomainSaveParamsArgs(NamedTuple):
         pos += 4
         return _new(DomainSaveParamsArgs, (dom, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, params, flags), pos
+
 
 class DomainRestoreParamsArgs(NamedTuple):
     """remote_domain_restore_params_args: Arguments of domain_restore_params.
@@ -6586,6 +8126,17 @@ class DomainRestoreParamsArgs(NamedTuple):
         pos += 4
         return _new(DomainRestoreParamsArgs, (params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_SAVE_PARAMS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (params, flags), pos
+
 
 class DomainAbortJobFlagsArgs(NamedTuple):
     """remote_domain_abort_job_flags_args: Arguments of domain_abort_job_flags."""
@@ -6603,6 +8154,13 @@ class DomainAbortJobFlagsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainAbortJobFlagsArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainFdAssociateArgs(NamedTuple):
@@ -6624,6 +8182,14 @@ class DomainFdAssociateArgs(NamedTuple):
         pos += 4
         return _new(DomainFdAssociateArgs, (dom, name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, name, flags), pos
+
 
 class DomainGraphicsReloadArgs(NamedTuple):
     """remote_domain_graphics_reload_args: Arguments of domain_graphics_reload."""
@@ -6643,6 +8209,13 @@ class DomainGraphicsReloadArgs(NamedTuple):
         pos += 8
         return _new(DomainGraphicsReloadArgs, (dom, type, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (type, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (dom, type, flags), pos
+
 
 class DomainGetAutostartOnceArgs(NamedTuple):
     """remote_domain_get_autostart_once_args: Arguments of domain_get_autostart_once."""
@@ -6657,6 +8230,11 @@ class DomainGetAutostartOnceArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[DomainGetAutostartOnceArgs, int]:
         dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(DomainGetAutostartOnceArgs, (dom,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        return (dom,), pos
 
 
 class DomainGetAutostartOnceRet(NamedTuple):
@@ -6695,6 +8273,13 @@ class DomainSetAutostartOnceArgs(NamedTuple):
         pos += 4
         return _new(DomainSetAutostartOnceArgs, (dom, autostart)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (autostart,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (dom, autostart), pos
+
 
 class DomainSetThrottleGroupArgs(NamedTuple):
     """remote_domain_set_throttle_group_args: Arguments of domain_set_throttle_group.
@@ -6732,6 +8317,19 @@ class DomainSetThrottleGroupArgs(NamedTuple):
         pos += 4
         return _new(DomainSetThrottleGroupArgs, (dom, group, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        group, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, REMOTE_DOMAIN_BLOCK_IO_TUNE_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, group, params, flags), pos
+
 
 class DomainDelThrottleGroupArgs(NamedTuple):
     """remote_domain_del_throttle_group_args: Arguments of domain_del_throttle_group."""
@@ -6760,6 +8358,17 @@ class DomainDelThrottleGroupArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainDelThrottleGroupArgs, (dom, group, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        group: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            group, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, group, flags), pos
 
 
 class DomainAnnounceInterfaceArgs(NamedTuple):
@@ -6797,6 +8406,22 @@ class DomainAnnounceInterfaceArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainAnnounceInterfaceArgs, (dom, device, params, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        device: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            device, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        count, pos = unpack_count(buf, pos, 16, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, device, params, flags), pos
 
 
 PROCEDURES: Final = (

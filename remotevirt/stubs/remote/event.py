@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs.remote.types import (
@@ -147,13 +147,20 @@ class ConnectDomainEventRegisterAnyArgs(NamedTuple):
     eventID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (eventID,) = self
+        return _i.pack(eventID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventRegisterAnyArgs, int]:
         (eventID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectDomainEventRegisterAnyArgs, (eventID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (eventID,), pos
 
 
 class ConnectDomainEventDeregisterAnyArgs(NamedTuple):
@@ -162,13 +169,20 @@ class ConnectDomainEventDeregisterAnyArgs(NamedTuple):
     eventID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (eventID,) = self
+        return _i.pack(eventID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventDeregisterAnyArgs, int]:
         (eventID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectDomainEventDeregisterAnyArgs, (eventID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (eventID,), pos
 
 
 class DomainEventRebootMsg(NamedTuple):
@@ -520,6 +534,16 @@ class ConnectNetworkEventRegisterAnyArgs(NamedTuple):
             net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(ConnectNetworkEventRegisterAnyArgs, (eventID, net)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        net: NonnullNetwork | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            net, pos = NonnullNetwork.unpack(buf, pos)
+        return (eventID, net), pos
+
 
 class ConnectNetworkEventRegisterAnyRet(NamedTuple):
     """remote_connect_network_event_register_any_ret: Result of connect_network_event_register_any."""
@@ -546,13 +570,20 @@ class ConnectNetworkEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (callbackID,) = self
+        return _i.pack(callbackID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectNetworkEventDeregisterAnyArgs, int]:
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectNetworkEventDeregisterAnyArgs, (callbackID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (callbackID,), pos
 
 
 class NetworkEventLifecycleMsg(NamedTuple):
@@ -597,6 +628,16 @@ class ConnectDomainEventCallbackRegisterAnyArgs(NamedTuple):
             dom, pos = NonnullDomain.unpack(buf, pos)
         return _new(ConnectDomainEventCallbackRegisterAnyArgs, (eventID, dom)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dom: NonnullDomain | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dom, pos = NonnullDomain.unpack(buf, pos)
+        return (eventID, dom), pos
+
 
 class ConnectDomainEventCallbackRegisterAnyRet(NamedTuple):
     """remote_connect_domain_event_callback_register_any_ret: Result of connect_domain_event_callback_register_any."""
@@ -623,13 +664,20 @@ class ConnectDomainEventCallbackDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (callbackID,) = self
+        return _i.pack(callbackID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectDomainEventCallbackDeregisterAnyArgs, int]:
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectDomainEventCallbackDeregisterAnyArgs, (callbackID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (callbackID,), pos
 
 
 class DomainEventCallbackLifecycleMsg(NamedTuple):
@@ -1057,7 +1105,8 @@ class ConnectEventConnectionClosedMsg(NamedTuple):
     reason: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (reason,) = self
+        return _i.pack(reason)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectEventConnectionClosedMsg, int]:
@@ -1140,6 +1189,16 @@ class ConnectStoragePoolEventRegisterAnyArgs(NamedTuple):
             pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(ConnectStoragePoolEventRegisterAnyArgs, (eventID, pool)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        pool: NonnullStoragePool | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (eventID, pool), pos
+
 
 class ConnectStoragePoolEventRegisterAnyRet(NamedTuple):
     """remote_connect_storage_pool_event_register_any_ret: Result of connect_storage_pool_event_register_any."""
@@ -1166,13 +1225,20 @@ class ConnectStoragePoolEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (callbackID,) = self
+        return _i.pack(callbackID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectStoragePoolEventDeregisterAnyArgs, int]:
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectStoragePoolEventDeregisterAnyArgs, (callbackID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (callbackID,), pos
 
 
 class StoragePoolEventLifecycleMsg(NamedTuple):
@@ -1235,6 +1301,16 @@ class ConnectNodeDeviceEventRegisterAnyArgs(NamedTuple):
             dev, pos = NonnullNodeDevice.unpack(buf, pos)
         return _new(ConnectNodeDeviceEventRegisterAnyArgs, (eventID, dev)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        dev: NonnullNodeDevice | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            dev, pos = NonnullNodeDevice.unpack(buf, pos)
+        return (eventID, dev), pos
+
 
 class ConnectNodeDeviceEventRegisterAnyRet(NamedTuple):
     """remote_connect_node_device_event_register_any_ret: Result of connect_node_device_event_register_any."""
@@ -1261,13 +1337,20 @@ class ConnectNodeDeviceEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (callbackID,) = self
+        return _i.pack(callbackID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectNodeDeviceEventDeregisterAnyArgs, int]:
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectNodeDeviceEventDeregisterAnyArgs, (callbackID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (callbackID,), pos
 
 
 class NodeDeviceEventLifecycleMsg(NamedTuple):
@@ -1363,6 +1446,16 @@ class ConnectSecretEventRegisterAnyArgs(NamedTuple):
             secret, pos = NonnullSecret.unpack(buf, pos)
         return _new(ConnectSecretEventRegisterAnyArgs, (eventID, secret)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (eventID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        secret: NonnullSecret | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            secret, pos = NonnullSecret.unpack(buf, pos)
+        return (eventID, secret), pos
+
 
 class ConnectSecretEventRegisterAnyRet(NamedTuple):
     """remote_connect_secret_event_register_any_ret: Result of connect_secret_event_register_any."""
@@ -1389,13 +1482,20 @@ class ConnectSecretEventDeregisterAnyArgs(NamedTuple):
     callbackID: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (callbackID,) = self
+        return _i.pack(callbackID)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectSecretEventDeregisterAnyArgs, int]:
         (callbackID,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectSecretEventDeregisterAnyArgs, (callbackID,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (callbackID,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (callbackID,), pos
 
 
 class SecretEventLifecycleMsg(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -45,13 +45,20 @@ class ConnectListInterfacesArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListInterfacesArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListInterfacesArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListInterfacesRet(NamedTuple):
@@ -98,6 +105,11 @@ class InterfaceLookupByNameArgs(NamedTuple):
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(InterfaceLookupByNameArgs, (name,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
+
 
 class InterfaceLookupByNameRet(NamedTuple):
     """remote_interface_lookup_by_name_ret: Result of interface_lookup_by_name."""
@@ -130,6 +142,11 @@ class InterfaceLookupByMacStringArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[InterfaceLookupByMacStringArgs, int]:
         mac, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(InterfaceLookupByMacStringArgs, (mac,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        mac, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (mac,), pos
 
 
 class InterfaceLookupByMacStringRet(NamedTuple):
@@ -167,6 +184,13 @@ class InterfaceGetXmlDescArgs(NamedTuple):
         pos += 4
         return _new(InterfaceGetXmlDescArgs, (iface, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        iface, pos = NonnullInterface.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (iface, flags), pos
+
 
 class InterfaceGetXmlDescRet(NamedTuple):
     """remote_interface_get_xml_desc_ret: Result of interface_get_xml_desc."""
@@ -203,6 +227,13 @@ class InterfaceDefineXmlArgs(NamedTuple):
         pos += 4
         return _new(InterfaceDefineXmlArgs, (xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
+
 
 class InterfaceDefineXmlRet(NamedTuple):
     """remote_interface_define_xml_ret: Result of interface_define_xml."""
@@ -236,6 +267,11 @@ class InterfaceUndefineArgs(NamedTuple):
         iface, pos = NonnullInterface.unpack(buf, pos)
         return _new(InterfaceUndefineArgs, (iface,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        iface, pos = NonnullInterface.unpack(buf, pos)
+        return (iface,), pos
+
 
 class InterfaceCreateArgs(NamedTuple):
     """remote_interface_create_args: Arguments of interface_create."""
@@ -254,6 +290,13 @@ class InterfaceCreateArgs(NamedTuple):
         pos += 4
         return _new(InterfaceCreateArgs, (iface, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        iface, pos = NonnullInterface.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (iface, flags), pos
+
 
 class InterfaceDestroyArgs(NamedTuple):
     """remote_interface_destroy_args: Arguments of interface_destroy."""
@@ -271,6 +314,13 @@ class InterfaceDestroyArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(InterfaceDestroyArgs, (iface, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        iface, pos = NonnullInterface.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (iface, flags), pos
 
 
 class ConnectNumOfDefinedInterfacesRet(NamedTuple):
@@ -298,13 +348,20 @@ class ConnectListDefinedInterfacesArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedInterfacesArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListDefinedInterfacesArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListDefinedInterfacesRet(NamedTuple):
@@ -351,6 +408,11 @@ class InterfaceIsActiveArgs(NamedTuple):
         iface, pos = NonnullInterface.unpack(buf, pos)
         return _new(InterfaceIsActiveArgs, (iface,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        iface, pos = NonnullInterface.unpack(buf, pos)
+        return (iface,), pos
+
 
 class InterfaceIsActiveRet(NamedTuple):
     """remote_interface_is_active_ret: Result of interface_is_active."""
@@ -377,13 +439,20 @@ class InterfaceChangeBeginArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[InterfaceChangeBeginArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(InterfaceChangeBeginArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class InterfaceChangeCommitArgs(NamedTuple):
@@ -392,13 +461,20 @@ class InterfaceChangeCommitArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[InterfaceChangeCommitArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(InterfaceChangeCommitArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class InterfaceChangeRollbackArgs(NamedTuple):
@@ -407,13 +483,20 @@ class InterfaceChangeRollbackArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[InterfaceChangeRollbackArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(InterfaceChangeRollbackArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class ConnectListAllInterfacesArgs(NamedTuple):
@@ -423,13 +506,20 @@ class ConnectListAllInterfacesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllInterfacesArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllInterfacesArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllInterfacesRet(NamedTuple):

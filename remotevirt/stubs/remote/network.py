@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -111,13 +111,20 @@ class ConnectListDefinedNetworksArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedNetworksArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListDefinedNetworksArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListDefinedNetworksRet(NamedTuple):
@@ -156,13 +163,20 @@ class ConnectListNetworksArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListNetworksArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListNetworksArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListNetworksRet(NamedTuple):
@@ -209,6 +223,11 @@ class NetworkCreateArgs(NamedTuple):
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkCreateArgs, (net,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return (net,), pos
+
 
 class NetworkCreateXmlArgs(NamedTuple):
     """remote_network_create_xml_args: Arguments of network_create_xml."""
@@ -223,6 +242,11 @@ class NetworkCreateXmlArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NetworkCreateXmlArgs, int]:
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NetworkCreateXmlArgs, (xml,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (xml,), pos
 
 
 class NetworkCreateXmlRet(NamedTuple):
@@ -257,6 +281,11 @@ class NetworkDefineXmlArgs(NamedTuple):
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NetworkDefineXmlArgs, (xml,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (xml,), pos
+
 
 class NetworkDefineXmlRet(NamedTuple):
     """remote_network_define_xml_ret: Result of network_define_xml."""
@@ -290,6 +319,11 @@ class NetworkDestroyArgs(NamedTuple):
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkDestroyArgs, (net,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return (net,), pos
+
 
 class NetworkGetXmlDescArgs(NamedTuple):
     """remote_network_get_xml_desc_args: Arguments of network_get_xml_desc."""
@@ -307,6 +341,13 @@ class NetworkGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkGetXmlDescArgs, (net, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (net, flags), pos
 
 
 class NetworkGetXmlDescRet(NamedTuple):
@@ -340,6 +381,11 @@ class NetworkGetAutostartArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NetworkGetAutostartArgs, int]:
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkGetAutostartArgs, (net,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return (net,), pos
 
 
 class NetworkGetAutostartRet(NamedTuple):
@@ -375,6 +421,11 @@ class NetworkGetBridgeNameArgs(NamedTuple):
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkGetBridgeNameArgs, (net,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return (net,), pos
+
 
 class NetworkGetBridgeNameRet(NamedTuple):
     """remote_network_get_bridge_name_ret: Result of network_get_bridge_name."""
@@ -407,6 +458,11 @@ class NetworkLookupByNameArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NetworkLookupByNameArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NetworkLookupByNameArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class NetworkLookupByNameRet(NamedTuple):
@@ -444,6 +500,12 @@ class NetworkLookupByUuidArgs(NamedTuple):
         pos += 16
         return _new(NetworkLookupByUuidArgs, (uuid,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return (uuid,), pos
+
 
 class NetworkLookupByUuidRet(NamedTuple):
     """remote_network_lookup_by_uuid_ret: Result of network_lookup_by_uuid."""
@@ -480,6 +542,13 @@ class NetworkSetAutostartArgs(NamedTuple):
         pos += 4
         return _new(NetworkSetAutostartArgs, (net, autostart)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        (autostart,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (net, autostart), pos
+
 
 class NetworkUndefineArgs(NamedTuple):
     """remote_network_undefine_args: Arguments of network_undefine."""
@@ -494,6 +563,11 @@ class NetworkUndefineArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NetworkUndefineArgs, int]:
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkUndefineArgs, (net,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return (net,), pos
 
 
 class ConnectNumOfDefinedNetworksRet(NamedTuple):
@@ -548,6 +622,11 @@ class NetworkIsActiveArgs(NamedTuple):
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkIsActiveArgs, (net,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return (net,), pos
+
 
 class NetworkIsActiveRet(NamedTuple):
     """remote_network_is_active_ret: Result of network_is_active."""
@@ -582,6 +661,11 @@ class NetworkIsPersistentArgs(NamedTuple):
         net, pos = NonnullNetwork.unpack(buf, pos)
         return _new(NetworkIsPersistentArgs, (net,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        return (net,), pos
+
 
 class NetworkIsPersistentRet(NamedTuple):
     """remote_network_is_persistent_ret: Result of network_is_persistent."""
@@ -609,13 +693,20 @@ class ConnectListAllNetworksArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNetworksArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNetworksArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllNetworksRet(NamedTuple):
@@ -680,6 +771,16 @@ class NetworkUpdateArgs(NamedTuple):
         pos += 4
         return _new(NetworkUpdateArgs, (net, command, section, parentIndex, xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        (command, section, parentIndex) = _2Ii.unpack_from(buf, pos)
+        pos += 12
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (net, command, section, parentIndex, xml, flags), pos
+
 
 class NetworkGetDhcpLeasesArgs(NamedTuple):
     """remote_network_get_dhcp_leases_args: Arguments of network_get_dhcp_leases."""
@@ -709,6 +810,17 @@ class NetworkGetDhcpLeasesArgs(NamedTuple):
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NetworkGetDhcpLeasesArgs, (net, mac, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        net, pos = NonnullNetwork.unpack(buf, pos)
+        mac: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            mac, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (net, mac, need_results, flags), pos
 
 
 class NetworkGetDhcpLeasesRet(NamedTuple):
@@ -759,6 +871,13 @@ class NetworkListAllPortsArgs(NamedTuple):
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NetworkListAllPortsArgs, (network, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        network, pos = NonnullNetwork.unpack(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (network, need_results, flags), pos
 
 
 class NetworkListAllPortsRet(NamedTuple):
@@ -811,6 +930,13 @@ class NetworkPortLookupByUuidArgs(NamedTuple):
         pos += 16
         return _new(NetworkPortLookupByUuidArgs, (network, uuid)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        network, pos = NonnullNetwork.unpack(buf, pos)
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return (network, uuid), pos
+
 
 class NetworkPortLookupByUuidRet(NamedTuple):
     """remote_network_port_lookup_by_uuid_ret: Result of network_port_lookup_by_uuid."""
@@ -849,6 +975,14 @@ class NetworkPortCreateXmlArgs(NamedTuple):
         pos += 4
         return _new(NetworkPortCreateXmlArgs, (network, xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        network, pos = NonnullNetwork.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (network, xml, flags), pos
+
 
 class NetworkPortCreateXmlRet(NamedTuple):
     """remote_network_port_create_xml_ret: Result of network_port_create_xml."""
@@ -885,6 +1019,13 @@ class NetworkPortGetParametersArgs(NamedTuple):
         (nparams, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(NetworkPortGetParametersArgs, (port, nparams, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        port, pos = NonnullNetworkPort.unpack(buf, pos)
+        (nparams, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (port, nparams, flags), pos
 
 
 class NetworkPortGetParametersRet(NamedTuple):
@@ -951,6 +1092,18 @@ class NetworkPortSetParametersArgs(NamedTuple):
         pos += 4
         return _new(NetworkPortSetParametersArgs, (port, params, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        port, pos = NonnullNetworkPort.unpack(buf, pos)
+        count, pos = unpack_count(buf, pos, REMOTE_NETWORK_PORT_PARAMETERS_MAX, 12)
+        params: list[TypedParam] = []
+        for _ in range(count):
+            item, pos = TypedParam.unpack(buf, pos)
+            params.append(item)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (port, params, flags), pos
+
 
 class NetworkPortGetXmlDescArgs(NamedTuple):
     """remote_network_port_get_xml_desc_args: Arguments of network_port_get_xml_desc."""
@@ -968,6 +1121,13 @@ class NetworkPortGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkPortGetXmlDescArgs, (port, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        port, pos = NonnullNetworkPort.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (port, flags), pos
 
 
 class NetworkPortGetXmlDescRet(NamedTuple):
@@ -1005,6 +1165,13 @@ class NetworkPortDeleteArgs(NamedTuple):
         pos += 4
         return _new(NetworkPortDeleteArgs, (port, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        port, pos = NonnullNetworkPort.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (port, flags), pos
+
 
 class NetworkDefineXmlFlagsArgs(NamedTuple):
     """remote_network_define_xml_flags_args: Arguments of network_define_xml_flags."""
@@ -1022,6 +1189,13 @@ class NetworkDefineXmlFlagsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkDefineXmlFlagsArgs, (xml, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
 
 
 class NetworkDefineXmlFlagsRet(NamedTuple):
@@ -1058,6 +1232,13 @@ class NetworkCreateXmlFlagsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkCreateXmlFlagsArgs, (xml, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
 
 
 class NetworkCreateXmlFlagsRet(NamedTuple):
@@ -1122,6 +1303,27 @@ class NetworkSetMetadataArgs(NamedTuple):
         pos += 4
         return _new(NetworkSetMetadataArgs, (network, type, metadata, key, uri, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        network, pos = NonnullNetwork.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        metadata: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            metadata, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        key: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (network, type, metadata, key, uri, flags), pos
+
 
 class NetworkGetMetadataArgs(NamedTuple):
     """remote_network_get_metadata_args: Arguments of network_get_metadata."""
@@ -1154,6 +1356,19 @@ class NetworkGetMetadataArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NetworkGetMetadataArgs, (network, type, uri, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        network, pos = NonnullNetwork.unpack(buf, pos)
+        (type,) = _i.unpack_from(buf, pos)
+        pos += 4
+        uri: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            uri, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (network, type, uri, flags), pos
 
 
 class NetworkGetMetadataRet(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -54,6 +54,16 @@ class NodeNumOfDevicesArgs(NamedTuple):
         pos += 4
         return _new(NodeNumOfDevicesArgs, (cap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        cap: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            cap, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (cap, flags), pos
+
 
 class NodeNumOfDevicesRet(NamedTuple):
     """remote_node_num_of_devices_ret: Result of node_num_of_devices."""
@@ -100,6 +110,16 @@ class NodeListDevicesArgs(NamedTuple):
         pos += 8
         return _new(NodeListDevicesArgs, (cap, maxnames, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        cap: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            cap, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (maxnames, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (cap, maxnames, flags), pos
+
 
 class NodeListDevicesRet(NamedTuple):
     """remote_node_list_devices_ret: Result of node_list_devices.
@@ -145,6 +165,11 @@ class NodeDeviceLookupByNameArgs(NamedTuple):
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceLookupByNameArgs, (name,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
+
 
 class NodeDeviceLookupByNameRet(NamedTuple):
     """remote_node_device_lookup_by_name_ret: Result of node_device_lookup_by_name."""
@@ -181,6 +206,13 @@ class NodeDeviceGetXmlDescArgs(NamedTuple):
         pos += 4
         return _new(NodeDeviceGetXmlDescArgs, (name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (name, flags), pos
+
 
 class NodeDeviceGetXmlDescRet(NamedTuple):
     """remote_node_device_get_xml_desc_ret: Result of node_device_get_xml_desc."""
@@ -213,6 +245,11 @@ class NodeDeviceGetParentArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceGetParentArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceGetParentArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class NodeDeviceGetParentRet(NamedTuple):
@@ -250,6 +287,11 @@ class NodeDeviceNumOfCapsArgs(NamedTuple):
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceNumOfCapsArgs, (name,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
+
 
 class NodeDeviceNumOfCapsRet(NamedTuple):
     """remote_node_device_num_of_caps_ret: Result of node_device_num_of_caps."""
@@ -286,6 +328,13 @@ class NodeDeviceListCapsArgs(NamedTuple):
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(NodeDeviceListCapsArgs, (name, maxnames)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (name, maxnames), pos
 
 
 class NodeDeviceListCapsRet(NamedTuple):
@@ -335,6 +384,13 @@ class NodeDeviceCreateXmlArgs(NamedTuple):
         pos += 4
         return _new(NodeDeviceCreateXmlArgs, (xml_desc, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml_desc, flags), pos
+
 
 class NodeDeviceCreateXmlRet(NamedTuple):
     """remote_node_device_create_xml_ret: Result of node_device_create_xml."""
@@ -368,6 +424,11 @@ class NodeDeviceDestroyArgs(NamedTuple):
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceDestroyArgs, (name,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
+
 
 class ConnectListAllNodeDevicesArgs(NamedTuple):
     """remote_connect_list_all_node_devices_args: Arguments of connect_list_all_node_devices."""
@@ -376,13 +437,20 @@ class ConnectListAllNodeDevicesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNodeDevicesArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNodeDevicesArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllNodeDevicesRet(NamedTuple):
@@ -441,6 +509,14 @@ class NodeDeviceLookupScsiHostByWwnArgs(NamedTuple):
         pos += 4
         return _new(NodeDeviceLookupScsiHostByWwnArgs, (wwnn, wwpn, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        wwnn, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        wwpn, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (wwnn, wwpn, flags), pos
+
 
 class NodeDeviceLookupScsiHostByWwnRet(NamedTuple):
     """remote_node_device_lookup_scsi_host_by_wwn_ret: Result of node_device_lookup_scsi_host_by_wwn."""
@@ -476,6 +552,13 @@ class NodeDeviceDefineXmlArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NodeDeviceDefineXmlArgs, (xml_desc, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml_desc, flags), pos
 
 
 class NodeDeviceDefineXmlRet(NamedTuple):
@@ -513,6 +596,13 @@ class NodeDeviceUndefineArgs(NamedTuple):
         pos += 4
         return _new(NodeDeviceUndefineArgs, (name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (name, flags), pos
+
 
 class NodeDeviceCreateArgs(NamedTuple):
     """remote_node_device_create_args: Arguments of node_device_create."""
@@ -531,6 +621,13 @@ class NodeDeviceCreateArgs(NamedTuple):
         pos += 4
         return _new(NodeDeviceCreateArgs, (name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (name, flags), pos
+
 
 class NodeDeviceGetAutostartArgs(NamedTuple):
     """remote_node_device_get_autostart_args: Arguments of node_device_get_autostart."""
@@ -545,6 +642,11 @@ class NodeDeviceGetAutostartArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceGetAutostartArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceGetAutostartArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class NodeDeviceGetAutostartRet(NamedTuple):
@@ -583,6 +685,13 @@ class NodeDeviceSetAutostartArgs(NamedTuple):
         pos += 4
         return _new(NodeDeviceSetAutostartArgs, (name, autostart)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (autostart,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (name, autostart), pos
+
 
 class NodeDeviceIsPersistentArgs(NamedTuple):
     """remote_node_device_is_persistent_args: Arguments of node_device_is_persistent."""
@@ -597,6 +706,11 @@ class NodeDeviceIsPersistentArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceIsPersistentArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceIsPersistentArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class NodeDeviceIsPersistentRet(NamedTuple):
@@ -631,6 +745,11 @@ class NodeDeviceIsActiveArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NodeDeviceIsActiveArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NodeDeviceIsActiveArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class NodeDeviceIsActiveRet(NamedTuple):
@@ -676,6 +795,14 @@ class NodeDeviceUpdateArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NodeDeviceUpdateArgs, (name, xml_desc, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (name, xml_desc, flags), pos
 
 
 PROCEDURES: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -35,6 +35,11 @@ class NwfilterLookupByNameArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[NwfilterLookupByNameArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NwfilterLookupByNameArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class NwfilterLookupByNameRet(NamedTuple):
@@ -72,6 +77,12 @@ class NwfilterLookupByUuidArgs(NamedTuple):
         pos += 16
         return _new(NwfilterLookupByUuidArgs, (uuid,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return (uuid,), pos
+
 
 class NwfilterLookupByUuidRet(NamedTuple):
     """remote_nwfilter_lookup_by_uuid_ret: Result of nwfilter_lookup_by_uuid."""
@@ -107,6 +118,13 @@ class NwfilterGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NwfilterGetXmlDescArgs, (nwfilter, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (nwfilter, flags), pos
 
 
 class NwfilterGetXmlDescRet(NamedTuple):
@@ -152,13 +170,20 @@ class ConnectListNwfiltersArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListNwfiltersArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListNwfiltersArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListNwfiltersRet(NamedTuple):
@@ -205,6 +230,11 @@ class NwfilterDefineXmlArgs(NamedTuple):
         xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NwfilterDefineXmlArgs, (xml,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (xml,), pos
+
 
 class NwfilterDefineXmlRet(NamedTuple):
     """remote_nwfilter_define_xml_ret: Result of nwfilter_define_xml."""
@@ -238,6 +268,11 @@ class NwfilterUndefineArgs(NamedTuple):
         nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
         return _new(NwfilterUndefineArgs, (nwfilter,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        nwfilter, pos = NonnullNwfilter.unpack(buf, pos)
+        return (nwfilter,), pos
+
 
 class ConnectListAllNwfiltersArgs(NamedTuple):
     """remote_connect_list_all_nwfilters_args: Arguments of connect_list_all_nwfilters."""
@@ -246,13 +281,20 @@ class ConnectListAllNwfiltersArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNwfiltersArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNwfiltersArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllNwfiltersRet(NamedTuple):
@@ -300,6 +342,11 @@ class NwfilterBindingLookupByPortDevArgs(NamedTuple):
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(NwfilterBindingLookupByPortDevArgs, (name,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
+
 
 class NwfilterBindingLookupByPortDevRet(NamedTuple):
     """remote_nwfilter_binding_lookup_by_port_dev_ret: Result of nwfilter_binding_lookup_by_port_dev."""
@@ -335,6 +382,13 @@ class NwfilterBindingGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NwfilterBindingGetXmlDescArgs, (nwfilter, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        nwfilter, pos = NonnullNwfilterBinding.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (nwfilter, flags), pos
 
 
 class NwfilterBindingGetXmlDescRet(NamedTuple):
@@ -372,6 +426,13 @@ class NwfilterBindingCreateXmlArgs(NamedTuple):
         pos += 4
         return _new(NwfilterBindingCreateXmlArgs, (xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
+
 
 class NwfilterBindingCreateXmlRet(NamedTuple):
     """remote_nwfilter_binding_create_xml_ret: Result of nwfilter_binding_create_xml."""
@@ -405,6 +466,11 @@ class NwfilterBindingDeleteArgs(NamedTuple):
         nwfilter, pos = NonnullNwfilterBinding.unpack(buf, pos)
         return _new(NwfilterBindingDeleteArgs, (nwfilter,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        nwfilter, pos = NonnullNwfilterBinding.unpack(buf, pos)
+        return (nwfilter,), pos
+
 
 class ConnectListAllNwfilterBindingsArgs(NamedTuple):
     """remote_connect_list_all_nwfilter_bindings_args: Arguments of connect_list_all_nwfilter_bindings."""
@@ -413,13 +479,20 @@ class ConnectListAllNwfilterBindingsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllNwfilterBindingsArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllNwfilterBindingsArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllNwfilterBindingsRet(NamedTuple):
@@ -469,6 +542,13 @@ class NwfilterDefineXmlFlagsArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(NwfilterDefineXmlFlagsArgs, (xml, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
 
 
 class NwfilterDefineXmlFlagsRet(NamedTuple):

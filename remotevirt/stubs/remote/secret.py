@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -55,13 +55,20 @@ class ConnectListSecretsArgs(NamedTuple):
     maxuuids: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxuuids,) = self
+        return _i.pack(maxuuids)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListSecretsArgs, int]:
         (maxuuids,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListSecretsArgs, (maxuuids,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxuuids,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxuuids,), pos
 
 
 class ConnectListSecretsRet(NamedTuple):
@@ -111,6 +118,12 @@ class SecretLookupByUuidArgs(NamedTuple):
         pos += 16
         return _new(SecretLookupByUuidArgs, (uuid,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return (uuid,), pos
+
 
 class SecretLookupByUuidRet(NamedTuple):
     """remote_secret_lookup_by_uuid_ret: Result of secret_lookup_by_uuid."""
@@ -147,6 +160,13 @@ class SecretDefineXmlArgs(NamedTuple):
         pos += 4
         return _new(SecretDefineXmlArgs, (xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
+
 
 class SecretDefineXmlRet(NamedTuple):
     """remote_secret_define_xml_ret: Result of secret_define_xml."""
@@ -182,6 +202,13 @@ class SecretGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(SecretGetXmlDescArgs, (secret, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        secret, pos = NonnullSecret.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (secret, flags), pos
 
 
 class SecretGetXmlDescRet(NamedTuple):
@@ -224,6 +251,14 @@ class SecretSetValueArgs(NamedTuple):
         pos += 4
         return _new(SecretSetValueArgs, (secret, value, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        secret, pos = NonnullSecret.unpack(buf, pos)
+        value, pos = unpack_opaque(buf, pos, REMOTE_SECRET_VALUE_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (secret, value, flags), pos
+
 
 class SecretGetValueArgs(NamedTuple):
     """remote_secret_get_value_args: Arguments of secret_get_value."""
@@ -241,6 +276,13 @@ class SecretGetValueArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(SecretGetValueArgs, (secret, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        secret, pos = NonnullSecret.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (secret, flags), pos
 
 
 class SecretGetValueRet(NamedTuple):
@@ -278,6 +320,11 @@ class SecretUndefineArgs(NamedTuple):
         secret, pos = NonnullSecret.unpack(buf, pos)
         return _new(SecretUndefineArgs, (secret,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        secret, pos = NonnullSecret.unpack(buf, pos)
+        return (secret,), pos
+
 
 class SecretLookupByUsageArgs(NamedTuple):
     """remote_secret_lookup_by_usage_args: Arguments of secret_lookup_by_usage."""
@@ -295,6 +342,13 @@ class SecretLookupByUsageArgs(NamedTuple):
         pos += 4
         usageID, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(SecretLookupByUsageArgs, (usageType, usageID)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (usageType,) = _i.unpack_from(buf, pos)
+        pos += 4
+        usageID, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (usageType, usageID), pos
 
 
 class SecretLookupByUsageRet(NamedTuple):
@@ -322,13 +376,20 @@ class ConnectListAllSecretsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllSecretsArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllSecretsArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllSecretsRet(NamedTuple):

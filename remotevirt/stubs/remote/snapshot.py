@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -38,6 +38,14 @@ class DomainSnapshotCreateXmlArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSnapshotCreateXmlArgs, (dom, xml_desc, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        xml_desc, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, xml_desc, flags), pos
 
 
 class DomainSnapshotCreateXmlRet(NamedTuple):
@@ -75,6 +83,13 @@ class DomainSnapshotGetXmlDescArgs(NamedTuple):
         pos += 4
         return _new(DomainSnapshotGetXmlDescArgs, (snap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (snap, flags), pos
+
 
 class DomainSnapshotGetXmlDescRet(NamedTuple):
     """remote_domain_snapshot_get_xml_desc_ret: Result of domain_snapshot_get_xml_desc."""
@@ -110,6 +125,13 @@ class DomainSnapshotNumArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSnapshotNumArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainSnapshotNumRet(NamedTuple):
@@ -148,6 +170,13 @@ class DomainSnapshotListNamesArgs(NamedTuple):
         (maxnames, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSnapshotListNamesArgs, (dom, maxnames, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (maxnames, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, maxnames, flags), pos
 
 
 class DomainSnapshotListNamesRet(NamedTuple):
@@ -199,6 +228,14 @@ class DomainSnapshotLookupByNameArgs(NamedTuple):
         pos += 4
         return _new(DomainSnapshotLookupByNameArgs, (dom, name, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, name, flags), pos
+
 
 class DomainSnapshotLookupByNameRet(NamedTuple):
     """remote_domain_snapshot_lookup_by_name_ret: Result of domain_snapshot_lookup_by_name."""
@@ -234,6 +271,13 @@ class DomainHasCurrentSnapshotArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainHasCurrentSnapshotArgs, (dom, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
 
 
 class DomainHasCurrentSnapshotRet(NamedTuple):
@@ -272,6 +316,13 @@ class DomainSnapshotCurrentArgs(NamedTuple):
         pos += 4
         return _new(DomainSnapshotCurrentArgs, (dom, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (dom, flags), pos
+
 
 class DomainSnapshotCurrentRet(NamedTuple):
     """remote_domain_snapshot_current_ret: Result of domain_snapshot_current."""
@@ -308,6 +359,13 @@ class DomainRevertToSnapshotArgs(NamedTuple):
         pos += 4
         return _new(DomainRevertToSnapshotArgs, (snap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (snap, flags), pos
+
 
 class DomainSnapshotDeleteArgs(NamedTuple):
     """remote_domain_snapshot_delete_args: Arguments of domain_snapshot_delete."""
@@ -326,6 +384,13 @@ class DomainSnapshotDeleteArgs(NamedTuple):
         pos += 4
         return _new(DomainSnapshotDeleteArgs, (snap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (snap, flags), pos
+
 
 class DomainSnapshotGetParentArgs(NamedTuple):
     """remote_domain_snapshot_get_parent_args: Arguments of domain_snapshot_get_parent."""
@@ -343,6 +408,13 @@ class DomainSnapshotGetParentArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSnapshotGetParentArgs, (snap, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (snap, flags), pos
 
 
 class DomainSnapshotGetParentRet(NamedTuple):
@@ -379,6 +451,13 @@ class DomainSnapshotNumChildrenArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSnapshotNumChildrenArgs, (snap, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (snap, flags), pos
 
 
 class DomainSnapshotNumChildrenRet(NamedTuple):
@@ -417,6 +496,13 @@ class DomainSnapshotListChildrenNamesArgs(NamedTuple):
         (maxnames, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSnapshotListChildrenNamesArgs, (snap, maxnames, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (maxnames, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (snap, maxnames, flags), pos
 
 
 class DomainSnapshotListChildrenNamesRet(NamedTuple):
@@ -466,6 +552,13 @@ class DomainSnapshotIsCurrentArgs(NamedTuple):
         pos += 4
         return _new(DomainSnapshotIsCurrentArgs, (snap, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (snap, flags), pos
+
 
 class DomainSnapshotIsCurrentRet(NamedTuple):
     """remote_domain_snapshot_is_current_ret: Result of domain_snapshot_is_current."""
@@ -502,6 +595,13 @@ class DomainSnapshotHasMetadataArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(DomainSnapshotHasMetadataArgs, (snap, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snap, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (snap, flags), pos
 
 
 class DomainSnapshotHasMetadataRet(NamedTuple):
@@ -540,6 +640,13 @@ class DomainListAllSnapshotsArgs(NamedTuple):
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainListAllSnapshotsArgs, (dom, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        dom, pos = NonnullDomain.unpack(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (dom, need_results, flags), pos
 
 
 class DomainListAllSnapshotsRet(NamedTuple):
@@ -590,6 +697,13 @@ class DomainSnapshotListAllChildrenArgs(NamedTuple):
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(DomainSnapshotListAllChildrenArgs, (snapshot, need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        snapshot, pos = NonnullDomainSnapshot.unpack(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (snapshot, need_results, flags), pos
 
 
 class DomainSnapshotListAllChildrenRet(NamedTuple):

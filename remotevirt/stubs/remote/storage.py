@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from remotevirt.procedures import Permission, Procedure
 from remotevirt.stubs import constants as vir
@@ -61,13 +61,20 @@ class ConnectListStoragePoolsArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListStoragePoolsArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListStoragePoolsArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListStoragePoolsRet(NamedTuple):
@@ -125,13 +132,20 @@ class ConnectListDefinedStoragePoolsArgs(NamedTuple):
     maxnames: int
 
     def pack(self) -> bytes:
-        return _i.pack(*self)
+        (maxnames,) = self
+        return _i.pack(maxnames)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListDefinedStoragePoolsArgs, int]:
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectListDefinedStoragePoolsArgs, (maxnames,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (maxnames,), pos
 
 
 class ConnectListDefinedStoragePoolsRet(NamedTuple):
@@ -192,6 +206,17 @@ class ConnectFindStoragePoolSourcesArgs(NamedTuple):
         pos += 4
         return _new(ConnectFindStoragePoolSourcesArgs, (type, srcSpec, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        type, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        srcSpec: str | None = None
+        present, pos = unpack_optional(buf, pos)
+        if present:
+            srcSpec, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (type, srcSpec, flags), pos
+
 
 class ConnectFindStoragePoolSourcesRet(NamedTuple):
     """remote_connect_find_storage_pool_sources_ret: Result of connect_find_storage_pool_sources."""
@@ -227,6 +252,13 @@ class StoragePoolCreateXmlArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(StoragePoolCreateXmlArgs, (xml, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
 
 
 class StoragePoolCreateXmlRet(NamedTuple):
@@ -264,6 +296,13 @@ class StoragePoolDefineXmlArgs(NamedTuple):
         pos += 4
         return _new(StoragePoolDefineXmlArgs, (xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (xml, flags), pos
+
 
 class StoragePoolDefineXmlRet(NamedTuple):
     """remote_storage_pool_define_xml_ret: Result of storage_pool_define_xml."""
@@ -300,6 +339,13 @@ class StoragePoolCreateArgs(NamedTuple):
         pos += 4
         return _new(StoragePoolCreateArgs, (pool, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (pool, flags), pos
+
 
 class StoragePoolBuildArgs(NamedTuple):
     """remote_storage_pool_build_args: Arguments of storage_pool_build."""
@@ -318,6 +364,13 @@ class StoragePoolBuildArgs(NamedTuple):
         pos += 4
         return _new(StoragePoolBuildArgs, (pool, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (pool, flags), pos
+
 
 class StoragePoolDestroyArgs(NamedTuple):
     """remote_storage_pool_destroy_args: Arguments of storage_pool_destroy."""
@@ -332,6 +385,11 @@ class StoragePoolDestroyArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolDestroyArgs, int]:
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(StoragePoolDestroyArgs, (pool,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (pool,), pos
 
 
 class StoragePoolDeleteArgs(NamedTuple):
@@ -351,6 +409,13 @@ class StoragePoolDeleteArgs(NamedTuple):
         pos += 4
         return _new(StoragePoolDeleteArgs, (pool, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (pool, flags), pos
+
 
 class StoragePoolUndefineArgs(NamedTuple):
     """remote_storage_pool_undefine_args: Arguments of storage_pool_undefine."""
@@ -365,6 +430,11 @@ class StoragePoolUndefineArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolUndefineArgs, int]:
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(StoragePoolUndefineArgs, (pool,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (pool,), pos
 
 
 class StoragePoolRefreshArgs(NamedTuple):
@@ -384,6 +454,13 @@ class StoragePoolRefreshArgs(NamedTuple):
         pos += 4
         return _new(StoragePoolRefreshArgs, (pool, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (pool, flags), pos
+
 
 class StoragePoolLookupByNameArgs(NamedTuple):
     """remote_storage_pool_lookup_by_name_args: Arguments of storage_pool_lookup_by_name."""
@@ -398,6 +475,11 @@ class StoragePoolLookupByNameArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByNameArgs, int]:
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(StoragePoolLookupByNameArgs, (name,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (name,), pos
 
 
 class StoragePoolLookupByNameRet(NamedTuple):
@@ -435,6 +517,12 @@ class StoragePoolLookupByUuidArgs(NamedTuple):
         pos += 16
         return _new(StoragePoolLookupByUuidArgs, (uuid,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (uuid,) = _16s.unpack_from(buf, pos)
+        pos += 16
+        return (uuid,), pos
+
 
 class StoragePoolLookupByUuidRet(NamedTuple):
     """remote_storage_pool_lookup_by_uuid_ret: Result of storage_pool_lookup_by_uuid."""
@@ -467,6 +555,11 @@ class StoragePoolLookupByVolumeArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByVolumeArgs, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
         return _new(StoragePoolLookupByVolumeArgs, (vol,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        return (vol,), pos
 
 
 class StoragePoolLookupByVolumeRet(NamedTuple):
@@ -501,6 +594,11 @@ class StoragePoolGetInfoArgs(NamedTuple):
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(StoragePoolGetInfoArgs, (pool,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (pool,), pos
+
 
 class StoragePoolGetInfoRet(NamedTuple):
     """remote_storage_pool_get_info_ret: Result of storage_pool_get_info."""
@@ -511,7 +609,8 @@ class StoragePoolGetInfoRet(NamedTuple):
     available: int
 
     def pack(self) -> bytes:
-        return _3xB3Q.pack(*self)
+        (state, capacity, allocation, available) = self
+        return _3xB3Q.pack(state, capacity, allocation, available)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetInfoRet, int]:
@@ -536,6 +635,13 @@ class StoragePoolGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(StoragePoolGetXmlDescArgs, (pool, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (pool, flags), pos
 
 
 class StoragePoolGetXmlDescRet(NamedTuple):
@@ -569,6 +675,11 @@ class StoragePoolGetAutostartArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolGetAutostartArgs, int]:
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(StoragePoolGetAutostartArgs, (pool,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (pool,), pos
 
 
 class StoragePoolGetAutostartRet(NamedTuple):
@@ -607,6 +718,13 @@ class StoragePoolSetAutostartArgs(NamedTuple):
         pos += 4
         return _new(StoragePoolSetAutostartArgs, (pool, autostart)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (autostart,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (pool, autostart), pos
+
 
 class StoragePoolNumOfVolumesArgs(NamedTuple):
     """remote_storage_pool_num_of_volumes_args: Arguments of storage_pool_num_of_volumes."""
@@ -621,6 +739,11 @@ class StoragePoolNumOfVolumesArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolNumOfVolumesArgs, int]:
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(StoragePoolNumOfVolumesArgs, (pool,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (pool,), pos
 
 
 class StoragePoolNumOfVolumesRet(NamedTuple):
@@ -658,6 +781,13 @@ class StoragePoolListVolumesArgs(NamedTuple):
         (maxnames,) = _i.unpack_from(buf, pos)
         pos += 4
         return _new(StoragePoolListVolumesArgs, (pool, maxnames)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (maxnames,) = _i.unpack_from(buf, pos)
+        pos += 4
+        return (pool, maxnames), pos
 
 
 class StoragePoolListVolumesRet(NamedTuple):
@@ -709,6 +839,14 @@ class StorageVolCreateXmlArgs(NamedTuple):
         pos += 4
         return _new(StorageVolCreateXmlArgs, (pool, xml, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (pool, xml, flags), pos
+
 
 class StorageVolCreateXmlRet(NamedTuple):
     """remote_storage_vol_create_xml_ret: Result of storage_vol_create_xml."""
@@ -745,6 +883,13 @@ class StorageVolDeleteArgs(NamedTuple):
         pos += 4
         return _new(StorageVolDeleteArgs, (vol, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (vol, flags), pos
+
 
 class StorageVolLookupByNameArgs(NamedTuple):
     """remote_storage_vol_lookup_by_name_args: Arguments of storage_vol_lookup_by_name."""
@@ -761,6 +906,12 @@ class StorageVolLookupByNameArgs(NamedTuple):
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(StorageVolLookupByNameArgs, (pool, name)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        name, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (pool, name), pos
 
 
 class StorageVolLookupByNameRet(NamedTuple):
@@ -795,6 +946,11 @@ class StorageVolLookupByKeyArgs(NamedTuple):
         key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(StorageVolLookupByKeyArgs, (key,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        key, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (key,), pos
+
 
 class StorageVolLookupByKeyRet(NamedTuple):
     """remote_storage_vol_lookup_by_key_ret: Result of storage_vol_lookup_by_key."""
@@ -827,6 +983,11 @@ class StorageVolLookupByPathArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolLookupByPathArgs, int]:
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(StorageVolLookupByPathArgs, (path,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (path,), pos
 
 
 class StorageVolLookupByPathRet(NamedTuple):
@@ -861,6 +1022,11 @@ class StorageVolGetInfoArgs(NamedTuple):
         vol, pos = NonnullStorageVol.unpack(buf, pos)
         return _new(StorageVolGetInfoArgs, (vol,)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        return (vol,), pos
+
 
 class StorageVolGetInfoRet(NamedTuple):
     """remote_storage_vol_get_info_ret: Result of storage_vol_get_info."""
@@ -870,7 +1036,8 @@ class StorageVolGetInfoRet(NamedTuple):
     allocation: int
 
     def pack(self) -> bytes:
-        return _3xB2Q.pack(*self)
+        (type, capacity, allocation) = self
+        return _3xB2Q.pack(type, capacity, allocation)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoRet, int]:
@@ -895,6 +1062,13 @@ class StorageVolGetXmlDescArgs(NamedTuple):
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(StorageVolGetXmlDescArgs, (vol, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (vol, flags), pos
 
 
 class StorageVolGetXmlDescRet(NamedTuple):
@@ -928,6 +1102,11 @@ class StorageVolGetPathArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetPathArgs, int]:
         vol, pos = NonnullStorageVol.unpack(buf, pos)
         return _new(StorageVolGetPathArgs, (vol,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        return (vol,), pos
 
 
 class StorageVolGetPathRet(NamedTuple):
@@ -969,6 +1148,15 @@ class StorageVolCreateXmlFromArgs(NamedTuple):
         pos += 4
         return _new(StorageVolCreateXmlFromArgs, (pool, xml, clonevol, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        xml, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        clonevol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (pool, xml, clonevol, flags), pos
+
 
 class StorageVolCreateXmlFromRet(NamedTuple):
     """remote_storage_vol_create_xml_from_ret: Result of storage_vol_create_xml_from."""
@@ -1001,6 +1189,11 @@ class StoragePoolIsActiveArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolIsActiveArgs, int]:
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(StoragePoolIsActiveArgs, (pool,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (pool,), pos
 
 
 class StoragePoolIsActiveRet(NamedTuple):
@@ -1035,6 +1228,11 @@ class StoragePoolIsPersistentArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolIsPersistentArgs, int]:
         pool, pos = NonnullStoragePool.unpack(buf, pos)
         return _new(StoragePoolIsPersistentArgs, (pool,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        return (pool,), pos
 
 
 class StoragePoolIsPersistentRet(NamedTuple):
@@ -1073,6 +1271,13 @@ class StorageVolWipeArgs(NamedTuple):
         pos += 4
         return _new(StorageVolWipeArgs, (vol, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (vol, flags), pos
+
 
 class StorageVolUploadArgs(NamedTuple):
     """remote_storage_vol_upload_args: Arguments of storage_vol_upload."""
@@ -1092,6 +1297,13 @@ class StorageVolUploadArgs(NamedTuple):
         (offset, length, flags) = _2QI.unpack_from(buf, pos)
         pos += 20
         return _new(StorageVolUploadArgs, (vol, offset, length, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (offset, length, flags) = _2QI.unpack_from(buf, pos)
+        pos += 20
+        return (vol, offset, length, flags), pos
 
 
 class StorageVolDownloadArgs(NamedTuple):
@@ -1113,6 +1325,13 @@ class StorageVolDownloadArgs(NamedTuple):
         pos += 20
         return _new(StorageVolDownloadArgs, (vol, offset, length, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (offset, length, flags) = _2QI.unpack_from(buf, pos)
+        pos += 20
+        return (vol, offset, length, flags), pos
+
 
 class StorageVolWipePatternArgs(NamedTuple):
     """remote_storage_vol_wipe_pattern_args: Arguments of storage_vol_wipe_pattern."""
@@ -1131,6 +1350,13 @@ class StorageVolWipePatternArgs(NamedTuple):
         (algorithm, flags) = _2I.unpack_from(buf, pos)
         pos += 8
         return _new(StorageVolWipePatternArgs, (vol, algorithm, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (algorithm, flags) = _2I.unpack_from(buf, pos)
+        pos += 8
+        return (vol, algorithm, flags), pos
 
 
 class StorageVolResizeArgs(NamedTuple):
@@ -1151,6 +1377,13 @@ class StorageVolResizeArgs(NamedTuple):
         pos += 12
         return _new(StorageVolResizeArgs, (vol, capacity, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (capacity, flags) = _QI.unpack_from(buf, pos)
+        pos += 12
+        return (vol, capacity, flags), pos
+
 
 class ConnectListAllStoragePoolsArgs(NamedTuple):
     """remote_connect_list_all_storage_pools_args: Arguments of connect_list_all_storage_pools."""
@@ -1159,13 +1392,20 @@ class ConnectListAllStoragePoolsArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _iI.pack(*self)
+        (need_results, flags) = self
+        return _iI.pack(need_results, flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectListAllStoragePoolsArgs, int]:
         (need_results, flags) = _iI.unpack_from(buf, pos)
         pos += 8
         return _new(ConnectListAllStoragePoolsArgs, (need_results, flags)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (need_results, flags), pos
 
 
 class ConnectListAllStoragePoolsRet(NamedTuple):
@@ -1217,6 +1457,13 @@ class StoragePoolListAllVolumesArgs(NamedTuple):
         pos += 8
         return _new(StoragePoolListAllVolumesArgs, (pool, need_results, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        pool, pos = NonnullStoragePool.unpack(buf, pos)
+        (need_results, flags) = _iI.unpack_from(buf, pos)
+        pos += 8
+        return (pool, need_results, flags), pos
+
 
 class StoragePoolListAllVolumesRet(NamedTuple):
     """remote_storage_pool_list_all_volumes_ret: Result of storage_pool_list_all_volumes.
@@ -1266,6 +1513,13 @@ class StorageVolGetInfoFlagsArgs(NamedTuple):
         pos += 4
         return _new(StorageVolGetInfoFlagsArgs, (vol, flags)), pos
 
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        vol, pos = NonnullStorageVol.unpack(buf, pos)
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (vol, flags), pos
+
 
 class StorageVolGetInfoFlagsRet(NamedTuple):
     """remote_storage_vol_get_info_flags_ret: Result of storage_vol_get_info_flags."""
@@ -1275,7 +1529,8 @@ class StorageVolGetInfoFlagsRet(NamedTuple):
     allocation: int
 
     def pack(self) -> bytes:
-        return _3xB2Q.pack(*self)
+        (type, capacity, allocation) = self
+        return _3xB2Q.pack(type, capacity, allocation)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[StorageVolGetInfoFlagsRet, int]:
@@ -1297,6 +1552,11 @@ class StoragePoolLookupByTargetPathArgs(NamedTuple):
     def unpack(buf: bytes, pos: int) -> tuple[StoragePoolLookupByTargetPathArgs, int]:
         path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
         return _new(StoragePoolLookupByTargetPathArgs, (path,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        path, pos = unpack_string(buf, pos, REMOTE_STRING_MAX)
+        return (path,), pos
 
 
 class StoragePoolLookupByTargetPathRet(NamedTuple):
@@ -1323,13 +1583,20 @@ class ConnectGetStoragePoolCapabilitiesArgs(NamedTuple):
     flags: int
 
     def pack(self) -> bytes:
-        return _I.pack(*self)
+        (flags,) = self
+        return _I.pack(flags)
 
     @staticmethod
     def unpack(buf: bytes, pos: int) -> tuple[ConnectGetStoragePoolCapabilitiesArgs, int]:
         (flags,) = _I.unpack_from(buf, pos)
         pos += 4
         return _new(ConnectGetStoragePoolCapabilitiesArgs, (flags,)), pos
+
+    @staticmethod
+    def decode(buf: bytes, pos: int) -> tuple[Any, int]:
+        (flags,) = _I.unpack_from(buf, pos)
+        pos += 4
+        return (flags,), pos
 
 
 class ConnectGetStoragePoolCapabilitiesRet(NamedTuple):
