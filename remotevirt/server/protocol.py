@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -72,7 +71,7 @@ class ServerProtocol(Protocol):
         self._unsent = 0
         self._pong_unsent = False
         self._lost = False
-        self._send_now: Callable[[], object] | None = None
+        self._direct = False
         self._keepalive: Keepalive | None = None
         self._keepalive_call: Any = None
         self._abort_call: Any = None
@@ -86,7 +85,7 @@ class ServerProtocol(Protocol):
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         if isinstance(transport, FileDescriptor):
-            self._send_now = transport.doWrite
+            self._direct = True
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -164,8 +163,9 @@ class ServerProtocol(Protocol):
         """Hand the pieces that the dispatcher has made to the transport, in one write.
 
         A transport only queues what is written until the reactor comes round to it. Where the transport
-        is a descriptor itself (TCP, UNIX; not TLS), it is told to send at once, which saves the client a
-        turn of the reactor; if the socket takes less than all, the reactor goes on as usual.
+        is a descriptor itself (TCP, UNIX; not TLS) and nothing is queued, the bytes go to the socket at once,
+        which saves a turn of the reactor and two of epoll's calls. What the socket does not take, or an error
+        of its, is left to the reactor.
         """
         dispatcher = self.dispatcher
         data = b"".join(dispatcher.out)
@@ -174,9 +174,18 @@ class ServerProtocol(Protocol):
         transport: Any = self.transport
         if self._lost:
             return
-        transport.write(data)
-        if self._send_now is not None and not transport.disconnecting:
-            self._send_now()
+        if self._direct and not transport.disconnecting:
+            if not transport.dataBuffer:
+                sent = transport.writeSomeData(data)
+                if sent == len(data):
+                    self.daemon.linger.served()
+                    return
+                if isinstance(sent, int):
+                    data = data[sent:]
+            transport.write(data)
+            transport.doWrite()  # from now on dataBuffer holds all that is queued, until it is sent
+        else:
+            transport.write(data)
         self.daemon.linger.served()
 
     def _read(self, wanted: bool) -> None:

@@ -37,7 +37,6 @@ class DomainCalls(HypervisorDriver):
         self.world = world
         self.uri = uri
         self.domains = world.by_uuid
-        self.now = world.now
 
     def record(self, dom: NonnullDomain) -> DomainRecord:
         """Return the domain that a reference means.

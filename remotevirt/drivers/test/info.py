@@ -41,7 +41,7 @@ class InfoCalls(DomainCalls):
         record = self.domains.get(dom.uuid)
         if record is None:
             raise no_domain(dom)
-        cpu_time = self.now() // 1000 * 1000
+        cpu_time = self.world.now() // 1000 * 1000
         fields = (record.state, record.max_memory, record.memory, record.vcpus, cpu_time)
         return _new(DomainGetInfoRet, fields)
 
