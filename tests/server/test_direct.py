@@ -19,7 +19,7 @@ from remotevirt.stubs.remote import PROGRAM
 
 
 class Socket(FileDescriptor):
-    """A descriptor that takes as many bytes as it is told to, and its own reactor, which notes who would write."""
+    """A descriptor that takes as many bytes as it is told to, and its own reactor."""
 
     def __init__(self) -> None:
         self.writers: set[Any] = set()
