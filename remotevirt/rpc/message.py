@@ -159,10 +159,8 @@ def pack_call(
     descriptors: int | None = None,
 ) -> bytes:
     """Return a call. With ``descriptors`` it says how many follow (the transport sends them)."""
-    if descriptors is None:
-        return pack_message(program, version, procedure, _CALL, serial, _OK, payload)
-    counted = UINT.pack(descriptors) + payload
-    return pack_message(program, version, procedure, _CALL_WITH_FDS, serial, _OK, counted)
+    type_, payload = _counted(_CALL, _CALL_WITH_FDS, payload, descriptors)
+    return pack_message(program, version, procedure, type_, serial, _OK, payload)
 
 
 def pack_reply(
@@ -174,10 +172,13 @@ def pack_reply(
     descriptors: int | None = None,
 ) -> bytes:
     """Return the reply to a call that went well."""
-    if descriptors is None:
-        return pack_message(program, version, procedure, _REPLY, serial, _OK, payload)
-    counted = UINT.pack(descriptors) + payload
-    return pack_message(program, version, procedure, _REPLY_WITH_FDS, serial, _OK, counted)
+    type_, payload = _counted(_REPLY, _REPLY_WITH_FDS, payload, descriptors)
+    return pack_message(program, version, procedure, type_, serial, _OK, payload)
+
+
+def _counted(plain: int, with_fds: int, payload: bytes, descriptors: int | None) -> tuple[int, bytes]:
+    """Return the type of a message, and its payload, behind the number of descriptors if it has one."""
+    return (plain, payload) if descriptors is None else (with_fds, UINT.pack(descriptors) + payload)
 
 
 def pack_error(program: int, version: int, procedure: int, serial: int, error: VirError) -> bytes:

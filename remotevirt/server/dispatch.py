@@ -258,7 +258,7 @@ class Dispatcher:
             raise self._unfit(row, Failure()) from None
         if len(payload) > VIR_NET_MESSAGE_PAYLOAD_MAX:
             raise self._too_large(row.procedure, len(payload))
-        self.out += (_pack_uint(_OVERHEAD + len(payload)), row.head, serial, _OK, payload)
+        self._put(row.head, serial, _OK, payload)
 
     def _failed(self, failure: Failure, row: Row, serial: bytes) -> None:
         if not self.closed:
@@ -296,7 +296,11 @@ class Dispatcher:
         except Exception:
             self.log.failure("an error does not encode: {error!r}", error=error)
             payload = error_payload(internal_error("unexpected failure"))
-        self.out += (_pack_uint(_OVERHEAD + len(payload)), head, serial, _ERROR, payload)
+        self._put(head, serial, _ERROR, payload)
+
+    def _put(self, head: bytes, serial: bytes, status: bytes, payload: bytes) -> None:
+        """Put a reply into :attr:`out`. (An ordinary call does so itself, with less work.)"""
+        self.out += (_pack_uint(_OVERHEAD + len(payload)), head, serial, status, payload)
 
 
 def _signed(number: int) -> int:

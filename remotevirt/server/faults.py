@@ -5,9 +5,9 @@ from __future__ import annotations
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure
 from remotevirt.stubs import constants as vir
-from remotevirt.stubs.errors import InternalError, NoSupport, OperationDenied, Rpc
+from remotevirt.stubs.errors import AuthFailed, InternalError, NoSupport, OperationDenied, Rpc
 
-__all__ = ["denied", "internal_error", "rpc_error", "unsupported"]
+__all__ = ["auth_failed", "denied", "internal_error", "rpc_error", "unsupported"]
 
 
 def rpc_error(detail: str) -> VirError:
@@ -18,6 +18,11 @@ def rpc_error(detail: str) -> VirError:
 def internal_error(detail: str) -> VirError:
     """Return what says that the state of a connection does not allow a call."""
     return InternalError(detail, domain=vir.VIR_FROM_RPC)
+
+
+def auth_failed() -> VirError:
+    """Return what a client is told that could not show who it is: VIR_ERR_AUTH_FAILED, and no more."""
+    return AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
 
 
 def unsupported(procedure: Procedure) -> VirError:

@@ -60,7 +60,7 @@ class ServerProtocol(Protocol):
     def __init__(self, daemon: Daemon, readonly: bool, transport: str) -> None:
         self.daemon = daemon
         self.session = Session(daemon, self, readonly, transport)
-        self.dispatcher = Dispatcher(daemon.programs, self.session, self._on_result, self._on_keepalive)
+        self.dispatcher = Dispatcher(daemon.programs, self.session, self._run, self._on_keepalive)
         self.reader = FrameReader(descriptors=transport == "unix")
         self._waiting: deque[bytes] = deque()
         self._requests = daemon.limits.max_client_requests
@@ -123,7 +123,10 @@ class ServerProtocol(Protocol):
     # -- requests ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Dispatch waiting requests until they are done, or until the next one has to wait."""
+        """Dispatch waiting requests until they are done, or until the next one has to wait; send the replies.
+
+        Also called when a call that was in flight has ended: its reply goes out, and the next one comes in.
+        """
         if self._running:
             return
         waiting = self._waiting
@@ -195,10 +198,6 @@ class ServerProtocol(Protocol):
             transport.resumeProducing()
         else:
             transport.pauseProducing()
-
-    def _on_result(self) -> None:
-        """A call that was in flight has ended: send its reply, and let the next one in."""
-        self._run()
 
     def send(self, message: bytes) -> None:
         """Send an event. A client that lets too much pile up is disconnected."""

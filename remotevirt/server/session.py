@@ -21,11 +21,11 @@ from remotevirt.server.access import readonly_guard
 from remotevirt.server.daemon import LIBVIRT_VERSION, Daemon
 from remotevirt.server.dispatch import Guard
 from remotevirt.server.events import EventRelay
-from remotevirt.server.faults import internal_error, unsupported
+from remotevirt.server.faults import auth_failed, internal_error, unsupported
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import HypervisorDriver
-from remotevirt.stubs.errors import AuthFailed, NoSupport
+from remotevirt.stubs.errors import NoSupport
 
 __all__ = ["Client", "Session"]
 
@@ -127,19 +127,19 @@ class Session:
 
     def auth_sasl_init(self) -> str:
         """Refuse: SASL was not offered."""
-        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
+        raise auth_failed()
 
     def auth_sasl_start(self, mech: str, nil: int, data: bytes) -> remote.AuthSaslStartRet:
         """Refuse: SASL was not offered."""
-        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
+        raise auth_failed()
 
     def auth_sasl_step(self, nil: int, data: bytes) -> remote.AuthSaslStepRet:
         """Refuse: SASL was not offered."""
-        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
+        raise auth_failed()
 
     def auth_polkit(self) -> int:
         """Refuse: polkit was not offered."""
-        raise AuthFailed("authentication failed", domain=vir.VIR_FROM_RPC)
+        raise auth_failed()
 
     # -- connection ----------------------------------------------------------------------------------
 
