@@ -35,6 +35,7 @@ from remotevirt.transport import (
     LibvirtTLSEndpoint,
     Listener,
     ListeningService,
+    identify,
     parse_listener,
 )
 
@@ -141,7 +142,13 @@ def makeService(options: Options) -> IService:
     daemon = Daemon(options.drivers, limits=limits(options.config))
 
     def make_factory(listener: Listener) -> ServerFactory:
-        return ServerFactory(daemon, readonly=listener.readonly, transport=listener.transport)
+        return ServerFactory(
+            daemon.server,
+            readonly=listener.readonly,
+            transport=listener.transport,
+            name=listener.text,
+            identify=identify,
+        )
 
     def opened(listener: Listener, address: IAddress) -> None:
         # Whoever reads the line may act on it at once: connect, or end us, in which case the reactor must be

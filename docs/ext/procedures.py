@@ -8,6 +8,7 @@ Who answers is found the way the daemon finds it for a call: a session is opened
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from tables import TableDirective
 
 from remotevirt.drivers.test.driver import TestDriver
 from remotevirt.errors import VirError
+from remotevirt.identity import Identity
 from remotevirt.procedures import Procedure, Program
 from remotevirt.server.daemon import PROGRAMS, Daemon
 from remotevirt.server.session import Session
@@ -26,7 +28,17 @@ BY_NAME = {program.name: program for program in PROGRAMS}
 
 
 class _Nobody:
-    """The client of a session that nobody uses."""
+    """The client of a session that nobody uses.
+
+    Args:
+        daemon: whose session it is.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.readonly = False
+        self.authenticated = True
+        self.identity = Identity()
 
     def send(self, message: bytes) -> None:
         """Send nothing."""
@@ -37,12 +49,21 @@ class _Nobody:
     def start_keepalive(self) -> None:
         """Start nothing."""
 
+    def authenticate(self, identity: Identity, layer: object = None) -> None:
+        """Note nothing."""
+
+    def drop(self, reason: str) -> None:
+        """Disconnect nobody."""
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call nothing."""
+
 
 @cache
 def session() -> Session:
     """A session with a connection to driver ``test``."""
     daemon = Daemon([TestDriver()], reactor=object())
-    found = Session(daemon, _Nobody(), False, "unix")
+    found = Session(_Nobody(daemon))
     found.connect_open("test:///default", 0)
     return found
 

@@ -9,25 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from inspect import iscoroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection
+from remotevirt.identity import Identity
 from remotevirt.procedures import Procedure, Program
+from remotevirt.rpc.message import pack_event
 from remotevirt.server.access import readonly_guard
-from remotevirt.server.daemon import LIBVIRT_VERSION, Daemon
+from remotevirt.server.authentication import Authentication
 from remotevirt.server.dispatch import Guard
 from remotevirt.server.events import EventRelay
-from remotevirt.server.faults import auth_failed, internal_error, unsupported
+from remotevirt.server.faults import auth_failed, auth_required, internal_error, unsupported
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import HypervisorDriver
 from remotevirt.stubs.errors import NoSupport
 
-__all__ = ["Client", "Session"]
+if TYPE_CHECKING:
+    from remotevirt.server.daemon import Daemon
+
+__all__ = ["LIBVIRT_VERSION", "Client", "Session"]
+
+LIBVIRT_VERSION = 9_000_000
+"""The libvirt version whose behaviour we show, and so report (connect_get_lib_version)."""
 
 BEFORE_OPEN = frozenset({"connect_close", "connect_open", "connect_supports_feature"})
 """What is answered before a connection is open, besides authentication."""
@@ -45,6 +53,11 @@ DAEMON_FEATURES = frozenset(
 class Client(Protocol):
     """What a session needs of the protocol that it serves."""
 
+    daemon: Daemon
+    readonly: bool
+    identity: Identity
+    authenticated: bool
+
     def send(self, message: bytes) -> None:
         """Send an event."""
 
@@ -54,32 +67,40 @@ class Client(Protocol):
     def start_keepalive(self) -> None:
         """Begin to ping the client."""
 
+    def authenticate(self, identity: Identity, layer: Any = None) -> None:
+        """Note that the client has shown who it is."""
+
+    def drop(self, reason: str) -> None:
+        """Disconnect the client."""
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call something in the reactor's next turn."""
+
 
 class Session:
     """The session of one client. Methods named like procedures answer these.
 
     Args:
-        daemon: what all clients share.
         client: the protocol.
-        readonly: whether the listener is for reading only.
-        transport: ``"unix"``, ``"tcp"`` or ``"tls"``.
 
     Attributes:
+        readonly: whether the client may only look: its listener says so, or it has asked for it.
         connection: what the client has opened, None before and after.
         events: what the client has registered for.
     """
 
     log = Logger()
 
-    def __init__(self, daemon: Daemon, client: Client, readonly: bool, transport: str) -> None:
-        self.daemon = daemon
-        self.readonly = readonly
-        self.transport = transport
+    def __init__(self, client: Client) -> None:
+        self.daemon = client.daemon
+        self.readonly = client.readonly
         self.connection: DriverConnection | None = None
         self.events = EventRelay(client.send)
         self._client = client
+        self._authentication = Authentication(client)
         self._opening = False
         self._closed = False
+        self._wants_end = False
         self._unlisten: Callable[[], None] | None = None
 
     # -- Handlers ----------------------------------------------------------------------------------
@@ -87,6 +108,8 @@ class Session:
     def find(self, program: Program, procedure: Procedure) -> tuple[Callable[..., Any], Guard | None]:
         """Return the method that answers a procedure, and the check of its arguments."""
         name = procedure.name
+        if not (self._client.authenticated or (procedure.pre_auth and program is remote.PROGRAM)):
+            raise auth_required()
         own = getattr(self, name, None) if program is remote.PROGRAM else None
         if self.connection is None and not (
             procedure.pre_auth or (name in BEFORE_OPEN and program is remote.PROGRAM)
@@ -95,7 +118,7 @@ class Session:
         guard = readonly_guard(procedure) if self.readonly else None
         if own is not None:
             return own, guard
-        if procedure.driver is None or procedure.readstream or procedure.writestream:
+        if procedure.driver is None:
             return _refuse(procedure), guard
         if program is not remote.PROGRAM:
             name = f"{program.name}_{name}"
@@ -122,20 +145,20 @@ class Session:
     # -- authentication ------------------------------------------------------------------------------
 
     def auth_list(self) -> Sequence[remote.AuthType]:
-        """Say which authentication is wanted: none."""
-        return [remote.AuthType.REMOTE_AUTH_NONE]
+        """Say which authentication is wanted."""
+        return self._authentication.list()
 
     def auth_sasl_init(self) -> str:
-        """Refuse: SASL was not offered."""
-        raise auth_failed()
+        """Begin SASL; return the mechanisms that are offered."""
+        return self._authentication.sasl_init()
 
-    def auth_sasl_start(self, mech: str, nil: int, data: bytes) -> remote.AuthSaslStartRet:
-        """Refuse: SASL was not offered."""
-        raise auth_failed()
+    def auth_sasl_start(self, mech: str, nil: int, data: bytes) -> Any:
+        """Take a client's choice of mechanism, with its first message."""
+        return self._authentication.sasl_start(mech, nil, data)
 
-    def auth_sasl_step(self, nil: int, data: bytes) -> remote.AuthSaslStepRet:
-        """Refuse: SASL was not offered."""
-        raise auth_failed()
+    def auth_sasl_step(self, nil: int, data: bytes) -> Any:
+        """Take a client's next message."""
+        return self._authentication.sasl_step(nil, data)
 
     def auth_polkit(self) -> int:
         """Refuse: polkit was not offered."""
@@ -157,7 +180,8 @@ class Session:
             raise internal_error("connection already open")
         driver, uri = self.daemon.registry.route(name)
         readonly = self.readonly or bool(flags & vir.VIR_CONNECT_RO)
-        result = driver.open(uri, ClientInfo(readonly=readonly, transport=self.transport))
+        identity = self._client.identity
+        result = driver.open(uri, ClientInfo(readonly, identity.transport, identity))
         if iscoroutine(result):
             result = Deferred.fromCoroutine(result)
         if isinstance(result, Deferred):
@@ -216,10 +240,21 @@ class Session:
         raise NoSupport("virConnectSetIdentity")
 
     def connect_register_close_callback(self) -> None:
-        """Register for the connection's end. The daemon never closes a driver's connection by itself."""
+        """Register for the connection's end, as when the daemon ends."""
+        self._wants_end = True
 
     def connect_unregister_close_callback(self) -> None:
         """Undo connect_register_close_callback."""
+        self._wants_end = False
+
+    def say_goodbye(self) -> None:
+        """Tell a client that has registered for it that its connection is about to be closed."""
+        if self._wants_end and self.connection is not None:
+            self._wants_end = False
+            message = remote.ConnectEventConnectionClosedMsg(vir.VIR_CONNECT_CLOSE_REASON_EOF)
+            program = remote.PROGRAM
+            number = program.by_name["connect_event_connection_closed"].number
+            self._client.send(pack_event(program.number, program.version, number, message.pack()))
 
     # -- events --------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Nothing here knows libvirt's messages: each module takes a Twisted factory and h
 * :mod:`remotevirt.description` is the grammar of their strings, which drivers share.
 * :mod:`~remotevirt.transport.listener`: a description turned into something that listens.
 * :mod:`~remotevirt.transport.unix`: UNIX sockets; a dead daemon's is replaced, a live one's never.
+* :mod:`~remotevirt.transport.peer`: who is at the other end.
 * :mod:`~remotevirt.transport.pki`, :mod:`~remotevirt.transport.tls`: certificates, and libvirt's greeting.
 * :mod:`~remotevirt.transport.service`: the Twisted service that starts and stops them all.
 * :mod:`~remotevirt.transport.announce`: the lines that say where they are.
@@ -14,6 +15,7 @@ Nothing here knows libvirt's messages: each module takes a Twisted factory and h
 from remotevirt.description import Description, DescriptionError
 from remotevirt.transport.announce import Announcer
 from remotevirt.transport.listener import Listener, parse_listener
+from remotevirt.transport.peer import identify
 from remotevirt.transport.pki import Credentials, PKIError
 from remotevirt.transport.service import ListeningService, StartupError
 from remotevirt.transport.tls import LibvirtTLSEndpoint
@@ -30,5 +32,6 @@ __all__ = [
     "PKIError",
     "StartupError",
     "UnixEndpoint",
+    "identify",
     "parse_listener",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.test.calls import DomainCalls
@@ -46,7 +47,7 @@ class DefiningCalls(DomainCalls):
         world.publish(record, c.VIR_DOMAIN_EVENT_STARTED, c.VIR_DOMAIN_EVENT_STARTED_BOOTED)
         return record.ref
 
-    def domain_create_xml_with_files(self, xml_desc: str, flags: int) -> NonnullDomain:
+    def domain_create_xml_with_files(self, xml_desc: str, flags: int, files: Sequence[int]) -> NonnullDomain:
         """As domain_create_xml; the descriptors are of no use to a domain that does not exist."""
         return self.domain_create_xml(xml_desc, flags)
 

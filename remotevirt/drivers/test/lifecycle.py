@@ -17,6 +17,7 @@ is gone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.test.calls import DomainCalls
@@ -50,7 +51,7 @@ class LifecycleCalls(DomainCalls):
         check_flags(flags, 0, "testDomainCreateWithFlags")
         return self._start(self.record(dom))
 
-    def domain_create_with_files(self, dom: NonnullDomain, flags: int) -> NonnullDomain:
+    def domain_create_with_files(self, dom: NonnullDomain, flags: int, files: Sequence[int]) -> NonnullDomain:
         """As domain_create_with_flags; nothing can use the descriptors."""
         return self.domain_create_with_flags(dom, flags)
 
