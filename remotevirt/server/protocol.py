@@ -142,7 +142,8 @@ class ServerProtocol(Protocol):
         """Serve the requests that these bytes complete."""
         if self._closing:
             return
-        self.pinger.heard()
+        if self.pinger.asking:
+            self.pinger.heard()
         if self._layer is not None:
             data = self._unwrap(data)
         reader = self.reader
