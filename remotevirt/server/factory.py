@@ -130,4 +130,4 @@ class ServerFactory(Factory):
     def _turn_away(self, where: str, reason: str) -> None:
         self.refused += 1
         self.log.warn("{listener}: refused a client: {reason}", listener=self.name, reason=reason)
-        self.server.daemon.tell("client_refused", where, reason)
+        self.server.daemon.tell("client_refused", where, f"limit: {reason}")
