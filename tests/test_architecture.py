@@ -4,6 +4,7 @@
 
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
+    server, identity <- observe <- tap
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -30,8 +31,10 @@ MAY_SEE: dict[str, set[str]] = {
     "typed_params": {"errors", "stubs"},
     "xml": {"errors", "stubs"},
     "description": {"errors"},
+    "identity": set(),
     "drivers": TABLES | {"description", "stubs", "typed_params", "xml"},
     "server": TABLES | {"stubs", "rpc", "drivers", "typed_params"},
+    "observe": TABLES | {"identity", "server", "stubs", "typed_params", "__init__"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "transport": {"errors", "description"},
     "config": {"errors"},
