@@ -33,8 +33,8 @@ from remotevirt.observe.facts import (
     changing_permissions,
     clean,
     error_name,
+    object_kind,
     object_of,
-    object_types,
 )
 from remotevirt.observe.sinks import FileSink, JournalSink, Sink
 from remotevirt.server.trace import Call, Tracer
@@ -165,7 +165,7 @@ class AuditTracer(Tracer):
         }
         target = made or object_of(args)
         if target is None and procedure is not None:
-            kind = object_types(procedure.args) or object_types(procedure.ret)
+            kind = object_kind(procedure.args) or object_kind(procedure.ret)
             target = None if kind is None else {"kind": kind}
         if target is not None:
             record["object"] = target

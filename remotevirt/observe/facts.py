@@ -23,8 +23,8 @@ __all__ = [
     "changes",
     "clean",
     "error_name",
+    "object_kind",
     "object_of",
-    "object_types",
     "reason_class",
 ]
 
@@ -53,10 +53,11 @@ _LEVELS = {"VIR_ERR_NONE", "VIR_ERR_WARNING", "VIR_ERR_ERROR"}  # virErrorLevel,
 _ERROR_NAMES: Final[dict[int, str]] = {
     value: name
     for name, value in vars(vir).items()
-    if name.startswith("VIR_ERR_") and name not in _LEVELS and isinstance(value, int)
+    if name.startswith(("VIR_ERR_", "VIR_WAR_")) and name not in _LEVELS and isinstance(value, int)
 }
 
-_LOOKING_VERBS = frozenset({"get", "list", "lookup", "open", "close"})
+_LOOKING_VERBS = frozenset({"get", "list", "lookup"})
+_SESSION = frozenset({"connect_open", "connect_close"})
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -91,8 +92,7 @@ def changing_permissions(procedure: Procedure) -> tuple[Permission, ...] | bool:
         depends on the arguments.
     """
     if procedure.acl is None:
-        verb = procedure.name.split("_")[1]
-        return verb not in _LOOKING_VERBS
+        return procedure.name.split("_")[1] not in _LOOKING_VERBS and procedure.name not in _SESSION
     found = tuple(
         permission
         for permission in procedure.acl
@@ -129,8 +129,9 @@ def object_of(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def object_types(struct: type[Any] | None) -> str | None:
-    """The kind of the first object that a struct has a field for, None without one."""
+@cache  # as many entries as there are structs
+def object_kind(struct: Any) -> str | None:
+    """The kind of the first object that a struct (or None) has a field for, None without one."""
     if struct is not None:
         for hint in typing.get_type_hints(struct).values():
             for candidate in (hint, *typing.get_args(hint)):

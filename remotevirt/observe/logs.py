@@ -59,11 +59,11 @@ class LogTracer(Tracer):
     def call_failed(self, call: Call, error: VirError) -> None:
         """Log it."""
         self.log.info(
-            "{procedure} of client {client} failed: {message} ({code_name})",
+            "{procedure} of client {client} failed: {reason} ({code_name})",
             **_fields(call),
             code=error.code,
             code_name=error_name(error.code),
-            message=clean(error.message),
+            reason=clean(error.message),
         )
 
     def call_cancelled(self, call: Call) -> None:

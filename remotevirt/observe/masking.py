@@ -54,7 +54,7 @@ LINE_SHOWN = 2000
 
 # What was cut off may lack its closing quote or tag: everything to the end is part of the secret then.
 _ATTRIBUTE = re.compile(
-    r"((?:passw(?:or)?d|passphrase)\s*[=:]\s*)(\"[^\"]*\"?|'[^']*'?|[^\s\"'<>,;&]+)", re.IGNORECASE
+    r"((?:passw(?:or)?d|passphrase)[\"']?\s*[=:]\s*)(\"[^\"]*\"?|'[^']*'?|[^\s\"'<>,;&]+)", re.IGNORECASE
 )
 _ELEMENT = re.compile(
     r"(<(?:\w+:)?(cookie|dhCert|passphrase|passwd|password|secret|session)\b[^>]*(?<!/)>)(.*?)(?=</(?:\w+:)?\2\b|\Z)",

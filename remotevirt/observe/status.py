@@ -188,10 +188,10 @@ class Status(Tracer):
 
     def _turn(self, second: int) -> None:
         """Begin a new second; those in which nothing happened have no calls."""
-        passed = min(second - self._second, SECONDS)
+        passed = second - self._second
         if passed > 0:
             self._per_second.append(self._this_second)
-            self._per_second.extend([0] * (passed - 1))
+            self._per_second.extend([0] * min(passed - 1, SECONDS))
             self._this_second = 0
             self._second = second
 
@@ -274,7 +274,7 @@ def _show(seen: _Seen) -> dict[str, Any]:
         "id": client.id,
         "who": clean(str(client.identity)),
         "transport": client.identity.transport,
-        "server": client.server,
+        "server": clean(client.server),
         "readonly": client.readonly,
         "since": client.connected_at,
         "calls": seen.calls,
