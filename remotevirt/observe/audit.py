@@ -10,8 +10,8 @@ ended, for each call that was refused, and for each client that was turned away:
      "object": {"kind": "domain", "name": "web", "uuid": "..."}, "latency_ms": 1.204}
 
 Of a call's arguments and result only the object and the flags are taken, so no secret can get in. What a peer
-chose is bounded and escaped; a line is one line. A write that fails is counted and logged, at most once a
-minute, and does not touch the call.
+chose is bounded and escaped; a line is one line, of 32 KiB at most. A write that fails is counted and logged,
+at most once a minute, and does not touch the call.
 """
 
 from __future__ import annotations
@@ -44,9 +44,6 @@ __all__ = ["AuditTracer", "open_sink"]
 
 COMPLAIN_SECONDS = 60.0
 """Seconds between two log records about writes that fail: a full disk would fail them all."""
-
-LINE_MAXIMUM = 16 * 1024
-"""Bytes of a line. Bounded texts cannot add up to more; if they did, the object would be left out."""
 
 _INDEXED = ("outcome", "procedure")
 
@@ -165,7 +162,8 @@ class AuditTracer(Tracer):
         }
         target = made or object_of(args)
         if target is None and procedure is not None:
-            kind = object_kind(procedure.args) or object_kind(procedure.ret)
+            structs: tuple[Any, Any] = procedure.args, procedure.ret
+            kind = object_kind(structs[0]) or object_kind(structs[1])
             target = None if kind is None else {"kind": kind}
         if target is not None:
             record["object"] = target
@@ -180,13 +178,9 @@ class AuditTracer(Tracer):
     def _write(self, record: dict[str, Any]) -> None:
         moment = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
         record = {"time": moment.replace("+00:00", "Z"), **record}
-        line = json.dumps(record)
-        if len(line) > LINE_MAXIMUM:
-            record.pop("object", None)
-            line = json.dumps({**record, "truncated": True})
         fields = {name: str(record[name]) for name in _INDEXED if name in record}
         try:
-            self._sink.write(line, fields)
+            self._sink.write(json.dumps(record), fields)
         except OSError as error:
             self.lost += 1
             self._complain(error)

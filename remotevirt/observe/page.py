@@ -24,6 +24,9 @@ RELOAD_SECONDS = 10
 """Seconds between two reloads by a browser without scripts; the script asks every two."""
 
 
+ORDINARY_SERVER = "libvirtd"
+"""The server that goes without saying; a client of another one has it beside its name."""
+
 REFUSALS_SHOWN = 12
 """Refusals on the page, the latest first; the document has more."""
 
@@ -83,7 +86,7 @@ def _main(report: dict[str, Any]) -> str:
     clients = [
         (
             row["id"],
-            _Tagged(row["who"], [tag for tag in (row["readonly"] and "read-only", row["server"]) if tag]),
+            _Tagged(row["who"], _tags(row)),
             row["transport"],
             f"{_span(now - row['since'])} ago",
             f"{row['calls']:,}",
@@ -111,14 +114,20 @@ def _main(report: dict[str, Any]) -> str:
                 "Clients",
                 f"and {hidden:,} more" if hidden > 0 else "",
                 _table(
-                    "clients", ("id:n", "who", "transport", "since:t", "calls:n"), clients, "Nobody is here."
+                    "clients",
+                    ("id:n", "who", "transport", "connected:t", "calls:n"),
+                    clients,
+                    "Nobody is here.",
+                    "cards",
                 ),
             ),
             _section(
                 "",
                 "Recent refusals",
                 "",
-                _table("refusals", ("when:t", "who", "what:c", "why"), refusals, "Nobody was refused."),
+                _table(
+                    "refusals", ("when:t", "who", "what:c", "why"), refusals, "Nobody was refused.", "cards"
+                ),
             ),
         ]
     )
@@ -136,6 +145,12 @@ class _Tagged(str):
         return self
 
 
+def _tags(row: dict[str, Any]) -> list[str]:
+    """What is unusual about a client."""
+    tags = ["read-only"] if row["readonly"] else []
+    return tags if row["server"] == ORDINARY_SERVER else [*tags, row["server"]]
+
+
 def _tile(name: str, value: str, more: str) -> str:
     below = f"<small>{escape(more)}</small>" if more else ""
     return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}{below}</dd></div>"
@@ -146,7 +161,9 @@ def _section(width: str, title: str, more: str, body: str) -> str:
     return f'<section class="{width}"><h2>{escape(title)}{beside}</h2>{body}</section>'
 
 
-def _table(name: str, columns: Sequence[str], rows: Sequence[Iterable[object]], empty: str) -> str:
+def _table(
+    name: str, columns: Sequence[str], rows: Sequence[Iterable[object]], empty: str, kind: str = ""
+) -> str:
     """A table.
 
     Args:
@@ -154,22 +171,23 @@ def _table(name: str, columns: Sequence[str], rows: Sequence[Iterable[object]], 
         columns: their heads, each with a class behind a colon, if need be.
         rows: their cells, text or numbers.
         empty: what stands in place of a table without rows.
+        kind: ``cards`` for one whose rows become cards where there is little room.
     """
     if not rows:
         return f'<p class="soft" id="{name}">{escape(empty)}</p>'
     heads = [column.partition(":") for column in columns]
-    head = "".join(f'<th class="{kind}">{escape(title)}</th>' for title, _, kind in heads)
+    head = "".join(f'<th class="{align}">{escape(title)}</th>' for title, _, align in heads)
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td class="{kind}" data-head="{escape(title)}">{_cell(cell)}</td>'
-            for (title, _, kind), cell in zip(heads, row, strict=True)
+            f'<td class="{align}" data-head="{escape(title)}">{_cell(cell)}</td>'
+            for (title, _, align), cell in zip(heads, row, strict=True)
         )
         + "</tr>"
         for row in rows
     )
     head = f"<thead><tr>{head}</tr></thead>"
-    return f'<div class="table"><table id="{name}">{head}<tbody>{body}</tbody></table></div>'
+    return f'<div class="table"><table id="{name}" class="{kind}">{head}<tbody>{body}</tbody></table></div>'
 
 
 def _cell(value: object) -> str:

@@ -24,7 +24,6 @@ LOOKS_SECRET = re.compile(
 )
 
 HARMLESS = {
-    "authScheme": "a console's kind of authentication",
     "key": "the place of a volume; the prefix of a piece of metadata",
     "keys": "public keys",
     "mech": "the name of a SASL mechanism",

@@ -281,6 +281,12 @@ class PageTests(StatusTestCase):
             [], [name for name in attributes if name.startswith("on") or name in ("src", "style")]
         )
 
+    def test_without_scripts(self) -> None:
+        """A browser that runs none is told to reload, and says so."""
+        page = render(self.report())
+        self.assertIn('<noscript><meta http-equiv="refresh" content="10"></noscript>', page)
+        self.assertIn("reloads every 10 seconds", Reader(page).text)
+
     def test_values(self) -> None:
         self.status.domains = Domains(self.clock, lambda: {"running": 4211, "crashed": 0})
         self.call("domain_create", 0.0004)
