@@ -8,6 +8,9 @@
 Nothing else exists, and nothing can be changed here: GET and HEAD only, and a request's body is forgotten as
 it comes. Who may see all this is who can reach the port. A web page elsewhere shall not, by a name of its own
 that it makes lead to this machine: what comes to a loopback address must also name one as its ``Host``.
+
+Metrics are collected on the reactor's thread, which owns them, and written out on another one: with hundreds
+of procedures in use the text is most of a megabyte, and calls shall not wait for it.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+import attrs
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -63,6 +69,12 @@ _PHRASES = {MISDIRECTED: b"Misdirected Request"}  # Twisted has no name for it
 Content = tuple[str, bytes]
 """The type of an answer, and the answer."""
 
+_PLAIN: Callable[[Any], bytes] = generate_latest
+_OPENMETRICS: Callable[[Any], bytes] = openmetrics.generate_latest
+
+Run = Callable[..., Deferred[bytes]]
+"""Calls a function with an argument."""
+
 
 class Pages(Resource):
     """Answers all requests.
@@ -70,14 +82,16 @@ class Pages(Resource):
     Args:
         registry: the metrics.
         status: what the status page shows.
+        run: runs a function on another thread; returns a Deferred of its value.
     """
 
     isLeaf = True
     log = Logger()
 
-    def __init__(self, registry: CollectorRegistry, status: Status) -> None:
+    def __init__(self, registry: CollectorRegistry, status: Status, run: Run = deferToThread) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._registry = registry
+        self._run = run
         self._status = status
         self._pages: dict[bytes, Callable[[Request], Content | Deferred[Content]]] = {
             b"/": self._page,
@@ -106,8 +120,8 @@ class Pages(Resource):
         return NOT_DONE_YET
 
     def _failed(self, failure: Failure, request: Request) -> None:
-        if request._disconnected:
-            return
+        if request.channel is None:
+            return  # the browser went away, and what was still asked for was cancelled
         self.log.failure("{path} cannot be shown", failure, path=request.path.decode("ascii", "replace"))
         request.setResponseCode(INTERNAL_SERVER_ERROR)
         _send(request, "text/plain; charset=utf-8", b"this page failed; the daemon's log says why\n")
@@ -120,11 +134,24 @@ class Pages(Resource):
         report = self._status.report()
         return report.addCallback(lambda found: ("application/json", json.dumps(found).encode() + b"\n"))
 
-    def _metrics(self, request: Request) -> Content:
+    def _metrics(self, request: Request) -> Deferred[Content]:
         accepted = request.getHeader("accept") or ""
+        kind, write = CONTENT_TYPE_PLAIN_0_0_4, _PLAIN
         if "application/openmetrics-text" in accepted:
-            return openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
-        return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
+            kind, write = openmetrics.CONTENT_TYPE_LATEST, _OPENMETRICS
+        text = self._run(write, Collected(tuple(self._registry.collect())))
+        return text.addCallback(lambda body: (kind, body))
+
+
+@attrs.frozen
+class Collected:
+    """Metrics that are collected already, as a registry that another thread may ask."""
+
+    metrics: tuple[Metric, ...]
+
+    def collect(self) -> tuple[Metric, ...]:
+        """Return them."""
+        return self.metrics
 
 
 def _refuse(request: Request, code: int, text: str) -> bytes:
@@ -212,15 +239,21 @@ class ObserveFactory(WrappingFactory):
         reactor: its clock.
         registry: the metrics.
         status: what the status page shows.
+        run: see :class:`Pages`.
     """
 
     noisy = False
     protocol = BoundedConnection
 
-    def __init__(self, reactor: Any, registry: CollectorRegistry, status: Status) -> None:
+    def __init__(
+        self, reactor: Any, registry: CollectorRegistry, status: Status, run: Run = deferToThread
+    ) -> None:
         self.reactor = reactor
         site = QuietSite(  # type: ignore[no-untyped-call]
-            Pages(registry, status), requestFactory=BodilessRequest, timeout=IDLE_TIMEOUT, reactor=reactor
+            Pages(registry, status, run),
+            requestFactory=BodilessRequest,
+            timeout=IDLE_TIMEOUT,
+            reactor=reactor,
         )
         super().__init__(site)  # type: ignore[no-untyped-call]
 

@@ -238,7 +238,8 @@ class Metrics(Tracer):
     def _collect_calls(self, metric: CounterMetricFamily) -> None:
         for labels, cell in self._rows():
             for outcome in ("ok", "error", "cancelled"):
-                metric.add_metric((*labels, outcome), getattr(cell, outcome))
+                if count := getattr(cell, outcome):
+                    metric.add_metric((*labels, outcome), count)
 
     def _collect_call_seconds(self, metric: HistogramMetricFamily) -> None:
         for labels, cell in self._rows():

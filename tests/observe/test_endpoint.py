@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
@@ -40,7 +40,7 @@ class EndpointTests(TestCase):
         self.clock = Clock()
         lag = LagMeter(self.clock)
         self.status = Status(self.clock, lag)
-        self.factory = ObserveFactory(self.clock, Metrics(lag).registry, self.status)
+        self.factory = ObserveFactory(self.clock, Metrics(lag).registry, self.status, maybeDeferred)
 
     def connect(self, address: Any = LOOPBACK) -> tuple[Any, StringTransport]:
         protocol = self.factory.buildProtocol(None)
