@@ -33,8 +33,10 @@ from remotevirt.observe.facts import (
     changing_permissions,
     clean,
     error_name,
+    listener_name,
     object_kind,
     object_of,
+    server_name,
 )
 from remotevirt.observe.sinks import FileSink, JournalSink, Sink
 from remotevirt.server.trace import Call, Tracer
@@ -154,8 +156,8 @@ class AuditTracer(Tracer):
             "outcome": outcome,
             "who": _who(client.identity),
             "client": client.id,
-            "server": client.server,
-            "listener": clean(client.listener),
+            "server": clean(server_name(client)),
+            "listener": clean(listener_name(client)),
             "readonly": bool(client.readonly),
             "program": None if call.program is None else call.program.name,
             "procedure": call.name,

@@ -23,9 +23,11 @@ __all__ = [
     "changes",
     "clean",
     "error_name",
+    "listener_name",
     "object_kind",
     "object_of",
     "reason_class",
+    "server_name",
 ]
 
 REFUSALS: Final = frozenset(
@@ -64,6 +66,16 @@ _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 def error_name(code: int) -> str:
     """libvirt's name of an error code (``VIR_ERR_NO_DOMAIN``), ``other`` for one that it does not have."""
     return _ERROR_NAMES.get(code, OTHER)
+
+
+def server_name(client: Any) -> str:
+    """The name of the server (``libvirtd``, ``admin``) that a client talks to."""
+    return str(getattr(client.server, "name", client.server))
+
+
+def listener_name(client: Any) -> str:
+    """The name of the listener that a client came in by."""
+    return str(getattr(client.listener, "name", client.listener))
 
 
 def reason_class(reason: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from twisted.logger import Logger
 
 from remotevirt.errors import VirError
-from remotevirt.observe.facts import clean, error_name
+from remotevirt.observe.facts import clean, error_name, server_name
 from remotevirt.observe.masking import show_arguments, show_result
 from remotevirt.procedures import Procedure
 from remotevirt.server.trace import Call, Tracer
@@ -61,7 +61,7 @@ class LiveTracer(Tracer):
     def client_connected(self, client: Any) -> None:
         """Print who came."""
         rights = ", read-only" if client.readonly else ""
-        self._print(client, CYAN, "+", f"connected: {client.identity} to {client.server}{rights}")
+        self._print(client, CYAN, "+", f"connected: {client.identity} to {server_name(client)}{rights}")
 
     def client_authenticated(self, client: Any) -> None:
         """Print who it is."""

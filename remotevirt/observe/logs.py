@@ -11,7 +11,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from remotevirt.errors import VirError
-from remotevirt.observe.facts import clean, error_name
+from remotevirt.observe.facts import clean, error_name, listener_name, server_name
 from remotevirt.server.trace import Call, Tracer
 
 __all__ = ["LogTracer"]
@@ -75,8 +75,8 @@ class LogTracer(Tracer):
             text,
             client=client.id,
             identity=clean(str(client.identity)),
-            listener=client.listener,
-            server=client.server,
+            listener=listener_name(client),
+            server=server_name(client),
             **fields,
         )
 

@@ -29,7 +29,7 @@ from prometheus_client.core import (
 
 import remotevirt
 from remotevirt.errors import VirError
-from remotevirt.observe.facts import OTHER, error_name, reason_class
+from remotevirt.observe.facts import OTHER, error_name, listener_name, reason_class
 from remotevirt.observe.lag import LagMeter
 from remotevirt.procedures import Procedure
 from remotevirt.server.trace import Call, Tracer
@@ -190,13 +190,13 @@ class Metrics(Tracer):
 
     def client_connected(self, client: Any) -> None:
         """Count it."""
-        where = (client.identity.transport, client.listener)
+        where = (client.identity.transport, listener_name(client))
         self._clients[where] += 1
         self._connections[where] += 1
 
     def client_disconnected(self, client: Any, reason: str) -> None:
         """Count it no more."""
-        self._clients[client.identity.transport, client.listener] -= 1
+        self._clients[client.identity.transport, listener_name(client)] -= 1
 
     def client_refused(self, where: str, reason: str) -> None:
         """Count it by the class of the reason."""

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 import remotevirt
 from remotevirt.errors import VirError
-from remotevirt.observe.facts import OTHER, REFUSALS, clean, error_name
+from remotevirt.observe.facts import OTHER, REFUSALS, clean, error_name, server_name
 from remotevirt.observe.lag import LagMeter
 from remotevirt.procedures import Procedure
 from remotevirt.server.trace import Call, Tracer
@@ -274,7 +274,7 @@ def _show(seen: _Seen) -> dict[str, Any]:
         "id": client.id,
         "who": clean(str(client.identity)),
         "transport": client.identity.transport,
-        "server": clean(client.server),
+        "server": clean(server_name(client)),
         "readonly": client.readonly,
         "since": client.connected_at,
         "calls": seen.calls,
