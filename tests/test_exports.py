@@ -29,6 +29,17 @@ EXPORTS = {
         "VirError",
         "XDRError",
     },
+    "remotevirt.observe": {
+        "AuditTracer",
+        "Domains",
+        "LagMeter",
+        "LiveTracer",
+        "LogTracer",
+        "Metrics",
+        "ObserveFactory",
+        "Status",
+        "open_sink",
+    },
     "remotevirt.server": {"Daemon", "Dispatcher", "Limits", "ServerFactory", "ServerProtocol"},
     "remotevirt.tap": {"Options", "makeService"},
     "remotevirt.transport": {

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from twisted.logger import Logger
+
 __all__ = ["FileSink", "JournalSink", "Sink"]
 
 CHECK_SECONDS = 1.0
@@ -55,11 +57,14 @@ class FileSink:
         OSError: it cannot be opened.
     """
 
+    log = Logger()
+
     def __init__(self, path: str, clock: Any) -> None:
         self.path = path
         self._clock = clock
         self._checked = clock.seconds()
         self._torn = False
+        self._stale = False
         self._descriptor = self._open()
 
     def _open(self) -> int:
@@ -73,7 +78,7 @@ class FileSink:
         if self._descriptor < 0 or now - self._checked >= CHECK_SECONDS:
             self._checked = now
             if self._moved():
-                self.reopen()
+                self._follow()
         # What a full disk has cut off shall not swallow the next line as well.
         data = f"{chr(10) if self._torn else ''}{line}\n".encode()
         written = os.write(self._descriptor, data)
@@ -87,14 +92,32 @@ class FileSink:
             return True
         try:
             return not os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
+        except OSError:
+            return False  # it cannot be seen, which does not mean that it was moved
+
+    def _follow(self) -> None:
+        """Open the path anew; as long as that fails, lines go to the moved file, which is said once."""
+        try:
+            self.reopen()
+        except OSError as error:
+            if self._descriptor < 0:
+                raise
+            if not self._stale:
+                self.log.error(
+                    "{path} cannot be made anew: {reason}; lines go to the file that was moved away",
+                    path=self.path,
+                    reason=error.strerror,
+                )
+            self._stale = True
 
     def reopen(self) -> None:
-        """Open the path anew; if that fails, what was open goes on being written to."""
+        """Open the path anew; if that fails, what was open stays open."""
         descriptor = self._open()
         self.close()
         self._descriptor = descriptor
+        self._stale = False
         self._torn = False
 
     def close(self) -> None:

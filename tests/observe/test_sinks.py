@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from remotevirt.observe.sinks import CHECK_SECONDS, FileSink, JournalSink
@@ -79,18 +80,32 @@ class FileTests(TestCase):
         self.assertEqual("one\n", self.path.read_text())
 
     def test_folder_goes_away(self) -> None:
-        """A new file cannot be made: that is an error each time, until it can."""
+        """A new file cannot be made: lines go on into the old one until it can, and that is said once."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
         folder = Path(self.mktemp())
         folder.mkdir()
         sink = FileSink(str(folder / "audit"), self.clock)
         self.addCleanup(sink.close)
         folder.rename(folder.with_suffix(".away"))
-        self.clock.advance(CHECK_SECONDS)
-        self.assertRaises(FileNotFoundError, sink.write, "one", {})
+        for line in ("one", "two"):
+            self.clock.advance(CHECK_SECONDS)
+            sink.write(line, {})
+        self.assertEqual("one\ntwo\n", (folder.with_suffix(".away") / "audit").read_text())
         folder.mkdir()
         self.clock.advance(CHECK_SECONDS)
-        sink.write("two", {})
-        self.assertEqual("two\n", (folder / "audit").read_text())
+        sink.write("three", {})
+        self.assertEqual("three\n", (folder / "audit").read_text())
+        self.assertEqual(1, len(events))
+
+    def test_folder_goes_away_while_closed(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        sink = FileSink(str(folder / "audit"), self.clock)
+        sink.close()
+        folder.rename(folder.with_suffix(".away"))
+        self.assertRaises(FileNotFoundError, sink.write, "one", {})
 
     def test_after_close(self) -> None:
         self.sink.close()
