@@ -94,7 +94,7 @@ class Domains:
         self._waiting = []
         asked: Deferred[Any] = maybeDeferred(self._ask)
         asked.addTimeout(DOMAINS_TIMEOUT, self._clock)
-        asked.addCallbacks(dict, self._failed)
+        asked.addCallbacks(_counts, self._failed)
         asked.addErrback(self._failed)
         asked.addCallback(self._done)
 
@@ -106,6 +106,11 @@ class Domains:
         waiting, self._waiting = self._waiting or [], None
         for later in waiting:
             later.callback(counts)
+
+
+def _counts(told: DomainCounts) -> DomainCounts:
+    """What a driver told, as it can be shown; raises if it told something else."""
+    return {clean(str(state)): int(number) for state, number in told.items()}
 
 
 class _Seen:
@@ -237,7 +242,7 @@ class Status(Tracer):
                 "per_second": sum(seconds) / SECONDS,
                 "seconds": seconds,
             },
-            "domains": None if domains is None else {clean(state): n for state, n in domains.items()},
+            "domains": domains,
             "slowest": self._slowest(),
             "clients_total": len(self._clients),
             "clients": [

@@ -195,7 +195,7 @@ class DomainsTests(TestCase):
 
     def test_failures(self) -> None:
         events = self.logged()
-        for answer in (RuntimeError("no"), 7, [1]):
+        for answer in (RuntimeError("no"), 7, {"running": "many"}):
             self.clock.advance(module.DOMAINS_SECONDS)
             self.answer = answer
             self.assertIsNone(self.successResultOf(self.domains.get()))
