@@ -44,7 +44,10 @@ setup(
     package_dir={"": "."},
     # twisted/ has no __init__.py on purpose: it only carries plug-ins into the package of that name.
     packages=[*find_packages(include=["remotevirt", "remotevirt.*"]), "twisted.plugins"],
-    package_data={"remotevirt": ["py.typed", "protocol/*.x", "protocol/*.json", "protocol/remote/*.x"]},
+    package_data={
+        "remotevirt": ["py.typed", "protocol/*.x", "protocol/*.json", "protocol/remote/*.x"],
+        "remotevirt.observe": ["page.css", "page.js"],
+    },
     include_package_data=False,
     zip_safe=False,
     install_requires=[
@@ -52,6 +55,7 @@ setup(
         "constantly>=15.1",
         "cryptography>=42",
         "lxml>=5.2",
+        "prometheus-client>=0.21",
         "pyOpenSSL>=24.3",
         "twisted[tls]>=26.4",
         "xdrlib3>=0.1.1",

@@ -4,6 +4,7 @@
 
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
+    server, identity <- observe <- tap
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -33,6 +34,7 @@ MAY_SEE: dict[str, set[str]] = {
     "description": {"errors"},
     "drivers": TABLES | {"description", "identity", "stubs", "typed_params", "xml"},
     "server": TABLES | {"stubs", "rpc", "drivers", "identity", "typed_params"},
+    "observe": TABLES | {"identity", "server", "stubs", "typed_params", "__init__"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "transport": {"errors", "description", "identity"},
     "config": {"errors"},

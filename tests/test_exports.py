@@ -33,6 +33,17 @@ EXPORTS = {
         "VirError",
         "XDRError",
     },
+    "remotevirt.observe": {
+        "AuditTracer",
+        "Domains",
+        "LagMeter",
+        "LiveTracer",
+        "LogTracer",
+        "Metrics",
+        "ObserveFactory",
+        "Status",
+        "open_sink",
+    },
     "remotevirt.server": {
         "Call",
         "Daemon",

@@ -128,6 +128,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     "virt-admin": (lambda: shutil.which("virt-admin") is not None, "libvirt-clients"),
     "libvirtd": (lambda: find_libvirtd() is not None, "libvirt-daemon, libvirt-daemon-system"),
     "libvirt-python": (_has_binding, "python3-libvirt"),
+    "chromium": (lambda: shutil.which("chromium") is not None, "chromium"),
     "cc": (lambda: shutil.which("cc") is not None, "gcc, libc6-dev"),
 }
 """Each peer: whether it is here, and the Debian packages that bring it."""
