@@ -16,6 +16,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from tables import TableDirective
 
+from remotevirt.drivers import Event
 from remotevirt.drivers.test.driver import TestDriver
 from remotevirt.errors import VirError
 from remotevirt.identity import Identity
@@ -41,6 +42,9 @@ class _Nobody:
         self.identity = Identity()
 
     def send(self, message: bytes) -> None:
+        """Send nothing."""
+
+    def send_event(self, message: bytes, event: Event) -> None:
         """Send nothing."""
 
     def finish(self) -> None:

@@ -32,6 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotevirt.drivers.events import Event
 from remotevirt.identity import Identity
 from remotevirt.procedures import Procedure
 from remotevirt.rpc.framing import LENGTH_MAXIMUM, FrameReader
@@ -307,8 +308,14 @@ class ServerProtocol(Protocol):
             transport.write(data)
         self.daemon.linger.served()
 
+    def send_event(self, message: bytes, event: Event) -> None:
+        """Send a driver's event."""
+        self.send(message)
+        if self.daemon.tracers:
+            self.daemon.tell("event_sent", self, event.kind, event.id, len(message))
+
     def send(self, message: bytes) -> None:
-        """Send an event. A client that lets too much pile up is disconnected."""
+        """Send a message that is no reply. A client that lets too much pile up is disconnected."""
         if self._closing or self._lost:
             return
         if self.paused:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection
+from remotevirt.drivers.events import Event
 from remotevirt.identity import Identity
 from remotevirt.procedures import Procedure, Program
 from remotevirt.rpc.message import pack_event
@@ -59,7 +60,10 @@ class Client(Protocol):
     authenticated: bool
 
     def send(self, message: bytes) -> None:
-        """Send an event."""
+        """Send a message that is no reply."""
+
+    def send_event(self, message: bytes, event: Event) -> None:
+        """Send a driver's event."""
 
     def finish(self) -> None:
         """Close once everything is sent."""
@@ -95,7 +99,7 @@ class Session:
         self.daemon = client.daemon
         self.readonly = client.readonly
         self.connection: DriverConnection | None = None
-        self.events = EventRelay(client.send)
+        self.events = EventRelay(client.send_event)
         self._client = client
         self._authentication = Authentication(client)
         self._opening = False

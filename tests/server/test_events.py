@@ -340,7 +340,7 @@ class RelayTests(SynchronousTestCase):
         """Registering and deregistering from within does not disturb the others."""
         sent: list[bytes] = []
 
-        def send(message: bytes) -> None:
+        def send(message: bytes, event: Event) -> None:
             sent.append(message)
             if len(sent) == 1:
                 relay.register("domain", LIFECYCLE, None)
@@ -358,7 +358,7 @@ class RelayTests(SynchronousTestCase):
 
     def test_legacy_deregister_is_by_number_of_the_event(self) -> None:
         """The callbacks of the same event stay."""
-        relay = EventRelay(lambda message: None)
+        relay = EventRelay(lambda message, event: None)
         relay.register("domain", LIFECYCLE, None)
         relay.register("domain", LIFECYCLE, None, legacy=True)
         relay.deregister_legacy(LIFECYCLE)

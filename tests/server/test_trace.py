@@ -16,7 +16,7 @@ from remotevirt.server.traced import TracedDispatcher
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.errors import NoDomain
-from tests.server.fakes import DOMAIN, World
+from tests.server.fakes import DOMAIN, World, lifecycle
 
 NUMBER = remote.PROGRAM.number
 
@@ -143,6 +143,16 @@ class TraceTests(SynchronousTestCase):
             [("cancelled", "domain_get_autostart", 3), ("disconnected", self.client.protocol.id)],
             self.heard()[1:],
         )
+
+    def test_events_and_streams(self) -> None:
+        """Sizes are told, of what was really sent."""
+        sent: list[Any] = []
+        self.patch(self.recorder, "event_sent", lambda client, kind, id, size: sent.append((kind, id, size)))
+        self.world.driver.events.publish(lifecycle())
+        self.client.result("connect_domain_event_callback_register_any", 0, None)
+        self.world.driver.events.publish(lifecycle())
+        (message,) = self.client.take()
+        self.assertEqual([("domain", 0, 28 + len(message.payload))], sent)
 
     def test_what_is_no_call(self) -> None:
         """Keepalive is none."""
