@@ -3,50 +3,119 @@
 ::
 
     command line ──┐
-                   ├──> where to listen, which drivers, limits ──> Daemon ──> one factory per listener
-    --config FILE ─┘                                                          in a ListeningService
+                   ├──> Config ──> where to listen, which drivers ──> Daemon ──> one factory per listener
+    --config FILE ─┘               limits, log, ...                              in a ListeningService
 
-What can be checked before the daemon starts is checked in :meth:`Options.postOptions`, and every mistake
-found there is one line on standard error and status 1; ``twistd`` itself would print its whole help first.
-The command line wins over the file: one ``--listen`` or ``--listen-ro`` replaces all that the file implies.
+The command line wins over the file: an option that is the twin of a key (``TWINS``, and ``--set`` for all
+keys) replaces its value, and one ``--listen`` or ``--listen-ro`` every listener that the file implies.
+
+What can be checked before the daemon starts is checked in :meth:`Options.postOptions`, and a mistake found
+there is one line on standard error and status 1; ``twistd`` itself would print its whole help first.
+``--check-config`` prints all mistakes instead of the first, and ends there.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+import attrs
 from twisted.application.service import IService
 from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
 from twisted.python import usage
 
 import remotevirt
 from remotevirt import config
-from remotevirt.description import quote
 from remotevirt.drivers import DriverRegistry, load_driver
 from remotevirt.errors import RemotevirtError
+from remotevirt.idle import IdleService
+from remotevirt.listening import Places, auth_of, find_places
+from remotevirt.logs import Kind, Level, Logs, Output
+from remotevirt.notify import NotifyService
+from remotevirt.reload import ReloadService
 from remotevirt.server import Daemon, Limits, ServerFactory
-from remotevirt.transport import (
-    Announcer,
-    Credentials,
-    LibvirtTLSEndpoint,
-    Listener,
-    ListeningService,
-    parse_listener,
-)
+from remotevirt.service import DaemonService
+from remotevirt.transport import Announcer, Listener, ListeningService
 
 __all__ = ["Options", "makeService"]
 
-SOCKET = "remotevirt-sock"
-SOCKET_READONLY = "remotevirt-sock-ro"
 DEFAULT_DRIVER = "test"
+
+TWINS = [
+    ("auth-tcp", "auth_tcp", "METHOD", "How TCP clients log in: none or sasl."),
+    ("auth-tls", "auth_tls", "METHOD", "How TLS clients log in, on top of their certificate: none or sasl."),
+    (
+        "auth-unix-rw",
+        "auth_unix_rw",
+        "METHOD",
+        "How clients of a read-write UNIX socket log in: none or sasl.",
+    ),
+    (
+        "auth-unix-ro",
+        "auth_unix_ro",
+        "METHOD",
+        "How clients of a read-only UNIX socket log in: none or sasl.",
+    ),
+    ("sasl-users", "sasl_users_file", "FILE", "Who may log in by SASL, with salted keys."),
+    ("policy", "policy_file", "FILE", "Who may do what."),
+    ("audit", "audit_file", "FILE", "Write a line for each change and each refusal here."),
+    ("metrics", "metrics_listen", "ENDPOINT", "Serve metrics and the status page here."),
+    ("admin-socket", "admin_socket", "PATH", "Serve virt-admin here."),
+    ("max-clients", "max_clients", "N", "Clients at once."),
+    ("log-level", "log_level", "LEVEL", "What to log: 1 debug, 2 info, 3 warnings, 4 errors."),
+    ("log-filters", "log_filters", "FILTERS", "Other levels for some sources: LEVEL:MATCH ..."),
+    ("log-outputs", "log_outputs", "OUTPUTS", "Where to log: LEVEL:KIND[:WHERE] ..."),
+    ("state", "state_dir", "DIR", "Folder for what must outlive the daemon (driver test keeps nothing)."),
+]
+"""Options that say what a key of the file says: option, key, what it takes, help."""
+
+PATHS = frozenset({"sasl_users_file", "policy_file", "audit_file", "admin_socket", "state_dir"})
+"""Keys whose path may be relative on the command line: to the folder that the daemon is started in."""
+
+UNSERVED = frozenset(
+    {
+        "admin_socket",
+        "audit_file",
+        "audit_logging",
+        "metrics_listen",
+        "policy_file",
+        "sasl_allowed_username_list",
+        "sasl_mechanisms",
+        "sasl_users_file",
+        "tls_allowed_dn_list",
+        "tls_no_sanity_certificate",
+        "tls_no_verify_certificate",
+        "tls_priority",
+    }
+)
+"""Keys that are read and that no part serves yet. To set one to anything but its default is a mistake: nobody
+shall believe in a protection that is not there."""
+
+log = Logger()
+
+MAX_TIMEOUT = 10 * 365 * 86_400
+"""Seconds of ``--timeout``; ten years, beyond which somebody has mistyped."""
+
+
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text[:12]) > MAX_TIMEOUT:
+        raise ValueError(f"a number of seconds up to {MAX_TIMEOUT} is wanted, not {text[:40]!r}")
+    return int(text)
 
 
 class Options(usage.Options):
-    """The options of ``twistd remotevirt``."""
+    """The options of ``twistd remotevirt``.
+
+    Attributes:
+        config: the settings, of file and command line.
+        places: where to listen.
+        drivers: what to serve, the default one first.
+        logs: the daemon's log.
+        replaces_log: whether it takes the place of the log that ``twistd`` would open.
+    """
 
     synopsis = "[options]"
     longdesc = (
@@ -57,24 +126,39 @@ class Options(usage.Options):
     )
     optParameters: ClassVar[Sequence[Any]] = [
         ["config", "c", None, "Read this file, written like libvirtd.conf; the command line wins over it."],
-        [
-            "state",
-            None,
-            None,
-            "Folder for what must outlive the daemon (driver test keeps nothing).",
-        ],
+        ["timeout", None, None, "Exit when there was no client for so many seconds; 0: never.", _seconds],
+        *[[option, None, None, text] for option, _, _, text in TWINS],
+    ]
+    optFlags: ClassVar[Sequence[Any]] = [
+        ["check-config", None, "Check everything that can be checked without opening a socket, and exit."],
+        ["verbose", "v", "Log everything, as --log-level 1 does."],
+        ["trace", None, "Print each call and its reply, decoded."],
     ]
     compData = usage.Completions(
-        optActions={"config": usage.CompleteFiles("*.conf"), "state": usage.CompleteDirs()}
+        optActions={
+            "config": usage.CompleteFiles("*.conf"),
+            "state": usage.CompleteDirs(),
+            "policy": usage.CompleteFiles(),
+            "sasl-users": usage.CompleteFiles(),
+            "audit": usage.CompleteFiles(),
+        }
     )
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["listen"] = []
         self["driver"] = []
+        self["set"] = []
         self.config = config.Config()
-        self.listeners: list[Listener] = []
+        self.places = Places([])
         self.drivers: list[Any] = []
+        self.logs = Logs()
+        self.replaces_log = False
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """Where to listen for clients of libvirt's remote program."""
+        return self.places.listeners
 
     def opt_listen(self, endpoint: str) -> None:
         """Serve clients here; may be given several times."""
@@ -88,6 +172,10 @@ class Options(usage.Options):
         """A hypervisor to serve (default: test): a name or package.module:Class, options after colons."""
         self["driver"].append(spec)
 
+    def opt_set(self, setting: str) -> None:
+        """Set any key of the configuration file, as KEY=VALUE; may be given several times."""
+        self["set"].append(setting)
+
     def opt_version(self) -> None:
         """Print the version and exit."""
         print(f"remotevirt {remotevirt.__version__}")
@@ -98,7 +186,8 @@ class Options(usage.Options):
 
         Raises:
             UsageError: a mistake in it, when we are on our own.
-            SystemExit: the same below ``twistd``, the mistake already printed.
+            SystemExit: the same below ``twistd``, the mistake already printed; or the end of
+                ``--check-config``.
         """
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
@@ -115,30 +204,119 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check everything that can be checked before the daemon starts, and make drivers and listeners."""
+        mistakes = list(self._mistakes())
+        if self["check-config"]:
+            for mistake in mistakes:
+                sys.stderr.write(f"remotevirt: {' '.join(mistake.split())}\n")
+            if not mistakes:
+                print("\n".join(["configuration OK", *self.config.notes]))
+            sys.exit(1 if mistakes else 0)
+        if mistakes:
+            raise usage.UsageError(mistakes[0])
+
+    def _mistakes(self) -> Iterator[str]:
+        """Read and make everything; what goes wrong on the way."""
         from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it; twistd has by now
 
         try:
-            if self["config"] is not None:
-                self.config = config.load(self["config"])
-            self.listeners = listeners(reactor, self["listen"], self.config)
+            self._configure()
         except RemotevirtError as error:
-            raise usage.UsageError(str(error)) from None
-        if self["state"] is not None and not os.path.isdir(self["state"]):
-            raise usage.UsageError(f"--state {self['state']}: no such folder")
-        for spec in self["driver"] or [DEFAULT_DRIVER]:
+            yield str(error)
+            return  # what follows would be about settings that nobody wanted
+        defaults = config.Config()
+        for key in sorted(UNSERVED):
+            if getattr(self.config, key) != getattr(defaults, key):
+                yield f"{key} is not served yet"
+        try:
+            self.places = find_places(reactor, self["listen"], self.config, dry=self["check-config"])
+        except RemotevirtError as error:
+            yield str(error)
+        for listener in self.listeners:
+            if auth_of(listener, self.config) == "sasl" and self.config.sasl_users_file is None:
+                key = f"auth_{listener.transport}"
+                yield (
+                    f"{listener.text}: clients have to log in there ({key}), and no sasl_users_file says "
+                    f'who may; {key} = "none" lets in everybody who reaches it'
+                )
+        if self.config.state_dir is not None and not self.config.state_dir.is_dir():
+            yield f"state_dir {self.config.state_dir}: no such folder"
+        yield from self._load_drivers()
+        # Further parts check their files here: the policy, the users of SASL.
+        if self["trace"]:
+            yield "--trace is not served yet"
+        if not self["check-config"]:
+            try:
+                self._open_log()
+            except ValueError as error:
+                yield str(error)
+
+    def _configure(self) -> None:
+        """Read the configuration file, and what the command line says of its keys."""
+        settings = config.Config() if self["config"] is None else config.load(self["config"])
+        given: dict[str, Any] = {}
+        for setting in self["set"]:
+            key, equals, text = setting.partition("=")
+            if not equals:
+                raise config.ConfigError(f"--set {setting}: it is KEY=VALUE")
+            given[key.strip()] = _read(f"--set {key.strip()}", key.strip(), text.strip())
+        if self["verbose"]:
+            given["log_level"] = config.read_value("log_level", 1)
+        for option, key, _, _ in TWINS:
+            text = self[option]
+            if text is not None:
+                given[key] = _read(f"--{option}", key, os.path.abspath(text) if key in PATHS else text)
+        self.config = attrs.evolve(settings, **given)
+
+    def _open_log(self) -> None:
+        """Open the log, unless that is left to ``twistd``.
+
+        Raises:
+            ValueError: it cannot be opened.
+        """
+        twistd: Any = self.parent or {}
+        own_log = bool(twistd.get("logfile") or twistd.get("syslog") or twistd.get("logger"))
+        # In the background there is no standard output: twistd makes its twistd.log, as for other services.
+        default = [Output(Level.DEBUG, Kind.STDOUT)] if twistd.get("nodaemon") and not own_log else []
+        outputs = self.config.log_outputs
+        self.replaces_log = bool(outputs or default) and not own_log
+        self.logs = Logs(self.config.log_level, self.config.log_filters, outputs, default)
+
+    def log_options(self) -> dict[str, Any] | None:
+        """What the options of ``twistd`` say of the log, for whoever has to print lines."""
+        if self.parent is None:
+            return None
+        options = dict(self.parent)
+        if self.config.log_outputs and self.replaces_log and not options.get("logfile"):
+            options["logfile"] = "log_outputs"  # it is not standard output alone
+        return options
+
+    def _load_drivers(self) -> Iterator[str]:
+        """Load the drivers; what goes wrong."""
+        for spec in self["driver"] or self.config.drivers or [DEFAULT_DRIVER]:
             try:
                 self.drivers.append(load_driver(spec))
             except Exception as error:  # a third party's module may raise anything
-                raise usage.UsageError(f"--driver {spec}: {error or type(error).__name__}") from None
-        try:
-            DriverRegistry(self.drivers)
-        except ValueError as error:
-            raise usage.UsageError(f"--driver: {error}") from None
+                yield f"--driver {spec}: {error or type(error).__name__}"
+        if self.drivers:
+            try:
+                DriverRegistry(self.drivers)
+            except ValueError as error:
+                yield f"--driver: {error}"
+
+
+def _read(option: str, key: str, text: str) -> Any:
+    """A key's value as an option says it; a mistake names the option rather than the key."""
+    try:
+        return config.read_text(key, text)
+    except config.ConfigError as error:
+        raise config.ConfigError(f"{option}: {str(error).removeprefix(f'{key} ')}") from None
 
 
 def makeService(options: Options) -> IService:
     """Make the daemon that parsed options describe; called by ``twistd``."""
-    daemon = Daemon(options.drivers, limits=limits(options.config))
+    settings = options.config
+    daemon = Daemon(options.drivers, limits=limits(settings))
+    reactor = daemon.reactor
 
     def make_factory(listener: Listener) -> ServerFactory:
         return ServerFactory(daemon, readonly=listener.readonly, transport=listener.transport)
@@ -146,90 +324,34 @@ def makeService(options: Options) -> IService:
     def opened(listener: Listener, address: IAddress) -> None:
         # Whoever reads the line may act on it at once: connect, or end us, in which case the reactor must be
         # there to close the sockets in order.
-        daemon.reactor.callWhenRunning(announcer.opened, listener, address)
+        reactor.callWhenRunning(announcer.opened, listener, address)
 
-    announcer = Announcer.below_twistd(options.drivers[0].default_uri, options.parent)
-    return ListeningService(options.listeners, make_factory, opened)
+    announcer = Announcer.below_twistd(options.drivers[0].default_uri, options.log_options())
+    notify = NotifyService(reactor)
+    reload = ReloadService(reactor, notify)
+    reload.add("log", options.logs.reopen)
+    service = DaemonService(options.logs, replaces=options.replaces_log)
+
+    # Here the parts are plugged in that do not exist yet. Each takes its keys out of UNSERVED, checks its files
+    # in Options._mistakes, and is handed to the daemon, becomes a child of `service`, or both:
+    #   policy_file                                  rights: daemon; reload.add("policy", ...)
+    #   sasl_*, tcp_min_ssf, auth_of(listener, ...)  logging in: make_factory; reload.add("users", ...)
+    #   tls_*                                        find_places; reload.add("certificates", ...)
+    #   audit_file, audit_logging, --trace           tracers of the daemon; reload.add("audit", ...)
+    #   metrics_listen                               a ListeningService of its own
+    #   options.places.admin, admin_*                another one, given options.logs, reload and idle
+    #   drain_timeout                                service.drain
+
+    idle = IdleService(reactor, options["timeout"] or 0, lambda: len(daemon.clients), reactor.stop)
+    # In this order they start; they stop in the opposite one.
+    for part in (ListeningService(options.listeners, make_factory, opened), reload, idle, notify):
+        service.addService(part)  # type: ignore[no-untyped-call]
+    for note in settings.notes:
+        log.info("{note}", note=note)
+    return service
 
 
 def limits(settings: config.Config) -> Limits:
-    """The limits of a configuration file; those it does not name keep their defaults."""
-    names = ("max_clients", "max_client_requests", "keepalive_interval", "keepalive_count")
+    """The limits of a configuration: each that has the name of a key; those not set keep their defaults."""
+    names = [field.name for field in attrs.fields(Limits) if field.name in config.KEYS]
     return Limits(**{name: value for name in names if (value := getattr(settings, name)) is not None})
-
-
-def listeners(reactor: Any, given: Sequence[tuple[str, bool]], settings: config.Config) -> list[Listener]:
-    """Where to listen: as the command line says, or else the configuration.
-
-    Args:
-        reactor: what to listen with.
-        given: endpoint strings with whether they are read-only.
-        settings: the configuration.
-
-    Raises:
-        DescriptionError, PKIError, ConfigError: one of them cannot be made.
-    """
-    if given:
-        return [
-            parse_listener(
-                reactor,
-                text,
-                readonly=readonly,
-                mode=settings.unix_sock_ro_perms if readonly else settings.unix_sock_rw_perms,
-            )
-            for text, readonly in given
-        ]
-    folder = settings.unix_sock_dir or runtime_folder()
-    group = f":group={quote(settings.unix_sock_group)}" if settings.unix_sock_group else ""
-
-    def unix(name: str, mode: int, readonly: bool) -> Listener:
-        text = f"unix:{quote(str(folder / name))}:mode={mode:o}{group}"
-        return parse_listener(reactor, text, readonly=readonly)
-
-    found = [
-        unix(SOCKET, settings.unix_sock_rw_perms, False),
-        unix(SOCKET_READONLY, settings.unix_sock_ro_perms, True),
-    ]
-    if settings.listen_tcp:
-        address = quote(settings.listen_addr or "127.0.0.1")
-        found.append(parse_listener(reactor, f"tcp:{settings.tcp_port}:interface={address}"))
-    if settings.listen_tls:
-        credentials = Credentials.load_files(
-            settings.ca_file, settings.cert_file, settings.key_file, settings.crl_file
-        )
-        address = settings.listen_addr or ""
-        text = f"libvirttls:{settings.tls_port}:interface={quote(address)}"
-        found.append(
-            Listener(text, LibvirtTLSEndpoint(reactor, settings.tls_port, credentials, address), "tls")
-        )
-    return found
-
-
-def runtime_folder(uid: int | None = None, environ: dict[str, str] | None = None) -> Path:
-    """The folder for sockets of whoever runs us, made if need be.
-
-    Returns:
-        ``$RUNTIME_DIRECTORY`` where systemd has made one for us (``RuntimeDirectory=``). Otherwise
-        ``/run/remotevirt`` for root; ``$XDG_RUNTIME_DIR/remotevirt`` for others, or below ``~/.cache`` where
-        the system has no such folder (libvirt's rule, with our name).
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
-    uid = os.geteuid() if uid is None else uid
-    environ = dict(os.environ) if environ is None else environ
-    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if given:
-        folder, mode = Path(given), 0o755
-    elif uid == 0:
-        folder, mode = Path("/run/remotevirt"), 0o755
-    else:
-        base = environ.get("XDG_RUNTIME_DIR") or os.path.join(os.path.expanduser("~"), ".cache")
-        folder, mode = Path(base, "remotevirt"), 0o700
-    if not folder.is_dir():
-        try:
-            folder.mkdir(parents=True)
-            folder.chmod(mode)  # whatever the umask: everybody may reach the read-only socket
-        except OSError as error:
-            raise config.ConfigError(f"cannot make {folder} for sockets: {error.strerror}") from None
-    return folder

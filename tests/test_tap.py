@@ -24,14 +24,16 @@ from twisted.trial.unittest import TestCase
 from remotevirt import __version__
 from remotevirt.config import Config, ConfigError
 from remotevirt.drivers.registry import DriverRegistry
+from remotevirt.listening import find_places, runtime_folder
 from remotevirt.server import Limits
-from remotevirt.tap import Options, limits, listeners, makeService, runtime_folder
+from remotevirt.tap import Options, limits, makeService
 from remotevirt.transport import Credentials, LibvirtTLSEndpoint, UnixEndpoint
 from tests.daemons import ProcessTestCase
 from tests.quiet_driver import QuietDriver
 from tests.transport.pki import Authority
 
 QUIET = "tests.quiet_driver:QuietDriver"
+TCP = "tcp:0:interface=127.0.0.1"
 
 
 class OptionsTests(TestCase):
@@ -49,14 +51,16 @@ class OptionsTests(TestCase):
         return str(error)
 
     def test_listeners_in_order(self) -> None:
-        found = self.parse("--listen", "tcp:0", "--listen-ro", "unix:s", "--listen", "tcp:1").listeners
+        found = self.parse(
+            "--listen", TCP, "--listen-ro", "unix:s", "--listen", "tcp6:1:interface=\\:\\:1"
+        ).listeners
         self.assertEqual(
-            [("tcp:0", "tcp", False), ("unix:s", "unix", True), ("tcp:1", "tcp", False)],
+            [(TCP, "tcp", False), ("unix:s", "unix", True), ("tcp6:1:interface=\\:\\:1", "tcp", False)],
             [(listener.text, listener.transport, listener.readonly) for listener in found],
         )
 
     def test_drivers_with_options(self) -> None:
-        (driver,) = self.parse("--listen", "tcp:0").drivers
+        (driver,) = self.parse("--listen", TCP).drivers
         self.assertIsInstance(driver, QuietDriver)
         self.assertEqual("no thanks", self.refused("--driver", f"{QUIET}:fail=no thanks").rpartition(": ")[2])
 
@@ -77,11 +81,11 @@ class OptionsTests(TestCase):
             (["--driver", f"{QUIET}:speed=3"], "speed"),
             (["--driver", QUIET, "--driver", QUIET], "two drivers answer test: URIs"),
             (["--config", "/nonexistent"], "/nonexistent: No such file or directory"),
-            (["--driver", QUIET, "--listen", "tcp:0", "--state", "/nonexistent"], "no such folder"),
+            (["--driver", QUIET, "--listen", TCP, "--state", "/nonexistent"], "no such folder"),
             (["--nonsense"], "nonsense"),
             (["word"], "unexpected argument 'word'"),
         ]:
-            listen = [] if "--listen" in words or "--listen-ro" in words else ["--listen", "tcp:0"]
+            listen = [] if "--listen" in words or "--listen-ro" in words else ["--listen", TCP]
             self.assertIn(why, self.refused(*listen, *words))
 
     def test_command_line_wins_over_the_file(self) -> None:
@@ -94,7 +98,7 @@ class OptionsTests(TestCase):
         self.assertEqual(7, limits(options.config).max_clients)
 
     def test_service(self) -> None:
-        service = makeService(self.parse("--listen", "tcp:0:interface=127.0.0.1"))
+        service = makeService(self.parse("--listen", TCP))
         self.assertTrue(IService.providedBy(service))
 
     def test_plugin(self) -> None:
@@ -111,7 +115,7 @@ class ListenersTests(TestCase):
         self.folder = Path(os.path.relpath(self.folder))
 
     def test_two_sockets(self) -> None:
-        found = listeners(reactor, [], Config(unix_sock_dir=self.folder))
+        found = find_places(reactor, [], Config(unix_sock_dir=self.folder)).listeners
         endpoints: Any = [listener.endpoint for listener in found]
         self.assertEqual(["remotevirt-sock", "remotevirt-sock-ro"], [Path(e.path).name for e in endpoints])
         self.assertEqual([0o700, 0o777], [endpoint.mode for endpoint in endpoints])
@@ -120,7 +124,7 @@ class ListenersTests(TestCase):
     def test_awkward_folder(self) -> None:
         """The folder's name is not mistaken for options."""
         folder = self.folder / "a:mode=777"
-        found: Any = listeners(reactor, [], Config(unix_sock_dir=folder, unix_sock_group="0"))
+        found: Any = find_places(reactor, [], Config(unix_sock_dir=folder, unix_sock_group="0")).listeners
         self.assertEqual(str(folder / "remotevirt-sock"), found[0].endpoint.path)
         self.assertEqual((0o700, 0), (found[0].endpoint.mode, found[0].endpoint.gid))
 
@@ -132,7 +136,7 @@ class ListenersTests(TestCase):
                 r"tcp:7:interface=\:\:1",
             ),
         ]:
-            self.assertEqual(text, listeners(reactor, [], settings)[2].text)
+            self.assertEqual(text, find_places(reactor, [], settings).listeners[2].text)
 
     def test_tls(self) -> None:
         folder = Authority().server_folder(self.folder / "pki")
@@ -143,7 +147,7 @@ class ListenersTests(TestCase):
             cert_file=folder / "servercert.pem",
             key_file=folder / "serverkey.pem",
         )
-        listener = listeners(reactor, [], settings)[2]
+        listener = find_places(reactor, [], settings).listeners[2]
         assert isinstance(listener.endpoint, LibvirtTLSEndpoint)
         self.assertEqual("tls", listener.transport)
         self.assertEqual(Credentials.load(folder).chain, listener.endpoint.credentials.chain)
@@ -202,9 +206,7 @@ class DaemonTests(ProcessTestCase):
 
     @inlineCallbacks
     def test_says_where_it_listens(self) -> Any:
-        process = self.twistd(
-            "--driver", QUIET, "--listen", "tcp:0:interface=127.0.0.1", "--listen-ro", "unix:sock"
-        )
+        process = self.twistd("--driver", QUIET, "--listen", TCP, "--listen-ro", "unix:sock")
         found = yield process.line(r"^Listening on tcp:127\.0\.0\.1:(\d+)\n {4}(virsh .*)$")
         self.assertNotEqual("0", found[1])
         self.assertEqual(f"virsh -c 'test+tcp://127.0.0.1:{found[1]}/default'", found[2])
