@@ -44,7 +44,10 @@ setup(
     package_dir={"": "."},
     # twisted/ has no __init__.py on purpose: it only carries plug-ins into the package of that name.
     packages=[*find_packages(include=["remotevirt", "remotevirt.*"]), "twisted.plugins"],
-    package_data={"remotevirt": ["py.typed", "protocol/*.x", "protocol/*.json", "protocol/remote/*.x"]},
+    package_data={
+        "remotevirt": ["py.typed", "protocol/*.x", "protocol/*.json", "protocol/remote/*.x"],
+        "remotevirt.units": ["*.service", "*.socket"],
+    },
     include_package_data=False,
     zip_safe=False,
     install_requires=[

@@ -61,7 +61,12 @@ TWINS = [
     ),
     ("sasl-users", "sasl_users_file", "FILE", "Who may log in by SASL, with salted keys."),
     ("policy", "policy_file", "FILE", "Who may do what."),
-    ("audit", "audit_file", "FILE", "Write a line for each change and each refusal here."),
+    (
+        "audit",
+        "audit_file",
+        "FILE",
+        "Write a line for each change and each refusal here: a path, or journald.",
+    ),
     ("metrics", "metrics_listen", "ENDPOINT", "Serve metrics and the status page here."),
     ("admin-socket", "admin_socket", "PATH", "Serve virt-admin here."),
     ("max-clients", "max_clients", "N", "Clients at once."),
@@ -72,7 +77,7 @@ TWINS = [
 ]
 """Options that say what a key of the file says: option, key, what it takes, help."""
 
-PATHS = frozenset({"sasl_users_file", "policy_file", "audit_file", "admin_socket", "state_dir"})
+PATHS = frozenset({"sasl_users_file", "policy_file", "admin_socket", "state_dir"})
 """Keys whose path may be relative on the command line: to the folder that the daemon is started in."""
 
 UNSERVED = frozenset(
@@ -332,8 +337,8 @@ def makeService(options: Options) -> IService:
     reload.add("log", options.logs.reopen)
     service = DaemonService(options.logs, replaces=options.replaces_log)
 
-    # Here the parts are plugged in that do not exist yet. Each takes its keys out of UNSERVED, checks its files
-    # in Options._mistakes, and is handed to the daemon, becomes a child of `service`, or both:
+    # Here the parts are plugged in that do not exist yet. Each takes its keys out of UNSERVED, checks its
+    # files in Options._mistakes, and is handed to the daemon, becomes a child of `service`, or both:
     #   policy_file                                  rights: daemon; reload.add("policy", ...)
     #   sasl_*, tcp_min_ssf, auth_of(listener, ...)  logging in: make_factory; reload.add("users", ...)
     #   tls_*                                        find_places; reload.add("certificates", ...)

@@ -97,7 +97,7 @@ class Config:
     sasl_users_file: Path | None = _own(values.path, None)
     sasl_mechanisms: tuple[str, ...] | None = _own(values.strings, None)
     policy_file: Path | None = _own(values.path, None)
-    audit_file: Path | None = _own(values.path, None)
+    audit_file: str | None = _own(values.audit, None)
     audit_logging: bool = _key(values.flag, False)
 
     # Limits; the daemon's own defaults where it is None.
@@ -212,7 +212,10 @@ def read_text(key: str, text: str) -> Any:
     if key in IGNORED:
         raise ConfigError(f"{key} has no effect here: {IGNORED[key][1]}")
     if text.startswith(("[", '"', "'")):
-        return read_value(key, parse(f"{key} = {text}", "value")[key].value)
+        settings = parse(f"{key} = {text}", "value")
+        if len(settings) > 1:  # by a line of its own
+            raise ConfigError(f"{key} wants one value")
+        return read_value(key, settings[key].value)
     if _NUMBER.fullmatch(text):
         try:
             return read_value(key, int(text))

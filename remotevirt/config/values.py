@@ -19,6 +19,7 @@ from remotevirt.logs.settings import Filter, Level, Output, parse_filters, parse
 __all__ = [
     "Auth",
     "access_drivers",
+    "audit",
     "audit_level",
     "auth",
     "count",
@@ -66,6 +67,16 @@ def path(value: Value) -> Path:
     if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError("an absolute path")
     return Path(value)
+
+
+def audit(value: Value) -> str:
+    """Where the audit trail goes: a file's absolute path, or the journal."""
+    if value == "journald":
+        return "journald"
+    try:
+        return str(path(value))
+    except ValueError as error:
+        raise ValueError(f'{error} or "journald"') from None
 
 
 def flag(value: Value) -> bool:

@@ -100,11 +100,10 @@ class Record:
         """One JSON object on one line, ending in a newline."""
         milliseconds = self.when.microsecond // 1000
         line = {
-            **self.fields,
             "time": f"{self.when:%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z",
             "level": self.level.name.lower(),
             "source": self.source,
             "pid": os.getpid(),
             "message": self.message,
         }
-        return json.dumps(line, default=str) + "\n"
+        return json.dumps({**line, **self.fields, **line}) + "\n"

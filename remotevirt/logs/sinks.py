@@ -109,21 +109,28 @@ class FileSink(Sink):
         super().__init__()
         self.path = path
         self.json = json
+        self._torn = False
         self._descriptor = self._open()
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY, FILE_MODE)
+        # Not blocking: a FIFO that nobody reads is an error, and never stops the daemon.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+        return os.open(self.path, flags, FILE_MODE)
 
     def _write(self, record: Record) -> None:
-        data = (record.as_json() if self.json else record.as_text()).encode()
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        # What a full disk has cut off shall not swallow the next line as well.
+        text = "\n" if self._torn else ""
+        data = f"{text}{record.as_json() if self.json else record.as_text()}".encode()
+        written = os.write(self._descriptor, data)
+        self._torn = written < len(data)
+        if self._torn:
+            raise OSError("the record is not whole")
 
     def reopen(self) -> None:
         """Open the path again: what rotates logs has moved the file away."""
         fresh = self._open()
-        os.close(self._descriptor)
-        self._descriptor = fresh
+        old, self._descriptor, self._torn = self._descriptor, fresh, False
+        os.close(old)
 
     def close(self) -> None:
         """Close the file."""
