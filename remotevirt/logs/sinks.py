@@ -84,14 +84,14 @@ class StreamSink(Sink):
 
     def _write(self, record: Record) -> None:
         stream = getattr(sys, self.name)
-        if stream is not None:
-            try:
-                stream.write(
-                    record.as_text().encode(stream.encoding, "backslashreplace").decode(stream.encoding)
-                )
-                stream.flush()
-            except ValueError:  # it has been closed
-                self.lost += 1
+        if stream is None:
+            return
+        encoding = stream.encoding or "utf-8"
+        try:
+            stream.write(record.as_text().encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
+        except ValueError:
+            raise OSError("it has been closed") from None
 
 
 class FileSink(Sink):
