@@ -30,6 +30,7 @@ __all__ = [
     "SOCKET",
     "SOCKET_READONLY",
     "Places",
+    "auth_key",
     "auth_of",
     "find_places",
     "runtime_folder",
@@ -117,13 +118,17 @@ def auth_of(listener: Listener, settings: Config) -> Auth:
     ``auth_tcp`` that is not set means "none" on the loopback address, where only this machine comes in, and
     "sasl" anywhere else. (libvirtd's default is "sasl", for both.)
     """
-    if listener.transport == "unix":
-        return settings.auth_unix_ro if listener.readonly else settings.auth_unix_rw
-    if listener.transport == "tls":
-        return settings.auth_tls
-    if settings.auth_tcp is not None:
-        return settings.auth_tcp
+    found: Auth | None = getattr(settings, auth_key(listener))
+    if found is not None:
+        return found
     return "none" if _is_loopback(listener) else "sasl"
+
+
+def auth_key(listener: Listener) -> str:
+    """The key that says how clients of a listener prove who they are."""
+    if listener.transport == "unix":
+        return "auth_unix_ro" if listener.readonly else "auth_unix_rw"
+    return f"auth_{listener.transport}"
 
 
 def runtime_folder(

@@ -32,7 +32,7 @@ from remotevirt import config
 from remotevirt.drivers import DriverRegistry, load_driver
 from remotevirt.errors import RemotevirtError
 from remotevirt.idle import IdleService
-from remotevirt.listening import Places, auth_of, find_places
+from remotevirt.listening import Places, auth_key, auth_of, find_places
 from remotevirt.logs import Kind, Level, Logs, Output
 from remotevirt.notify import NotifyService
 from remotevirt.reload import ReloadService
@@ -238,7 +238,7 @@ class Options(usage.Options):
             yield str(error)
         for listener in self.listeners:
             if auth_of(listener, self.config) == "sasl" and self.config.sasl_users_file is None:
-                key = f"auth_{listener.transport}"
+                key = auth_key(listener)
                 yield (
                     f"{listener.text}: clients have to log in there ({key}), and no sasl_users_file says "
                     f'who may; {key} = "none" lets in everybody who reaches it'
