@@ -121,7 +121,7 @@ class OptionsTests(TestCase):
                 "--max-clients",
                 "9",
                 "--log-filters",
-                "1:tls 2:server",
+                "1:tls 2:srv",
             ],
             *["--set", "keepalive_interval=-1", "--set", "unix_sock_rw_perms = 0770", "--auth-tcp", "none"],
         )
