@@ -85,6 +85,15 @@ UNSERVED = frozenset(
         "admin_socket",
         "audit_file",
         "audit_logging",
+        "auth_timeout",
+        "drain_timeout",
+        "frame_timeout",
+        "handshake_timeout",
+        "host_uuid",
+        "host_uuid_source",
+        "max_anonymous_clients",
+        "max_peer_clients",
+        "max_unsent_bytes",
         "metrics_listen",
         "policy_file",
         "sasl_allowed_username_list",
@@ -97,7 +106,7 @@ UNSERVED = frozenset(
     }
 )
 """Keys that are read and that no part serves yet. To set one to anything but its default is a mistake: nobody
-shall believe in a protection that is not there."""
+shall believe in a protection that is not there. The manual marks them."""
 
 log = Logger()
 

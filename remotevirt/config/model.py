@@ -204,7 +204,9 @@ def read_value(key: str, value: Value) -> Any:
 
 
 def read_text(key: str, text: str) -> Any:
-    """Read the value of one key of Config as a command line says it: the quotes of a string may be left out.
+    """Read the value of one key of Config as a command line says it.
+
+    The quotes of a string may be left out, and the brackets of a list of one.
 
     Raises:
         ConfigError: there is no such key, it means nothing here, or it takes no such value.
@@ -216,12 +218,16 @@ def read_text(key: str, text: str) -> Any:
         if len(settings) > 1:  # by a line of its own
             raise ConfigError(f"{key} wants one value")
         return read_value(key, settings[key].value)
+    meant: list[Value] = [text, [text]]
     if _NUMBER.fullmatch(text):
+        meant.insert(0, int(text))  # which it need not be: permissions are strings
+    mistakes = []
+    for value in meant:
         try:
-            return read_value(key, int(text))
-        except ConfigError:  # it may be meant as a string, such as permissions
-            pass
-    return read_value(key, text)
+            return read_value(key, value)
+        except ConfigError as error:
+            mistakes.append(error)
+    raise mistakes[0]
 
 
 def load(path: str | Path) -> Config:

@@ -53,13 +53,12 @@ def string(value: Value) -> str:
 
 
 def strings(value: Value) -> tuple[str, ...]:
-    """A list of strings, which may be empty; libvirt takes one string for a list of one."""
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+    """A list of strings, which may be empty."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("a list of strings")
-    if len(items) > MAX_LIST:
+    if len(value) > MAX_LIST:
         raise ValueError(f"a list of at most {MAX_LIST} strings")
-    return tuple(map(str, items))
+    return tuple(map(str, value))
 
 
 def path(value: Value) -> Path:
