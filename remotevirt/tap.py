@@ -70,6 +70,7 @@ TWINS = [
     ("metrics", "metrics_listen", "ENDPOINT", "Serve metrics and the status page here."),
     ("admin-socket", "admin_socket", "PATH", "Serve virt-admin here."),
     ("max-clients", "max_clients", "N", "Clients at once."),
+    ("timeout", "idle_timeout", "SECONDS", "Exit when there was no client for so long; 0: never."),
     ("log-level", "log_level", "LEVEL", "What to log: 1 debug, 2 info, 3 warnings, 4 errors."),
     ("log-filters", "log_filters", "FILTERS", "Other levels for some sources: LEVEL:MATCH ..."),
     ("log-outputs", "log_outputs", "OUTPUTS", "Where to log: LEVEL:KIND[:WHERE] ..."),
@@ -110,15 +111,6 @@ shall believe in a protection that is not there. The manual marks them."""
 
 log = Logger()
 
-MAX_TIMEOUT = 10 * 365 * 86_400
-"""Seconds of ``--timeout``; ten years, beyond which somebody has mistyped."""
-
-
-def _seconds(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text[:12]) > MAX_TIMEOUT:
-        raise ValueError(f"a number of seconds up to {MAX_TIMEOUT} is wanted, not {text[:40]!r}")
-    return int(text)
-
 
 class Options(usage.Options):
     """The options of ``twistd remotevirt``.
@@ -140,7 +132,6 @@ class Options(usage.Options):
     )
     optParameters: ClassVar[Sequence[Any]] = [
         ["config", "c", None, "Read this file, written like libvirtd.conf; the command line wins over it."],
-        ["timeout", None, None, "Exit when there was no client for so many seconds; 0: never.", _seconds],
         *[[option, None, None, text] for option, _, _, text in TWINS],
     ]
     optFlags: ClassVar[Sequence[Any]] = [
@@ -356,7 +347,7 @@ def makeService(options: Options) -> IService:
     #   options.places.admin, admin_*                another one, given options.logs, reload and idle
     #   drain_timeout                                service.drain
 
-    idle = IdleService(reactor, options["timeout"] or 0, lambda: len(daemon.clients), reactor.stop)
+    idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.clients), reactor.stop)
     # In this order they start; they stop in the opposite one.
     for part in (ListeningService(options.listeners, make_factory, opened), reload, idle, notify):
         service.addService(part)  # type: ignore[no-untyped-call]

@@ -169,6 +169,7 @@ class ConfigTests(TestCase):
             "auth_timeout": ("2", 2),
             "frame_timeout": ("3", 3),
             "drain_timeout": ("0", 0),
+            "idle_timeout": ("120", 120),
             "admin_max_clients": ("1", 1),
             "admin_max_queued_clients": ("2", 2),
             "admin_max_client_requests": ("3", 3),

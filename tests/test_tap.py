@@ -127,10 +127,10 @@ class OptionsTests(TestCase):
         )
         found = options.config
         self.assertEqual((9, 3, -1), (found.max_clients, found.keepalive_count, found.keepalive_interval))
-        self.assertEqual("1:tls 2:srv", show(found.log_filters))
+        self.assertEqual("1:*tls* 2:*srv*", show(found.log_filters))
         self.assertEqual(0o770, found.unix_sock_rw_perms)
         self.assertEqual(("none", "sasl"), (found.auth_tcp, found.auth_tls))
-        self.assertEqual("1:tls 2:srv", options.logs.get_filters())
+        self.assertEqual("1:*tls* 2:*srv*", options.logs.get_filters())
 
     def test_every_twin_is_the_twin_of_a_key(self) -> None:
         """And each takes what the key takes: a path may be relative on the command line."""
@@ -166,7 +166,7 @@ class OptionsTests(TestCase):
                 ["--log-outputs", "1:file:/nonexistent/x"],
                 "1:file:/nonexistent/x': No such file",
             ),
-            (["--timeout", "soon"], "a number of seconds"),
+            (["--timeout", "soon"], "--timeout: wants a number of at least 0"),
         ]:
             self.assertIn(why, self.refused("--driver", QUIET, "--listen", TCP, *words))
 

@@ -71,7 +71,7 @@ class UnitsTests(TestCase):
         self.assertEqual(str(PROGRAM), program)
         options = Options()
         after = words[words.index("remotevirt") + 1 :]
-        self.assertEqual(["--config", "/etc/vm.conf", "--timeout", "120"], after)
+        self.assertEqual(["--config", "/etc/vm.conf"], after)
         for name in after[::2]:
             self.assertIn(name.removeprefix("--") + "=", options.longOpt)
         self.assertEqual("notify", parsed(self.units["remotevirt.service"])["Service"]["Type"])

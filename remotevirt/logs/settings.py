@@ -3,7 +3,7 @@
 ::
 
     log_level     2                                     1 debug, 2 info, 3 warning, 4 error
-    log_filters   "1:transport.tls 4:twisted"           LEVEL:MATCH ...
+    log_filters   "1:transport.tls 4:twisted"           LEVEL:MATCH ..., printed 1:*transport.tls* ...
     log_outputs   "1:file:/var/log/vm.log 3:journald"   LEVEL:KIND[:WHERE] ...
 
 The strings are what ``libvirtd.conf`` holds, and what ``virt-admin daemon-log-filters`` and
@@ -70,7 +70,8 @@ class Filter:
 
     Attributes:
         level: the least urgent level that passes.
-        match: a glob that part of the source's name must match, as libvirt has it: ``tls`` is ``*tls*``.
+        match: a glob that part of the source's name must match; libvirt writes it with a ``*`` on both
+            sides, which need not be given and is not kept here.
     """
 
     level: Level
@@ -85,7 +86,7 @@ class Filter:
         return self._pattern.match(source) is not None
 
     def __str__(self) -> str:
-        return f"{self.level:d}:{self.match}"
+        return f"{self.level:d}:*{self.match}*" if self.match else f"{self.level:d}:*"
 
 
 @attrs.frozen
@@ -123,21 +124,21 @@ def parse_level(text: str) -> Level:
 
 
 def parse_filters(text: str) -> tuple[Filter, ...]:
-    """Read filters; of two for the same match the later one counts, in its place.
+    """Read filters; of two that match the same source, the first one counts.
 
     Raises:
         ValueError: one line that says which filter is wrong, and how.
     """
-    found: dict[str, Filter] = {}
+    found = []
     for part in _parts(text):
         level, colon, match = part.partition(":")
+        match = match.removeprefix("+")  # older libvirts asked for stack traces by that; newer ones skip it
         if not colon or not match:
             _wrong("filter", part, "it is LEVEL:MATCH")
         if ":" in match:
             _wrong("filter", part, "a name of a source has no colon")
-        found.pop(match, None)
-        found[match] = Filter(_level("filter", part, level), match)
-    return tuple(found.values())
+        found.append(Filter(_level("filter", part, level), match.strip("*")))
+    return tuple(found)
 
 
 def parse_outputs(text: str) -> tuple[Output, ...]:
