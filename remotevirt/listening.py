@@ -54,10 +54,12 @@ class Places:
     Attributes:
         listeners: for clients of libvirt's remote program, in order.
         admin: for virt-admin; None where there is to be no such socket.
+        metrics: for metrics and the status page; None where there are to be none.
     """
 
     listeners: Sequence[Listener]
     admin: Listener | None = None
+    metrics: Listener | None = None
 
 
 def find_places(
@@ -80,6 +82,15 @@ def find_places(
     Raises:
         DescriptionError, PKIError, ConfigError: one of them cannot be made.
     """
+    places = _find(reactor, given, settings, dict(os.environ) if environ is None else environ, dry)
+    if settings.metrics_listen is None:
+        return places
+    return attrs.evolve(places, metrics=parse_listener(reactor, settings.metrics_listen))
+
+
+def _find(
+    reactor: Any, given: Sequence[tuple[str, bool]], settings: Config, environ: Mapping[str, str], dry: bool
+) -> Places:
     if given:
         found = [
             parse_listener(
@@ -92,7 +103,7 @@ def find_places(
             if not (dry and Description.parse(text).name.lower() == "systemd")
         ]
         return Places(found, None if settings.admin_socket is None else _admin(reactor, settings, Path()))
-    names = inherited_names(dict(os.environ) if environ is None else environ)
+    names = inherited_names(environ)
     if names:
         return _adopt(reactor, names, settings)
     folder = settings.unix_sock_dir or runtime_folder(make=not dry)

@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from remotevirt.config import Config, ConfigError
+from remotevirt.description import DescriptionError
 from remotevirt.listening import auth_of, find_places, inherited_names, runtime_folder
 from remotevirt.transport import Credentials, LibvirtTLSEndpoint
 from tests.transport.pki import Authority
@@ -50,6 +51,14 @@ class ListenersTests(TestCase):
         self.assertIsNone(find_places(reactor, given, Config()).admin)
         admin: Any = find_places(reactor, given, Config(admin_socket=Path("/run/adm"))).admin
         self.assertEqual("/run/adm", admin.endpoint.path)
+
+    def test_metrics(self) -> None:
+        self.assertIsNone(find_places(reactor, [], Config(unix_sock_dir=self.folder)).metrics)
+        settings = Config(metrics_listen="tcp:9177:interface=127.0.0.1")
+        metrics: Any = find_places(reactor, [("unix:s", False)], settings).metrics
+        self.assertEqual("tcp:9177:interface=127.0.0.1", metrics.text)
+        settings = Config(metrics_listen="tcp:nope")
+        self.assertRaises(DescriptionError, find_places, reactor, [("unix:s", False)], settings)
 
     def test_backlog(self) -> None:
         settings = Config(unix_sock_dir=self.folder, listen_tcp=True, max_queued_clients=7)

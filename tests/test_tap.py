@@ -24,12 +24,13 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
 from remotevirt import __version__
-from remotevirt.config import IGNORED, KEYS, Config
+from remotevirt.config import IGNORED, KEYS, Config, ConfigError
 from remotevirt.drivers.registry import DriverRegistry
 from remotevirt.logs import Level
 from remotevirt.logs.settings import show
+from remotevirt.options import PATHS, TWINS, UNSERVED, Options
 from remotevirt.server import Limits
-from remotevirt.tap import PATHS, TWINS, UNSERVED, Options, limits, makeService
+from remotevirt.tap import limits, makeService
 from remotevirt.transport import UnixEndpoint
 from tests.daemons import ProcessTestCase
 from tests.quiet_driver import QuietDriver
@@ -145,6 +146,31 @@ class OptionsTests(TestCase):
         self.assertEqual(Level.DEBUG, self.parse("--listen", TCP, "--verbose").config.log_level)
         found = self.parse("--listen", TCP, "--verbose", "--log-level", "3").config
         self.assertEqual(Level.WARNING, found.log_level)
+
+    def test_log_reloaded(self) -> None:
+        """What the file says of the log now takes effect; what it says as before stays as somebody set it."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        path = folder / "vm.conf"
+        path.write_text(f'log_outputs = "1:file:{folder}/a"\nlog_filters = "1:tls"\n')
+        options = self.parse("--config", str(path), "--listen", TCP)
+        logs = options.logs
+        self.addCleanup(logs.close)
+        logs.set_filters("4:set-by-hand")
+        (folder / "a").rename(folder / "a.1")
+        path.write_text(f'log_outputs = "1:file:{folder}/a"\nlog_filters = "1:tls"\nlog_level = 4\n')
+        options.reload_log()
+        self.assertTrue((folder / "a").exists())
+        self.assertEqual(("4", "4:*set-by-hand*"), (logs.get_level(), logs.get_filters()))
+        path.write_text(f'log_outputs = "3:file:{folder}/b"\nlog_filters = "2:tls"\n')
+        options.reload_log()
+        now = (logs.get_level(), logs.get_filters(), logs.get_outputs())
+        self.assertEqual(("2", "2:*tls*", f"3:file:{folder}/b"), now)
+        path.write_text("log_level = 9\n")
+        self.assertRaises(ConfigError, options.reload_log)
+        path.write_text('log_outputs = "3:file:/nonexistent/b"\nlog_level = 4\n')
+        self.assertRaises(ValueError, options.reload_log)
+        self.assertEqual(now, (logs.get_level(), logs.get_filters(), logs.get_outputs()))
 
     def test_drivers_of_the_file(self) -> None:
         path = Path(self.mktemp())

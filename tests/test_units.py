@@ -19,7 +19,7 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import FailTest, SkipTest, TestCase
 
 from remotevirt.listening import ROLES
-from remotevirt.tap import Options
+from remotevirt.options import Options
 from remotevirt.units import UnitsError, read_units, write_units
 from remotevirt.units.__main__ import main
 from tests.daemons import ProcessTestCase

@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 from tables import TableDirective
 
 from remotevirt import config
-from remotevirt.tap import TWINS, UNSERVED, Options
+from remotevirt.options import TWINS, UNSERVED, Options
 
 KEYS = {field.name: field.default for field in attrs.fields(config.Config) if field.name in config.KEYS}
 GENERAL = ("help", "version", "rest")
