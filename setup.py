@@ -47,6 +47,7 @@ setup(
     package_data={
         "remotevirt": ["py.typed", "protocol/*.x", "protocol/*.json", "protocol/remote/*.x"],
         "remotevirt.observe": ["page.css", "page.js"],
+        "remotevirt.units": ["*.service", "*.socket"],
     },
     include_package_data=False,
     zip_safe=False,

@@ -136,6 +136,8 @@ class DistributionTests(ProcessTestCase):
         self.assertEqual(plugins, {name for name in names if name.startswith("twisted/")})
         self.assertIn("remotevirt/py.typed", names)
         self.assertIn("remotevirt/stubs/constants.py", names)
+        units = {f"remotevirt/units/{path.name}" for path in (ROOT / "remotevirt/units").glob("*.s[eo]*")}
+        self.assertEqual(set(), units - names)
         contract = {
             str(file.relative_to(ROOT)) for file in (ROOT / "remotevirt" / "protocol").rglob("*.[xj]*")
         }

@@ -43,7 +43,7 @@ PORTS = {"tcp": "16509", "tls": "16514"}
 REGISTERED = re.compile(r"RPC_CLIENT_MSG_RX: .* proc=316 type=1 status=0 ")
 """What libvirt's client logs when the reply to connect_domain_event_callback_register_any has come."""
 
-_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ \[.*")
+_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S* .*")
 _LISTENING = re.compile(r"^Listening on (tcp|tls):127\.0\.0\.1:(\d+)", re.MULTILINE)
 
 _TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
