@@ -74,7 +74,8 @@ def gnutls_dn(certificate: x509.Certificate) -> str:
     """The subject of a certificate, as ``gnutls_x509_crt_get_dn`` of GnuTLS 3.7 writes it.
 
     Raises:
-        ValueError: it is empty, or has an empty part, or does not decode. For the first two GnuTLS has no name
+        ValueError: it is empty, or has an empty part, or does not decode. For the first two GnuTLS has no
+        name
             either; of the third it hands on the bytes.
     """
     # The kind of a text decides how it is written, and only the encoding still has that.
