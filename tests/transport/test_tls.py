@@ -12,6 +12,7 @@ from cryptography.x509 import BasicConstraints, Name
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import (
     Certificate,
@@ -25,6 +26,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from remotevirt.description import DescriptionError
 from remotevirt.transport.dn import peer_dn
@@ -84,6 +86,22 @@ class Deaf(Protocol):
         except SSL.WantReadError:
             pass
         self.transport.write(self.tls.bio_read(1 << 16))  # type: ignore[union-attr]
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Lax:
+    """Options of a client with no standards: any version, any key."""
+
+    def __init__(self, pair: tuple[bytes, bytes]) -> None:
+        self.context = SSL.Context(SSL.TLS_METHOD)
+        self.context.set_cipher_list(b"ALL:@SECLEVEL=0")
+        self.context.set_min_proto_version(SSL.TLS1_VERSION)
+        private = PrivateCertificate.loadPEM(b"".join(pair))
+        self.context.use_certificate(private.original)
+        self.context.use_privatekey(private.privateKey.original)
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        return SSL.Connection(self.context, None)
 
 
 class Behind(Factory):
@@ -256,9 +274,7 @@ class AcceptTests(TLSTestCase):
 class RefuseTests(TLSTestCase):
     """Everybody else."""
 
-    def refused(
-        self, why: str, options: CertificateOptions, crl: bytes | None = None, **settings: Any
-    ) -> None:
+    def refused(self, why: str, options: Any, crl: bytes | None = None, **settings: Any) -> None:
         """A client is refused: it sees an error, the log the reason, and nothing was built for it."""
         factory = self.listen(crl, **settings)
         client, _ = self.connect(factory, options)
@@ -327,27 +343,15 @@ class RefuseTests(TLSTestCase):
         )
         self.assertEqual(b"\x01", client.received)
 
-    def lax(self, pair: tuple[bytes, bytes] | None = None) -> CertificateOptions:
-        """Options of a client with no standards."""
-        options = self.options(None)
-        context = options.getContext()
-        context.set_cipher_list(b"ALL:@SECLEVEL=0")
-        if pair is not None:
-            private = PrivateCertificate.loadPEM(b"".join(pair))
-            context.use_certificate(private.original)
-            context.use_privatekey(private.privateKey.original)
-        return options
-
     def test_weak_key(self) -> None:
         weak = rsa.generate_private_key(65537, 1024)
         pair = self.authority.sign("client", key=weak)
-        self.refused("the certificate's key is too weak", self.lax(pair))
+        self.refused("the certificate's key is too weak", Lax(pair))
 
     def test_versions_of_before(self) -> None:
         for version in (SSL.TLS1_VERSION, SSL.TLS1_1_VERSION):
-            options = self.lax(self.pair)
-            options.getContext().set_min_proto_version(version)
-            options.getContext().set_max_proto_version(version)
+            options = Lax(self.pair)
+            options.context.set_max_proto_version(version)
             self.refused("unsupported protocol", options)
             self.logged.clear()
 
