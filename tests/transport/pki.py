@@ -51,6 +51,7 @@ class Authority:
         subject: x509.Name | str = "client",
         *extensions: tuple[x509.ExtensionType, bool],
         key: CertificateIssuerPrivateKeyTypes | None = None,
+        digest: hashes.HashAlgorithm | None = None,
     ) -> tuple[bytes, bytes]:
         """Issue a certificate that has these extensions, critical or not, and no others.
 
@@ -58,6 +59,7 @@ class Authority:
             subject: all of it, or the common name.
             extensions: each with whether it is critical.
             key: its own key; None for a new one.
+            digest: what of it is signed; None for SHA-256.
         """
         if isinstance(subject, str):
             subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
@@ -73,7 +75,7 @@ class Authority:
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
-        signed = builder.sign(self.key, hashes.SHA256())  # type: ignore[arg-type]
+        signed = builder.sign(self.key, digest or hashes.SHA256())  # type: ignore[arg-type]
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
