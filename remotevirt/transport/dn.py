@@ -23,6 +23,9 @@ __all__ = ["compile_patterns", "gnutls_dn", "peer_dn"]
 UTF8, NUMERIC, PRINTABLE, TELETEX, IA5, UNIVERSAL, BMP = 0x0C, 0x12, 0x13, 0x14, 0x16, 0x1C, 0x1E
 """ASN.1's tags of the kinds of text."""
 
+VERSION, SUBJECT = 0xA0, 4
+"""Of a certificate's fields the first is optional; then come serial number, algorithm, issuer, validity, subject."""
+
 DIRECTORY = frozenset((UTF8, PRINTABLE, TELETEX, UNIVERSAL, BMP))
 """The kinds that an attribute of type DirectoryString may be of (RFC 5280)."""
 
@@ -79,7 +82,11 @@ def gnutls_dn(certificate: x509.Certificate) -> str:
             either; of the third it hands on the bytes.
     """
     # The kind of a text decides how it is written, and only the encoding still has that.
-    ((_, _, subject),) = _elements(certificate.subject.public_bytes())
+    ((_, _, body),) = _elements(certificate.tbs_certificate_bytes)
+    fields = _elements(body)
+    if fields[0][0] == VERSION:
+        del fields[0]
+    subject = fields[SUBJECT][2]
     names = ["+".join(_attribute(part) for _, part, _ in _elements(rdn)) for _, _, rdn in _elements(subject)]
     if not names:
         raise ValueError("the subject is empty")
@@ -140,17 +147,21 @@ def _text(tag: int, raw: bytes) -> str:
 def _elements(data: bytes) -> list[tuple[int, bytes, bytes]]:
     """Cut DER into its elements: the tag, the whole of it, and its content.
 
-    Only for what ``cryptography`` has decoded and encoded again: lengths are not doubted.
+    Raises:
+        ValueError: it is none, which ``cryptography`` would have said before.
     """
     found = []
     pos = 0
     while pos < len(data):
-        start, tag, length = pos, data[pos], data[pos + 1]
+        start = pos
+        tag, length = data[pos : pos + 2]
         pos += 2
         if length & 0x80:
             size = length & 0x7F
             length = int.from_bytes(data[pos : pos + size], "big")
             pos += size
+        if pos + length > len(data):
+            raise ValueError("the subject does not decode")
         found.append((tag, data[start : pos + length], data[pos : pos + length]))
         pos += length
     return found

@@ -57,6 +57,9 @@ MAX_NAME = 300
 IPV6_NETWORK = 64
 """Bits of an IPv6 address that make a peer: whoever has one such address has all of its network's."""
 
+UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What ``cryptography`` raises for certificates that OpenSSL lets pass."""
+
 RefusedHook = Callable[[str, str], object]
 """Hears of a client that was turned away: its address as ``HOST;PORT``, and why."""
 
@@ -105,20 +108,23 @@ class Admission:
         """A handshake is over, one way or the other."""
         self._waiting.pop(greeting, None)
 
-    def verdict(self, certificate: x509.Certificate | None) -> str | None:
+    def verdict(self, transport: Any) -> str | None:
         """What speaks against a client whose certificate OpenSSL has verified: None for nothing."""
         if self.settings.no_verify:
             return None
-        if certificate is None:  # pragma: no cover - OpenSSL has refused it before
-            return "it showed no certificate"
         try:
+            shown = transport.getPeerCertificate()
+            if shown is None:  # pragma: no cover - OpenSSL has refused it before
+                return "it showed no certificate"
+            certificate = shown.to_cryptography()
             name = gnutls_dn(certificate)
-            if is_authority(certificate):
-                return f"the certificate is an authority's, not a client's ({shown(name)})"
-        except (ValueError, x509.DuplicateExtension) as error:
+            authority = is_authority(certificate)
+        except UNREADABLE as error:
             return f"the certificate does not decode: {' '.join(str(error).split())[:MAX_NAME]}"
+        if authority:
+            return f"the certificate is an authority's, not a client's ({quoted(name)})"
         if self._matches is not None and not self._matches(name):
-            return f"the name is not on the list of those allowed ({shown(name)})"
+            return f"the name is not on the list of those allowed ({quoted(name)})"
         return None
 
     def turned_away(self, address: IAddress, why: str) -> None:
@@ -143,7 +149,7 @@ def peer_of(address: IAddress) -> str:
     return str(ipaddress.ip_network((found, IPV6_NETWORK), strict=False))
 
 
-def shown(name: str) -> str:
+def quoted(name: str) -> str:
     """A name that a stranger wrote, escaped and cut short."""
     return ascii(name[:MAX_NAME])
 
@@ -175,8 +181,7 @@ class Greeting(Protocol):
         if self.refused:
             return
         transport: Any = self.transport
-        shown = transport.getPeerCertificate()
-        why = self.greetings.admission.verdict(None if shown is None else shown.to_cryptography())
+        why = self.greetings.admission.verdict(transport)
         if why is not None:
             self._refuse(why)
             transport.loseConnection()

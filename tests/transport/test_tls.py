@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from remotevirt.description import DescriptionError
 from remotevirt.transport.dn import peer_dn
-from remotevirt.transport.greeting import peer_of
+from remotevirt.transport.greeting import Admission, peer_of
 from remotevirt.transport.pki import Credentials, PKIError
 from remotevirt.transport.settings import HANDSHAKE_TIMEOUT, TLSSettings
 from remotevirt.transport.tls import LibvirtTLSEndpoint, endpoint_from_fields
@@ -326,6 +326,15 @@ class RefuseTests(TLSTestCase):
         """As by libvirtd, which needs one to call the client by."""
         pair = self.authority.sign(Name([]))
         self.refused("the certificate does not decode: the subject is empty", self.options(pair))
+
+    def test_certificate_that_cannot_be_read(self) -> None:
+        class Transport:
+            def getPeerCertificate(self) -> Any:
+                raise ValueError("error\nparsing")
+
+        self.assertEqual(
+            "the certificate does not decode: error parsing", Admission(TLSSettings()).verdict(Transport())
+        )
 
     def test_name_is_not_on_the_list(self) -> None:
         pair = self.authority.sign("eve\n")
