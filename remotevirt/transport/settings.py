@@ -13,11 +13,11 @@ __all__ = ["HANDSHAKE_TIMEOUT", "MAX_HANDSHAKES", "MAX_PEER_HANDSHAKES", "TLSSet
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds from the connection to the end of the handshake, which takes a peer that means it milliseconds.
-libvirtd has no bound of its own for it."""
+(libvirtd 9.0.0 waits for as long as the client does.)"""
 
 MAX_HANDSHAKES = 100
-"""Handshakes under way at once per listener. (libvirtd's name for its like is max_anonymous_clients, 20 by
-default, and it turns the newest away.)"""
+"""Handshakes under way at once per listener; the oldest gives way to one more. (libvirtd 9.0.0 counts them as
+max_anonymous_clients, 20 by default, and lets thirty stalled ones and another client in nevertheless.)"""
 
 MAX_PEER_HANDSHAKES = 30
 """Handshakes under way at once per peer: a third, so that one host does not push out all others."""
