@@ -55,6 +55,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_decrypted",
         "_incoming",
         "_outgoing",
         "_tls",
@@ -69,6 +70,7 @@ class Connection:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._under_way = True
+        self._decrypted: list[bytes] = []
         self.received = 0
         self.first = b""
         self.refusal: str | None = None
@@ -142,13 +144,15 @@ class Connection:
             raise _translated(error) from None
 
     def recv(self, size: int) -> bytes:
-        """Decrypt what has come.
+        """Decrypt what has come; at most `size` bytes of it, or what :meth:`shutdown` had to put aside.
 
         Raises:
             SSL.WantReadError: not enough has.
             SSL.ZeroReturnError: the client has said goodbye.
             SSL.Error: what has come is no TLS.
         """
+        if self._decrypted:
+            return self._decrypted.pop(0)
         try:
             data = self._tls.read(size)
         except ssl.SSLError as error:
@@ -158,7 +162,17 @@ class Connection:
         return data
 
     def shutdown(self) -> bool:
-        """Say goodbye; returns whether the client has, too."""
+        """Say goodbye; returns whether the client has, too.
+
+        Python then goes on to look for the client's goodbye, and OpenSSL gives up for good if it finds data
+        there instead. So what has come before is decrypted first; what comes later can be read as ever.
+        """
+        if not self._under_way:
+            try:
+                while data := self._tls.read(1 << 16):
+                    self._decrypted.append(data)
+            except ssl.SSLError:
+                pass  # there is no more, for whatever reason; recv will meet it again
         try:
             self._tls.unwrap()
         except ssl.SSLWantReadError:

@@ -24,7 +24,7 @@ UTF8, NUMERIC, PRINTABLE, TELETEX, IA5, UNIVERSAL, BMP = 0x0C, 0x12, 0x13, 0x14,
 """ASN.1's tags of the kinds of text."""
 
 VERSION, SUBJECT = 0xA0, 4
-"""Of a certificate's fields the first is optional; then come serial number, algorithm, issuer, validity, subject."""
+"""Of a certificate's fields: the tag of one that may be missing, and the place of the subject without it."""
 
 DIRECTORY = frozenset((UTF8, PRINTABLE, TELETEX, UNIVERSAL, BMP))
 """The kinds that an attribute of type DirectoryString may be of (RFC 5280)."""

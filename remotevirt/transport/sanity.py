@@ -65,6 +65,7 @@ def check_sanity(credentials: Credentials, *, now: datetime.datetime | None = No
         raise PKIError(f"{files.cert}: the certificate was not issued by the authority in {files.ca}")
     for revoked in credentials.revoked:
         _check_list(files.crl, revoked, now)
+    _warn_of_missing_lists(credentials)
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
@@ -122,6 +123,18 @@ def _check_list(path: Path | None, revoked: x509.CertificateRevocationList, now:
         raise PKIError(
             f"{path}: the revocation list expired on {until:%Y-%m-%d}; no client could be verified"
         )
+
+
+def _warn_of_missing_lists(credentials: Credentials) -> None:
+    """Where there are lists, OpenSSL refuses the clients of an authority that has none."""
+    listed = {revoked.issuer for revoked in credentials.revoked}
+    for authority in credentials.authorities if listed else ():
+        if authority.subject not in listed:
+            log.warn(
+                "{path}: no revocation list of {authority}; its clients will be refused",
+                path=str(credentials.files.crl),
+                authority=ascii(authority.subject.rfc4514_string()),
+            )
 
 
 def _leads_to(

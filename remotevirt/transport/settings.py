@@ -16,8 +16,8 @@ HANDSHAKE_TIMEOUT = 10.0
 (libvirtd 9.0.0 waits for as long as the client does.)"""
 
 MAX_HANDSHAKES = 100
-"""Handshakes under way at once per listener; the oldest gives way to one more. (libvirtd 9.0.0 counts them as
-max_anonymous_clients, 20 by default, and lets thirty stalled ones and another client in nevertheless.)"""
+"""Handshakes under way at once per listener; the oldest gives way to one more. (libvirtd's name for its like
+is max_anonymous_clients, 20 by default.)"""
 
 MAX_PEER_HANDSHAKES = 30
 """Handshakes under way at once per peer: a third, so that one host does not push out all others."""

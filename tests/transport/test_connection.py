@@ -138,6 +138,24 @@ class ConnectionTests(ConnectionTestCase):
         self.assertRaises(SSL.ZeroReturnError, server.recv, 100)
         self.assertTrue(server.shutdown())
 
+    def test_goodbye_while_data_comes(self) -> None:
+        """What the client sent before it knew is still read, and its goodbye after it."""
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            client, server = self.connected(version)
+            for data in (b"one", b"two", b"three"):
+                client.tls.write(data)
+            server.bio_write(client.outgoing.read())
+            self.assertEqual(b"one", server.recv(100))
+            self.assertFalse(server.shutdown())
+            self.assertEqual([b"two", b"three"], [server.recv(100), server.recv(100)])
+            self.assertRaises(SSL.WantReadError, server.recv, 100)
+            client.tls.write(b"four")
+            client.incoming.write(pull(server))
+            client.tls.unwrap()
+            server.bio_write(client.outgoing.read())
+            self.assertEqual(b"four", server.recv(100))
+            self.assertRaises(SSL.ZeroReturnError, server.recv, 100)
+
     def test_cut(self) -> None:
         """An end without a goodbye is not one with it."""
         _, server = self.connected()

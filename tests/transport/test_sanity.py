@@ -149,3 +149,11 @@ class SanityTests(TestCase):
     def test_revocation_list_out_of_date(self) -> None:
         self.folder(crl=self.authority.revoke(valid=-DAY))
         self.assertIn("the revocation list expired on", self.refused("cacrl.pem"))
+
+    def test_authority_without_a_revocation_list(self) -> None:
+        other = trustme.CA()
+        self.folder(crl=self.authority.revoke())
+        (self.path / "cacert.pem").write_bytes(self.authority.pem + other.cert_pem.bytes())
+        check_sanity(Credentials.load(self.path))
+        self.assertEqual(1, len(self.warnings))
+        self.assertIn(f"{self.path / 'cacrl.pem'}: no revocation list of ", self.warnings[0])
