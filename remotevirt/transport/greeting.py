@@ -22,11 +22,11 @@ nothing, pushes out its own.
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from cryptography import x509
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -42,7 +42,7 @@ from zope.interface import implementer
 
 from remotevirt.transport.connection import Connection
 from remotevirt.transport.dn import compile_patterns, gnutls_dn
-from remotevirt.transport.sanity import is_authority
+from remotevirt.transport.sanity import UNREADABLE, is_authority
 from remotevirt.transport.settings import TLSSettings
 from remotevirt.transport.strangers import describe_stranger
 
@@ -56,9 +56,6 @@ MAX_NAME = 300
 
 IPV6_NETWORK = 64
 """Bits of an IPv6 address that make a peer: whoever has one such address has all of its network's."""
-
-UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What ``cryptography`` raises for certificates that OpenSSL lets pass."""
 
 RefusedHook = Callable[[str, str], object]
 """Hears of a client that was turned away: its address as ``HOST;PORT``, and why."""
@@ -121,6 +118,8 @@ class Admission:
             authority = is_authority(certificate)
         except UNREADABLE as error:
             return f"the certificate does not decode: {' '.join(str(error).split())[:MAX_NAME]}"
+        if certificate.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
+            return "the certificate has expired"  # since its session began, which OpenSSL lets it resume
         if authority:
             return f"the certificate is an authority's, not a client's ({quoted(name)})"
         if self._matches is not None and not self._matches(name):
@@ -132,7 +131,10 @@ class Admission:
         host, port = getattr(address, "host", "?"), getattr(address, "port", 0)
         log.info("TLS client {host} port {port} refused: {why}", host=host, port=port, why=why)
         if self.refused is not None:
-            self.refused(f"{host};{port}", why)
+            try:
+                self.refused(f"{host};{port}", why)
+            except Exception:
+                log.failure("telling of a refused TLS client failed")
 
 
 def peer_of(address: IAddress) -> str:

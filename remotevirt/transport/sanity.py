@@ -26,7 +26,10 @@ from twisted.logger import Logger
 
 from remotevirt.transport.pki import Credentials, PKIError
 
-__all__ = ["check_sanity", "is_authority"]
+__all__ = ["UNREADABLE", "check_sanity", "is_authority"]
+
+UNREADABLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What ``cryptography`` raises for certificates that others let pass."""
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 
@@ -57,10 +60,11 @@ def check_sanity(credentials: Credentials, *, now: datetime.datetime | None = No
             if not is_authority(authority):
                 raise PKIError(f"{files.ca}: {name} is not an authority's (basic constraints)")
             _weigh(files.ca, _authority_flaws(name, authority))
-    except (ValueError, x509.DuplicateExtension) as error:
-        if isinstance(error, PKIError):
-            raise
-        raise PKIError(f"{files.cert}, {files.ca}: a certificate does not decode: {error}") from None
+    except PKIError:
+        raise
+    except UNREADABLE as error:
+        why = " ".join(str(error).split())
+        raise PKIError(f"{files.cert}, {files.ca}: a certificate does not decode: {why}") from None
     if not _leads_to(mine, credentials.chain[1:], credentials.authorities):
         raise PKIError(f"{files.cert}: the certificate was not issued by the authority in {files.ca}")
     for revoked in credentials.revoked:

@@ -6,8 +6,8 @@ import datetime
 from pathlib import Path
 
 import trustme
-from cryptography.x509 import BasicConstraints, ExtendedKeyUsage
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509 import BasicConstraints, ExtendedKeyUsage, UnrecognizedExtension
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
@@ -157,3 +157,12 @@ class SanityTests(TestCase):
         check_sanity(Credentials.load(self.path))
         self.assertEqual(1, len(self.warnings))
         self.assertIn(f"{self.path / 'cacrl.pem'}: no revocation list of ", self.warnings[0])
+
+    def test_certificate_that_does_not_decode(self) -> None:
+        bad = UnrecognizedExtension(ExtensionOID.KEY_USAGE, b"\xff")
+        credentials = Credentials.load(self.folder(self.authority.sign("localhost", (bad, True))))
+        error = self.assertRaises(PKIError, check_sanity, credentials)
+        files = credentials.files
+        self.assertTrue(
+            str(error).startswith(f"{files.cert}, {files.ca}: a certificate does not decode: "), str(error)
+        )

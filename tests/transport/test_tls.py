@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509 import BasicConstraints, Name
-from cryptography.x509.oid import ExtendedKeyUsageOID
-from OpenSSL import SSL
+from cryptography.x509 import BasicConstraints, Name, UnrecognizedExtension
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from OpenSSL import SSL, crypto
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -345,13 +346,33 @@ class RefuseTests(TLSTestCase):
         self.refused("the certificate does not decode: the subject is empty", self.options(pair))
 
     def test_certificate_that_cannot_be_read(self) -> None:
-        class Transport:
-            def getPeerCertificate(self) -> Any:
-                raise ValueError("error\nparsing")
-
-        self.assertEqual(
-            "the certificate does not decode: error parsing", Admission(TLSSettings()).verdict(Transport())
+        """Whatever OpenSSL thinks of it, no name is taken from it."""
+        bad = UnrecognizedExtension(ExtensionOID.TLS_FEATURE, b"\xff")
+        self.refused(
+            "the certificate does not decode: error parsing asn1 value",
+            self.options(self.authority.sign("client", (bad, False))),
         )
+
+    def test_certificate_that_expired_since(self) -> None:
+        """A session that is resumed is not verified again."""
+        expired = x509.load_pem_x509_certificate(self.authority.expired()[0])
+        transport = SimpleNamespace(getPeerCertificate=lambda: crypto.X509.from_cryptography(expired))
+        self.assertEqual("the certificate has expired", Admission(TLSSettings()).verdict(transport))
+
+    def test_hook_that_fails(self) -> None:
+        """Whoever listens to refusals does not stand in the way of others."""
+        factory = self.listen(max_handshakes=1)
+
+        def fail(where: str, why: str) -> None:
+            raise LookupError(where)
+
+        self.endpoint.refused = fail
+        client, pump = self.connect_plain(factory)
+        client.transport.write(HALF_A_HELLO)  # type: ignore[union-attr]
+        pump.flush()
+        client, _ = self.connect(factory, self.options(self.pair))
+        self.assertEqual(b"\x01", client.received)
+        self.assertEqual(1, len(self.flushLoggedErrors(LookupError)))
 
     def test_name_is_not_on_the_list(self) -> None:
         pair = self.authority.sign("eve\n")
