@@ -51,7 +51,6 @@ ALREADY = {
     "%SAFE_RENEGOTIATION",
     "%NO_TICKETS",
     "%NO_TICKETS_TLS12",
-    "%FORCE_SESSION_HASH",
     "+COMP-NULL",
     "-COMP-ALL",
     "-COMP-DEFLATE",

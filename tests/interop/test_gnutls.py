@@ -1,9 +1,10 @@
-"""GnuTLS as the judge of names: what libvirtd would call a client is what we call it."""
+"""GnuTLS as the judge: of names, which are those that libvirtd would use, and of priority strings."""
 
 from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from remotevirt.transport.dn import ATTRIBUTES, gnutls_dn
+from remotevirt.transport.priority import ALREADY, KEYWORDS, PROFILES, Policy
 from tests.interop.peers import require, run
 from tests.transport.pki import Authority
 
@@ -142,3 +144,43 @@ class NameTests(TestCase):
         self.assertEqual(r"C=GB,CN=a\"b\+c", gnutls_dn(certificate))
         shown = run(["certtool", "-i"], stdin=certificate.public_bytes(Encoding.PEM).decode())
         self.assertIn('\tSubject: CN=a\\"b\\+c,C=GB\n', shown.out)
+
+
+class PriorityTests(TestCase):
+    """:class:`remotevirt.transport.priority.Policy`, beside what GnuTLS makes of the same string."""
+
+    def theirs(self, text: str) -> tuple[set[str], set[str]]:
+        """The versions and cipher suites that GnuTLS would speak."""
+        shown = run(["gnutls-cli", "--list", "--priority", text]).out
+        self.assertNotIn("Syntax error", shown, text)
+        suites = set(re.findall(r"^TLS_\w+", shown, re.MULTILINE))
+        versions = re.findall(r"^Protocols: (.*)$", shown, re.MULTILINE)
+        return set(versions[0].split(", ")), suites
+
+    def test_never_laxer(self) -> None:
+        """Every word that is taken is one of GnuTLS's, and nothing is spoken that GnuTLS would not."""
+        require("gnutls-cli")
+        for text in [
+            *KEYWORDS,
+            ":".join(["NORMAL", *sorted(ALREADY)]),
+            ":".join(["NORMAL", *(f"%PROFILE_{name}" for name in PROFILES)]),
+            "NORMAL:-VERS-TLS1.3",
+            # Without -ALL GnuTLS would fall back to TLS 1.1 here, which there is none of.
+            "NORMAL:!VERS-ALL:+VERS-TLS1.3",
+            "SECURE256:-VERS-ALL:+VERS-TLS1.2",
+            "NORMAL:-VERS-TLS1.3:-AES-128-GCM:-ECDHE-RSA",
+            "NORMAL:-VERS-TLS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+CHACHA20-POLY1305",
+            "NORMAL:-VERS-TLS1.3:-KX-ALL:+ECDHE-ECDSA:-MAC-ALL:+AEAD",
+            "NONE:+VERS-TLS1.2:+AES-256-GCM:+ECDHE-RSA:+AEAD:+SIGN-ALL:+GROUP-ALL:+COMP-NULL",
+            "NORMAL:-RSA:-DHE-RSA:-3DES-CBC:-AES-128-CBC:-AES-256-CCM-8:-SHA1:-SIGN-RSA-SHA1:-VERS-DTLS-ALL",
+        ]:
+            versions, suites = self.theirs(text)
+            policy = Policy.parse(text)
+            ours = {f"VERS-{version.name.replace('v', '').replace('_', '.')}" for version in policy.versions}
+            self.assertEqual(set(), ours - versions, text)
+            if policy.level == 2 and "VERS-TLS1.2" in ours:
+                names = {
+                    f"TLS_{suite.replace('AES', 'AES-')}".replace("-", "_")
+                    for suite in policy.ciphers.split(":")
+                }
+                self.assertEqual(set(), names - suites, text)
