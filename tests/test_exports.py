@@ -65,9 +65,12 @@ EXPORTS = {
         "ListeningService",
         "PKIError",
         "StartupError",
+        "TLSSettings",
         "UnixEndpoint",
+        "gnutls_dn",
         "identify",
         "parse_listener",
+        "peer_dn",
     },
 }
 """The names that other people's code may use. Taking one away is a change for the news."""

@@ -30,10 +30,23 @@ from remotevirt.rpc.stream import TRANSITIONS, StreamState
 from remotevirt.server import limits
 from remotevirt.server.daemon import PROGRAMS
 from remotevirt.stubs import admin, keepalive, message, remote
-from remotevirt.transport import tls
+from remotevirt.transport import connection as tls_connection
+from remotevirt.transport import context, pki, settings
 from remotevirt.xml import parse
 
-OURS = (framing, connection, limits, tls, config, parse, endpoint, status)
+OURS = (
+    framing,
+    connection,
+    limits,
+    settings,
+    tls_connection,
+    context,
+    pki,
+    config,
+    parse,
+    endpoint,
+    status,
+)
 """Modules whose constants with MAX or a like word in their names are limits of our own."""
 
 LIMIT_NAME = re.compile(r"(^|_)(MAX|MAXIMUM|HIGH|TIMEOUT)(_|$)")

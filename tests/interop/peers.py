@@ -7,6 +7,7 @@ accident.
 
 from __future__ import annotations
 
+import ctypes.util
 import ipaddress
 import os
 import shutil
@@ -127,6 +128,10 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     "virsh": (lambda: shutil.which("virsh") is not None, "libvirt-clients"),
     "virt-admin": (lambda: shutil.which("virt-admin") is not None, "libvirt-clients"),
     "libvirtd": (lambda: find_libvirtd() is not None, "libvirt-daemon, libvirt-daemon-system"),
+    "virt-pki-query-dn": (lambda: shutil.which("virt-pki-query-dn") is not None, "libvirt-clients"),
+    "certtool": (lambda: shutil.which("certtool") is not None, "gnutls-bin"),
+    "gnutls-cli": (lambda: shutil.which("gnutls-cli") is not None, "gnutls-bin"),
+    "libgnutls": (lambda: ctypes.util.find_library("gnutls") is not None, "libgnutls30"),
     "libvirt-python": (_has_binding, "python3-libvirt"),
     "chromium": (lambda: shutil.which("chromium") is not None, "chromium"),
     "cc": (lambda: shutil.which("cc") is not None, "gcc, libc6-dev"),
