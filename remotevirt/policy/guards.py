@@ -1,0 +1,287 @@
+"""Enforcement: what stands between a client's call and the method that answers it.
+
+:func:`enforce` is called once for each procedure that a client uses, and decides then as much as it can::
+
+    certain       allowed for every object       the method itself: the calls cost nothing
+    impossible    allowed for none               the error, and no argument is ever decoded
+    otherwise     it depends on the object       a method that finds it, asks, and then calls
+
+A call is checked in this order: what its arguments refer to; documents, and only where some document could be
+allowed; then the driver's method is called; and what it returns is checked (look-ups) or filtered (lists). No
+method that changes anything has its result checked.
+
+The name in a reference is the client's, and so is never believed: see :mod:`remotevirt.policy.finder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from remotevirt.drivers.base import DriverConnection
+from remotevirt.errors import VirError
+from remotevirt.policy.documents import read_document
+from remotevirt.policy.engine import Rights, access_denied
+from remotevirt.policy.filters import Filtering
+from remotevirt.policy.finder import Finder, thing_of
+from remotevirt.policy.plans import (
+    Document,
+    Filter,
+    Named,
+    Outcome,
+    Parameters,
+    Place,
+    Reference,
+    plan_of,
+)
+from remotevirt.policy.rules import Thing
+from remotevirt.policy.turns import Steps, run
+from remotevirt.procedures import Permission, Procedure, Program
+from remotevirt.stubs import constants as vir
+
+__all__ = ["enforce"]
+
+Method: TypeAlias = Callable[..., Any]
+
+Counts: TypeAlias = Callable[[Sequence[Any]], bool]
+"""Tells from a call's arguments whether a permission is needed."""
+
+
+def enforce(
+    program: Program,
+    procedure: Procedure,
+    method: Method,
+    rights: Rights,
+    connection: DriverConnection,
+) -> Method:
+    """Return what to call instead of a method, so that a client does no more than it may.
+
+    Args:
+        program, procedure: what the client calls.
+        method: what answers: called with the decoded arguments, and after them whatever its caller adds.
+        rights: of the client.
+        connection: what it has opened, to find the objects that it means.
+
+    Returns:
+        ``method`` itself if every call is allowed. Otherwise a method of the same kind, which raises or
+        results in VIR_ERR_ACCESS_DENIED, and which answers at once if the driver does.
+
+    Raises:
+        VirError: VIR_ERR_ACCESS_DENIED, no call can be allowed.
+    """
+    plan = plan_of(program, procedure)
+    if plan is None:
+        raise undeclared(procedure)
+    before: list[_Ask] = []
+    after: list[_Ask] = []
+    for check in plan.checks:
+        needed: list[tuple[Permission, Counts | None]] = []
+        for permission in check.permissions:
+            right = permission.object, permission.permission
+            if rights.certain(*right):
+                continue
+            counts = _counts(procedure, permission)
+            if counts is None and not rights.possible(*right):
+                raise access_denied(*right)
+            needed.append((permission, counts))
+        if needed:
+            (after if isinstance(check.place, Outcome) else before).append(_Ask(check.place, needed, rights))
+    filter = plan.filter
+    if filter is not None and rights.certain(filter.permission.object, filter.permission.permission):
+        filter = None
+    if not before and not after and filter is None:
+        return method
+    finder = Finder(connection)
+    return _Guarded(method, before, after, _filtering(filter, procedure, rights, connection, finder), finder)
+
+
+def undeclared(procedure: Procedure) -> VirError:
+    """Return what a client is told that calls a procedure for which nothing says what it needs."""
+    return access_denied("connect", procedure.name)
+
+
+def _filtering(
+    filter: Filter | None,
+    procedure: Procedure,
+    rights: Rights,
+    connection: DriverConnection,
+    finder: Finder,
+) -> Filtering | None:
+    if filter is None:
+        return None
+    source = getattr(getattr(connection, procedure.driver or ""), filter.source) if filter.source else None
+    return Filtering(filter, rights, finder, source)
+
+
+def _counts(procedure: Procedure, permission: Permission) -> Counts | None:
+    """Return what tells whether a permission is needed; None if it always is."""
+    names: tuple[str, ...] = getattr(procedure.args, "_fields", ())
+    if permission.param is not None:
+        param, value = names.index(permission.param), permission.value
+        return lambda args: bool(args[param] == value)
+    if permission.flags:
+        index, flags = names.index("flags"), permission.flags
+        return lambda args: bool(args[index] & flags == flags)
+    if permission.unless:
+        index, unless = names.index("flags"), permission.unless
+        return lambda args: not args[index] & unless
+    return None
+
+
+class _Ask:
+    """Permissions on what is in one place, that this client does not have on everything.
+
+    Args:
+        place: where.
+        needed: which, and when.
+        rights: of the client.
+    """
+
+    __slots__ = ("_rights", "needed", "place")
+
+    def __init__(self, place: Place, needed: list[tuple[Permission, Counts | None]], rights: Rights) -> None:
+        self.place = place
+        self.needed = needed
+        self._rights = rights
+
+    def steps(self, args: Sequence[Any], finder: Finder) -> Steps[None]:
+        """Check a call's arguments; raises VirError."""
+        needed = [permission for permission, counts in self.needed if counts is None or counts(args)]
+        if not needed:
+            return
+        for permission in needed:
+            if not self._rights.possible(permission.object, permission.permission):
+                raise access_denied(permission.object, permission.permission)
+        things = yield from self._things(args, finder, self._uris(needed))
+        self._decide(things, needed)
+
+    def result(self, value: Any, finder: Finder) -> Steps[None]:
+        """Check what a look-up has found; raises VirError."""
+        kind = self.place.kind
+        needed = [permission for permission, _ in self.needed]
+        thing = thing_of(kind, value)
+        uris = self._uris(needed)
+        if uris:
+            yield from finder.learn(thing, value, uris)
+        self._decide([thing], needed)
+
+    def _uris(self, needed: list[Permission]) -> frozenset[str]:
+        found: frozenset[str] = frozenset()
+        for permission in needed:
+            found |= self._rights.uris(permission.object, permission.permission)
+        return found
+
+    def _decide(self, things: list[Thing], needed: list[Permission]) -> None:
+        for thing in things:
+            for permission in needed:
+                if not self._rights.check(permission.object, permission.permission, thing).allowed:
+                    raise access_denied(permission.object, permission.permission)
+
+    def _things(self, args: Sequence[Any], finder: Finder, uris: frozenset[str]) -> Steps[list[Thing]]:
+        """Find the objects; at least one."""
+        place = self.place
+        if isinstance(place, Reference):
+            ref = args[place.index]
+            if place.part is not None:
+                ref = getattr(ref, place.part)
+            things = yield from finder.meant(place.kind, ref, uris)
+            if place.renamed is not None:
+                name = args[place.renamed]
+                things += [_renamed(thing, name) for thing in things]
+            return things
+        if isinstance(place, Named):
+            things = yield from finder.named(place.kind, args[place.index], uris)
+            return things
+        if isinstance(place, Document):
+            name = args[place.name] if place.name is not None else None
+            things = yield from self._document(place, args, name, args[place.index], finder, uris)
+            return things
+        if isinstance(place, Parameters):
+            things = yield from self._parameters(place, args, finder, uris)
+            return things
+        return [Thing(place.kind)]
+
+    def _parameters(
+        self, place: Parameters, args: Sequence[Any], finder: Finder, uris: frozenset[str]
+    ) -> Steps[list[Thing]]:
+        """Find what typed parameters are about. One that is given twice is not believed."""
+        params = args[place.index]
+        name = _text(params, vir.VIR_MIGRATE_PARAM_DEST_NAME)
+        if place.there:
+            if name is None:
+                return [Thing(place.kind)]
+            things = yield from finder.named(place.kind, name, uris)
+            return things
+        xml = _text(params, vir.VIR_MIGRATE_PARAM_DEST_XML)
+        if xml is None:
+            return [Thing(place.kind)]
+        document = Document(place.kind, place.index)
+        things = yield from self._document(document, args, name, xml, finder, uris)
+        return things
+
+    def _document(
+        self,
+        place: Document,
+        args: Sequence[Any],
+        name: str | None,
+        xml: str,
+        finder: Finder,
+        uris: frozenset[str],
+    ) -> Steps[list[Thing]]:
+        """Find what a document defines, in each pool or network that is meant, and what it replaces."""
+        made = read_document(place.kind, xml, uris)
+        if name:
+            made.name = name
+        if place.parent is None:
+            there = yield from finder.defined(made, None, uris)
+            return [made, *there]
+        ref = args[place.parent]
+        parents = yield from finder.meant(place.parent_kind, ref)
+        there = yield from finder.defined(made, ref, uris)
+        return [*(Thing(made.kind, made.name, made.uuid, parent.name) for parent in parents), *there]
+
+
+def _renamed(thing: Thing, name: str | None) -> Thing:
+    return Thing(thing.kind, name, thing.uuid, thing.parent, thing.metadata)
+
+
+def _text(params: Sequence[Any], field: str) -> str | None:
+    """Return the text of a typed parameter, None if there is none, or more than one."""
+    found = [param.value for param in params if param.field == field]
+    value = getattr(found[0], "value", found[0]) if len(found) == 1 else None
+    return value if isinstance(value, str) else None
+
+
+class _Guarded:
+    """A method with checks before and after it. Called as the method is."""
+
+    __slots__ = ("_after", "_before", "_filtering", "_finder", "_method")
+
+    def __init__(
+        self,
+        method: Method,
+        before: list[_Ask],
+        after: list[_Ask],
+        filtering: Filtering | None,
+        finder: Finder,
+    ) -> None:
+        self._method = method
+        self._before = before
+        self._after = after
+        self._filtering = filtering
+        self._finder = finder
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        """Check, call, check or filter."""
+        return run(self._steps(args, more))
+
+    def _steps(self, args: tuple[Any, ...], more: dict[str, Any]) -> Steps[Any]:
+        for ask in self._before:
+            yield from ask.steps(args, self._finder)
+        if self._filtering is not None:
+            value = yield from self._filtering.steps(self._method, args)
+        else:
+            value = yield self._method(*args, **more)
+        for ask in self._after:
+            yield from ask.result(value, self._finder)
+        return value
