@@ -36,7 +36,15 @@ from remotevirt.policy.permissions import BUILT_IN, Right, expand
 from remotevirt.policy.rules import Condition, Metadata, Rule, Who, glob
 from remotevirt.xml.values import parse_uuid
 
-__all__ = ["FILE_MAXIMUM", "RULES_MAXIMUM", "PolicyError", "load_policy", "parse_policy"]
+__all__ = [
+    "FILE_MAXIMUM",
+    "RULES_MAXIMUM",
+    "PolicyError",
+    "group_number",
+    "load_policy",
+    "parse_policy",
+    "user_number",
+]
 
 FILE_MAXIMUM: Final = 1 << 20
 """Bytes of a policy file. libvirt has no such file."""
@@ -271,12 +279,22 @@ def _who(text: str) -> Who:
     if not rest or kind not in ("uid", "gid", "dn", "sasl", "transport"):
         raise ValueError(f"{text!r} is none of uid:, gid:, dn:, sasl:, transport: and *")
     if kind == "uid":
-        return Who(text, kind, _number(rest, lambda name: pwd.getpwnam(name).pw_uid, "user"))
+        return Who(text, kind, user_number(rest))
     if kind == "gid":
-        return Who(text, kind, _number(rest, lambda name: grp.getgrnam(name).gr_gid, "group"))
+        return Who(text, kind, group_number(rest))
     if kind == "transport" and rest not in ("unix", "tcp", "tls"):
         raise ValueError(f"{text!r}: a transport is unix, tcp or tls")
     return Who(text, kind, pattern=glob(rest))
+
+
+def user_number(text: str) -> int:
+    """Return the number of a local user given by name or number; raises ValueError."""
+    return _number(text, lambda name: pwd.getpwnam(name).pw_uid, "user")
+
+
+def group_number(text: str) -> int:
+    """Return the number of a local group given by name or number; raises ValueError."""
+    return _number(text, lambda name: grp.getgrnam(name).gr_gid, "group")
 
 
 def _number(text: str, find: Callable[[str], int], what: str) -> int:

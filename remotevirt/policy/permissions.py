@@ -1,14 +1,15 @@
 """The words of a policy: libvirt's permissions, and sets of them.
 
-A permission is an object and what is done to it, written ``domain:start``. A pattern has ``*`` on either side
-(``domain:*``, ``*:read``, ``*:*``). Two names stand for sets that need no definition: ``all``, and
+A permission is an object and what is done to it, written ``domain:start``. A pattern has ``*`` in it
+(``domain:*``, ``connect:search_*``, ``*:read``). Two names stand for sets that need no definition: ``all``, and
 ``read-only``, which is what libvirt lets a read-only connection do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
 
 from remotevirt.procedures import Procedure, Program
@@ -46,18 +47,19 @@ def expand(pattern: str) -> frozenset[Right]:
     thing, colon, permission = pattern.partition(":")
     if not colon:
         raise ValueError(f"{pattern!r} is neither object:permission nor a group")
-    if thing != "*" and thing not in ACCESS_PERMISSIONS:
+    objects = [name for name in ACCESS_PERMISSIONS if fnmatchcase(name, thing)]
+    if not objects:
         raise ValueError(f"no object {thing!r}{_perhaps(thing, ACCESS_PERMISSIONS)}")
-    found = frozenset(right for right in EVERY if thing in ("*", right[0]) and permission in ("*", right[1]))
+    known = {right for right in EVERY if right[0] in objects}
+    found = frozenset(right for right in known if fnmatchcase(right[1], permission))
     if not found:
-        known = {name for object_, name in EVERY if thing in ("*", object_)}
-        of = "" if thing == "*" else f" of object {thing!r}"
-        raise ValueError(f"no permission {permission!r}{of}{_perhaps(permission, known)}")
+        of = f" of object {thing!r}" if len(objects) == 1 else ""
+        raise ValueError(f"no permission {permission!r}{of}{_perhaps(permission, {n for _, n in known})}")
     return found
 
 
-def _perhaps(word: str, known: object) -> str:
-    close = get_close_matches(word.replace("-", "_"), list(known), 1)  # type: ignore[call-overload]
+def _perhaps(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word.replace("-", "_"), known, 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
