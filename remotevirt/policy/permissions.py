@@ -1,8 +1,8 @@
 """The words of a policy: libvirt's permissions, and sets of them.
 
 A permission is an object and what is done to it, written ``domain:start``. A pattern has ``*`` in it
-(``domain:*``, ``connect:search_*``, ``*:read``). Two names stand for sets that need no definition: ``all``, and
-``read-only``, which is what libvirt lets a read-only connection do.
+(``domain:*``, ``connect:search_*``, ``*:read``). Two names stand for sets that need no definition: ``all``,
+and ``read-only``, which is what libvirt lets a read-only connection do.
 """
 
 from __future__ import annotations
