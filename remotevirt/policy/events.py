@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -62,22 +62,18 @@ class Watcher:
         uris = self._rights.uris(kind, "getattr")
         if not uris:
             return self._rights.check(kind, "getattr", thing).allowed
-        _ready(run(self._finder.learn(thing, ref, uris)))
-        if len(thing.metadata) < len(uris) and thing.uuid in self._last:
+        gone = run(self._finder.learn(thing, ref, uris))
+        if not isinstance(gone, bool):
+            Deferred.fromCoroutine(gone).addErrback(_forget)
+        elif gone and thing.uuid in self._last:
             return self._last[thing.uuid]
         allowed = self._rights.check(kind, "getattr", thing).allowed
-        if thing.uuid:
+        if thing.uuid and len(thing.metadata) == len(uris):
             if len(self._last) >= REMEMBERED_MAXIMUM:
                 self._last.clear()
             self._last[thing.uuid] = allowed
         return allowed
 
 
-def _ready(result: Any) -> None:
-    """Let what is not ready end by itself, and its errors with it: nobody waits for it."""
-    if result is not None:
-        Deferred.fromCoroutine(result).addErrback(_forget)
-
-
 def _forget(failure: Failure) -> None:
-    """What was asked for an event that is past has no use."""
+    """Drop what comes of a question that was asked for an event that is past."""
