@@ -32,8 +32,8 @@ SUBJECTS: Final[dict[str, tuple[str, str]]] = {
 class Watcher:
     """Decides for one client about events, by ``getattr`` on their objects, as libvirt does.
 
-    Events are not held up: a driver that takes time to say what metadata a domain has leaves it unknown. A
-    domain that is gone has none; the last answer stays good for the event that says so.
+    Events are not held up: a driver that takes time to say what metadata a domain has leaves it unknown, and
+    a domain that has just gone has none. There the last answer stands; without one it counts as not known.
 
     Args:
         rights: of the client.
@@ -62,13 +62,14 @@ class Watcher:
         uris = self._rights.uris(kind, "getattr")
         if not uris:
             return self._rights.check(kind, "getattr", thing).allowed
-        gone = run(self._finder.learn(thing, ref, uris))
-        if not isinstance(gone, bool):
-            Deferred.fromCoroutine(gone).addErrback(_forget)
-        elif gone and thing.uuid in self._last:
+        later = run(self._finder.learn(thing, ref, uris))
+        if later is not None:
+            Deferred.fromCoroutine(later).addErrback(_forget)
+        known = len(thing.metadata) == len(uris)
+        if not known and thing.uuid in self._last:
             return self._last[thing.uuid]
         allowed = self._rights.check(kind, "getattr", thing).allowed
-        if thing.uuid and len(thing.metadata) == len(uris):
+        if known and thing.uuid:
             if len(self._last) >= REMEMBERED_MAXIMUM:
                 self._last.clear()
             self._last[thing.uuid] = allowed

@@ -137,14 +137,9 @@ class Finder:
         """Return, or promise, the reference to the domain of an id."""
         return self._drivers.hypervisor.domain_lookup_by_id(id)
 
-    def learn(self, thing: Thing, ref: Any, uris: frozenset[str]) -> Steps[bool]:
-        """Look up the metadata of a domain. What cannot be had stays unknown.
-
-        Returns:
-            Whether the domain is gone.
-        """
+    def learn(self, thing: Thing, ref: Any, uris: frozenset[str]) -> Steps[None]:
+        """Look up the metadata of a domain. What cannot be had stays unknown."""
         metadata: dict[str, Any] = {}
-        gone = False
         for uri in uris:
             try:
                 xml = yield self._drivers.hypervisor.domain_get_metadata(
@@ -154,9 +149,7 @@ class Finder:
             except VirError as error:
                 if error.code == vir.VIR_ERR_NO_DOMAIN_METADATA:
                     metadata[uri] = None
-                gone = gone or error.code in ABSENT
         thing.metadata = metadata
-        return gone
 
     def _things(self, kind: str, refs: list[Any], uris: frozenset[str]) -> Steps[list[Thing]]:
         """Return what is known of objects that a driver has found."""

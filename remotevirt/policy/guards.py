@@ -204,19 +204,18 @@ class _Ask:
     def _parameters(
         self, place: Parameters, args: Sequence[Any], finder: Finder, uris: frozenset[str]
     ) -> Steps[list[Thing]]:
-        """Find what typed parameters are about. One that is given twice is not believed."""
-        params = args[place.index]
-        name = _text(params, vir.VIR_MIGRATE_PARAM_DEST_NAME)
-        if place.there:
-            if name is None:
-                return [Thing(place.kind)]
+        """Find what typed parameters are about. If one is given twice, nobody knows which will count."""
+        texts = _texts(args[place.index])
+        if texts is None:
+            return [Thing(place.kind)]
+        name = texts.get(vir.VIR_MIGRATE_PARAM_DEST_NAME)
+        xml = texts.get(vir.VIR_MIGRATE_PARAM_DEST_XML)
+        if place.there and name is not None:
             things = yield from finder.named(place.kind, name, uris)
             return things
-        xml = _text(params, vir.VIR_MIGRATE_PARAM_DEST_XML)
-        if xml is None:
+        if place.there or xml is None:
             return [Thing(place.kind)]
-        document = Document(place.kind, place.index)
-        things = yield from self._document(document, args, name, xml, finder, uris)
+        things = yield from self._document(Document(place.kind, place.index), args, name, xml, finder, uris)
         return things
 
     def _document(
@@ -230,8 +229,8 @@ class _Ask:
     ) -> Steps[list[Thing]]:
         """Find what a document defines, in each pool or network that is meant, and what it replaces."""
         made = read_document(place.kind, xml, uris)
-        if name:
-            made.name = name
+        if name is not None:
+            made.name = name or None
         if place.parent is None:
             there = yield from finder.defined(made, None, uris)
             return [made, *there]
@@ -245,11 +244,12 @@ def _renamed(thing: Thing, name: str | None) -> Thing:
     return Thing(thing.kind, name, thing.uuid, thing.parent, thing.metadata)
 
 
-def _text(params: Sequence[Any], field: str) -> str | None:
-    """Return the text of a typed parameter, None if there is none, or more than one."""
-    found = [param.value for param in params if param.field == field]
-    value = getattr(found[0], "value", found[0]) if len(found) == 1 else None
-    return value if isinstance(value, str) else None
+def _texts(params: Sequence[Any]) -> dict[str, str] | None:
+    """Return the texts among typed parameters by name; None if a name is there more than once."""
+    names = [param.field for param in params]
+    if len(set(names)) < len(names):
+        return None
+    return {param.field: param.value.value for param in params if isinstance(param.value.value, str)}
 
 
 class _Guarded:

@@ -13,13 +13,11 @@ An ``async def`` could not do that: its result always has to be waited for.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from inspect import iscoroutine
 from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
-
-from remotevirt.procedures import Result
 
 __all__ = ["Steps", "run"]
 
@@ -29,7 +27,7 @@ Steps: TypeAlias = Generator[Any, Any, T]
 """A generator that yields values, Deferreds and coroutines, is sent values, and returns a T."""
 
 
-def run(steps: Steps[T]) -> Result[T]:
+def run(steps: Steps[T]) -> T | Coroutine[Any, Any, T]:
     """Take steps until one has to wait.
 
     Returns:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from remotevirt.errors import VirError
+from remotevirt.policy import enforce
 from remotevirt.stubs import constants as vir
-from tests.policy.calling import DOMAIN, METADATA, TENANT, Caller, GuardCase, allow, deny
+from remotevirt.stubs import remote
+from remotevirt.stubs.errors import AccessDenied, NoDomain
+from remotevirt.stubs.remote.types import TypedParamValue
+from tests.policy.calling import DOMAIN, METADATA, TENANT, Caller, GuardCase, allow, deny, rights
+from tests.policy.fakes import Recorder, connection
 
 
 class DocumentTests(GuardCase):
@@ -105,3 +112,56 @@ class DocumentTests(GuardCase):
         interface = "<interface type='ethernet' name='{}'/>"
         self.assertEqual("web-i", caller("interface_define_xml", interface.format("web-i"), 0).name)
         self.refused("interface:write", caller, "interface_define_xml", interface.format("i"), 0)
+
+
+class MigrationTests(SynchronousTestCase):
+    """A guest that comes from another host."""
+
+    def call(self, call: str, *args: Any, **on: str) -> Any:
+        """Call with rights on domains of a name."""
+        method = Recorder()
+        procedure = remote.PROGRAM.by_name[call]
+        guarded = enforce(remote.PROGRAM, procedure, method, rights(allow("domain:*", **on)), connection())
+        guarded(*args)
+        return method.calls
+
+    def prepare(self, name: str | None, document: str, *more: tuple[str, str]) -> Any:
+        """Prepare with typed parameters; allowed is ``new-*``."""
+        fields = [(vir.VIR_MIGRATE_PARAM_DEST_XML, f"<domain><name>{document}</name></domain>"), *more]
+        if name is not None:
+            fields.append((vir.VIR_MIGRATE_PARAM_DEST_NAME, name))
+        params = [remote.TypedParam(field, TypedParamValue(7, value)) for field, value in fields]
+        return self.call("domain_migrate_prepare3_params", params, b"", 0, name="new-*")
+
+    def test_names(self) -> None:
+        """The name that it shall have goes before that of its document."""
+        self.assertEqual(1, len(self.prepare(None, "new-1")))
+        self.assertEqual(1, len(self.prepare("new-1", "old")))
+        for name, document in ((None, "old"), ("old", "new-1"), ("", "new-1"), (None, "")):
+            self.assertRaises(AccessDenied, self.prepare, name, document)
+
+    def test_twice(self) -> None:
+        """Nobody knows which one a driver takes."""
+        for field, value in (
+            (vir.VIR_MIGRATE_PARAM_DEST_NAME, "one"),
+            (vir.VIR_MIGRATE_PARAM_DEST_XML, "<domain><name>one</name></domain>"),
+        ):
+            self.assertRaises(AccessDenied, self.prepare, "new-1", "new-1", (field, value))
+
+    def test_no_document(self) -> None:
+        """Without one nobody knows anything."""
+        self.assertRaises(AccessDenied, self.call, "domain_migrate_prepare3_params", [], b"", 0, name="new-*")
+
+    def test_plain_arguments(self) -> None:
+        """The older forms."""
+        xml = "<domain><name>old</name></domain>"
+        prepare = "domain_migrate_prepare2"
+        self.assertEqual(1, len(self.call(prepare, None, 0, "new-1", 0, xml, name="new-*")))
+        for name in (None, "", "one"):
+            self.assertRaises(AccessDenied, self.call, prepare, None, 0, name, 0, xml, name="new-*")
+
+    def test_finish(self) -> None:
+        """It must be there, and allowed."""
+        self.assertEqual(1, len(self.call("domain_migrate_finish", "one", b"", "", 0, name="one")))
+        self.assertRaises(AccessDenied, self.call, "domain_migrate_finish", "two", b"", "", 0, name="one")
+        self.assertRaises(NoDomain, self.call, "domain_migrate_finish", "x", b"", "", 0, name="one")

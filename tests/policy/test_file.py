@@ -94,7 +94,7 @@ class FileTests(SynchronousTestCase):
             ),
             (rule + "allow = 'network:*'\non = { parent = 'x' }", "network:* has nothing"),
             ("[[rule]]\nwho = ", "p: Invalid value"),
-            ("a = 1\na = 2", "at line 2"),
+            ("a = 1\na = 2", "Cannot overwrite a value"),
         ):
             error = self.assertRaises(PolicyError, parse_policy, text, "p")
             self.assertIn(words, str(error))
