@@ -7,6 +7,7 @@ object help. Otherwise a driver that has a parser of its own could be shown anot
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from remotevirt.policy.rules import NAMELESS, Thing
@@ -18,6 +19,13 @@ __all__ = ["LAYOUTS", "Layout", "metadata_element", "read_document"]
 
 FRESH: Final = b""
 """The UUID of what has none in its document: the driver will make one that nothing has yet."""
+
+
+SHORT: Final = 512
+"""Characters of metadata up to which its element is kept: the mark of a tenant, not a document."""
+
+KEPT: Final = 1024
+"""Elements of metadata that are kept. Tenants have many guests and one mark."""
 
 
 class Layout(NamedTuple):
@@ -135,9 +143,14 @@ def _metadata(root: Element, uris: frozenset[str]) -> dict[str, Any]:
 
 
 def metadata_element(xml: str) -> Element:
-    """Parse what domain_get_metadata has returned.
+    """Parse what domain_get_metadata has returned. The element must not be changed: it may be kept.
 
     Raises:
         VirError: it is no XML.
     """
+    return _short(xml) if len(xml) <= SHORT else parse_fragment(xml, source="(metadata)")
+
+
+@lru_cache(KEPT)
+def _short(xml: str) -> Element:
     return parse_fragment(xml, source="(metadata)")

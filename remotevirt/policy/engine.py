@@ -33,6 +33,10 @@ ANSWERS_MAXIMUM: Final = 32768
 """Answers about objects that one :class:`Rights` keeps: twice what the longest list holds."""
 
 
+NAME_KEPT: Final = 255
+"""Characters of a name up to which answers about it are kept: clients choose names of up to 4 MiB."""
+
+
 def access_denied(object: str, permission: str) -> VirError:
     """Return what a client is told that lacks a permission: VIR_ERR_ACCESS_DENIED, naming it."""
     return AccessDenied(f"'{object}' denied '{permission}' access", domain=vir.VIR_FROM_ACCESS)
@@ -111,7 +115,7 @@ class Rights:
         relevant = self._rules(object, permission)
         if thing is None:
             thing = Thing(object)
-        if relevant.uris:
+        if relevant.uris or (thing.name is not None and len(thing.name) > NAME_KEPT):
             return _decide(relevant, thing)
         key = (object, permission, thing.name, thing.uuid, thing.parent)
         answer = self._answers.get(key)

@@ -31,7 +31,7 @@ class Filtering:
         source: for counts, the method that lists what is counted.
     """
 
-    __slots__ = ("_filter", "_finder", "_kept", "_permission", "_rights", "_source", "_uris")
+    __slots__ = ("_filter", "_finder", "_kept", "_permission", "_rights", "_seen", "_source", "_uris")
 
     def __init__(
         self, filter: Filter, rights: Rights, finder: Finder, source: Callable[..., Any] | None
@@ -42,6 +42,7 @@ class Filtering:
         self._source = source
         self._permission = filter.permission.object, filter.permission.permission
         self._uris = rights.uris(*self._permission)
+        self._seen: dict[Any, bool] = {}
         self._kept: tuple[Any, Any] = (None, None)
 
     def steps(self, method: Callable[..., Any], args: tuple[Any, ...]) -> Steps[Any]:
@@ -123,10 +124,20 @@ class Filtering:
     def _visible(self, refs: Sequence[Any]) -> Steps[list[Any]]:
         kind = self._permission[0]
         shown = []
+        if not self._uris:
+            before, now = self._seen, dict[Any, bool]()
+            for ref in refs:
+                sees = before.get(ref)
+                if sees is None:
+                    sees = self._sees(thing_of(kind, ref))
+                now[ref] = sees
+                if sees:
+                    shown.append(ref)
+            self._seen = now
+            return shown
         for ref in refs:
             thing = thing_of(kind, ref)
-            if self._uris:
-                yield from self._finder.learn(thing, ref, self._uris)
+            yield from self._finder.learn(thing, ref, self._uris)
             if self._sees(thing):
                 shown.append(ref)
         return shown

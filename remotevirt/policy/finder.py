@@ -66,10 +66,24 @@ class Finder:
         connection: what the client has opened.
     """
 
-    __slots__ = ("_drivers",)
+    __slots__ = ("_by_name", "_by_uuid", "_drivers")
 
     def __init__(self, connection: DriverConnection) -> None:
-        self._drivers = connection
+        self._drivers = own = connection
+        self._by_uuid: dict[str, Callable[[Any], Any]] = {
+            "domain": own.hypervisor.domain_lookup_by_uuid,
+            "network": own.network.network_lookup_by_uuid,
+            "nwfilter": own.nwfilter.nwfilter_lookup_by_uuid,
+            "secret": own.secret.secret_lookup_by_uuid,
+            "storage_pool": own.storage.storage_pool_lookup_by_uuid,
+        }
+        self._by_name: dict[str, Callable[[Any], Any]] = {
+            "domain": own.hypervisor.domain_lookup_by_name,
+            "interface": own.interface.interface_lookup_by_name,
+            "network": own.network.network_lookup_by_name,
+            "nwfilter": own.nwfilter.nwfilter_lookup_by_name,
+            "storage_pool": own.storage.storage_pool_lookup_by_name,
+        }
 
     def meant(self, kind: str, ref: Any, uris: frozenset[str] = frozenset()) -> Steps[list[Thing]]:
         """Find the objects that a client's reference can mean.
@@ -132,6 +146,11 @@ class Finder:
         if blind:
             things.append(Thing(kind))
         return things
+
+    def first(self, kind: str) -> Callable[[Any], Any] | None:
+        """Return what looks up a reference by the UUID in it, None if those of a kind have none."""
+        by_uuid = self._by_uuid.get(kind)
+        return None if by_uuid is None else lambda ref: by_uuid(ref.uuid)
 
     def domain_by_id(self, id: int) -> Any:
         """Return, or promise, the reference to the domain of an id."""
@@ -214,26 +233,13 @@ class Finder:
     def _by_parts(self, kind: str, thing: Thing, parent: Any) -> Iterator[Route]:
         """The ways from what is known of an object; none from what is not known."""
         own, name, uuid = self._drivers, thing.name, thing.uuid
-        by_uuid: dict[str, Callable[[Any], Any]] = {
-            "domain": own.hypervisor.domain_lookup_by_uuid,
-            "network": own.network.network_lookup_by_uuid,
-            "nwfilter": own.nwfilter.nwfilter_lookup_by_uuid,
-            "secret": own.secret.secret_lookup_by_uuid,
-            "storage_pool": own.storage.storage_pool_lookup_by_uuid,
-        }
-        by_name: dict[str, Callable[[Any], Any]] = {
-            "domain": own.hypervisor.domain_lookup_by_name,
-            "interface": own.interface.interface_lookup_by_name,
-            "network": own.network.network_lookup_by_name,
-            "nwfilter": own.nwfilter.nwfilter_lookup_by_name,
-            "storage_pool": own.storage.storage_pool_lookup_by_name,
-        }
-        if uuid and kind in by_uuid:
-            yield lambda: by_uuid[kind](uuid)
+        by_uuid, by_name = self._by_uuid.get(kind), self._by_name.get(kind)
+        if uuid and by_uuid:
+            yield lambda: by_uuid(uuid)
         if uuid and kind == "network_port":
             yield lambda: own.network.network_port_lookup_by_uuid(parent, uuid)
-        if name and kind in by_name:
-            yield lambda: by_name[kind](name)
+        if name and by_name:
+            yield lambda: by_name(name)
         if name and kind == "storage_vol":
             yield lambda: own.storage.storage_vol_lookup_by_name(parent, name)
 

@@ -16,12 +16,16 @@ The name in a reference is the client's, and so is never believed: see :mod:`rem
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import iscoroutine
 from typing import Any, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from remotevirt.drivers.base import DriverConnection
 from remotevirt.errors import VirError
 from remotevirt.policy.documents import read_document
-from remotevirt.policy.engine import Rights, access_denied
+from remotevirt.policy.engine import ANSWERS_MAXIMUM, Rights, access_denied
 from remotevirt.policy.filters import Filtering
 from remotevirt.policy.finder import Finder, thing_of
 from remotevirt.policy.plans import (
@@ -137,12 +141,24 @@ class _Ask:
         rights: of the client.
     """
 
-    __slots__ = ("_rights", "needed", "place")
+    __slots__ = ("_rights", "needed", "place", "quick")
 
     def __init__(self, place: Place, needed: list[tuple[Permission, Counts | None]], rights: Rights) -> None:
         self.place = place
         self.needed = needed
+        self.quick: _Quick | None = None
         self._rights = rights
+
+    def quicken(self, finder: Finder) -> _Quick | None:
+        """Return the short way for this check, None if it has none."""
+        place = self.place
+        if not isinstance(place, Reference) or place.part is not None or place.renamed is not None:
+            return None
+        if any(counts is not None for _, counts in self.needed) or self._uris([p for p, _ in self.needed]):
+            return None
+        look = finder.first(place.kind)
+        self.quick = None if look is None else _Quick(place.index, look)
+        return self.quick
 
     def steps(self, args: Sequence[Any], finder: Finder) -> Steps[None]:
         """Check a call's arguments; raises VirError."""
@@ -152,8 +168,11 @@ class _Ask:
         for permission in needed:
             if not self._rights.possible(permission.object, permission.permission):
                 raise access_denied(permission.object, permission.permission)
-        things = yield from self._things(args, finder, self._uris(needed))
+        uris = self._uris(needed)
+        things = yield from self._things(args, finder, uris)
         self._decide(things, needed)
+        if self.quick is not None:
+            self.quick.approve(args)
 
     def result(self, value: Any, finder: Finder) -> Steps[None]:
         """Check what a look-up has found; raises VirError."""
@@ -252,10 +271,64 @@ def _texts(params: Sequence[Any]) -> dict[str, str] | None:
     return {param.field: param.value.value for param in params if isinstance(param.value.value, str)}
 
 
+class _Quick:
+    """The short way for calls that ask about one reference again and again.
+
+    A reference that was approved once is approved as long as it is *entirely* that of the object which its
+    UUID leads to: then the object still is what was asked about. That costs one look-up, as it must.
+
+    Args:
+        index: of the argument that is the reference.
+        look: looks up what a reference means first of all.
+    """
+
+    __slots__ = ("_approved", "_index", "_look")
+
+    def __init__(self, index: int, look: Callable[[Any], Any]) -> None:
+        self._index = index
+        self._look: Callable[[Any], Any] | None = look
+        self._approved: set[Any] = set()
+
+    def approve(self, args: Sequence[Any]) -> None:
+        """Note that a reference was approved. Only what a driver has made is kept, in size and number."""
+        true = self._true(args[self._index])
+        if true is not None:
+            if len(self._approved) >= ANSWERS_MAXIMUM:
+                self._approved.clear()
+            self._approved.add(true)
+
+    def __call__(self, args: Sequence[Any]) -> bool:
+        """Tell whether a call can be made without asking again."""
+        ref = args[self._index]
+        return ref in self._approved and self._true(ref) is not None
+
+    def _true(self, ref: Any) -> Any:
+        """Return the driver's own reference if it is the same, otherwise None."""
+        if self._look is None:
+            return None
+        try:
+            true = self._look(ref)
+        except VirError:
+            return None
+        if isinstance(true, Deferred):
+            self._look = None  # a driver that takes time has no short way
+            true.addErrback(_forget)
+        elif iscoroutine(true):
+            self._look = None
+            true.close()
+        elif true == ref:
+            return true
+        return None
+
+
+def _forget(failure: Failure) -> None:
+    """Drop what comes of a look-up that will be made again."""
+
+
 class _Guarded:
     """A method with checks before and after it. Called as the method is."""
 
-    __slots__ = ("_after", "_before", "_filtering", "_finder", "_method")
+    __slots__ = ("_after", "_before", "_filtering", "_finder", "_method", "_quick")
 
     def __init__(
         self,
@@ -270,9 +343,13 @@ class _Guarded:
         self._after = after
         self._filtering = filtering
         self._finder = finder
+        alone = len(before) == 1 and not after and filtering is None
+        self._quick = before[0].quicken(finder) if alone else None
 
     def __call__(self, *args: Any, **more: Any) -> Any:
         """Check, call, check or filter."""
+        if self._quick is not None and self._quick(args):
+            return self._method(*args, **more)
         return run(self._steps(args, more))
 
     def _steps(self, args: tuple[Any, ...], more: dict[str, Any]) -> Steps[Any]:

@@ -31,19 +31,19 @@ def rights(*rules: str) -> Rights:
     return parse_policy(text).for_client(Identity(), "test")
 
 
-def allow(*permissions: str, **on: str) -> str:
+def allow(*permissions: str, **on: Any) -> str:
     """An allowance."""
     return _effect("allow", permissions, on)
 
 
-def deny(*permissions: str, **on: str) -> str:
+def deny(*permissions: str, **on: Any) -> str:
     """A denial."""
     return _effect("deny", permissions, on)
 
 
-def _effect(effect: str, permissions: tuple[str, ...], on: dict[str, str]) -> str:
+def _effect(effect: str, permissions: tuple[str, ...], on: dict[str, Any]) -> str:
     conditions = ", ".join(
-        f"{key} = {value if value[0] in '{[' else repr(value)}" for key, value in on.items()
+        f"{key} = {value if value[0] == '{' else repr(value)}" for key, value in on.items()
     )
     return f"{effect} = {list(permissions)!r}\n" + (f"on = {{ {conditions} }}" if on else "")
 

@@ -50,6 +50,13 @@ def _failing(method: Any) -> Any:
     return fail
 
 
+def _coroutine(method: Any) -> Any:
+    async def later(*args: Any) -> Any:
+        return await method(*args)
+
+    return later
+
+
 class LaterTests(SynchronousTestCase):
     """Drivers that take their time."""
 
@@ -130,6 +137,21 @@ class LaterTests(SynchronousTestCase):
         outcome = self.call("storage_vol_get_path", lambda vol: "x", allow("*:*", name="one"), volume)
         self.go_on()
         self.assertEqual("x", self.successResultOf(outcome))
+
+    def test_again(self) -> None:
+        """The object is looked up at each call."""
+        one = NonnullDomain("one", b"o" * 16, 0)
+        procedure = remote.PROGRAM.by_name["domain_create"]
+        rule = rights(allow("domain:*", name="one"))
+        for wrap in (self._slow, lambda method: _coroutine(self._slow(method))):
+            self.waiting = []
+            made = connection(wrap)
+            guarded = enforce(remote.PROGRAM, procedure, lambda dom: 7, rule, made)
+            for _ in range(3):
+                outcome = Deferred.fromCoroutine(guarded(one))
+                self.assertNoResult(outcome)
+                self.go_on()
+                self.assertEqual(7, self.successResultOf(outcome))
 
     def test_cancelled(self) -> None:
         """When the client goes, the look-up is cancelled and the method never called."""

@@ -53,6 +53,39 @@ class ReferenceTests(GuardCase):
         self.hypervisor.domain_rename(self.refs["web-2"], "other", 0)
         self.refused("domain:read", caller, "domain_get_info", self.refs["web-2"])
 
+    def test_again_and_again(self) -> None:
+        """A reference that was allowed is not for ever."""
+        method = self.caller(allow("domain:read", name="web-*")).method("domain_get_info")
+        web = self.refs["web-1"]
+        for _ in range(3):
+            method(web)
+        self.hypervisor.domain_rename(web, "web-3", 0)
+        method(web)
+        renamed = web._replace(name="web-3")
+        for _ in range(3):
+            method(renamed)
+        self.hypervisor.domain_rename(web, "db-3", 0)
+        for ref in (web, renamed):
+            self.refused("domain:read", method, ref)
+        self.hypervisor.domain_undefine(web)
+        error = self.assertRaises(VirError, method, renamed)
+        self.assertEqual(vir.VIR_ERR_NO_DOMAIN, error.code)
+
+    def test_nothing_of_the_clients_is_kept(self) -> None:
+        """A client cannot fill memory with names."""
+        caller = self.caller(allow("domain:*", name=["web-*", "x*"]))
+        method = caller.method("domain_get_info")
+        for number in range(50):
+            method(self.refs["web-1"]._replace(name=f"x{number}"))
+        method(self.refs["web-1"])
+        self.assertEqual({self.refs["web-1"]}, method._quick._approved)
+        define = caller.method("domain_define_xml")
+        for size, kept in ((100, 2), (1000, 0)):
+            before = len(caller.rights._answers)
+            error = self.assertRaises(VirError, define, f"<x><name>x{'y' * size}</name></x>")
+            self.assertNotEqual(vir.VIR_ERR_ACCESS_DENIED, error.code)
+            self.assertEqual(kept, len(caller.rights._answers) - before)
+
     def test_absent(self) -> None:
         """What is not there gets the driver's own error."""
         caller = self.caller(allow("domain:read", name="web-*"))
