@@ -21,7 +21,7 @@ from remotevirt.policy.turns import Steps, run
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 
-__all__ = ["Finder", "thing_of"]
+__all__ = ["Finder", "agrees", "thing_of"]
 
 ABSENT: Final = frozenset(
     {
@@ -203,7 +203,7 @@ class Finder:
                 else:
                     raise
                 continue
-            if number == 0 and ref is not None and _agrees(true, ref):
+            if number == 0 and ref is not None and agrees(true, ref):
                 return [true], False, None
             if true not in found:
                 found.append(true)
@@ -263,7 +263,7 @@ class Finder:
         return [Thing("network_port", NAMELESS, ref.uuid, thing.name) for thing in things]
 
 
-def _agrees(true: Any, ref: Any) -> bool:
+def agrees(true: Any, ref: Any) -> bool:
     """Tell whether a reference is that of the object that it led to.
 
     The id of a domain that does not run is -1, and clients keep such references long after it was started.

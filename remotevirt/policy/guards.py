@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from inspect import iscoroutine
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -25,9 +25,9 @@ from twisted.python.failure import Failure
 from remotevirt.drivers.base import DriverConnection
 from remotevirt.errors import VirError
 from remotevirt.policy.documents import read_document
-from remotevirt.policy.engine import ANSWERS_MAXIMUM, Rights, access_denied
+from remotevirt.policy.engine import NAME_KEPT, Rights, access_denied
 from remotevirt.policy.filters import Filtering
-from remotevirt.policy.finder import Finder, thing_of
+from remotevirt.policy.finder import Finder, agrees, thing_of
 from remotevirt.policy.plans import (
     Document,
     Filter,
@@ -43,7 +43,10 @@ from remotevirt.policy.turns import Steps, run
 from remotevirt.procedures import Permission, Procedure, Program
 from remotevirt.stubs import constants as vir
 
-__all__ = ["enforce"]
+__all__ = ["APPROVED_MAXIMUM", "enforce"]
+
+APPROVED_MAXIMUM: Final = 4096
+"""References that a method keeps for one client because they were approved."""
 
 Method: TypeAlias = Callable[..., Any]
 
@@ -249,7 +252,7 @@ class _Ask:
         """Find what a document defines, in each pool or network that is meant, and what it replaces."""
         made = read_document(place.kind, xml, uris)
         if name is not None:
-            made.name = name or None
+            made = _renamed(made, name or None)
         if place.parent is None:
             there = yield from finder.defined(made, None, uris)
             return [made, *there]
@@ -274,8 +277,8 @@ def _texts(params: Sequence[Any]) -> dict[str, str] | None:
 class _Quick:
     """The short way for calls that ask about one reference again and again.
 
-    A reference that was approved once is approved as long as it is *entirely* that of the object which its
-    UUID leads to: then the object still is what was asked about. That costs one look-up, as it must.
+    A reference is approved again as long as it agrees with the object that its UUID leads to, and that object
+    is exactly what was approved. That costs one look-up, as it must.
 
     Args:
         index: of the argument that is the reference.
@@ -292,18 +295,21 @@ class _Quick:
     def approve(self, args: Sequence[Any]) -> None:
         """Note that a reference was approved. Only what a driver has made is kept, in size and number."""
         true = self._true(args[self._index])
-        if true is not None:
-            if len(self._approved) >= ANSWERS_MAXIMUM:
-                self._approved.clear()
-            self._approved.add(true)
+        if true is None or any(isinstance(part, str) and len(part) > NAME_KEPT for part in true):
+            return
+        if len(self._approved) >= APPROVED_MAXIMUM:
+            self._approved.clear()
+        self._approved.add(true)
 
     def __call__(self, args: Sequence[Any]) -> bool:
         """Tell whether a call can be made without asking again."""
-        ref = args[self._index]
-        return ref in self._approved and self._true(ref) is not None
+        if not self._approved:
+            return False
+        true = self._true(args[self._index])
+        return true is not None and true in self._approved
 
     def _true(self, ref: Any) -> Any:
-        """Return the driver's own reference if it is the same, otherwise None."""
+        """Return the driver's own reference to what a client's leads to, None if they do not agree."""
         if self._look is None:
             return None
         try:
@@ -316,7 +322,7 @@ class _Quick:
         elif iscoroutine(true):
             self._look = None
             true.close()
-        elif true == ref:
+        elif true == ref or agrees(true, ref):
             return true
         return None
 

@@ -16,11 +16,16 @@ import attrs
 
 from remotevirt.identity import Identity
 from remotevirt.policy.permissions import Right
+from remotevirt.xml.parse import text_of
 
 __all__ = ["NAMELESS", "Condition", "Metadata", "Rule", "Thing", "Who", "glob"]
 
 NAMELESS: Final = ""
 """The name of what has none (a network port). Only patterns like ``*`` match it."""
+
+NAME_MAXIMUM: Final = 4096
+"""Characters of a name that patterns are tried on: clients choose names of up to 4 MiB, and a policy may have
+thousands of rules. libvirt's own drivers take 255 at most, as names become names of files."""
 
 WITH_UUID: Final = frozenset({"domain", "network", "network_port", "nwfilter", "secret", "storage_pool"})
 """Objects that have a UUID."""
@@ -39,7 +44,7 @@ class Thing:
 
     Attributes:
         kind: libvirt's name of the kind of object (``"storage_vol"``).
-        name: None if it is not known.
+        name: None if it is not known, or too long for patterns to be tried on it.
         uuid: 16 bytes; None if it is not known, ``b""`` if it has none (yet).
         parent: the name of the pool or network that it is in; None if it is not known.
         metadata: of a domain: namespace URI -> element, or None if it has none. A URI that is missing is
@@ -57,7 +62,7 @@ class Thing:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.kind = kind
-        self.name = name
+        self.name = None if name is not None and len(name) > NAME_MAXIMUM else name
         self.uuid = uuid
         self.parent = parent
         self.metadata: Mapping[str, Any] = metadata or {}
@@ -93,7 +98,7 @@ class Metadata:
         if element is None:
             return False
         if self.attribute is None:
-            text: str | None = "".join(element.itertext()).strip()
+            text: str | None = text_of(element).strip()
         else:
             text = element.get(self.attribute)
         return text is not None and any(match(text) for match in self.patterns)

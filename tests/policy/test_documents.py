@@ -50,6 +50,7 @@ class DocumentTests(GuardCase):
             "web<!-- x -->-5",
             "web<x/>-5",
             "web-5</name><name>db-5",
+            "w" * 5000,
             "web-5</name><x:name xmlns:x='y'>db-5</x:name><name>web-5",
             "",
         ):

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotevirt.identity import Identity
 from remotevirt.policy import Policy, PolicyError, PolicyStore, Thing, load_policy, parse_policy
 from remotevirt.policy import file as file_module
+from tests.strategies import bounded
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "policy.toml"
 
@@ -118,6 +119,7 @@ class FileTests(SynchronousTestCase):
         chain = "\n".join(f"g{n} = 'g{n + 1}'" for n in range(5000))
         self.assertRaises(PolicyError, parse_policy, f"[groups]\n{chain}\ng5000 = 'all'")
 
+    @bounded(300)
     @given(st.text(max_size=200) | st.text(alphabet="[]{}\"'=\n#ruleswhoalwd*:. ", max_size=200))
     def test_garbage(self, text: str) -> None:
         """A policy, or an error in one line."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from remotevirt.errors import VirError
 from remotevirt.policy import enforce
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
+from remotevirt.stubs.errors import NoDomain, OperationTimeout
 from remotevirt.stubs.remote import NonnullDomain
 from tests.policy.calling import TENANT, GuardCase, allow
 
@@ -104,3 +107,33 @@ class ListTests(GuardCase):
         )
         gone = NonnullDomain("web-4", b"4" * 16, -1)
         self.assertEqual([], method([forged, gone], 0, 0))
+
+    def test_gone_in_between(self) -> None:
+        """What was listed may be gone when it is looked up; a driver that fails is another matter."""
+        uuid = self.refs["web-2"].uuid.hex()
+        caller = self.caller(allow("connect:*"), allow("domain:getattr", uuid=uuid))
+        self.hypervisor.domain_create(self.refs["web-2"])
+        for call, lookup in (
+            ("connect_list_domains", "domain_lookup_by_id"),
+            ("connect_list_defined_domains", "domain_lookup_by_name"),
+        ):
+            for error, code in ((NoDomain(), None), (OperationTimeout("x"), vir.VIR_ERR_OPERATION_TIMEOUT)):
+
+                def fail(*args: Any, error: VirError = error) -> Any:
+                    raise error
+
+                self.patch(type(self.hypervisor), lookup, fail)
+                if code is None:
+                    self.assertEqual([], caller(call, 9))
+                else:
+                    self.assertEqual(code, self.assertRaises(VirError, caller, call, 9).code)
+
+    def test_statistics_of_a_driver_that_fails(self) -> None:
+        """Its error is the answer."""
+
+        def fail(*args: Any) -> Any:
+            raise OperationTimeout("x")
+
+        self.patch(type(self.hypervisor), "domain_lookup_by_uuid", fail)
+        error = self.assertRaises(VirError, self.caller_, "connect_get_all_domain_stats", [], 0, 0)
+        self.assertEqual(vir.VIR_ERR_OPERATION_TIMEOUT, error.code)

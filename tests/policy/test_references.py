@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from remotevirt.errors import VirError
+from remotevirt.policy import guards
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs.remote import NonnullDomain, NonnullNetwork, NonnullStoragePool, NonnullStorageVol
-from tests.policy.calling import GuardCase, allow, deny
+from tests.policy.calling import DOMAIN, GuardCase, allow, deny
 
 
 class ReferenceTests(GuardCase):
@@ -59,6 +60,11 @@ class ReferenceTests(GuardCase):
         web = self.refs["web-1"]
         for _ in range(3):
             method(web)
+        running = self.hypervisor.domain_create_with_flags(web, 0)
+        for ref in (web, running, web, running):
+            method(ref)
+        self.refused("domain:read", method, self.refs["db-1"]._replace(id=running.id))
+        self.hypervisor.domain_destroy(web)
         self.hypervisor.domain_rename(web, "web-3", 0)
         method(web)
         renamed = web._replace(name="web-3")
@@ -79,6 +85,11 @@ class ReferenceTests(GuardCase):
             method(self.refs["web-1"]._replace(name=f"x{number}"))
         method(self.refs["web-1"])
         self.assertEqual({self.refs["web-1"]}, method._quick._approved)
+        self.patch(guards, "APPROVED_MAXIMUM", 1)
+        long = self.hypervisor.domain_define_xml(DOMAIN.format(name="x" * 300, uuid="", metadata=""))
+        for ref in (self.refs["web-1"], self.refs["web-2"], long):
+            method(ref)
+        self.assertEqual({self.refs["web-2"]}, method._quick._approved)
         define = caller.method("domain_define_xml")
         for size, kept in ((100, 2), (1000, 0)):
             before = len(caller.rights._answers)
