@@ -46,6 +46,27 @@ class ReferenceTests(GuardCase):
         self.refused("domain:read", caller, "domain_get_info", web._replace(id=running.id))
         caller("domain_get_info", web._replace(id=77))
 
+    def test_every_mixture(self) -> None:
+        """Allowed is exactly what leads to something, and to nothing that is not allowed."""
+        running = self.hypervisor.domain_create_with_flags(self.refs["db-1"], 0)
+        web = self.refs["web-1"]
+        caller = self.caller(allow("domain:read", name="web-*"))
+        there = {"web-1": True, "db-1": False, web.uuid: True, running.uuid: False, running.id: False}
+        for name in ("web-1", "db-1", "web-9", ""):
+            for uuid in (web.uuid, running.uuid, b"9" * 16):
+                for id in (-1, running.id, 4711):
+                    ref = NonnullDomain(name, uuid, id)
+                    hits = [there[part] for part in ref if part in there]
+                    try:
+                        caller("domain_get_info", ref)
+                        code = 0
+                    except VirError as error:
+                        code = error.code
+                    if False in hits:
+                        self.assertEqual(vir.VIR_ERR_ACCESS_DENIED, code, ref)
+                    else:  # the test driver goes by UUID
+                        self.assertEqual(0 if uuid in there else vir.VIR_ERR_NO_DOMAIN, code, ref)
+
     def test_stale_name(self) -> None:
         """A client may know a domain by the name that it had."""
         caller = self.caller(allow("domain:read", name="web-*"))
