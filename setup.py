@@ -63,7 +63,10 @@ setup(
         "zope.interface>=6.3",
     ],
     extras_require={"test": TEST, "docs": DOCS, "dev": [*TEST, *DOCS, *RELEASE]},
-    entry_points={"remotevirt.drivers": ["test = remotevirt.drivers.test.driver:TestDriver"]},
+    entry_points={
+        "console_scripts": ["remotevirt-policy = remotevirt.policy.cli:main"],
+        "remotevirt.drivers": ["test = remotevirt.drivers.test.driver:TestDriver"],
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Framework :: Twisted",

@@ -95,7 +95,11 @@ class Sandbox:
         (self.folder / "run/remotevirt").mkdir(parents=True)
         bin_ = self.folder / ".venv/bin"
         bin_.mkdir(parents=True)
-        for name, arguments in (("python", ""), ("twistd", f'-c "{_TWISTD}" ')):
+        for name, arguments in (
+            ("python", ""),
+            ("twistd", f'-c "{_TWISTD}" '),
+            ("remotevirt-policy", "-m remotevirt.policy "),
+        ):
             path = bin_ / name
             path.write_text(
                 "#!/bin/sh\n"
