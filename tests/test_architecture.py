@@ -34,6 +34,8 @@ MAY_SEE: dict[str, set[str]] = {
     "server": TABLES | {"stubs", "rpc", "drivers", "typed_params"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "transport": {"errors", "description"},
+    "identity": set(),
+    "auth": {"errors", "identity"},
     "config": {"errors"},
     "tap": {"errors", "config", "description", "drivers", "server", "transport", "__init__"},
     "rpcgen": TABLES,
