@@ -31,7 +31,7 @@ MAY_SEE: dict[str, set[str]] = {
     "xml": {"errors", "stubs"},
     "description": {"errors"},
     "drivers": TABLES | {"description", "stubs", "typed_params", "xml"},
-    "server": TABLES | {"stubs", "rpc", "drivers", "typed_params"},
+    "server": TABLES | {"stubs", "rpc", "drivers", "typed_params", "auth", "identity"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "transport": {"errors", "description"},
     "identity": set(),

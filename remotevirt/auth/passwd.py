@@ -38,8 +38,8 @@ def default_path() -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="remotevirt-passwd",
-        description="Add a user to a users file of remotevirt, or change a password. The file holds salted keys, "
-        "never passwords; a running daemon sees the change at once.",
+        description="Add a user to a users file of remotevirt, or change a password. The file holds salted "
+        "keys, never passwords; a running daemon sees the change at once.",
         allow_abbrev=False,
     )
     parser.add_argument("--file", type=Path, default=None, help=f"the users file (default: {default_path()})")

@@ -120,13 +120,15 @@ def _mechanism(name: str) -> Mechanism:
         final = decode(await talk.ask(server.get_server_first().encode()), MESSAGE_MAXIMUM)
 
         def prove() -> ICredentials:
+            reason = None
             try:
                 server.set_client_final(final)
             except ScramException as error:
-                who = f"user {username!r}" if found is not None else f"unknown user {username!r}"
-                raise AuthRefused(f"{name}: {who}: {error}") from None
+                reason = str(error)
             if found is None:
-                raise AuthRefused(f"{name}: unknown user {username!r}")
+                reason = "no such user, or no keys for this mechanism"
+            if reason is not None:
+                raise AuthRefused(f"{name}: user {username!r}: {reason}")
             return ScramProof(username, keys)
 
         user = await talk.login(username, prove)

@@ -144,6 +144,7 @@ class SaslExchange:
     """One client's authentication. Every reply is a Deferred, which fails with :class:`AuthRefused` only.
 
     Attributes:
+        mechanism: what the client chose; empty before it did.
         username: who it is, once complete; empty before.
         layer: what protects all that follows the last reply, in both directions; None: nothing does.
     """
@@ -151,13 +152,14 @@ class SaslExchange:
     log = Logger()
 
     def __init__(self, service: SaslService, peer: str, transport: str) -> None:
+        self.mechanism = ""
         self.username = ""
         self.layer: SecurityLayer | None = None
         self.min_ssf, self.max_ssf = (0, 0) if transport in PROTECTED else (service.tcp_min_ssf, SSF_MAXIMUM)
         self._service = service
         self._peer = peer
         self._transport = transport
-        self._mechanism: Mechanism | None = None
+        self._password = False
         self._data: bytes | None = None
         self._running: Deferred[None] | None = None
         self._reply: Deferred[Reply] | None = None  # the session waits
@@ -174,17 +176,17 @@ class SaslExchange:
             mechanism: its name.
             data: the client's first message; None: it was not sent along.
         """
-        if self._over or self._mechanism is not None:
+        if self._over or self.mechanism:
             return self._refuse("a start where none belongs")
         if mechanism not in self._service.available(self._transport):
             return self._refuse(f"mechanism {mechanism[:64]!r} is not offered over {self._transport}")
-        self._mechanism = self._service.mechanisms[mechanism]
+        chosen = self._service.mechanisms[mechanism]
+        self.mechanism = chosen.name
+        self._password = chosen.password
         self._data = data
         reply: Deferred[Reply] = Deferred()
         self._reply = reply
-        self._running = Deferred.fromCoroutine(self._mechanism.run(self)).addCallbacks(
-            self._completed, self._failed
-        )
+        self._running = Deferred.fromCoroutine(chosen.run(self)).addCallbacks(self._completed, self._failed)
         return reply
 
     def step(self, data: bytes | None) -> Deferred[Reply]:
@@ -243,8 +245,7 @@ class SaslExchange:
 
     async def login(self, username: str, prove: Callable[[], ICredentials]) -> str:
         """Log a user in."""
-        assert self._mechanism is not None
-        if not self._mechanism.password:
+        if not self._password:
             return await self._login(username, prove)
         passwords = self._service.passwords
         await passwords.acquire()
