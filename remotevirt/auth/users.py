@@ -215,6 +215,7 @@ def updating_users(path: Path) -> Iterator[dict[str, Keys]]:
     Raises:
         UsersError: it cannot be read or written, or does not make sense.
     """
+    path = path.resolve()
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -234,7 +235,6 @@ def updating_users(path: Path) -> Iterator[dict[str, Keys]]:
 
 def _replace(path: Path, text: str, folder: int) -> None:
     """Put a new file in the place of the old one, with its owner; on disk when this returns."""
-    path = path.resolve()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
