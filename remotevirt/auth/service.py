@@ -15,7 +15,7 @@ Whatever does not fit ends it, and it stays ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.cred.credentials import ICredentials
 from twisted.cred.error import LoginFailed, Unauthorized
@@ -54,6 +54,8 @@ guesses at most are under way when the first is found to be wrong. libvirtd chec
 
 PROTECTED = frozenset({"tls", "unix"})
 """Transports that nobody listens to, where no security layer is wanted (libvirt's rule)."""
+
+_T = TypeVar("_T")
 
 Reply = tuple[bool, bytes | None]
 """Whether the exchange is complete, and what to send: None is libvirt's ``nil``."""
@@ -138,6 +140,11 @@ def _find(name: str, kerberos: Callable[[], Context] | None) -> Mechanism:
         if mechanism.name == name:
             return mechanism
     raise ValueError(f"unknown SASL mechanism {name!r}; known are {', '.join(MECHANISM_NAMES)}")
+
+
+def _release(result: _T, passwords: DeferredSemaphore) -> _T:
+    passwords.release()
+    return result
 
 
 class SaslExchange:
@@ -249,10 +256,12 @@ class SaslExchange:
             return await self._login(username, prove)
         passwords = self._service.passwords
         await passwords.acquire()
-        try:
-            return await self._login(username, prove)
-        finally:
-            passwords.release()
+        # A client that goes away now makes no room for another: its password is being hashed, and counts.
+        answer: Deferred[str] = Deferred()
+        checking = Deferred.fromCoroutine(self._login(username, prove))
+        checking.addBoth(_release, passwords)
+        checking.chainDeferred(answer)
+        return await answer
 
     async def _login(self, username: str, prove: Callable[[], ICredentials]) -> str:
         limiter = self._service.limiter
@@ -267,6 +276,9 @@ class SaslExchange:
             raise
         _, user, self._logout = login
         limiter.succeeded(self._peer, username)
+        if self._over:
+            self.close()
+            raise AuthRefused("the client has gone")
         name: str = IUser(user).name
         if not self._service.allows(name):
             raise AuthRefused(f"user {name!r} is not among the allowed names")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import Any
 
 from twisted.cred.credentials import IAnonymous
@@ -13,6 +15,7 @@ from remotevirt.auth import MECHANISM_NAMES, AuthRefused, PrincipalChecker, Sasl
 from remotevirt.auth.interfaces import IUser
 from remotevirt.auth.service import PASSWORDS_AT_ONCE
 from tests.auth.fakes import AuthTestCase, MemoryChecker, World, peer
+from tests.daemons import ROOT
 
 FIRST = b"n,,n=alice,r=abcdef"
 
@@ -276,15 +279,51 @@ class CloseTests(AuthTestCase):
         self.refused(exchange.step(b""))
 
     def test_while_the_portal_thinks(self) -> None:
+        """A proof of SCRAM's is dropped."""
         world = World()
         cancelled: list[Any] = []
         world.checker.answer = lambda credentials: Deferred(cancelled.append)
         exchange = world.begin()
-        reply = self.plain(exchange, "alice", "secret")
+        reply = self.scram(exchange, "alice", "secret")
         self.assertNoResult(reply)
         exchange.close()
         self.assertEqual(1, len(cancelled))
         self.refused(reply)
+
+    def test_while_passwords_are_hashed(self) -> None:
+        """They keep their places until they are done, and count as guesses."""
+        world = World()
+        waiting: list[Deferred[Any]] = []
+        world.checker.answer = lambda credentials: waiting.append(Deferred()) or waiting[-1]
+        for _ in range(7):
+            exchange = world.begin()
+            reply = self.plain(exchange, "alice", "wrong")
+            exchange.close()
+            self.refused(reply)
+        self.assertEqual(PASSWORDS_AT_ONCE, len(waiting))
+        for deferred in waiting:
+            deferred.errback(_unauthorized())
+        self.assertEqual(PASSWORDS_AT_ONCE, len(waiting))
+        for _ in range(4):
+            reply = self.plain(world.begin(), "alice", "wrong")
+            waiting[-1].errback(_unauthorized())
+            self.refused(reply)
+        self.assertIn("has failed 6 times", self.refused(self.plain(world.begin(), "alice", "secret")))
+
+    def test_right_password_of_who_has_gone(self) -> None:
+        """The user is logged out again."""
+        world = World()
+        later: Deferred[bytes] = Deferred()
+        world.checker.answer = lambda credentials: later
+        left: list[Any] = []
+        realm: Any = world.realm
+        realm.requestAvatar = lambda name, mind, *_: (IUser, User("alice"), lambda: left.append(name))
+        exchange = world.begin()
+        reply = self.plain(exchange, "alice", "secret")
+        exchange.close()
+        self.refused(reply)
+        later.callback(b"alice")
+        self.assertEqual(([b"alice"], ""), (left, exchange.username))
 
     def test_reply_that_nobody_wants(self) -> None:
         """The session cancels what is in flight for a client that has gone."""
@@ -296,6 +335,23 @@ class CloseTests(AuthTestCase):
         reply.cancel()
         exchange.close()
         self.assertEqual("", exchange.username)
+
+
+class ExampleTests(AuthTestCase):
+    """``docs/examples/own_users.py``: a checker of Twisted's serves PLAIN."""
+
+    def test_own_users(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text("alice:secret\n")
+        make_service = runpy.run_path(str(ROOT / "docs" / "examples" / "own_users.py"))["make_service"]
+        for password, right in (("secret", True), ("wrong", False)):
+            exchange = make_service(str(path)).begin(peer(), "tls")
+            reply = self.plain(exchange, "alice", password)
+            if right:
+                self.successResultOf(reply)
+                self.assertEqual("alice", exchange.username)
+            else:
+                self.refused(reply)
 
 
 class TypesTests(AuthTestCase):
