@@ -1,8 +1,8 @@
 """Where a page's commands run: a folder that looks like a checkout, a shell, and terminals beside it.
 
 The folder holds links to the project's own files, copies of the manual's examples, and a virtual environment
-in appearance: its ``python``, ``twistd`` and so on are those that run the tests, and ``make run`` takes it for
-one.
+in appearance: its ``python``, ``twistd`` and so on are those that run the tests. ``make run`` takes it
+for one.
 
 Ports of the manual become free ones (0 on the command line), and in what is printed and in later commands the
 port that a daemon was given stands for the one in the manual.
