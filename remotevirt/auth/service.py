@@ -297,6 +297,10 @@ class SaslExchange:
 
     def _completed(self, outcome: Outcome) -> None:
         self._running = None
+        if self._over:  # somebody's Deferred would not be cancelled
+            self.close()
+            self._answer(AuthRefused("the exchange was given up"))
+            return
         self._over = True
         self.username = outcome.username
         self.layer = outcome.layer

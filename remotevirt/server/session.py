@@ -148,8 +148,14 @@ class Session:
         """Begin SASL; return the mechanisms."""
         if self._sasl is None or self.authenticated or self._exchange is not None:
             raise auth_failed()
+        mechanisms = self._sasl.offered(self.transport)
+        if not mechanisms:
+            self.log.info(
+                "client refused: no SASL mechanism is good enough over {where}", where=self.transport
+            )
+            raise auth_failed()
         self._exchange = self._sasl.begin(self._client.identity, self.transport)
-        return self._sasl.offered(self.transport)
+        return mechanisms
 
     def auth_sasl_start(self, mech: str, nil: int, data: bytes) -> Deferred[remote.AuthSaslStartRet]:
         """Take a mechanism and the client's first message."""

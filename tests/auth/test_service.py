@@ -290,6 +290,16 @@ class CloseTests(AuthTestCase):
         self.assertEqual(1, len(cancelled))
         self.refused(reply)
 
+    def test_portal_that_will_not_be_stopped(self) -> None:
+        """A checker that answers when it is cancelled lets nobody in."""
+        world = World()
+        world.checker.answer = lambda credentials: Deferred(lambda deferred: deferred.callback(b"alice"))
+        exchange = world.begin()
+        reply = self.scram(exchange, "alice", "secret")
+        self.refused(exchange.step(b""))
+        self.refused(reply)
+        self.assertEqual("", exchange.username)
+
     def test_while_passwords_are_hashed(self) -> None:
         """They keep their places until they are done, and count as guesses."""
         world = World()

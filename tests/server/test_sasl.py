@@ -108,6 +108,12 @@ class SessionTests(SaslTestCase):
         self.assertRaises(VirError, client.result, "auth_sasl_init")
         self.assertIn("authentication required", client.error("connect_open", None, 0).message)
 
+    def test_nothing_to_offer(self) -> None:
+        """As in libvirtd."""
+        self.users = Users(["SCRAM-SHA-256"])
+        error = self.client("tcp").error("auth_sasl_init")
+        self.assertEqual("authentication failed: authentication failed", error.message)
+
     def test_client_that_vanishes(self) -> None:
         client = self.client()
         self.start(client, "SCRAM-SHA-256", b"n,,n=alice,r=abc")
