@@ -22,6 +22,9 @@ from sphinx.application import Sphinx
 from tables import TableDirective, documented_constants, plain, show_number
 
 from remotevirt import config
+from remotevirt.auth import kerberos, limiter, scram, users
+from remotevirt.auth import plain as plain_mechanism
+from remotevirt.auth import text as auth_text
 from remotevirt.rpc import connection, framing
 from remotevirt.rpc.keepalive import Keepalive, KeepaliveAction
 from remotevirt.rpc.message import Kind
@@ -32,7 +35,20 @@ from remotevirt.stubs import admin, keepalive, message, remote
 from remotevirt.transport import tls
 from remotevirt.xml import parse
 
-OURS = (framing, connection, limits, tls, config, parse)
+OURS = (
+    framing,
+    connection,
+    limits,
+    tls,
+    config,
+    parse,
+    auth_text,
+    scram,
+    plain_mechanism,
+    kerberos,
+    limiter,
+    users,
+)
 """Modules whose constants with MAX or a like word in their names are limits of our own."""
 
 LIMIT_NAME = re.compile(r"(^|_)(MAX|MAXIMUM|HIGH|TIMEOUT)(_|$)")

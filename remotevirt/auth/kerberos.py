@@ -37,7 +37,7 @@ SEND_MINIMUM = 1024
 ROUNDS_MAXIMUM = 8
 """Messages of a client until both sides know each other; Kerberos needs one or two."""
 
-SSF_MAXIMUM = 256
+SSF_STRONGEST = 256
 """The strongest layer that Kerberos has: AES with 256 bits."""
 
 SSF_INTEGRITY = 1
@@ -283,4 +283,4 @@ def gssapi_mechanism(make_context: Callable[[], Context]) -> Mechanism:
         user = await talk.login(username, lambda: Principal(username))
         return Outcome(user, None, layer)
 
-    return Mechanism("GSSAPI", IPrincipal, run, ssf=SSF_MAXIMUM)
+    return Mechanism("GSSAPI", IPrincipal, run, ssf=SSF_STRONGEST)

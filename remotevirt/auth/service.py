@@ -45,7 +45,7 @@ MECHANISM_NAMES = (*(mechanism.name for mechanism in SCRAM), PLAIN.name, "GSSAPI
 TCP_MIN_SSF = 112
 """The strength that a security layer must have over plain TCP, by default; libvirt's name and value."""
 
-SSF_MAXIMUM = 100_000
+SSF_ANY = 100_000
 """The strongest layer that is asked for over plain TCP; libvirt's value, meaning any."""
 
 PASSWORDS_AT_ONCE = 2
@@ -162,7 +162,7 @@ class SaslExchange:
         self.mechanism = ""
         self.username = ""
         self.layer: SecurityLayer | None = None
-        self.min_ssf, self.max_ssf = (0, 0) if transport in PROTECTED else (service.tcp_min_ssf, SSF_MAXIMUM)
+        self.min_ssf, self.max_ssf = (0, 0) if transport in PROTECTED else (service.tcp_min_ssf, SSF_ANY)
         self._service = service
         self._peer = peer
         self._transport = transport
