@@ -35,7 +35,15 @@ __all__ = [
 
 
 class AuthRefused(RemotevirtError):
-    """A client could not show who it is. The text is for log and audit trail, never for the client."""
+    """A client could not show who it is.
+
+    Attributes:
+        reason: why, for the log and the audit trail, never for the client.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class LayerError(RemoteProtocolError):

@@ -215,9 +215,9 @@ def updating_users(path: Path) -> Iterator[dict[str, Keys]]:
     Raises:
         UsersError: it cannot be read or written, or does not make sense.
     """
-    path = path.resolve()
+    real = path.resolve()  # a link stays one
     try:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise UsersError(f"{path.parent}: {error.strerror}") from None
     try:
@@ -226,7 +226,7 @@ def updating_users(path: Path) -> Iterator[dict[str, Keys]]:
         users = dict(old.users)
         yield users
         try:
-            _replace(path, Users(users, old.secret).format(), folder)
+            _replace(real, Users(users, old.secret).format(), folder)
         except OSError as error:
             raise UsersError(f"{path}: {error.strerror}") from None
     finally:
