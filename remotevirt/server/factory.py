@@ -6,7 +6,6 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from remotevirt.auth import SaslService
 from remotevirt.server.daemon import Daemon
 from remotevirt.server.protocol import ServerProtocol
 
@@ -20,19 +19,15 @@ class ServerFactory(Factory):
         daemon: what all clients share.
         readonly: whether clients of this listener may change anything.
         transport: ``"unix"``, ``"tcp"`` or ``"tls"``.
-        sasl: how clients show who they are; None: they need not.
     """
 
     log = Logger()
     noisy = False
 
-    def __init__(
-        self, daemon: Daemon, readonly: bool = False, transport: str = "unix", sasl: SaslService | None = None
-    ) -> None:
+    def __init__(self, daemon: Daemon, readonly: bool = False, transport: str = "unix") -> None:
         self.daemon = daemon
         self.readonly = readonly
         self.transport = transport
-        self.sasl = sasl
 
     def buildProtocol(self, addr: IAddress | None) -> ServerProtocol | None:
         """Return a protocol for a new client, None if there is no room for it."""
@@ -42,6 +37,6 @@ class ServerFactory(Factory):
                 limit=self.daemon.limits.max_clients,
             )
             return None
-        protocol = ServerProtocol(self.daemon, self.readonly, self.transport, self.sasl)
+        protocol = ServerProtocol(self.daemon, self.readonly, self.transport)
         protocol.factory = self
         return protocol

@@ -18,7 +18,6 @@ from collections import deque
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IFileDescriptorReceiver,
@@ -30,8 +29,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from remotevirt.auth import LayerError, SaslService, SecurityLayer
-from remotevirt.identity import Identity
 from remotevirt.rpc.framing import FrameReader
 from remotevirt.rpc.keepalive import PING, PING_PROCEDURE, PONG, Keepalive, KeepaliveAction
 from remotevirt.server.daemon import Daemon
@@ -60,14 +57,9 @@ class ServerProtocol(Protocol):
 
     log = Logger()
 
-    def __init__(
-        self, daemon: Daemon, readonly: bool, transport: str, sasl: SaslService | None = None
-    ) -> None:
+    def __init__(self, daemon: Daemon, readonly: bool, transport: str) -> None:
         self.daemon = daemon
-        self.session = Session(daemon, self, readonly, transport, sasl)
-        self.identity = Identity(transport)
-        self._layer: SecurityLayer | None = None
-        self._next_layer: SecurityLayer | None = None
+        self.session = Session(daemon, self, readonly, transport)
         self.dispatcher = Dispatcher(daemon.programs, self.session, self._run, self._on_keepalive)
         self.reader = FrameReader(descriptors=transport == "unix")
         self._waiting: deque[bytes] = deque()
@@ -95,9 +87,6 @@ class ServerProtocol(Protocol):
         if isinstance(transport, FileDescriptor):
             self._direct = True
         transport.registerProducer(self, True)
-        peer = transport.getPeer()
-        if isinstance(peer, IPv4Address | IPv6Address):
-            self.identity = Identity(self.session.transport, f"{peer.host};{peer.port}")
 
     def dataReceived(self, data: bytes) -> None:
         """Serve the requests that these bytes complete."""
@@ -105,12 +94,6 @@ class ServerProtocol(Protocol):
             return
         if self._keepalive is not None:
             self._keepalive.heard()
-        if self._layer is not None:
-            try:
-                data = self._layer.unwrap(data)
-            except LayerError as error:
-                self.drop(str(error))
-                return
         self._waiting.extend(self.reader.feed(data))
         self._run()
         if self._waiting:
@@ -194,10 +177,6 @@ class ServerProtocol(Protocol):
         transport: Any = self.transport
         if self._lost:
             return
-        if self._layer is not None:
-            data = self._layer.wrap(data)
-        elif self._next_layer is not None:
-            self._layer, self._next_layer = self._next_layer, None
         if self._direct and not transport.disconnecting:
             if not transport.dataBuffer:
                 sent = transport.writeSomeData(data)
@@ -232,17 +211,6 @@ class ServerProtocol(Protocol):
         self.dispatcher.out.append(message)
         if not self._running:
             self._flush()
-
-    def protect(self, layer: SecurityLayer) -> None:
-        """Put a security layer in place once the reply that is being made has been sent.
-
-        Whatever came with the last message of the authentication came unprotected, from anybody: it is not
-        served. Nothing else can be in flight, nor waiting to be sent.
-        """
-        if self._waiting or self.reader.buffered:
-            self.drop("unprotected data after the authentication")
-        else:
-            self._next_layer = layer
 
     def finish(self) -> None:
         """Close once what has been written is sent: the client has said that it is done."""

@@ -15,15 +15,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from remotevirt.auth import AuthRefused, SaslExchange, SaslService, SecurityLayer
 from remotevirt.drivers.base import ClientInfo, DriverConnection
-from remotevirt.identity import Identity
 from remotevirt.procedures import Procedure, Program
 from remotevirt.server.access import readonly_guard
 from remotevirt.server.daemon import LIBVIRT_VERSION, Daemon
 from remotevirt.server.dispatch import Guard
 from remotevirt.server.events import EventRelay
-from remotevirt.server.faults import auth_failed, internal_error, rpc_error, unsupported
+from remotevirt.server.faults import auth_failed, internal_error, unsupported
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import HypervisorDriver
@@ -56,13 +54,6 @@ class Client(Protocol):
     def start_keepalive(self) -> None:
         """Begin to ping the client."""
 
-    @property
-    def identity(self) -> Identity:
-        """Who the client is, as far as its transport knows."""
-
-    def protect(self, layer: SecurityLayer) -> None:
-        """Put a security layer in place: the next reply still travels without it."""
-
 
 class Session:
     """The session of one client. Methods named like procedures answer these.
@@ -72,7 +63,6 @@ class Session:
         client: the protocol.
         readonly: whether the listener is for reading only.
         transport: ``"unix"``, ``"tcp"`` or ``"tls"``.
-        sasl: how clients show who they are; None: they need not.
 
     Attributes:
         connection: what the client has opened, None before and after.
@@ -81,9 +71,7 @@ class Session:
 
     log = Logger()
 
-    def __init__(
-        self, daemon: Daemon, client: Client, readonly: bool, transport: str, sasl: SaslService | None = None
-    ) -> None:
+    def __init__(self, daemon: Daemon, client: Client, readonly: bool, transport: str) -> None:
         self.daemon = daemon
         self.readonly = readonly
         self.transport = transport
@@ -92,9 +80,6 @@ class Session:
         self._client = client
         self._opening = False
         self._closed = False
-        self._sasl = sasl
-        self._exchange: SaslExchange | None = None
-        self.authenticated = sasl is None
         self._unlisten: Callable[[], None] | None = None
 
     # -- Handlers ----------------------------------------------------------------------------------
@@ -103,8 +88,6 @@ class Session:
         """Return the method that answers a procedure, and the check of its arguments."""
         name = procedure.name
         own = getattr(self, name, None) if program is remote.PROGRAM else None
-        if not self.authenticated and not procedure.pre_auth:
-            raise rpc_error("authentication required")
         if self.connection is None and not (
             procedure.pre_auth or (name in BEFORE_OPEN and program is remote.PROGRAM)
         ):
@@ -122,8 +105,6 @@ class Session:
     def close(self) -> None:
         """Close what the client had open. May be called again."""
         self._closed = True
-        if self._exchange is not None:
-            self._exchange.close()
         connection, self.connection = self.connection, None
         if self._unlisten is not None:
             self._unlisten()
@@ -141,56 +122,20 @@ class Session:
     # -- authentication ------------------------------------------------------------------------------
 
     def auth_list(self) -> Sequence[remote.AuthType]:
-        """Say which authentication is wanted."""
-        return [remote.AuthType.REMOTE_AUTH_NONE if self.authenticated else remote.AuthType.REMOTE_AUTH_SASL]
+        """Say which authentication is wanted: none."""
+        return [remote.AuthType.REMOTE_AUTH_NONE]
 
     def auth_sasl_init(self) -> str:
-        """Begin SASL; return the mechanisms."""
-        if self._sasl is None or self.authenticated or self._exchange is not None:
-            raise auth_failed()
-        mechanisms = self._sasl.offered(self.transport)
-        if not mechanisms:
-            self.log.info(
-                "client refused: no SASL mechanism is good enough over {where}", where=self.transport
-            )
-            raise auth_failed()
-        self._exchange = self._sasl.begin(self._client.identity, self.transport)
-        return mechanisms
+        """Refuse: SASL was not offered."""
+        raise auth_failed()
 
-    def auth_sasl_start(self, mech: str, nil: int, data: bytes) -> Deferred[remote.AuthSaslStartRet]:
-        """Take a mechanism and the client's first message."""
-        exchange = self._exchanging()
-        return self._sasl_reply(exchange.start(mech, None if nil else data), remote.AuthSaslStartRet)
+    def auth_sasl_start(self, mech: str, nil: int, data: bytes) -> remote.AuthSaslStartRet:
+        """Refuse: SASL was not offered."""
+        raise auth_failed()
 
-    def auth_sasl_step(self, nil: int, data: bytes) -> Deferred[remote.AuthSaslStepRet]:
-        """Take the client's next message."""
-        exchange = self._exchanging()
-        return self._sasl_reply(exchange.step(None if nil else data), remote.AuthSaslStepRet)
-
-    def _exchanging(self) -> SaslExchange:
-        if self._exchange is None:
-            raise auth_failed()
-        return self._exchange
-
-    def _sasl_reply(self, result: Deferred[tuple[bool, bytes | None]], ret: Any) -> Deferred[Any]:
-        """Make libvirt's reply of an exchange's; who is refused is told so, and disconnected."""
-
-        def reply(result: tuple[bool, bytes | None]) -> Any:
-            complete, data = result
-            if complete and self._exchange is not None:
-                self.authenticated = True
-                self.log.info("client is {x.username} by {x.mechanism}", x=self._exchange)
-                if self._exchange.layer is not None:
-                    self._client.protect(self._exchange.layer)
-            return ret(int(complete), int(data is None), data or b"")
-
-        def refused(failure: Failure) -> None:
-            failure.trap(AuthRefused)
-            self.log.info("client refused: {reason}", reason=failure.getErrorMessage())
-            self._client.finish()
-            raise auth_failed()
-
-        return result.addCallbacks(reply, refused)
+    def auth_sasl_step(self, nil: int, data: bytes) -> remote.AuthSaslStepRet:
+        """Refuse: SASL was not offered."""
+        raise auth_failed()
 
     def auth_polkit(self) -> int:
         """Refuse: polkit was not offered."""
