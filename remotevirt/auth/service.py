@@ -304,6 +304,12 @@ class SaslExchange:
         self._over = True
         self.username = outcome.username
         self.layer = outcome.layer
+        self.log.info(
+            "{peer} has logged in as {user!r} by {mechanism}",
+            peer=self._peer,
+            user=self.username,
+            mechanism=self.mechanism,
+        )
         self._answer((True, outcome.data))
 
     def _failed(self, failure: Failure) -> None:

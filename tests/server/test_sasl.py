@@ -7,14 +7,14 @@ from typing import Any
 import scramp
 from twisted.trial.unittest import SynchronousTestCase
 
+from remotevirt.auth import IUser, User
 from remotevirt.errors import VirError
 from remotevirt.rpc.message import Kind
-from remotevirt.server import ServerFactory
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from tests.auth.fakes import World as Users
 from tests.auth.test_kerberos import SEALED, SIGNED, FakeContext, framed
-from tests.server.fakes import Client, Wire, World
+from tests.server.fakes import Client, World
 
 NONE, SASL = remote.AuthType.REMOTE_AUTH_NONE, remote.AuthType.REMOTE_AUTH_SASL
 
@@ -28,13 +28,8 @@ class SaslTestCase(SynchronousTestCase):
 
     def client(self, transport: str = "tls") -> Client:
         """A client that has connected."""
-        client = self.world.client(transport=transport, wire=Wire())
-        factory = ServerFactory(self.world.daemon, False, transport, self.users.service)
-        client.vanish()
-        client.protocol = factory.buildProtocol(None)
-        client.wire = Wire()
-        client.protocol.makeConnection(client.wire)
-        return client
+        self.world.daemon.sasl = self.users.service
+        return self.world.client(transport=transport, auth="sasl")
 
     def start(self, client: Client, mechanism: str, data: bytes | None) -> Any:
         """auth_sasl_init and auth_sasl_start."""
@@ -42,12 +37,12 @@ class SaslTestCase(SynchronousTestCase):
         return client.result("auth_sasl_start", mechanism, int(data is None), data or b"")
 
     def assert_refused(self, client: Client, name: str, *fields: Any) -> None:
-        """A call is refused with no more than that, and the client is disconnected."""
+        """A call is refused with no more than that, and the client is no further."""
         error = client.error(name, *fields)
         self.assertEqual(vir.VIR_ERR_AUTH_FAILED, error.code)
         self.assertEqual("authentication failed: authentication failed", error.message)
-        self.world.turn()
-        self.assertFalse(client.lives)
+        self.assertEqual([SASL], client.result("auth_list"))
+        self.assertIn("authentication required", client.error("connect_open", None, 0).message)
 
 
 class SessionTests(SaslTestCase):
@@ -117,9 +112,21 @@ class SessionTests(SaslTestCase):
     def test_client_that_vanishes(self) -> None:
         client = self.client()
         self.start(client, "SCRAM-SHA-256", b"n,,n=alice,r=abc")
-        exchange = client.protocol.session._exchange
+        exchange = client.protocol.session._authentication._exchange
         client.vanish()
         self.failureResultOf(exchange.step(b""))
+
+    def test_user_is_logged_out(self) -> None:
+        """The realm hears when the client goes."""
+        left: list[str] = []
+        realm: Any = self.users.realm
+        realm.requestAvatar = lambda name, mind, *_: (IUser, User("alice"), lambda: left.append("alice"))
+        client = self.client()
+        self.start(client, "PLAIN", b"\0alice\0secret")
+        self.assertEqual("alice", client.protocol.identity.sasl)
+        self.assertEqual([], left)
+        client.vanish()
+        self.assertEqual(["alice"], left)
 
 
 class LayerTests(SaslTestCase):
@@ -131,6 +138,7 @@ class LayerTests(SaslTestCase):
         _, data = client.pack("auth_sasl_step", 0, SIGNED + b"\4\0\x20\0")
         client.wire.received.clear()
         client.send(data + after)
+        self.world.turn()
 
     def test_from_the_reply_on(self) -> None:
         client = self.client("tcp")
