@@ -21,8 +21,8 @@ async def _run(talk: Talk) -> Outcome:
         raise AuthRefused(f"PLAIN: {len(parts)} parts in a message of three")
     username = prepare_name(parts[1])
     password = prepare_password(parts[2])
-    if parts[0] and prepare_name(parts[0]) != username:
-        raise AuthRefused(f"PLAIN: user {username!r} asks to act as somebody else")
+    if parts[0] and (act_as := prepare_name(parts[0])) != username:
+        raise AuthRefused(f"PLAIN: user {username!r} asks to act as {act_as!r}")
     credentials = UsernamePassword(username.encode(), password.encode())
     return Outcome(await talk.login(username, lambda: credentials))
 

@@ -1,8 +1,13 @@
 """SCRAM (RFC 5802, RFC 7677) on the server's side, and the keys that it is made with.
 
-The messages are scramp's work. It looks users up synchronously, so the first message is read twice: once for
-the name in it, then, when the keys have come, for the exchange. Channel binding is not offered: a client that
-wants it ("p") is refused, one that thinks that we have none ("y") is right.
+The messages are scramp's work, but for two things. It looks users up synchronously, so the first message is
+read twice: once for the name in it, then, when the keys have come, for the exchange. And it knows no
+authorization names: clients that ask their user for one send it before everything else, and prove at the end
+that they did (``n,a=alice,n=alice,...``). Such a name has to be the user's own here; it is taken out of the
+message, and put where scramp compares what the client proves.
+
+Channel binding is not offered: a client that wants it ("p") is refused, one that thinks that we have none
+("y") is right.
 
 Somebody who does not exist goes through the same exchange, with keys that no password fits, and is refused
 where a wrong password is.
@@ -13,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from typing import Any
 
 from scramp import ScramException, ScramMechanism
@@ -21,7 +27,7 @@ from twisted.internet.defer import maybeDeferred
 
 from remotevirt.auth.interfaces import AuthRefused, IScramProof, ScramKeys, ScramProof
 from remotevirt.auth.mechanism import Mechanism, Outcome, Talk
-from remotevirt.auth.text import NAME_MAXIMUM, decode
+from remotevirt.auth.text import NAME_MAXIMUM, decode, prepare_name
 
 __all__ = ["ITERATIONS", "SCRAM", "decoy_keys", "fits", "make_keys"]
 
@@ -87,6 +93,32 @@ def _server(mechanism: str, keys: ScramKeys) -> Any:
     return ScramMechanism(mechanism).make_server(lambda _: info)
 
 
+class _Header:
+    """What stands before a client's first message, with an authorization name, for scramp to compare."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def make_cbind_input(self, _: object) -> bytes:
+        """Return what the client has to repeat in its last message."""
+        return self._text.encode()
+
+
+def _act_as(first: str) -> tuple[str, str | None, _Header | None]:
+    """Take the authorization name out of a client's first message.
+
+    Returns:
+        The message without it, the name prepared with SASLprep, and the header with it; None: there was none.
+    """
+    flag, *rest = first.split(",", 2)
+    if len(rest) < 2 or not rest[0]:
+        return first, None, None
+    if not re.fullmatch("a=([^=\0]|=2C|=3D)+", rest[0]):
+        raise AuthRefused("SCRAM: an authorization name that is none")
+    name = rest[0].removeprefix("a=").replace("=2C", ",").replace("=3D", "=")
+    return f"{flag},,{rest[1]}", prepare_name(name), _Header(f"{flag},{rest[0]},")
+
+
 def _name_in(mechanism: str, first: str) -> str:
     """Return the name in a client's first message, prepared with SASLprep."""
     names = []
@@ -110,14 +142,18 @@ def _mechanism(name: str) -> Mechanism:
             raise AuthRefused(f"{name}: {error}") from None
 
     async def exchange(talk: Talk) -> Outcome:
-        first = decode(await talk.first(), MESSAGE_MAXIMUM)
+        first, act_as, header = _act_as(decode(await talk.first(), MESSAGE_MAXIMUM))
         username = _name_in(name, first)
+        if act_as is not None and act_as != username:
+            raise AuthRefused(f"{name}: user {username!r} asks to act as {act_as!r}")
         source = talk.scram_keys()
         decoy = source.scram_decoy(username, name)
         found: ScramKeys | None = await maybeDeferred(source.scram_keys, username, name)
         keys = decoy if found is None else found
         server = _server(name, keys)
         server.set_client_first(first)
+        if header is not None:
+            server.gs2_header = header
         final = decode(await talk.ask(server.get_server_first().encode()), MESSAGE_MAXIMUM)
 
         def prove() -> ICredentials:

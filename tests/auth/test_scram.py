@@ -7,10 +7,12 @@ import re
 from typing import Any
 
 import scramp.core
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 
 from remotevirt.auth import SaslExchange, ScramKeys, decoy_keys, make_keys
 from remotevirt.auth.scram import MESSAGE_MAXIMUM, SALT_SIZE, fits
+from remotevirt.auth.service import Reply
 from tests.auth.fakes import FEW, AuthTestCase, World, peer
 
 RFC_7677 = (
@@ -38,6 +40,20 @@ RFC_5802 = (
         "v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
     ),
 )
+
+
+class Header:
+    """What a client sends before its first message proper, and repeats in the last."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def make_cbind_input(self, _: object) -> bytes:
+        """What is repeated."""
+        return self.text.encode()
 
 
 class VectorTests(AuthTestCase):
@@ -78,6 +94,44 @@ class LoginTests(AuthTestCase):
         exchange = World().begin()
         self.successResultOf(self.scram(exchange, "alice", "secret"))
         self.assertEqual("alice", exchange.username)
+
+    def test_authorization_name(self) -> None:
+        """A client may say whom it acts as, if that is the user; the proof covers it."""
+        for text in ("n,a=alice,", "y,a=alice,", "n,a=\uff41li\u00adce,"):
+            exchange = World().begin()
+            self.successResultOf(self.acting(exchange, Header(text), Header(text)))
+            self.assertEqual("alice", exchange.username)
+
+    def acting(self, exchange: SaslExchange, said: Header, proved: Header) -> Deferred[Reply]:
+        """Log in with something before the first message, and perhaps something else proved."""
+        client = scramp.ScramClient(["SCRAM-SHA-256"], "alice", "secret")
+        client.gs2_header = said
+        first = client.get_client_first().encode()
+        start: list[Any] = []
+        exchange.start("SCRAM-SHA-256", first).addBoth(start.append)
+        if isinstance(start[0], Failure):
+            return fail(start[0])
+        client.set_server_first(start[0][1].decode())
+        client.gs2_header = proved
+        return exchange.step(client.get_client_final().encode())
+
+    def test_authorization_name_that_does_not_fit(self) -> None:
+        for said, proved in (
+            ("n,a=bob,", None),
+            ("n,a=,", None),
+            ("n,alice,", None),
+            ("n,a=ali=ce,", None),
+            ("n,a=ali=2Cce,", None),
+            ("n,a=ali\0ce,", None),
+            ("n,a=" + "a" * 257 + ",", None),
+            ("p=tls-unique,a=alice,", None),
+            ("n,a=alice,", "n,,"),
+            ("n,,", "n,a=alice,"),
+            ("n,a=alice,", "y,a=alice,"),
+            ("n,a=alice,", "n,a=bob,"),
+        ):
+            exchange = World().begin()
+            self.refused(self.acting(exchange, Header(said), Header(proved or said)))
 
     def test_keys_that_take_time(self) -> None:
         world = World()

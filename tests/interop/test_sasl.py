@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotevirt.auth import make_keys
 from remotevirt.auth.users import updating_users
 from tests.interop.daemons import Remotevirt, free_port
-from tests.interop.peers import Output, find_program, make_pki, require, run
+from tests.interop.peers import Output, find_program, make_pki, require, run, run_python
 
 SCRIPT = """
 import sys
@@ -47,6 +47,27 @@ for text in listeners:
 reactor.run()
 """
 """A daemon all of whose listeners want SASL."""
+
+ACT_AS = """
+import sys
+import libvirt
+
+uri, act_as, name, password = sys.argv[1:]
+answers = {
+    libvirt.VIR_CRED_USERNAME: act_as,
+    libvirt.VIR_CRED_AUTHNAME: name,
+    libvirt.VIR_CRED_PASSPHRASE: password,
+}
+
+def answer(credentials, _):
+    for credential in credentials:
+        credential[4] = answers[credential[0]]
+    return 0
+
+connection = libvirt.openAuth(uri, [list(answers), answer, None], 0)
+print([domain.name() for domain in connection.listAllDomains()])
+"""
+"""A client that has an authorization name to give."""
 
 PASSWORD = "a secret, with = and ü"
 
@@ -136,6 +157,19 @@ class ScramTests(SaslTestCase):
         self.assert_refused(
             self.virsh(f"{daemon.uri()}&auth=sasl.GSSAPI"), "SASL mechanism GSSAPI not supported by server"
         )
+
+    def test_authorization_name(self) -> None:
+        """A program that asks its user whom to act as, too, sends the name along with SCRAM and PLAIN."""
+        require("libvirt-python")
+        daemon = self.daemon("SCRAM-SHA-256", "PLAIN")
+        for mechanism in ("SCRAM-SHA-256", "PLAIN"):
+            uri = f"{daemon.uri()}&auth=sasl.{mechanism}"
+            for act_as, status in (("alice", 0), ("bob", 1)):
+                output = run_python(ACT_AS, uri, act_as, "alice", PASSWORD)
+                self.assertEqual((status, "['test']\n" if status == 0 else ""), output[:2], output)
+                if status:
+                    self.assertIn("authentication failed: authentication failed", output.err)
+        self.assertIn("user 'alice' asks to act as 'bob'", daemon.log())
 
     def test_wrong(self) -> None:
         """A password, and a name."""
