@@ -26,6 +26,7 @@ TEST = [
     "ruff>=0.8",
     "trustme>=1.2",
 ]
+GSSAPI = ["gssapi>=1.8"]  # built from source: needs a C compiler and Kerberos (Debian: libkrb5-dev)
 DOCS = ["furo>=2024.8", "sphinx>=7.4"]
 RELEASE = ["build>=1.2", "towncrier>=24.8", "setuptools>=68", "wheel>=0.42"]
 
@@ -58,13 +59,17 @@ setup(
         "lxml>=5.2",
         "prometheus-client>=0.21",
         "pyOpenSSL>=24.3",
+        "scramp>=1.5",
         "twisted[tls]>=26.4",
         "xdrlib3>=0.1.1",
         "zope.interface>=6.3",
     ],
-    extras_require={"test": TEST, "docs": DOCS, "dev": [*TEST, *DOCS, *RELEASE]},
+    extras_require={"gssapi": GSSAPI, "test": TEST, "docs": DOCS, "dev": [*TEST, *DOCS, *RELEASE]},
     entry_points={
-        "console_scripts": ["remotevirt-policy = remotevirt.policy.cli:main"],
+        "console_scripts": [
+            "remotevirt-passwd = remotevirt.auth.passwd:run",
+            "remotevirt-policy = remotevirt.policy.cli:main",
+        ],
         "remotevirt.drivers": ["test = remotevirt.drivers.test.driver:TestDriver"],
     },
     classifiers=[

@@ -37,6 +37,7 @@ MAY_SEE: dict[str, set[str]] = {
     "server": TABLES | {"stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
     "observe": TABLES | {"identity", "server", "stubs", "typed_params", "__init__"},
     "client": TABLES | {"stubs", "rpc", "transport"},
+    "auth": {"errors", "identity"},
     "transport": {"errors", "description", "identity"},
     "logs": {"errors"},
     "config": {"errors", "description", "logs"},

@@ -12,6 +12,32 @@ from twisted.trial.unittest import TestCase
 import remotevirt
 
 EXPORTS = {
+    "remotevirt.auth": {
+        "DEFAULT_MECHANISMS",
+        "MECHANISM_NAMES",
+        "TCP_MIN_SSF",
+        "AuthRefused",
+        "GuessLimiter",
+        "IPrincipal",
+        "IScramKeys",
+        "IScramProof",
+        "IUser",
+        "Kerberos",
+        "LayerError",
+        "PrincipalChecker",
+        "SaslExchange",
+        "SaslService",
+        "ScramKeys",
+        "SecurityLayer",
+        "User",
+        "UserRealm",
+        "UsersChecker",
+        "UsersError",
+        "UsersFile",
+        "decoy_keys",
+        "make_keys",
+        "users_portal",
+    },
     "remotevirt.drivers": {
         "ClientInfo",
         "DriverConnection",

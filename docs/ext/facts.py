@@ -22,6 +22,9 @@ from sphinx.application import Sphinx
 from tables import TableDirective, documented_constants, plain, show_number
 
 from remotevirt import config
+from remotevirt.auth import kerberos, limiter, scram, users
+from remotevirt.auth import plain as plain_mechanism
+from remotevirt.auth import text as auth_text
 from remotevirt.observe import endpoint, status
 from remotevirt.rpc import connection, framing
 from remotevirt.rpc.keepalive import Keepalive, KeepaliveAction
@@ -46,6 +49,12 @@ OURS = (
     parse,
     endpoint,
     status,
+    auth_text,
+    scram,
+    plain_mechanism,
+    kerberos,
+    limiter,
+    users,
 )
 """Modules whose constants with MAX or a like word in their names are limits of our own."""
 

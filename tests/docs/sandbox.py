@@ -1,7 +1,8 @@
 """Where a page's commands run: a folder that looks like a checkout, a shell, and terminals beside it.
 
 The folder holds links to the project's own files, copies of the manual's examples, and a virtual environment
-in appearance: its ``python`` and ``twistd`` are those that run the tests. ``make run`` takes it for one.
+in appearance: its ``python``, ``twistd`` and so on are those that run the tests. ``make run`` takes it
+for one.
 
 Ports of the manual become free ones (0 on the command line), and in what is printed and in later commands the
 port that a daemon was given stands for the one in the manual.
@@ -45,6 +46,9 @@ REGISTERED = re.compile(r"RPC_CLIENT_MSG_RX: .* proc=316 type=1 status=0 ")
 
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S* .*")
 _LISTENING = re.compile(r"^Listening on (tcp|tls):127\.0\.0\.1:(\d+)", re.MULTILINE)
+
+PASSWD = "remotevirt.auth.passwd"
+"""The module that the command ``remotevirt-passwd`` runs."""
 
 _TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
@@ -99,6 +103,7 @@ class Sandbox:
             ("python", ""),
             ("twistd", f'-c "{_TWISTD}" '),
             ("remotevirt-policy", "-m remotevirt.policy "),
+            ("remotevirt-passwd", f"-m {PASSWD} "),
         ):
             path = bin_ / name
             path.write_text(
