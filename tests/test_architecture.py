@@ -34,7 +34,7 @@ MAY_SEE: dict[str, set[str]] = {
     "xml": {"errors", "stubs"},
     "description": {"errors"},
     "drivers": TABLES | {"description", "identity", "stubs", "typed_params", "xml"},
-    "server": TABLES | {"stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
+    "server": TABLES | {"auth", "stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
     "observe": TABLES | {"identity", "server", "stubs", "typed_params", "__init__"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "auth": {"errors", "identity"},

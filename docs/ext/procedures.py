@@ -56,6 +56,9 @@ class _Nobody:
     def authenticate(self, identity: Identity, layer: object = None) -> None:
         """Note nothing."""
 
+    def forget_calls(self) -> None:
+        """Forget nothing."""
+
     def drop(self, reason: str) -> None:
         """Disconnect nobody."""
 

@@ -102,19 +102,25 @@ class Authentication:
     def _went_on(self, result: tuple[bool, bytes | None], ret: Any) -> Any:
         complete, data = result
         if complete:
-            exchange, self._exchange = self._exchange, None
+            exchange = self._exchange
             identity = attrs.evolve(self._client.identity, sasl=exchange.username)
             self._client.authenticate(identity, exchange.layer)
         return ret(int(complete), int(data is None), data or b"")
 
     def _failed(self, failure: Failure) -> VirError:
         """Turn what ended an exchange into what the client is told."""
-        self._exchange = None
+        self.close()
         reason = getattr(failure.value, "reason", None)
         if reason is None:
             self.log.failure("an authentication ended with an exception", failure)
             reason = "unexpected failure"
         return self._refuse(str(reason))
+
+    def close(self) -> None:
+        """End: the client has gone. Whoever has logged in is logged out. May be called again."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.close()
 
     def _refuse(self, reason: str) -> VirError:
         client = self._client

@@ -8,7 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from remotevirt.auth import SaslService
 from remotevirt.drivers.registry import DriverRegistry
+from remotevirt.policy import PolicyStore
 from remotevirt.procedures import Program
 from remotevirt.server.limits import Limits
 from remotevirt.server.linger import Linger
@@ -41,6 +43,7 @@ class Daemon:
     Attributes:
         server: the server of ``programs``; servers: all, by name.
         sasl: how clients of listeners with SASL authenticate, None: they cannot.
+        policy: what clients may do, None: whatever their listener lets them.
         draining: no new client is let in.
     """
 
@@ -61,7 +64,8 @@ class Daemon:
         self.linger = Linger(reactor)
         self.unfinished = UnfinishedBudget()
         self.tracers = tuple(tracers)
-        self.sasl: Any = None
+        self.sasl: SaslService | None = None
+        self.policy: PolicyStore | None = None
         self.draining = False
         self._drained: Deferred[None] | None = None
         self.server = Server(self, SERVER, limits or Limits(), programs, Session)

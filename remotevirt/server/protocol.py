@@ -269,6 +269,10 @@ class ServerProtocol(Protocol):
         """Send the reply to a call that was in flight, and begin those that have waited for it."""
         self._run()
 
+    def forget_calls(self) -> None:
+        """Look up anew what answers each procedure: what the client may do has changed."""
+        self.dispatcher.forget()
+
     def later(self, call: Callable[[], None]) -> None:
         """Call something in the reactor's next turn."""
         self.daemon.reactor.callLater(0, call)
@@ -364,7 +368,10 @@ class ServerProtocol(Protocol):
         self._auth_deadline.stop()
         self.dispatcher.forget()
         if layer is not None:
-            # The reply that says so goes out as it is. The client waits for it before it sends more.
+            # The reply that says so goes out as it is, and the client waits for it: what has come behind its
+            # last message is not protected, so it is somebody else's.
+            if self._waiting or self.reader.held:
+                self.drop("unprotected bytes behind its authentication")
             self.later(lambda: setattr(self, "_layer", layer))
         self.daemon.tell("client_authenticated", self)
 

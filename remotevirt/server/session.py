@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from remotevirt.drivers.base import ClientInfo, DriverConnection
 from remotevirt.drivers.events import Event
 from remotevirt.identity import Identity
+from remotevirt.policy import Rights, Watcher, access_denied, enforce
 from remotevirt.procedures import Procedure, Program
 from remotevirt.rpc.message import pack_event
 from remotevirt.server.access import readonly_guard
@@ -77,6 +78,9 @@ class Client(Protocol):
     def drop(self, reason: str) -> None:
         """Disconnect the client."""
 
+    def forget_calls(self) -> None:
+        """Look up anew what answers each procedure."""
+
     def later(self, call: Callable[[], None]) -> None:
         """Call something in the reactor's next turn."""
 
@@ -105,7 +109,8 @@ class Session:
         self._opening = False
         self._closed = False
         self._wants_end = False
-        self._unlisten: Callable[[], None] | None = None
+        self._rights: Rights | None = None
+        self._unlisten: list[Callable[[], None]] = []
 
     # -- Handlers ----------------------------------------------------------------------------------
 
@@ -120,22 +125,25 @@ class Session:
         ):
             raise internal_error("hypervisor connection not open")
         guard = readonly_guard(procedure) if self.readonly else None
-        if own is not None:
-            return own, guard
+        method = own or self._driver_method(program, procedure)
+        if self._rights is not None and self.connection is not None and not procedure.pre_auth:
+            method = enforce(program, procedure, method, self._rights, self.connection)
+        return method, guard
+
+    def _driver_method(self, program: Program, procedure: Procedure) -> Callable[..., Any]:
+        """Return the method of the sub-driver that answers a procedure, or one that says: not supported."""
         if procedure.driver is None:
-            return _refuse(procedure), guard
-        if program is not remote.PROGRAM:
-            name = f"{program.name}_{name}"
-        method = getattr(getattr(self.connection, procedure.driver), name, None)
-        return method or _refuse(procedure), guard
+            return _refuse(procedure)
+        name = procedure.name if program is remote.PROGRAM else f"{program.name}_{procedure.name}"
+        return getattr(getattr(self.connection, procedure.driver), name, None) or _refuse(procedure)
 
     def close(self) -> None:
         """Close what the client had open. May be called again."""
         self._closed = True
+        self._authentication.close()
         connection, self.connection = self.connection, None
-        if self._unlisten is not None:
-            self._unlisten()
-            self._unlisten = None
+        while self._unlisten:
+            self._unlisten.pop()()
         if connection is not None:
             self._end(connection)
 
@@ -183,6 +191,7 @@ class Session:
         if self.connection is not None or self._opening:
             raise internal_error("connection already open")
         driver, uri = self.daemon.registry.route(name)
+        self._rights = self._find_rights(uri.scheme)
         readonly = self.readonly or bool(flags & vir.VIR_CONNECT_RO)
         identity = self._client.identity
         result = driver.open(uri, ClientInfo(readonly, identity.transport, identity))
@@ -193,26 +202,55 @@ class Session:
             # When the client vanishes, what it waits for is cancelled, but not the driver's own Deferred:
             # a connection that it makes all the same is closed, not lost.
             answer: Deferred[None] = Deferred()
-            result.addBoth(self._opened_later, readonly).chainDeferred(answer)
+            result.addBoth(self._opened_later, readonly, uri.scheme).chainDeferred(answer)
             return answer
-        self._opened(result, readonly)
+        self._opened(result, readonly, uri.scheme)
         return None
 
-    def _opened_later(self, result: DriverConnection | Failure, readonly: bool) -> Failure | None:
+    def _opened_later(
+        self, result: DriverConnection | Failure, readonly: bool, scheme: str
+    ) -> Failure | None:
         self._opening = False
         if isinstance(result, Failure):
             return result
-        self._opened(result, readonly)
+        self._opened(result, readonly, scheme)
         return None
 
-    def _opened(self, connection: DriverConnection, readonly: bool) -> None:
+    def _opened(self, connection: DriverConnection, readonly: bool, scheme: str) -> None:
         if self._closed:
             self._end(connection)
             return
         if connection.events is not None:
-            self._unlisten = connection.events.listen(self.events.deliver)
+            self._unlisten.append(connection.events.listen(self.events.deliver))
         self.readonly = readonly
         self.connection = connection
+        if self.daemon.policy is not None:
+            self._watch()
+            self._unlisten.append(self.daemon.policy.listen(lambda policy: self._policy_changed(scheme)))
+
+    def _find_rights(self, scheme: str) -> Rights | None:
+        """Return what the client may do with a driver; None where nothing but its listener limits it.
+
+        Raises:
+            VirError: VIR_ERR_ACCESS_DENIED, it may not even open a connection.
+        """
+        if self.daemon.policy is None:
+            return None
+        rights: Rights = self.daemon.policy.current.for_client(self._client.identity, scheme)
+        if not rights.possible("connect", "getattr"):
+            raise access_denied("connect", "getattr")
+        return rights
+
+    def _policy_changed(self, scheme: str) -> None:
+        """Look again what the client may do; calls that were prepared before are prepared anew."""
+        self._rights = self.daemon.policy.current.for_client(self._client.identity, scheme)
+        self._watch()
+        self._client.forget_calls()
+
+    def _watch(self) -> None:
+        """Let no event through that the client may not see."""
+        if self._rights is not None and self.connection is not None:
+            self.events.may_see = Watcher(self._rights, self.connection).may_see
 
     def connect_close(self) -> None:
         """Close; the daemon disconnects once the reply is sent."""

@@ -50,6 +50,10 @@ class FakeExchange:
             raise Refusal
         return (True, None)
 
+    def close(self) -> None:
+        """End."""
+        self.service.heard.append("closed")
+
 
 class FakeSasl:
     """Stands for :class:`remotevirt.auth.SaslService`."""
@@ -97,7 +101,7 @@ class AuthenticationTests(SaslCase):
         client = self.client()
         self.assertEqual([remote.AuthType.REMOTE_AUTH_SASL], list(client.result("auth_list")))
         self.assertEqual((1, 1, b""), tuple(self.login(client)))
-        self.assertEqual([("FAKE", None), b"right"], self.sasl.heard)
+        self.assertEqual([("FAKE", None), b"right"], self.sasl.heard, "not logged out yet")
         self.assertEqual("alice", client.protocol.identity.sasl)
         self.assertEqual([remote.AuthType.REMOTE_AUTH_NONE], list(client.result("auth_list")))
         client.result("connect_open", None, 0)
