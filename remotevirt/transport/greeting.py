@@ -111,7 +111,7 @@ class Admission:
             return None
         try:
             shown = transport.getPeerCertificate()
-            if shown is None:  # pragma: no cover - OpenSSL has refused it before
+            if shown is None:  # its handshake began when none was asked for
                 return "it showed no certificate"
             certificate = shown.to_cryptography()
             name = gnutls_dn(certificate)

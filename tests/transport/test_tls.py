@@ -656,6 +656,20 @@ class ReloadTests(TLSTestCase):
         client, _ = self.connect(factory, self.options(self.pair))
         self.assertEqual(b"\x01", client.received)
 
+    def test_verification_comes(self) -> None:
+        """Whoever was not asked for a certificate, but ends its handshake when one is needed, has none."""
+        factory = self.listen(no_verify=True)
+        server = factory.buildProtocol(PEER)
+        client = Deaf(self.options(self.pair))
+        transport = FakeTransport(server, isServer=True, peerAddress=PEER)
+        pump = connect(server, transport, client, FakeTransport(client, isServer=False), greet=False)
+        pump.pump()  # the hello, and what the server makes of it
+        self.assertEqual(1, self.endpoint.handshakes)
+        self.endpoint.reload(TLSSettings())
+        self.flow(pump)
+        self.assertEqual(["it showed no certificate"], self.refusals())
+        self.assertEqual([], self.behind.built)
+
     def test_sanity_at_reload(self) -> None:
         self.listen(no_sanity=True)
         certificate, key = self.authority.expired()
