@@ -83,6 +83,9 @@ class DocumentTests(GuardCase):
         self.refused("domain:write", self.define, caller, "y")
         uuid = f"<uuid>{self.refs['web-2'].uuid.hex()}</uuid>"
         self.refused("domain:write", self.define, caller, "web-2", uuid=uuid, metadata=blue)
+        uuid = f"<uuid>{self.refs['web-1'].uuid.hex()}</uuid>"
+        self.refused("domain:write", self.define, caller, "web-1", uuid=uuid, metadata=red)
+        self.assertEqual("web-1", self.define(caller, "web-1", uuid=uuid, metadata=blue).name)
         twice = blue.replace("</metadata>", "<t:x xmlns:t='https://example.org/tenant'/></metadata>")
         self.refused("domain:write", self.define, caller, "z", metadata=twice)
         self.refused("domain:write", self.define, caller, "z", metadata=blue + red)

@@ -12,7 +12,7 @@ from remotevirt.errors import VirError
 from remotevirt.policy import enforce
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
-from remotevirt.stubs.errors import OperationTimeout
+from remotevirt.stubs.errors import AccessDenied, NoSupport, OperationTimeout
 from remotevirt.stubs.remote import NonnullDomain, NonnullStorageVol
 from tests.policy.calling import allow, rights
 from tests.policy.fakes import connection, refs
@@ -34,6 +34,20 @@ class BlindTests(SynchronousTestCase):
                 error = self.assertRaises(VirError, method, one)
                 self.assertEqual(vir.VIR_ERR_ACCESS_DENIED, error.code)
 
+    def test_some_lookups(self) -> None:
+        """A driver that finds by UUID only: honest references pass, and nothing that asks for more."""
+        made = connection()
+        made.hypervisor.domain_lookup_by_name = _unsupported  # type: ignore[method-assign]
+        procedure = remote.PROGRAM.by_name["domain_create"]
+        rule = rights(allow("domain:*", name="one"))
+        method = enforce(remote.PROGRAM, procedure, lambda dom: 7, rule, made)
+        self.assertEqual(7, method(NonnullDomain("one", b"o" * 16, 0)))
+        for dom in (NonnullDomain("old", b"o" * 16, 0), NonnullDomain("one", b"x" * 16, 0)):
+            self.assertRaises(AccessDenied, method, dom)
+        define = remote.PROGRAM.by_name["domain_define_xml"]
+        method = enforce(remote.PROGRAM, define, lambda xml: 7, rule, made)
+        self.assertRaises(AccessDenied, method, "<domain><name>one</name></domain>")
+
     def test_lookups_that_fail(self) -> None:
         """The driver's error is the answer."""
         made = connection(_failing)
@@ -41,6 +55,10 @@ class BlindTests(SynchronousTestCase):
         method = enforce(remote.PROGRAM, procedure, lambda dom: 7, rights(allow("domain:*", name="*")), made)
         error = self.assertRaises(VirError, method, NonnullDomain("one", b"o" * 16, 0))
         self.assertEqual(vir.VIR_ERR_OPERATION_TIMEOUT, error.code)
+
+
+def _unsupported(name: str) -> Any:
+    raise NoSupport()
 
 
 def _failing(method: Any) -> Any:
@@ -123,6 +141,13 @@ class LaterTests(SynchronousTestCase):
         self.go_on()
         error: Any = self.failureResultOf(outcome, VirError).value
         self.assertEqual(vir.VIR_ERR_NO_DOMAIN, error.code)
+
+    def test_found_by_its_name(self) -> None:
+        """A way that leads nowhere is not the last one."""
+        dom = NonnullDomain("one", b"x" * 16, -1)
+        outcome = self.call("domain_create", lambda dom: 7, allow("domain:*", name="one"), dom)
+        self.go_on()
+        self.assertEqual(7, self.successResultOf(outcome))
 
     def test_lists_and_coroutines(self) -> None:
         """Results are filtered when they come."""
