@@ -22,7 +22,8 @@ import attrs
 
 from remotevirt.config import Auth, Config, ConfigError
 from remotevirt.description import Description, quote
-from remotevirt.transport import Credentials, LibvirtTLSEndpoint, Listener, parse_listener
+from remotevirt.transport import Credentials, LibvirtTLSEndpoint, Listener, TLSSettings, parse_listener
+from remotevirt.transport.settings import HANDSHAKE_TIMEOUT
 
 __all__ = [
     "ADMIN_SOCKET",
@@ -34,6 +35,7 @@ __all__ = [
     "auth_of",
     "find_places",
     "runtime_folder",
+    "tls_settings",
 ]
 
 SOCKET = "remotevirt-sock"
@@ -42,6 +44,9 @@ ADMIN_SOCKET = "remotevirt-admin-sock"
 
 ROLES = ("remotevirt", "remotevirt-ro", "remotevirt-admin", "remotevirt-tcp", "remotevirt-tls")
 """The names of sockets that systemd hands over, with or without ``.socket``: by default a unit's name."""
+
+BACKLOG = 50
+"""Connections that may wait to be accepted, where ``max_queued_clients`` is not set."""
 
 FIRST_DESCRIPTOR = 3
 """sd_listen_fds(3): where inherited sockets begin."""
@@ -98,6 +103,7 @@ def _find(
                 text,
                 readonly=readonly,
                 mode=settings.unix_sock_ro_perms if readonly else settings.unix_sock_rw_perms,
+                tls=tls_settings(settings),
             )
             for text, readonly in given
             if not (dry and Description.parse(text).name.lower() == "systemd")
@@ -118,7 +124,10 @@ def _find(
     if settings.listen_tls:
         address = settings.listen_addr or ""
         text = f"libvirttls:{settings.tls_port}:interface={quote(address)}"
-        endpoint = LibvirtTLSEndpoint(reactor, settings.tls_port, _credentials(settings), address)
+        backlog = settings.max_queued_clients or BACKLOG
+        endpoint = LibvirtTLSEndpoint(
+            reactor, settings.tls_port, _credentials(settings), address, backlog, tls_settings(settings)
+        )
         found.append(Listener(text, endpoint, "tls"))
     return Places(found, _admin(reactor, settings, folder))
 
@@ -200,10 +209,48 @@ def _adopt(reactor: Any, names: Sequence[str], settings: Config) -> Places:
         if role == "remotevirt-admin":
             admin = listener
         elif role == "remotevirt-tls":
-            raise ConfigError(f"systemd's socket {name}: TLS is not served there yet; open one by listen_tls")
+            found.append(_adopt_tls(reactor, listener, settings))
         else:
             found.append(listener)
     return Places(found, admin)
+
+
+def _adopt_tls(reactor: Any, listener: Listener, settings: Config) -> Listener:
+    """TLS, with the certificates of the configuration, on a socket that systemd opened."""
+    endpoint = LibvirtTLSEndpoint(
+        reactor, 0, _credentials(settings), settings=tls_settings(settings), over=listener.endpoint
+    )
+    return Listener(listener.text, endpoint, "tls")
+
+
+def tls_settings(settings: Config, before: TLSSettings | None = None) -> TLSSettings:
+    """How TLS treats clients and our own certificate.
+
+    Args:
+        settings: the configuration.
+        before: what is in force, perhaps with a priority or ``noverify`` of the endpoint's own, which stay.
+
+    Raises:
+        ConfigError: the configuration says what cannot be done.
+    """
+    timeout = HANDSHAKE_TIMEOUT if settings.handshake_timeout is None else settings.handshake_timeout
+    try:
+        found = TLSSettings(
+            no_verify=settings.tls_no_verify_certificate,
+            allowed_dns=settings.tls_allowed_dn_list,
+            no_sanity=settings.tls_no_sanity_certificate,
+            priority=settings.tls_priority,
+            handshake_timeout=timeout,
+        )
+        if before is None:
+            return found
+        return attrs.evolve(
+            found,
+            no_verify=found.no_verify or before.no_verify,
+            priority=found.priority if before.priority is None else before.priority,
+        )
+    except ValueError as error:
+        raise ConfigError(f"tls_priority: {error}") from None
 
 
 def _unix(reactor: Any, path: Path, mode: int, settings: Config, *, readonly: bool = False) -> Listener:

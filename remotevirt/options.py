@@ -26,14 +26,16 @@ from twisted.python import usage
 
 import remotevirt
 from remotevirt import config
+from remotevirt.auth import DEFAULT_MECHANISMS, SaslService, UsersError, UsersFile, users_portal
 from remotevirt.drivers import DriverRegistry, load_driver
 from remotevirt.errors import RemotevirtError
 from remotevirt.listening import Places, auth_key, auth_of, find_places
 from remotevirt.logs import Kind, Level, Logs, Output
 from remotevirt.logs.settings import show
+from remotevirt.policy import PolicyError, PolicyStore
 from remotevirt.transport import Listener
 
-__all__ = ["PATHS", "TWINS", "UNSERVED", "Options"]
+__all__ = ["PATHS", "TWINS", "Options"]
 
 DEFAULT_DRIVER = "test"
 
@@ -74,34 +76,6 @@ TWINS = [
 PATHS = frozenset({"sasl_users_file", "policy_file", "admin_socket", "state_dir"})
 """Keys whose path may be relative on the command line: to the folder that the daemon is started in."""
 
-UNSERVED = frozenset(
-    {
-        "admin_socket",
-        "audit_file",
-        "audit_logging",
-        "auth_timeout",
-        "drain_timeout",
-        "frame_timeout",
-        "handshake_timeout",
-        "host_uuid",
-        "host_uuid_source",
-        "max_anonymous_clients",
-        "max_peer_clients",
-        "max_unsent_bytes",
-        "metrics_listen",
-        "policy_file",
-        "sasl_allowed_username_list",
-        "sasl_mechanisms",
-        "sasl_users_file",
-        "tls_allowed_dn_list",
-        "tls_no_sanity_certificate",
-        "tls_no_verify_certificate",
-        "tls_priority",
-    }
-)
-"""Keys that are read and that no part serves yet. To set one to anything but its default is a mistake: nobody
-shall believe in a protection that is not there. The manual marks them."""
-
 
 class Options(usage.Options):
     """The options of ``twistd remotevirt``.
@@ -113,6 +87,8 @@ class Options(usage.Options):
         drivers: what to serve, the default one first.
         logs: the daemon's log.
         replaces_log: whether it takes the place of the log that ``twistd`` would open.
+        policy: who may do what; None where no file says it.
+        users: who may log in by SASL with a password; None where no file says it.
     """
 
     synopsis = "[options]"
@@ -152,6 +128,8 @@ class Options(usage.Options):
         self.drivers: list[Any] = []
         self.logs = Logs()
         self.replaces_log = False
+        self.policy: PolicyStore | None = None
+        self.users: UsersFile | None = None
         self._config_file: str | None = None
 
     @property
@@ -224,28 +202,22 @@ class Options(usage.Options):
         except RemotevirtError as error:
             yield str(error)
             return  # what follows would be about settings that nobody wanted
-        defaults = config.Config()
-        for key in sorted(UNSERVED):
-            if getattr(self.config, key) != getattr(defaults, key):
-                yield f"{key} is not served yet"
         try:
             self.places = find_places(reactor, self["listen"], self.config, dry=self["check-config"])
         except RemotevirtError as error:
             yield str(error)
         for listener in self.listeners:
             self.auth[listener] = auth_of(listener, self.config)
-            if self.auth[listener] == "sasl" and self.config.sasl_users_file is None:
+            if self.auth[listener] == "sasl" and not self._knows_users():
                 key = auth_key(listener)
                 yield (
                     f"{listener.text}: clients have to log in there ({key}), and no sasl_users_file says "
                     f'who may; {key} = "none" lets in everybody who reaches it'
                 )
+        yield from self._load_rights()
         if self.config.state_dir is not None and not self.config.state_dir.is_dir():
             yield f"state_dir {self.config.state_dir}: no such folder"
         yield from self._load_drivers()
-        # Further parts check their files here: the policy, the users of SASL.
-        if self["trace"]:
-            yield "--trace is not served yet"
         if not self["check-config"]:
             try:
                 self._open_log()
@@ -319,6 +291,56 @@ class Options(usage.Options):
         if self.config.log_outputs and self.replaces_log and not options.get("logfile"):
             options["logfile"] = "log_outputs"  # it is not standard output alone
         return options
+
+    def fresh_config(self) -> config.Config:
+        """The settings as file and command line say them now.
+
+        Raises:
+            ConfigError: there is a mistake in them.
+        """
+        return self._read_config(self._config_file)
+
+    def _mechanisms(self) -> Sequence[str]:
+        """The SASL mechanisms to offer."""
+        return self.config.sasl_mechanisms or DEFAULT_MECHANISMS
+
+    def _knows_users(self) -> bool:
+        """Whether somebody can log in: a file has users, or Kerberos has."""
+        return self.config.sasl_users_file is not None or "GSSAPI" in map(str.upper, self._mechanisms())
+
+    def _load_rights(self) -> Iterator[str]:
+        """Load the policy, and the users of SASL; what goes wrong."""
+        try:
+            if self.config.policy_file is not None:
+                self.policy = PolicyStore(self.config.policy_file)
+            if self.config.sasl_users_file is not None:
+                self.users = UsersFile(self.config.sasl_users_file)
+        except (PolicyError, UsersError) as error:
+            yield str(error)
+            return
+        try:
+            self.make_sasl(None)
+        except ValueError as error:
+            yield f"sasl_mechanisms: {error}"
+
+    def make_sasl(self, clock: Any) -> SaslService | None:
+        """What lets clients log in; None where no listener asks them to.
+
+        Args:
+            clock: an IReactorTime.
+
+        Raises:
+            ValueError: a mechanism is not known, not installed, or nobody checks its users.
+        """
+        if "sasl" not in self.auth.values() or not self._knows_users():
+            return None
+        return SaslService(
+            users_portal(self.users),
+            clock,
+            self._mechanisms(),
+            self.config.sasl_allowed_username_list,
+            self.config.tcp_min_ssf,
+        )
 
     def _load_drivers(self) -> Iterator[str]:
         """Load the drivers; what goes wrong."""

@@ -3,12 +3,15 @@
 ::
 
     Options ──> Daemon ──> one factory per listener ──> ListeningService ─┐
-            ──> Logs, reload on SIGHUP, idle clock, systemd ──────────────┴──> DaemonService
+            ──> admin server, metrics ────────────────> ListeningService ─┤
+            ──> log, reload on SIGHUP, idle clock, systemd ───────────────┴──> DaemonService
 
 The options themselves are in :mod:`remotevirt.options`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import attrs
 from twisted.application.service import IService
@@ -17,25 +20,41 @@ from twisted.logger import Logger
 
 from remotevirt import config
 from remotevirt.idle import IdleService
+from remotevirt.listening import tls_settings
 from remotevirt.notify import NotifyService
+from remotevirt.observation import Observation
 from remotevirt.options import Options
 from remotevirt.reload import ReloadService
 from remotevirt.server import Daemon, Limits, ServerFactory
 from remotevirt.service import DaemonService
-from remotevirt.transport import Announcer, Listener, ListeningService, identify
+from remotevirt.transport import Announcer, LibvirtTLSEndpoint, Listener, ListeningService, identify
 
-__all__ = ["Options", "makeService"]
+__all__ = ["DRAIN_TIMEOUT", "Options", "makeService"]
+
+DRAIN_TIMEOUT = 5
+"""Seconds that running calls have when the daemon ends. libvirtd waits for none."""
 
 log = Logger()
 
 
 def makeService(options: Options) -> IService:
     """Make the daemon that parsed options describe; called by ``twistd``."""
+    from twisted.internet import reactor as installed  # noqa: PLC0415 - importing it installs it
+
+    reactor: Any = installed
     settings = options.config
-    daemon = Daemon(options.drivers, limits=limits(settings))
-    reactor = daemon.reactor
+    announcer = Announcer.below_twistd(options.drivers[0].default_uri, options.log_options())
+    notify = NotifyService(reactor)
+    reload = ReloadService(reactor, notify)
+    observation = Observation(reactor, settings, options.places.metrics, options["trace"])
+    daemon = Daemon(options.drivers, limits(settings), reactor, tracers=observation.tracers)
+    daemon.policy = options.policy
+    daemon.sasl = options.make_sasl(reactor)
+    observation.watch(daemon, announcer, reload)
 
     def make_factory(listener: Listener) -> ServerFactory:
+        if isinstance(listener.endpoint, LibvirtTLSEndpoint):
+            listener.endpoint.refused = lambda where, why: daemon.tell("client_refused", where, f"tls: {why}")
         return ServerFactory(
             daemon.server,
             readonly=listener.readonly,
@@ -50,29 +69,36 @@ def makeService(options: Options) -> IService:
         # there to close the sockets in order.
         reactor.callWhenRunning(announcer.opened, listener, address)
 
-    announcer = Announcer.below_twistd(options.drivers[0].default_uri, options.log_options())
-    notify = NotifyService(reactor)
-    reload = ReloadService(reactor, notify)
+    def reload_certificates() -> None:
+        for endpoint in tls_endpoints(options):
+            endpoint.reload(tls_settings(options.fresh_config(), endpoint.settings))
+
     reload.add("log", options.reload_log)
+    if options.policy is not None:
+        reload.add("policy", options.policy.reload)
+    if options.users is not None:
+        reload.add("users", options.users.reload)
+    if tls_endpoints(options):
+        reload.add("certificates", reload_certificates)
+
     service = DaemonService(options.logs, replaces=options.replaces_log)
-
-    # Here the parts are plugged in that do not exist yet. Each takes its keys out of options.UNSERVED, checks
-    # its files in Options._mistakes, and is handed to the daemon, becomes a child of `service`, or both:
-    #   policy_file                                  rights: daemon; reload.add("policy", ...)
-    #   sasl_*, tcp_min_ssf, options.auth[listener]  logging in: make_factory; reload.add("users", ...)
-    #   tls_*                                        find_places; reload.add("certificates", ...)
-    #   audit_file, audit_logging, --trace           tracers of the daemon; reload.add("audit", ...)
-    #   options.places.metrics                       a ListeningService of its own
-    #   options.places.admin, admin_*                another one, given options.logs, reload and idle
-    #   drain_timeout                                service.drain
-
-    idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.clients), reactor.stop)
+    service.drain = lambda: daemon.drain(
+        DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout
+    )
+    idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.server.clients), reactor.stop)
     # In this order they start; they stop in the opposite one.
-    for part in (ListeningService(options.listeners, make_factory, opened), reload, idle, notify):
+    listening = ListeningService(options.listeners, make_factory, opened)
+    for part in (observation, listening, reload, idle, notify):
         service.addService(part)  # type: ignore[no-untyped-call]
     for note in settings.notes:
         log.info("{note}", note=note)
     return service
+
+
+def tls_endpoints(options: Options) -> list[LibvirtTLSEndpoint]:
+    """The listeners that have certificates."""
+    endpoints = [listener.endpoint for listener in options.listeners]
+    return [endpoint for endpoint in endpoints if isinstance(endpoint, LibvirtTLSEndpoint)]
 
 
 def limits(settings: config.Config) -> Limits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from pathlib import Path
 
 import attrs
@@ -178,8 +177,6 @@ class ConfigTests(TestCase):
             "log_level": ("3", Level.WARNING),
             "log_filters": ('"3:remote 4:event"', parse_filters("3:remote 4:event")),
             "log_outputs": ('"1:stderr"', parse_outputs("1:stderr")),
-            "host_uuid": (f'"{UUID}"', uuid.UUID(UUID)),
-            "host_uuid_source": ('"machine-id"', "machine-id"),
             "drivers": ('["test:keep"]', ("test:keep",)),
             "state_dir": ('"/var/lib/vm"', Path("/var/lib/vm")),
         }

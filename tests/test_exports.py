@@ -93,7 +93,7 @@ EXPORTS = {
         "ServerProtocol",
         "Tracer",
     },
-    "remotevirt.tap": {"Options", "makeService"},
+    "remotevirt.tap": {"DRAIN_TIMEOUT", "Options", "makeService"},
     "remotevirt.transport": {
         "Announcer",
         "Credentials",

@@ -28,7 +28,7 @@ from remotevirt.config import IGNORED, KEYS, Config, ConfigError
 from remotevirt.drivers.registry import DriverRegistry
 from remotevirt.logs import Level
 from remotevirt.logs.settings import show
-from remotevirt.options import PATHS, TWINS, UNSERVED, Options
+from remotevirt.options import PATHS, TWINS, Options
 from remotevirt.server import Limits
 from remotevirt.tap import limits, makeService
 from remotevirt.transport import UnixEndpoint
@@ -136,7 +136,7 @@ class OptionsTests(TestCase):
     def test_every_twin_is_the_twin_of_a_key(self) -> None:
         """And each takes what the key takes: a path may be relative on the command line."""
         self.assertEqual(set(), {key for _, key, _, _ in TWINS} - set(KEYS))
-        self.assertEqual(set(), (PATHS | UNSERVED) - set(KEYS))
+        self.assertEqual(set(), PATHS - set(KEYS))
         folder = Path(self.mktemp())
         folder.mkdir()
         options = self.parse("--listen", TCP, "--state", str(folder))
@@ -197,19 +197,24 @@ class OptionsTests(TestCase):
             self.assertIn(why, self.refused("--driver", QUIET, "--listen", TCP, *words))
 
     def test_protection_that_is_not_there(self) -> None:
-        """What would protect somebody and is not served yet is refused, never ignored."""
-        for setting in [
-            "policy_file=/p",
-            "sasl_users_file=/u",
-            "tls_allowed_dn_list=[]",
-            "tls_no_verify_certificate=1",
-            "audit_file=/a",
-            "metrics_listen=tcp:0",
-        ]:
-            key = setting.partition("=")[0]
-            if key in UNSERVED:
-                why = self.refused("--driver", QUIET, "--listen", TCP, "--set", setting)
-                self.assertEqual(f"{key} is not served yet", why)
+        """What would protect somebody and cannot be had is refused, never ignored."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        broken = folder / "broken"
+        broken.write_text("what is this?")
+        for setting, why in {
+            "policy_file=/nowhere": "/nowhere",
+            f"policy_file={broken.absolute()}": str(broken),
+            "sasl_users_file=/nowhere": "/nowhere",
+            f"sasl_users_file={broken.absolute()}": str(broken),
+            "tls_priority=NONSENSE": "tls_priority",
+            "metrics_listen=nonsense": "nonsense",
+        }.items():
+            self.assertIn(why, self.refused("--driver", QUIET, "--listen", TCP, "--set", setting))
+        users = folder / "users"
+        users.touch(mode=0o600)
+        words = ("--auth-tcp", "sasl", "--sasl-users", str(users))
+        self.assertIn("CRAM-MD5", self.refused("--listen", TCP, *words, "--set", "sasl_mechanisms=CRAM-MD5"))
 
     def test_tcp_beyond_this_machine(self) -> None:
         """Clients from elsewhere have to say who they are, unless the operator says otherwise."""

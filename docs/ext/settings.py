@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 from tables import TableDirective
 
 from remotevirt import config
-from remotevirt.options import TWINS, UNSERVED, Options
+from remotevirt.options import TWINS, Options
 
 KEYS = {field.name: field.default for field in attrs.fields(config.Config) if field.name in config.KEYS}
 GENERAL = ("help", "version", "rest")
@@ -74,10 +74,6 @@ class ConfigKey(SphinxDirective):
         if default is not None:
             term += [nodes.Text(" (default "), nodes.literal(text=default), nodes.Text(")")]
         definition = nodes.definition("", *self.parse_content_to_nodes())
-        if name in UNSERVED:
-            definition += nodes.paragraph(
-                "", "", nodes.emphasis(text="Not served yet: to set it is an error.")
-            )
         return [nodes.definition_list("", nodes.definition_list_item("", term, definition))]
 
 

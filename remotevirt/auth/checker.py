@@ -111,16 +111,18 @@ class UserRealm:
 
 
 def users_portal(
-    path: str | os.PathLike[str] | None, others: Iterable[Any] = (PrincipalChecker(),)
+    users: UsersFile | str | os.PathLike[str] | None, others: Iterable[Any] = (PrincipalChecker(),)
 ) -> Portal:
     """Return a portal over a users file.
 
     Args:
-        path: the file; None: without one.
+        users: the file, or its path; None: without one.
         others: further checkers.
 
     Raises:
         UsersError: the file cannot be used.
     """
-    own = [] if path is None else [UsersChecker(UsersFile(path))]
+    if users is not None and not isinstance(users, UsersFile):
+        users = UsersFile(users)
+    own = [] if users is None else [UsersChecker(users)]
     return Portal(UserRealm(), [*own, *others])

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,9 +124,7 @@ class Config:
     log_filters: tuple[Filter, ...] = _key(values.filters, ())
     log_outputs: tuple[Output, ...] = _key(values.outputs, ())
 
-    # The host, and what is served on it.
-    host_uuid: uuid.UUID | None = _key(values.host_uuid, None)
-    host_uuid_source: str = _key(values.one_of("smbios", "machine-id"), "smbios")
+    # What is served.
     drivers: tuple[str, ...] = _own(values.strings, ())
     state_dir: Path | None = _own(values.path, None)
 
@@ -167,6 +164,7 @@ OWN = frozenset(field.name for field in attrs.fields(Config) if field.metadata.g
 """Those of them that libvirtd does not know."""
 
 _NO_WORKERS = "there are no worker threads, and no call holds up another"
+_NO_HOST = "the embedded hypervisor has no host"
 _NO_MORE = "libvirtd itself has stopped reading it"
 
 IGNORED: Mapping[str, tuple[Reader, str]] = {
@@ -182,6 +180,8 @@ IGNORED: Mapping[str, tuple[Reader, str]] = {
         values.audit_level,
         "the host's audit system is not written to; audit_file keeps a trail",
     ),
+    "host_uuid": (values.host_uuid, _NO_HOST),
+    "host_uuid_source": (values.one_of("smbios", "machine-id"), _NO_HOST),
     "ovs_timeout": (values.count(0), "no Open vSwitch is called"),
 }
 """libvirtd's other keys: what their values may be, and why they mean nothing."""

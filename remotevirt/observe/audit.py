@@ -49,12 +49,12 @@ COMPLAIN_SECONDS = 60.0
 
 _INDEXED = ("outcome", "procedure")
 
-JOURNAL_NAME = "journal"
+JOURNAL_NAME = "journald"
 """What stands for the systemd journal in place of a path."""
 
 
 def open_sink(where: str, clock: Any) -> Sink:
-    """Open what ``audit_file`` names: ``"journal"``, or a path.
+    """Open what ``audit_file`` names: ``"journald"``, or a path.
 
     Raises:
         OSError: it cannot be opened.

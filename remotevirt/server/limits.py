@@ -39,8 +39,8 @@ OUTPUT_HIGH_WATER = 256 * 1024
 for a pause. libvirtd sends reply by reply."""
 
 UNSENT_MAXIMUM = 8 * 1024 * 1024
-"""Bytes of events that may wait for a client that does not read; beyond, it is disconnected. libvirtd
-queues without a limit."""
+"""Bytes of events that may wait for a client that does not read, by default (``max_unsent_bytes``); beyond,
+it is disconnected. libvirtd queues without a limit."""
 
 CLOSING_TIMEOUT = 30
 """Seconds that a client which is being disconnected has for reading what it was sent, and for TLS's goodbye;
@@ -106,6 +106,8 @@ class Limits:
             0 or less: never (libvirtd: 5).
         keepalive_count: pings without an answer before it counts as gone (libvirtd: 5).
         auth_timeout: seconds a client has for showing who it is; 0: no bound (libvirtd has none).
+        max_unsent_bytes: bytes of events that may wait for a client that does not read; beyond, it is
+            disconnected (libvirtd queues without a bound).
         frame_timeout: seconds a message may take from its first byte to its last; 0: no bound (libvirtd
             has none).
     """
@@ -116,5 +118,6 @@ class Limits:
     max_client_requests: int = 5
     keepalive_interval: int = 5
     keepalive_count: int = 5
+    max_unsent_bytes: int = UNSENT_MAXIMUM
     auth_timeout: float = 30.0
     frame_timeout: float = 30.0

@@ -45,7 +45,6 @@ from remotevirt.server.limits import (
     OUTPUT_HIGH_WATER,
     TURN_CALLS,
     TURN_SECONDS,
-    UNSENT_MAXIMUM,
     WAITING_BYTES_MAXIMUM,
     WAITING_MAXIMUM,
 )
@@ -324,7 +323,7 @@ class ServerProtocol(Protocol):
             return
         if self.paused:
             self._unsent += len(message)
-            if self._unsent > UNSENT_MAXIMUM:
+            if self._unsent > self.server.limits.max_unsent_bytes:
                 self.drop(f"{self._unsent} bytes of events are waiting for a client that does not read")
                 return
         self._put(message)
@@ -471,6 +470,11 @@ class ServerProtocol(Protocol):
     def start_keepalive(self) -> None:
         """Begin to ask for signs of life: the client has said that it answers pings (feature 10)."""
         self.pinger.ask()
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return len(self._waiting)
 
     @property
     def held_back(self) -> bool:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from remotevirt.drivers.base import ClientInfo, DriverConnection
 from remotevirt.drivers.events import Event
 from remotevirt.identity import Identity
-from remotevirt.policy import Rights, Watcher, access_denied, enforce
+from remotevirt.policy import Policy, Rights, Watcher, enforce
 from remotevirt.procedures import Procedure, Program
 from remotevirt.rpc.message import pack_event
 from remotevirt.server.access import readonly_guard
@@ -226,7 +226,9 @@ class Session:
         self.connection = connection
         if self.daemon.policy is not None:
             self._watch()
-            self._unlisten.append(self.daemon.policy.listen(lambda policy: self._policy_changed(scheme)))
+            self._unlisten.append(
+                self.daemon.policy.listen(lambda policy: self._policy_changed(policy, scheme))
+            )
 
     def _find_rights(self, scheme: str) -> Rights | None:
         """Return what the client may do with a driver; None where nothing but its listener limits it.
@@ -236,14 +238,13 @@ class Session:
         """
         if self.daemon.policy is None:
             return None
-        rights: Rights = self.daemon.policy.current.for_client(self._client.identity, scheme)
-        if not rights.possible("connect", "getattr"):
-            raise access_denied("connect", "getattr")
+        rights = self.daemon.policy.current.for_client(self._client.identity, scheme)
+        rights.require("connect", "getattr")
         return rights
 
-    def _policy_changed(self, scheme: str) -> None:
+    def _policy_changed(self, policy: Policy, scheme: str) -> None:
         """Look again what the client may do; calls that were prepared before are prepared anew."""
-        self._rights = self.daemon.policy.current.for_client(self._client.identity, scheme)
+        self._rights = policy.for_client(self._client.identity, scheme)
         self._watch()
         self._client.forget_calls()
 

@@ -69,6 +69,11 @@ class Announcer:
         if command is not None:
             self.write(f"    {command}")
 
+    def opened_page(self, listener: Listener, address: IAddress) -> None:
+        """A listener that serves pages is open at `address`."""
+        where = show_address(address, listener.transport)
+        self.write(f"Status and metrics on http://{where.partition(':')[2]}/")
+
 
 def virsh_command(
     uri: str,

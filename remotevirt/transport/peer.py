@@ -1,7 +1,7 @@
 """Who is at the other end of a transport, as far as the transport can tell.
 
 A UNIX socket's kernel knows the process that connected (``SO_PEERCRED``, unix(7)): its user and group at that
-moment, which it cannot choose. A network peer has an address.
+moment, which it cannot choose. A network peer has an address, and over TLS the name in its certificate.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from remotevirt.identity import Identity
+from remotevirt.transport.dn import peer_dn
 
 __all__ = ["identify"]
 
@@ -34,4 +35,4 @@ def identify(transport: Any, kind: str) -> Identity:
         return Identity(kind, uid=uid, gid=gid, pid=pid)
     peer = transport.getPeer()
     address = f"{peer.host};{peer.port}" if isinstance(peer, IPv4Address | IPv6Address) else str(peer)
-    return Identity(kind, address)
+    return Identity(kind, address, dn=peer_dn(transport) if kind == "tls" else None)

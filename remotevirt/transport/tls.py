@@ -45,6 +45,7 @@ class LibvirtTLSEndpoint:
         backlog: connections that may wait to be accepted.
         settings: how clients and our own certificate are treated.
         refused: hears of each client that was turned away: its address as ``HOST;PORT``, and why.
+        over: what clients connect to, in place of `port` and `interface`: a socket that systemd opened.
 
     Raises:
         PKIError: the certificates cannot be served from.
@@ -59,6 +60,7 @@ class LibvirtTLSEndpoint:
         backlog: int = 50,
         settings: TLSSettings | None = None,
         refused: RefusedHook | None = None,
+        over: IStreamServerEndpoint | None = None,
     ) -> None:
         settings = settings or TLSSettings()
         _check(credentials, settings)
@@ -68,7 +70,8 @@ class LibvirtTLSEndpoint:
         if interface.startswith("[") and interface.endswith("]"):
             interface = interface[1:-1]
         tcp = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-        self._endpoint = wrapServerTLS(self._connections, tcp(reactor, port, backlog, interface), reactor)
+        below = tcp(reactor, port, backlog, interface) if over is None else over
+        self._endpoint = wrapServerTLS(self._connections, below, reactor)
 
     @property
     def credentials(self) -> Credentials:
