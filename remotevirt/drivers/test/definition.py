@@ -192,6 +192,11 @@ class Definition:
         """What a reboot leads to."""
         return self.model.on_reboot
 
+    def set_action(self, event: str, action: str) -> None:
+        """Say what an event leads to: ``poweroff``, ``reboot`` or ``crash``."""
+        self._texts.clear()
+        setattr(self.model, f"on_{event}", action)
+
     @property
     def disks(self) -> list[tuple[str, str]]:
         """Target and source of each disk; "" where there is none."""

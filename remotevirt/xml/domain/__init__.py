@@ -14,11 +14,11 @@ from remotevirt.stubs.constants import (
 from remotevirt.xml.domain.complete import DomainDefaults, complete_domain
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.fields import Printing, Reading
-from remotevirt.xml.parse import parse_document
+from remotevirt.xml.parse import Element, parse_document
 from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.write import render
 
-__all__ = ["Devices", "DomainDefaults", "DomainModel", "format_domain", "parse_domain"]
+__all__ = ["Devices", "DomainDefaults", "DomainModel", "format_domain", "parse_domain", "read_domain"]
 
 
 def parse_domain(
@@ -38,6 +38,11 @@ def parse_domain(
     root = parse_document(text, root="domain", source="(domain_definition)")
     if validate:
         validate_document(root, SCHEMAS / "domain.rng")
+    return read_domain(root, defaults=defaults, live=live)
+
+
+def read_domain(root: Element, *, defaults: DomainDefaults, live: bool = False) -> DomainModel:
+    """As :func:`parse_domain`, of an element that stands in another document."""
     model = DomainModel.read(root, Reading(live=live))
     complete_domain(model, defaults, genid=root.find("genid") is not None)
     return model

@@ -1,0 +1,7 @@
+"""stub"""
+
+from remotevirt.xml.domain.document import DomainModel
+
+
+def check_stability(old: DomainModel, new: DomainModel) -> None:
+    """x"""
