@@ -26,7 +26,7 @@ __all__ = ["load", "plain_path", "store", "store_dump"]
 MAGIC: Final = b"TestGuestMagic\0"
 LENGTH: Final = struct.Struct("=i")
 MAX_FILE: Final = len(MAGIC) + LENGTH.size + MAX_BYTES
-"""Bytes of a file; its XML may be as long as any. libvirt reads back at most 8 KiB of XML, but writes more."""
+"""Bytes of a file; its XML may be as long as any. libvirt reads back at most 8 KiB of XML."""
 
 
 def plain_path(path: str) -> str:
