@@ -22,6 +22,7 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN_CHECKPOINT
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
 from remotevirt.xml.domain import DomainDefaults
+from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.moment import (
     Clock,
     Moment,
@@ -79,6 +80,9 @@ class CheckpointModel(Moment):
         theirs = self.domain.devices.disks if self.domain is not None else []
         if len(self.disks) > len(theirs):
             raise ConfigUnsupported("too many disk checkpoint requests for domain", domain=domain)
+        if not theirs:
+            text = "domain must have at least one disk to perform checkpoints"
+            raise ConfigUnsupported(text, domain=domain)
         aligned: list[CheckpointDisk | None] = [None] * len(theirs)
         places = disk_places(
             [disk.name for disk in self.disks],
@@ -90,11 +94,13 @@ class CheckpointModel(Moment):
         for disk, place in zip(self.disks, places, strict=True):
             if disk.checkpoint is None:
                 disk.checkpoint = BITMAP
+            if disk.checkpoint == BITMAP and _blank(theirs[place]):
+                raise ConfigUnsupported(f"disk '{disk.name}' is empty or readonly", domain=domain)
             disk.name = theirs[place].dev
             aligned[place] = disk
         for place, their in enumerate(theirs):
             if aligned[place] is None:
-                mode = NO if their.source_is_empty() or their.readonly else default
+                mode = NO if _blank(their) else default
                 aligned[place] = CheckpointDisk(their.dev, mode)
         self.disks = [disk for disk in aligned if disk is not None]
         for disk in self.disks:
@@ -132,6 +138,11 @@ def parse_checkpoint(
         model.name = model.name or str(model.created)
     model.disks = [_read_disk(element) for element in root.findall("disks/disk")]
     return model
+
+
+def _blank(disk: Disk) -> bool:
+    """Return whether nothing can be written to a disk."""
+    return disk.source_is_empty() or disk.readonly
 
 
 def _read_disk(element: Element) -> CheckpointDisk:

@@ -7,7 +7,7 @@ new moment need not even have a name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar, TypeAlias
 
 import attrs
@@ -108,14 +108,17 @@ def write_guest(tag: Tag, model: DomainModel, *, secure: bool, name: str = "doma
 
 def disk_places(
     names: list[str], disks: list[Disk], twice: Callable[[str], VirError], domain: int
-) -> list[int]:
-    """Find the disks that a document names, by name in the guest or by path on the host.
+) -> Iterator[int]:
+    """Find one by one the disks that a document names, by name in the guest or by path on the host.
 
     Args:
         names: what the document says.
         disks: what the guest has.
         twice: the error for a disk that is named twice.
         domain: which part of libvirt complains of one that is not there.
+
+    Yields:
+        The disk's place among the guest's.
 
     Raises:
         ConfigUnsupported: there is no such disk, or two have that path.
@@ -126,7 +129,6 @@ def disk_places(
         path = disk.source.place() if disk.source is not None else None
         if path:
             by_path.setdefault(path, []).append(number)
-    places: list[int] = []
     seen: set[int] = set()
     for name in names:
         if name.startswith("/"):
@@ -139,5 +141,4 @@ def disk_places(
         if place in seen:
             raise twice(name)
         seen.add(place)
-        places.append(place)
-    return places
+        yield place

@@ -14,6 +14,7 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN_SNAPSHOT
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError
 from remotevirt.stubs.errors import XmlError as XmlFault
+from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.document import DomainModel
 from remotevirt.xml.domain.storage import FORMATS, STORAGE_TYPES, StorageSource, read_source
 from remotevirt.xml.fields import Printing, Reading, Source
@@ -106,21 +107,24 @@ def read_disks(root: Element) -> list[SnapshotDisk]:
     return [SnapshotDisk.read(element) for element in root.findall("disks/disk")]
 
 
-def align_disks(
-    disks: list[SnapshotDisk], guest: DomainModel, default: str, *, uniform: bool
-) -> list[SnapshotDisk]:
+def _wanted(disk: Disk) -> str | None:
+    """How the guest's document wants a disk to be kept; None if it does not say."""
+    return disk.snapshot or (NO if disk.readonly else None)
+
+
+def align_disks(disks: list[SnapshotDisk], guest: DomainModel, default: str) -> list[SnapshotDisk]:
     """Return an entry for each disk of the guest, in its order.
 
     Args:
         disks: what the document says of some of them.
         guest: the guest's document.
-        default: how disks are kept that nothing is said of.
-        uniform: all must be kept like that.
+        default: how disks are kept that nothing is said of; if internal, all must be.
 
     Raises:
         ConfigUnsupported: the document asks for what does not exist or cannot be.
     """
     domain = VIR_FROM_DOMAIN_SNAPSHOT
+    uniform = default == INTERNAL
     theirs = guest.devices.disks
     if len(disks) > len(theirs):
         raise ConfigUnsupported("too many disk snapshot requests for domain", domain=domain)
@@ -132,7 +136,7 @@ def align_disks(
         domain,
     )
     for disk, place in zip(disks, places, strict=True):
-        wanted = theirs[place].snapshot
+        wanted = _wanted(theirs[place])
         if disk.snapshot is None:
             strict = uniform and wanted not in (default, NO)
             disk.snapshot = default if wanted is None or strict else wanted
@@ -145,7 +149,7 @@ def align_disks(
         aligned[place] = disk
     for place, their in enumerate(theirs):
         if aligned[place] is None:
-            mode = NO if their.source_is_empty() else their.snapshot or default
+            mode = NO if their.source_is_empty() else _wanted(their) or default
             aligned[place] = SnapshotDisk(their.dev, mode)
     found = [disk for disk in aligned if disk is not None]
     for disk in found:

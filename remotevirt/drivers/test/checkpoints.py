@@ -10,13 +10,14 @@ from typing import Final
 from remotevirt.drivers.test.calls import DomainCalls
 from remotevirt.drivers.test.definition import DEFAULTS
 from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.faults import both_flags, check_flags, missing_flag
+from remotevirt.drivers.test.faults import both_flags, check_flags, missing_flag, not_running
 from remotevirt.drivers.test.filters import groups_of
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomainCheckpoint, OperationFailed, OperationUnsupported
 from remotevirt.stubs.remote import NonnullDomain, NonnullDomainCheckpoint
 from remotevirt.stubs.remote.checkpoint import DomainCheckpointListAllChildrenRet, DomainListAllCheckpointsRet
 from remotevirt.xml.checkpoint import CheckpointModel, format_checkpoint, parse_checkpoint
+from remotevirt.xml.domain import copy_domain
 from remotevirt.xml.values import format_uuid
 
 __all__ = ["CheckpointCalls"]
@@ -97,7 +98,9 @@ class CheckpointCalls(DomainCalls):
     def domain_checkpoint_get_xml_desc(self, checkpoint: NonnullDomainCheckpoint, flags: int) -> str:
         """Return a checkpoint's document."""
         check_flags(flags, XML_FLAGS, "testDomainCheckpointGetXMLDesc")
-        _, found = self.checkpoint(checkpoint)
+        record, found = self.checkpoint(checkpoint)
+        if flags & c.VIR_DOMAIN_CHECKPOINT_XML_SIZE and not record.active:
+            raise not_running()
         guest = not flags & c.VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN
         return format_checkpoint(found, guest=guest, secure=bool(flags & c.VIR_DOMAIN_CHECKPOINT_XML_SECURE))
 
@@ -200,7 +203,7 @@ def _complete(record: DomainRecord, model: CheckpointModel) -> None:
     Raises:
         VirError: it cannot be as its document wants it.
     """
-    model.domain = record.live.model.copy()
+    model.domain = copy_domain(record.live.model)
     model.size += record.live.size
     model.align_disks()
     if model.name in record.checkpoints.by_name:

@@ -30,6 +30,7 @@ from remotevirt.stubs.errors import (
     OperationUnsupported,
 )
 from remotevirt.stubs.remote import NonnullDomain, NonnullDomainSnapshot
+from remotevirt.xml.domain import copy_domain
 from remotevirt.xml.domain.stability import check_stability
 from remotevirt.xml.snapshot import (
     DISK_SNAPSHOT,
@@ -145,7 +146,7 @@ class SnapshotCalls(SnapshotLists):
         if model.domain is None:
             raise InternalError("missing domain in snapshot", domain=domain)
         default = EXTERNAL if model.state == DISK_SNAPSHOT or model.external else INTERNAL
-        model.disks = align_disks(model.disks, model.domain, default, uniform=False)
+        model.disks = align_disks(model.disks, model.domain, default)
 
     def domain_snapshot_get_xml_desc(self, snap: NonnullDomainSnapshot, flags: int) -> str:
         """Return a snapshot's document."""
@@ -165,7 +166,7 @@ class SnapshotCalls(SnapshotLists):
             text = "transient domain needs to request run or pause to revert to inactive snapshot"
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         assert found.domain is not None
-        definition = Definition(found.domain.copy(), found.size, RunState())
+        definition = Definition(copy_domain(found.domain), found.size, RunState())
         if record.active:
             self._stop(record)
         self.world.replace(record, definition)
@@ -203,7 +204,7 @@ def _complete(record: DomainRecord, model: SnapshotModel) -> None:
     Raises:
         VirError: it cannot be as its document wants it.
     """
-    model.domain = record.live.model.copy()
+    model.domain = copy_domain(record.live.model)
     model.size += record.live.size
     model.state = STATES[record.state]
     if model.memory != EXTERNAL:
@@ -212,7 +213,7 @@ def _complete(record: DomainRecord, model: SnapshotModel) -> None:
         text = "'manual' snapshot mode is not supported by the test driver"
         raise OperationUnsupported(text, domain=c.VIR_FROM_TEST)
     location = EXTERNAL if model.memory == EXTERNAL else INTERNAL
-    model.disks = align_disks(model.disks, model.domain, location, uniform=location == INTERNAL)
+    model.disks = align_disks(model.disks, model.domain, location)
     if model.name in record.snapshots.by_name:
         raise OperationFailed(f"domain moment {model.name} already exists", domain=c.VIR_FROM_DOMAIN)
     model.parent = record.snapshots.current
