@@ -43,7 +43,7 @@ from remotevirt.xml.snapshot import (
 from remotevirt.xml.snapshot_disks import EXTERNAL, INTERNAL, MANUAL, NO, align_disks
 from remotevirt.xml.values import format_uuid
 
-__all__ = ["SnapshotCalls"]
+__all__ = ["SnapshotCalls", "complete_description"]
 
 REDEFINE: Final[int] = c.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE
 CURRENT: Final[int] = c.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
@@ -98,7 +98,7 @@ class SnapshotCalls(SnapshotLists):
         )
         model.size = len(xml_desc)
         if flags & REDEFINE:
-            self._redefine(record, model)
+            complete_description(record, model)
             self.world.keep_moment(record, record.snapshots, model, current=bool(flags & CURRENT))
         else:
             _complete(record, model)
@@ -116,37 +116,6 @@ class SnapshotCalls(SnapshotLists):
         """Stop a domain whose snapshot takes over; a transient one stays."""
         reason, detail = c.VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT, c.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT
         self.world.stop_and_tell(record, reason, detail, keep=True)
-
-    @staticmethod
-    def _redefine(record: DomainRecord, model: SnapshotModel) -> None:
-        """Check a description, against the domain and against what it replaces, and complete it.
-
-        Raises:
-            VirError: it does not belong to the domain, or says too different things.
-        """
-        domain = c.VIR_FROM_DOMAIN_SNAPSHOT
-        table = record.snapshots
-        table.check_parent(model)
-        if model.domain is not None and model.domain.uuid != record.uuid:
-            text = f"definition for snapshot {model.name} must use uuid {format_uuid(record.uuid)}"
-            raise InvalidArg(text, domain=domain)
-        old = table.by_name.get(model.name)
-        if old is not None:
-            if old.online != model.online:
-                text = f"cannot change between online and offline snapshot state in snapshot {model.name}"
-                raise InvalidArg(text, domain=domain)
-            if (old.state == DISK_SNAPSHOT) != (model.state == DISK_SNAPSHOT):
-                text = f"cannot change between disk only and full system in snapshot {model.name}"
-                raise InvalidArg(text, domain=domain)
-            if old.domain is not None:
-                if model.domain is None:
-                    model.domain = old.domain
-                else:
-                    check_stability(old.domain, model.domain)
-        if model.domain is None:
-            raise InternalError("missing domain in snapshot", domain=domain)
-        default = EXTERNAL if model.state == DISK_SNAPSHOT or model.external else INTERNAL
-        model.disks = align_disks(model.disks, model.domain, default)
 
     def domain_snapshot_get_xml_desc(self, snap: NonnullDomainSnapshot, flags: int) -> str:
         """Return a snapshot's document."""
@@ -196,6 +165,37 @@ class SnapshotCalls(SnapshotLists):
         children = bool(flags & (CHILDREN | CHILDREN_ONLY))
         itself = not flags & CHILDREN_ONLY
         self.world.drop_moment(record, record.snapshots, found, children=children, itself=itself)
+
+
+def complete_description(record: DomainRecord, model: SnapshotModel) -> None:
+    """Check a description, against the domain and against what it replaces, and complete it.
+
+    Raises:
+        VirError: it does not belong to the domain, or says too different things.
+    """
+    domain = c.VIR_FROM_DOMAIN_SNAPSHOT
+    table = record.snapshots
+    table.check_parent(model)
+    if model.domain is not None and model.domain.uuid != record.uuid:
+        text = f"definition for snapshot {model.name} must use uuid {format_uuid(record.uuid)}"
+        raise InvalidArg(text, domain=domain)
+    old = table.by_name.get(model.name)
+    if old is not None:
+        if old.online != model.online:
+            text = f"cannot change between online and offline snapshot state in snapshot {model.name}"
+            raise InvalidArg(text, domain=domain)
+        if (old.state == DISK_SNAPSHOT) != (model.state == DISK_SNAPSHOT):
+            text = f"cannot change between disk only and full system in snapshot {model.name}"
+            raise InvalidArg(text, domain=domain)
+        if old.domain is not None:
+            if model.domain is None:
+                model.domain = old.domain
+            else:
+                check_stability(old.domain, model.domain)
+    if model.domain is None:
+        raise InternalError("missing domain in snapshot", domain=domain)
+    default = EXTERNAL if model.state == DISK_SNAPSHOT or model.external else INTERNAL
+    model.disks = align_disks(model.disks, model.domain, default)
 
 
 def _complete(record: DomainRecord, model: SnapshotModel) -> None:
