@@ -54,12 +54,12 @@ class CheckpointDisk:
 
     Attributes:
         name: of the disk in the guest; in a document also the path of its image.
-        checkpoint: :data:`BITMAP`, :data:`NO`, or None as long as nobody has said.
+        checkpoint: :data:`BITMAP` or :data:`NO`.
         bitmap: the name of what they are recorded in.
     """
 
     name: str
-    checkpoint: str | None = None
+    checkpoint: str = BITMAP
     bitmap: str | None = None
 
 
@@ -92,8 +92,6 @@ class CheckpointModel(Moment):
         )
         default = NO if self.disks else BITMAP
         for disk, place in zip(self.disks, places, strict=True):
-            if disk.checkpoint is None:
-                disk.checkpoint = BITMAP
             if disk.checkpoint == BITMAP and _blank(theirs[place]):
                 raise ConfigUnsupported(f"disk '{disk.name}' is empty or readonly", domain=domain)
             disk.name = theirs[place].dev
@@ -103,6 +101,10 @@ class CheckpointModel(Moment):
                 mode = NO if _blank(their) else default
                 aligned[place] = CheckpointDisk(their.dev, mode)
         self.disks = [disk for disk in aligned if disk is not None]
+        self.name_bitmaps()
+
+    def name_bitmaps(self) -> None:
+        """Name what the changes of disks are recorded in after the checkpoint, where nobody has named it."""
         for disk in self.disks:
             if disk.checkpoint == BITMAP and disk.bitmap is None:
                 disk.bitmap = self.name
@@ -153,10 +155,8 @@ def _read_disk(element: Element) -> CheckpointDisk:
     disk = CheckpointDisk(name)
     word = element.get("checkpoint")
     if word is not None:
-        disk.checkpoint = _CHECKPOINT.read(word, Where("disk", "checkpoint"))
+        disk.checkpoint = _CHECKPOINT.read(word, Where("disk", "checkpoint")) or BITMAP
     disk.bitmap = element.get("bitmap") or None
-    if disk.checkpoint is None and disk.bitmap is not None:
-        disk.checkpoint = BITMAP
     return disk
 
 

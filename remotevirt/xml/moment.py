@@ -37,6 +37,7 @@ class Moment:
         created: seconds since 1970.
         domain: the guest's document at that moment, None where a description has left it out.
         size: the characters that it counts for, where somebody keeps it.
+        guest_size: those that the guest's document would count for by itself.
     """
 
     name: str = ""
@@ -45,6 +46,7 @@ class Moment:
     created: int = 0
     domain: DomainModel | None = None
     size: int = 0
+    guest_size: int = 0
 
     KIND: ClassVar[str] = "moment"
     """What it is called in errors."""

@@ -152,10 +152,23 @@ def align_disks(disks: list[SnapshotDisk], guest: DomainModel, default: str) -> 
             mode = NO if their.source_is_empty() else _wanted(their) or default
             aligned[place] = SnapshotDisk(their.dev, mode)
     found = [disk for disk in aligned if disk is not None]
-    for disk in found:
+    for disk, their in zip(found, theirs, strict=True):
         if disk.snapshot == EXTERNAL and disk.path is None:
-            # libvirt makes up a name beside an image that it finds to be a plain file on the host. There are
-            # no images here, and nobody may learn from us which files the host has.
-            text = f"source for disk '{disk.name}' is not a regular file; refusing to generate external"
-            raise ConfigUnsupported(f"{text} snapshot name", domain=domain)
+            raise _nameless(disk, their)
     return found
+
+
+def _nameless(disk: SnapshotDisk, their: Disk) -> ConfigUnsupported:
+    """Return the error for a new image that nobody has named.
+
+    libvirt makes up a name beside an image that it finds to be a plain file on the host. There are no images
+    here, and nobody may learn from us which files the host has.
+    """
+    name = "external snapshot name"
+    if disk.type != "file":
+        text = f"cannot generate {name} for disk '{disk.name}' on a '{disk.type}' device"
+    elif their.source_is_empty():
+        text = f"cannot generate {name} for disk '{disk.name}' without source"
+    else:
+        text = f"source for disk '{disk.name}' is not a regular file; refusing to generate {name}"
+    return ConfigUnsupported(text, domain=VIR_FROM_DOMAIN_SNAPSHOT)

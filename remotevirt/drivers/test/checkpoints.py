@@ -81,7 +81,7 @@ class CheckpointCalls(DomainCalls):
             raise OperationUnsupported(text, domain=c.VIR_FROM_TEST)
         redefine = bool(flags & REDEFINE)
         model = parse_checkpoint(xml_desc, defaults=DEFAULTS, now=self._seconds, redefine=redefine)
-        model.size = len(xml_desc)
+        model.size = model.guest_size = len(xml_desc)
         if redefine:
             _redefine(record, model)
             current = record.checkpoints.current in (None, model.parent)
@@ -190,6 +190,7 @@ def _redefine(record: DomainRecord, model: CheckpointModel) -> None:
     """
     record.checkpoints.check_parent(model)
     if model.domain is None:
+        model.name_bitmaps()
         return
     if model.domain.uuid != record.uuid:
         text = f"definition for checkpoint {model.name} must use uuid {format_uuid(record.uuid)}"
@@ -204,6 +205,7 @@ def _complete(record: DomainRecord, model: CheckpointModel) -> None:
         VirError: it cannot be as its document wants it.
     """
     model.domain = copy_domain(record.live.model)
+    model.guest_size = record.live.size
     model.size += record.live.size
     model.align_disks()
     if model.name in record.checkpoints.by_name:

@@ -48,7 +48,7 @@ def load_snapshots(world: World, record: DomainRecord, domain: Any, element_of: 
     for element in domain.findall(TAG):
         text = _text_of(element_of(element))
         model = parse_snapshot(text, defaults=DEFAULTS, now=lambda: 0, redefine=True)
-        model.size = len(text)
+        model.size = model.guest_size = len(text)
         root = parse_document(text, root="domainsnapshot", source="(domain_snapshot)")
         active = root.find("active")
         if active is not None and text_of(active).strip() not in ("", "0"):

@@ -96,7 +96,7 @@ class SnapshotCalls(SnapshotLists):
             redefine=bool(flags & REDEFINE),
             validate=bool(flags & VALIDATE),
         )
-        model.size = len(xml_desc)
+        model.size = model.guest_size = len(xml_desc)
         if flags & REDEFINE:
             complete_description(record, model)
             self.world.keep_moment(record, record.snapshots, model, current=bool(flags & CURRENT))
@@ -135,7 +135,7 @@ class SnapshotCalls(SnapshotLists):
             text = "transient domain needs to request run or pause to revert to inactive snapshot"
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         assert found.domain is not None
-        definition = Definition(copy_domain(found.domain), found.size, RunState())
+        definition = Definition(copy_domain(found.domain), found.guest_size, RunState())
         if record.active:
             self._stop(record)
         self.world.replace(record, definition)
@@ -205,6 +205,7 @@ def _complete(record: DomainRecord, model: SnapshotModel) -> None:
         VirError: it cannot be as its document wants it.
     """
     model.domain = copy_domain(record.live.model)
+    model.guest_size = record.live.size
     model.size += record.live.size
     model.state = STATES[record.state]
     if model.memory != EXTERNAL:
