@@ -17,7 +17,7 @@ from remotevirt.drivers.test.runstate import NAMESPACE, RunState, read_run_state
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import Rpc
 from remotevirt.xml.bitmap import format_bitmap, parse_bitmap
-from remotevirt.xml.domain import DomainDefaults, DomainModel, format_domain, parse_domain
+from remotevirt.xml.domain import DomainDefaults, DomainModel, copy_domain, format_domain, parse_domain
 from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
 from remotevirt.xml.parse import MAX_BYTES, parse_document
@@ -68,7 +68,7 @@ class Definition:
 
     def copy(self) -> Definition:
         """Return a copy that shares nothing that can change."""
-        return Definition(self.model.copy(), self.size, self.run_state)
+        return Definition(copy_domain(self.model), self.size, self.run_state)
 
     def format(self, flags: int, id: int) -> str:
         """Return the document.
@@ -191,6 +191,11 @@ class Definition:
     def on_reboot(self) -> str:
         """What a reboot leads to."""
         return self.model.on_reboot
+
+    def set_action(self, event: str, action: str) -> None:
+        """Say what an event leads to: ``poweroff``, ``reboot`` or ``crash``."""
+        self._texts.clear()
+        setattr(self.model, f"on_{event}", action)
 
     @property
     def disks(self) -> list[tuple[str, str]]:
