@@ -12,7 +12,7 @@ of ``domain_get_info``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from remotevirt.drivers.test.definition import Definition
 from remotevirt.procedures import Kept
@@ -49,6 +49,7 @@ class DomainRecord:
         state, reason: virDomainState and the reason in that state's own enum.
         persistent, autostart, managed_save: what they say.
         snapshots, checkpoints: by name.
+        polling: how the IO threads poll that calls have added.
         facts: the list filters that are true of the domain; the world keeps them so.
         max_memory, memory: of ``live``, in KiB.
         vcpus: of ``live``, the ones that are on; the wire has 16 bits for them, as libvirt has.
@@ -66,6 +67,7 @@ class DomainRecord:
         "memory",
         "name",
         "persistent",
+        "polling",
         "reason",
         "ref",
         "snapshots",
@@ -87,6 +89,7 @@ class DomainRecord:
         self.managed_save = False
         self.snapshots: dict[str, object] = {}
         self.checkpoints: dict[str, object] = {}
+        self.polling: list[Any] = []
         self.facts = 0
         self.max_memory = self.memory = self.vcpus = 0
         self.ref: DomainRef

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from remotevirt.drivers.test.blkio_tuning import BlkioTuningCalls
 from remotevirt.drivers.test.defining import DefiningCalls
+from remotevirt.drivers.test.disk_tuning import DiskTuningCalls
 from remotevirt.drivers.test.host import HostCalls
 from remotevirt.drivers.test.info import InfoCalls
+from remotevirt.drivers.test.interface_tuning import InterfaceTuningCalls
+from remotevirt.drivers.test.iothreads import IoThreadCalls
 from remotevirt.drivers.test.lifecycle import LifecycleCalls
 from remotevirt.drivers.test.listing import ListingCalls
 from remotevirt.drivers.test.memory import MemoryCalls
+from remotevirt.drivers.test.memory_tuning import MemoryTuningCalls
 from remotevirt.drivers.test.metadata import MetadataCalls
+from remotevirt.drivers.test.numa_tuning import NumaTuningCalls
+from remotevirt.drivers.test.perf import PerfCalls
 from remotevirt.drivers.test.scheduler import SchedulerCalls
 from remotevirt.drivers.test.statistics import StatisticsCalls
 from remotevirt.drivers.test.vcpus import VcpuCalls
@@ -27,5 +34,12 @@ class TestHypervisor(
     MetadataCalls,
     SchedulerCalls,
     StatisticsCalls,
+    MemoryTuningCalls,
+    BlkioTuningCalls,
+    NumaTuningCalls,
+    InterfaceTuningCalls,
+    DiskTuningCalls,
+    PerfCalls,
+    IoThreadCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
