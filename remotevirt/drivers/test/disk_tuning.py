@@ -11,7 +11,7 @@ from typing import Final
 
 from remotevirt.drivers.test.calls import IMPACT, DomainCalls
 from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags, too_large
-from remotevirt.drivers.test.parameters import STRINGS
+from remotevirt.drivers.test.parameters import STRINGS, cut
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam

@@ -50,6 +50,7 @@ class DomainRecord:
         persistent, autostart, managed_save: what they say.
         snapshots, checkpoints: by name.
         polling: how the IO threads poll that calls have added.
+        frozen: mount points of the guest's file systems that are frozen.
         facts: the list filters that are true of the domain; the world keeps them so.
         max_memory, memory: of ``live``, in KiB.
         vcpus: of ``live``, the ones that are on; the wire has 16 bits for them, as libvirt has.
@@ -60,6 +61,7 @@ class DomainRecord:
         "checkpoints",
         "config",
         "facts",
+        "frozen",
         "id",
         "live",
         "managed_save",
@@ -90,6 +92,7 @@ class DomainRecord:
         self.snapshots: dict[str, object] = {}
         self.checkpoints: dict[str, object] = {}
         self.polling: list[Any] = []
+        self.frozen: set[str] = set()
         self.facts = 0
         self.max_memory = self.memory = self.vcpus = 0
         self.ref: DomainRef
