@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remotevirt.drivers.test.blkio_tuning import BlkioTuningCalls
+from remotevirt.drivers.test.cpu_baseline import CpuBaselineCalls
 from remotevirt.drivers.test.defining import DefiningCalls
 from remotevirt.drivers.test.descriptors import DescriptorCalls
 from remotevirt.drivers.test.disk_tuning import DiskTuningCalls
@@ -31,6 +32,7 @@ __all__ = ["TestHypervisor"]
 
 class TestHypervisor(
     HostCalls,
+    CpuBaselineCalls,
     ListingCalls,
     DefiningCalls,
     LifecycleCalls,
