@@ -12,22 +12,46 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_CPU
 from remotevirt.stubs.errors import ConfigUnsupported, XmlError
-from remotevirt.xml.domain.cpu import Topology
+from remotevirt.xml.domain.cpu import Cache, MaxPhysAddr, Topology
 from remotevirt.xml.domain.os import ARCHITECTURES
-from remotevirt.xml.fields import Reading
+from remotevirt.xml.fields import Model, Reading, attribute
 from remotevirt.xml.parse import Element, local_name, parse_fragment, text_of
+from remotevirt.xml.values import Integer, unsupported, yes_no
 from remotevirt.xml.write import Tag, leaf, render
 
 __all__ = ["HostCpu", "format_guest_cpu", "parse_host_cpu"]
 
 MAX_FEATURES: Final = 4096
 """Features that one CPU may have; libvirt knows a few hundred."""
+
+
+@attrs.define
+class Microcode(Model):
+    TAG: ClassVar[str] = "microcode"
+    version: int | None = attribute(
+        "version", Integer(refusal=unsupported("invalid microcode version", VIR_FROM_CPU))
+    )
+
+
+@attrs.define
+class Signature(Model):
+    TAG: ClassVar[str] = "signature"
+    family: int = attribute("family", Integer(), required=True)
+    model: int = attribute("model", Integer(), required=True)
+    stepping: int = attribute("stepping", Integer(), required=True)
+
+
+@attrs.define
+class TscCounter(Model):
+    TAG: ClassVar[str] = "counter"
+    frequency: int = attribute("frequency", Integer(bits=64), required=True)
+    scaling: bool | None = attribute("scaling", yes_no())
 
 
 @attrs.frozen
@@ -61,13 +85,25 @@ def parse_host_cpu(text: str) -> HostCpu:
         raise XmlError("Missing CPU architecture", domain=VIR_FROM_CPU)
     if arch not in ARCHITECTURES:
         raise ConfigUnsupported(f"Unknown architecture {arch}", domain=VIR_FROM_CPU)
+    _check(root, Microcode, Signature)
+    counter = root.find("counter")
+    if counter is not None and counter.get("name") == "tsc":
+        _check(root, TscCounter)
     model = _text(root, "model")
     if not model:
         raise XmlError("Missing CPU model name", domain=VIR_FROM_CPU)
-    topology = root.find("topology")
-    if topology is not None:
-        Topology.read(topology, Reading())
-    return HostCpu(arch, model, _text(root, "vendor"), _features(root))
+    _check(root, Topology)
+    features = _features(root)
+    _check(root, Cache, MaxPhysAddr)
+    return HostCpu(arch, model, _text(root, "vendor"), features)
+
+
+def _check(root: Element, *kinds: type[Model]) -> None:
+    """Check child elements that a baseline does not need; raises VirError."""
+    for kind in kinds:
+        found = root.find(kind.TAG)
+        if found is not None:
+            kind.read(found, Reading())
 
 
 def _text(root: Element, tag: str) -> str | None:

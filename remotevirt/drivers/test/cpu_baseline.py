@@ -2,9 +2,9 @@
 
 For x86, a CPU is a set of features (:mod:`remotevirt.drivers.test.x86_models`). What all hosts have is the
 intersection; it is then described as a model and the differences from it: features that it has besides
-(``require``) and that it lacks (``disable``). Of all models, the one with the fewest differences is taken,
-among equals the one with the fewest that it lacks, the newest first; and a model that all hosts name, if it
-can be taken at all.
+(``require``) and that it lacks (``disable``). Of all models, from the newest to the oldest, the one with the
+fewest differences is taken, where what is lacking weighs more; a model that a host named is taken instead of
+a better one of which more is lacking.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ X86: Final = frozenset({"i686", "x86_64"})
 
 VENDORS: Final = ("Intel", "AMD", "Hygon")
 """Who makes x86 CPUs."""
+
+POWER_VENDORS: Final = ("IBM", "Freescale")
+"""Who makes POWER CPUs."""
 
 ORDER: Final[dict[str, int]] = {name: number for number, name in enumerate(FEATURES)}
 """The place of each feature in libvirt's list."""
@@ -89,12 +92,20 @@ def _need_cpus(documents: Sequence[str], function: str) -> None:
 
 def _power_baseline(cpus: Sequence[HostCpu]) -> str:
     """Return the model of POWER CPUs, which must be the same; raises InternalError, OperationFailed."""
+    model = cpus[0].model
+    if model not in CPU_MODELS["ppc64"]:
+        raise InternalError(f"Unknown CPU model {model}", domain=c.VIR_FROM_CPU)
+    maker = "Freescale" if model.startswith("POWERPC_") else "IBM"
     for cpu in cpus:
-        if cpu.model not in CPU_MODELS["ppc64"]:
-            raise InternalError(f"Unknown CPU model {cpu.model}", domain=c.VIR_FROM_CPU)
-        if cpu.model != cpus[0].model:
+        if cpu.model != model:
             raise OperationFailed("CPUs are incompatible", domain=c.VIR_FROM_CPU)
-    return format_guest_cpu(cpus[0].model, fallback=False, vendor=None, policies=[])
+        if cpu.vendor is None or cpu.vendor == maker:
+            continue
+        text = f"Unknown CPU vendor {cpu.vendor}"
+        if cpu.vendor in POWER_VENDORS:
+            text = f"CPU vendor {maker} of model {model} differs from vendor {cpu.vendor}"
+        raise OperationFailed(text, domain=c.VIR_FROM_CPU)
+    return format_guest_cpu(model, fallback=False, vendor=None, policies=[])
 
 
 def _x86_baseline(cpus: Sequence[HostCpu], *, expand: bool) -> str:
@@ -109,13 +120,12 @@ def _x86_baseline(cpus: Sequence[HostCpu], *, expand: bool) -> str:
     if not features:
         raise OperationFailed("CPUs are incompatible", domain=c.VIR_FROM_CPU)
     named = {cpu.model for cpu in cpus}
-    preferred = named.pop() if len(named) == 1 else None
-    model, policies = _describe(features, vendor, preferred)
+    model, policies = _describe(features, vendor, named)
     if expand:
         policies = sorted((dict.fromkeys(model.features, "require") | dict(policies)).items())
     return format_guest_cpu(
         model.name,
-        fallback=model.name != preferred,
+        fallback=named != {model.name},
         vendor=vendor if all(cpu.vendor for cpu in cpus) else None,
         policies=policies,
     )
@@ -148,10 +158,14 @@ def _common_vendor(vendor: str | None, cpu: HostCpu) -> str | None:
     return said
 
 
-def _describe(
-    features: frozenset[str], vendor: str | None, preferred: str | None
-) -> tuple[X86Model, Policies]:
-    """Describe features as a model and the differences from it."""
+def _describe(features: frozenset[str], vendor: str | None, named: set[str]) -> tuple[X86Model, Policies]:
+    """Describe features as a model and the differences from it.
+
+    Args:
+        features: what there is.
+        vendor: whose models may be taken, None for anybody's.
+        named: models that are preferred where less of them is lacking; a single one is taken anyway.
+    """
     best: tuple[X86Model, Policies] | None = None
     cost = (0, 0)
     for model in reversed(X86_MODELS.values()):
@@ -159,10 +173,15 @@ def _describe(
             continue
         policies = _differences(features, model)
         lacking = sum(policy == "disable" for _, policy in policies)
-        if model.name == preferred:
+        if named == {model.name}:
             return model, policies
-        if best is None or (len(policies), lacking) < cost:
-            best, cost = (model, policies), (len(policies), lacking)
+        # Each further lacking feature is meant to weigh more than the one before; libvirt 9.0.0 counts only
+        # every other one as lacking, and the rest as if they were there.
+        counted = (lacking + 1) // 2
+        penalty = counted * (counted + 3) // 2
+        weight = (len(policies) - counted + penalty, penalty)
+        if best is None or weight < cost or (model.name in named and penalty < cost[1]):
+            best, cost = (model, policies), weight
     assert best is not None  # some models have no vendor
     return best
 
