@@ -242,7 +242,8 @@ class Options(usage.Options):
         for option, key, _, _ in TWINS:
             text = self[option]
             if text is not None:
-                given[key] = _read(f"--{option}", key, os.path.abspath(text) if key in PATHS else text)
+                is_path = key in PATHS or (key == "audit_file" and text != "journald")
+                given[key] = _read(f"--{option}", key, os.path.abspath(text) if is_path else text)
         return attrs.evolve(settings, **given)
 
     def _open_log(self) -> None:

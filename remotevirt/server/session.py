@@ -30,6 +30,7 @@ from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import HypervisorDriver
 from remotevirt.stubs.errors import NoSupport
+from remotevirt.typed_params import allowed, check_params
 
 if TYPE_CHECKING:
     from remotevirt.server.daemon import Daemon
@@ -50,6 +51,19 @@ DAEMON_FEATURES = frozenset(
     }
 )
 """What the daemon can do for any driver, besides keepalive."""
+
+IDENTITY = allowed(
+    vir.VIR_CONNECT_IDENTITY_USER_NAME,
+    vir.VIR_CONNECT_IDENTITY_UNIX_USER_ID,
+    vir.VIR_CONNECT_IDENTITY_GROUP_NAME,
+    vir.VIR_CONNECT_IDENTITY_UNIX_GROUP_ID,
+    vir.VIR_CONNECT_IDENTITY_PROCESS_ID,
+    vir.VIR_CONNECT_IDENTITY_PROCESS_TIME,
+    vir.VIR_CONNECT_IDENTITY_SASL_USER_NAME,
+    vir.VIR_CONNECT_IDENTITY_X509_DISTINGUISHED_NAME,
+    vir.VIR_CONNECT_IDENTITY_SELINUX_CONTEXT,
+)
+"""What an identity may consist of."""
 
 
 class Client(Protocol):
@@ -280,7 +294,9 @@ class Session:
 
     def connect_set_identity(self, params: Sequence[remote.TypedParam], flags: int) -> None:
         """Refuse another identity: only a proxy that is trusted could give one, and there is none."""
-        raise NoSupport("virConnectSetIdentity")
+        check_params(params, IDENTITY)
+        if params:
+            raise NoSupport("virConnectSetIdentity")
 
     def connect_register_close_callback(self) -> None:
         """Register for the connection's end, as when the daemon ends."""

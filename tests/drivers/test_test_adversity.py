@@ -131,6 +131,8 @@ class AdversityTests(TestCase):
             name, hints = data.draw(st.sampled_from(answered(type(driver))))
             arguments = [data.draw(SIXTEEN if hint == "SIXTEEN" else values(hint)) for hint in hints.values()]
             arguments = [self.resolve(refs, value) for value in arguments]
+            if remote.PROGRAM.by_name[name].fds_in:
+                arguments.append([])
             try:
                 value = getattr(driver, name)(*arguments)
             except VirError as error:

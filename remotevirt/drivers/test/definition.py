@@ -16,8 +16,11 @@ from remotevirt.drivers.test.namespaces import element_text, find_element, repla
 from remotevirt.drivers.test.runstate import NAMESPACE, RunState, read_run_state
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import Rpc
+from remotevirt.xml.addresses import parse_mac
 from remotevirt.xml.bitmap import format_bitmap, parse_bitmap
 from remotevirt.xml.domain import DomainDefaults, DomainModel, copy_domain, format_domain, parse_domain
+from remotevirt.xml.domain.disk import Disk
+from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
 from remotevirt.xml.parse import MAX_BYTES, parse_document
@@ -88,6 +91,11 @@ class Definition:
                 self._texts.clear()
             self._texts[flags, id] = text
         return text
+
+    def changing(self) -> DomainModel:
+        """Return the model to somebody who will change it; what was kept of it is dropped."""
+        self._texts.clear()
+        return self.model
 
     @property
     def name(self) -> str:
@@ -197,22 +205,24 @@ class Definition:
         self._texts.clear()
         setattr(self.model, f"on_{event}", action)
 
-    @property
-    def disks(self) -> list[tuple[str, str]]:
-        """Target and source of each disk; "" where there is none."""
-        return [
-            (disk.dev, (disk.source.place() if disk.source else None) or "")
-            for disk in self.model.devices.disks
-        ]
+    def disk(self, name: str) -> Disk | None:
+        """Return the first disk with a target, or a source if that begins with "/"; None if there is none."""
+        for disk in self.model.devices.disks:
+            source = disk.source.place() if disk.source else None
+            if name == (source if name.startswith("/") else disk.dev):
+                return disk
+        return None
 
-    def has_interface(self, device: str) -> bool:
-        """Return whether there is an interface with this target or MAC address."""
+    def interface(self, name: str) -> Interface | None:
+        """Return the first interface with a MAC address or target, None if there is none."""
+        mac = parse_mac(name)
         for interface in self.model.devices.interfaces:
-            if interface.target is not None and interface.target.dev == device:
-                return True
-            if interface.mac is not None and interface.mac.address == device.lower():
-                return True
-        return False
+            if mac is not None:
+                if interface.mac is not None and interface.mac.address == mac:
+                    return interface
+            elif interface.target is not None and interface.target.dev == name:
+                return interface
+        return None
 
     @property
     def has_balloon(self) -> bool:

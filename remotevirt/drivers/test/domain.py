@@ -12,7 +12,7 @@ numbers of ``domain_get_info``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.moments import MomentTable
@@ -52,6 +52,8 @@ class DomainRecord:
         state, reason: virDomainState and the reason in that state's own enum.
         persistent, autostart, managed_save: what they say.
         snapshots, checkpoints: the moments that the domain has kept.
+        polling: how the IO threads poll that calls have added.
+        frozen: mount points of the guest's file systems that are frozen.
         facts: the list filters that are true of the domain; the world keeps them so.
         max_memory, memory: of ``live``, in KiB.
         vcpus: of ``live``, the ones that are on; the wire has 16 bits for them, as libvirt has.
@@ -62,6 +64,7 @@ class DomainRecord:
         "checkpoints",
         "config",
         "facts",
+        "frozen",
         "id",
         "live",
         "managed_save",
@@ -69,6 +72,7 @@ class DomainRecord:
         "memory",
         "name",
         "persistent",
+        "polling",
         "reason",
         "ref",
         "snapshots",
@@ -90,6 +94,8 @@ class DomainRecord:
         self.managed_save = False
         self.snapshots: MomentTable[SnapshotModel] = MomentTable()
         self.checkpoints: MomentTable[CheckpointModel] = MomentTable()
+        self.polling: list[Any] = []
+        self.frozen: set[str] = set()
         self.facts = 0
         self.max_memory = self.memory = self.vcpus = 0
         self.ref: DomainRef

@@ -19,6 +19,7 @@ from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.interfaces import TestInterfaces
 from remotevirt.drivers.test.networks import TestNetworks
 from remotevirt.drivers.test.nodedevs import TestDevices
+from remotevirt.drivers.test.secrets import TestSecrets
 from remotevirt.drivers.test.volumes import TestPools
 from remotevirt.drivers.test.vports import VportMaker
 from remotevirt.drivers.test.world import World
@@ -86,6 +87,7 @@ class TestDriver:
             storage=TestPools(world.pools, world.hub, VportMaker(world.devices)),
             interface=TestInterfaces(world.interfaces),
             nodedev=TestDevices(world.devices),
+            secret=TestSecrets(),
             events=world.hub,
             on_close=on_close,
         )

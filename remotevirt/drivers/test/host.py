@@ -9,15 +9,17 @@ from typing import Final
 from remotevirt.drivers.test.calls import DomainCalls
 from remotevirt.drivers.test.cpu_models import CPU_MODELS, WITHOUT_DRIVER
 from remotevirt.drivers.test.faults import argument_error, check_count, check_flags, too_large
+from remotevirt.drivers.test.parameters import need_params
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InvalidArg, NoSupport
-from remotevirt.stubs.remote import NodeGetCpuStats
+from remotevirt.stubs.errors import InternalError, InvalidArg, NoSupport
+from remotevirt.stubs.remote import NodeGetCpuStats, TypedParam
 from remotevirt.stubs.remote.connect import (
     ConnectGetCpuModelNamesRet,
     NodeGetCpuMapRet,
     NodeGetCpuStatsRet,
     NodeGetInfoRet,
+    NodeGetMemoryParametersRet,
     NodeGetSecurityModelRet,
 )
 
@@ -45,6 +47,9 @@ CPU_STATS: Final = (
     NodeGetCpuStats(c.VIR_NODE_CPU_STATS_IOWAIT, 763600000),
 )
 """The same for every CPU, in nanoseconds."""
+
+MAX_MEMORY_PARAMS: Final = 64
+"""REMOTE_NODE_MEMORY_PARAMETERS_MAX."""
 
 SYSINFO: Final = """\
 <sysinfo type='smbios'>
@@ -178,19 +183,54 @@ class HostCalls(DomainCalls):
         self, pages: Sequence[int], startCell: int, cellCount: int, flags: int
     ) -> Sequence[int]:
         """Fail as libvirt 9.0.0 does: its driver fills the array and then forgets to say so."""
-        function = "virNodeGetFreePages"
-        for name, count in (("npages", len(pages)), ("cellCount", cellCount)):
-            if count == 0:
-                raise argument_error(function, name, f"{name} in {function} must not be zero")
+        if len(pages) * cellCount > MAX_CELLS:
+            text = "the result won't fit into REMOTE_NODE_MAX_CELLS"
+            raise InternalError(text, domain=c.VIR_FROM_RPC)
+        _need_pages("virNodeGetFreePages", npages=len(pages), cellCount=cellCount)
         check_flags(flags, 0, "testNodeGetFreePages")
         raise VirError(
             code=c.VIR_ERR_INTERNAL_ERROR,
             domain=c.VIR_FROM_RPC,
             message="Library function returned error but did not set virError",
+            str1=None,
             int1=0,
             int2=0,
         )
 
+    def node_alloc_pages(
+        self,
+        pageSizes: Sequence[int],
+        pageCounts: Sequence[int],
+        startCell: int,
+        cellCount: int,
+        flags: int,
+    ) -> int:
+        """Fail: libvirt's test driver cannot change its host's pages."""
+        function = "virNodeAllocPages"
+        _need_pages(function, npages=len(pageSizes))
+        if not pageCounts:
+            raise argument_error(function, "pageCounts", f"pageCounts in {function} must not be NULL")
+        _need_pages(function, cellCount=cellCount)
+        raise NoSupport(function, domain=c.VIR_FROM_DOMAIN)
+
+    def node_set_memory_parameters(self, params: Sequence[TypedParam], flags: int) -> None:
+        """Fail: libvirt's test driver has no memory tuning for its host."""
+        function = "virNodeSetMemoryParameters"
+        need_params(params, function)
+        raise NoSupport(function, domain=c.VIR_FROM_DOMAIN)
+
+    def node_get_memory_parameters(self, nparams: int, flags: int) -> NodeGetMemoryParametersRet:
+        """Fail, as node_set_memory_parameters."""
+        too_large(nparams, MAX_MEMORY_PARAMS, "nparams")
+        raise NoSupport("virNodeGetMemoryParameters", domain=c.VIR_FROM_DOMAIN)
+
     def node_get_security_model(self) -> NodeGetSecurityModelRet:
         """Return the invented security model; both texts end in a zero byte."""
         return NodeGetSecurityModelRet(b"testSecurity\0", b"\0")
+
+
+def _need_pages(function: str, **counts: int) -> None:
+    """Refuse empty arrays, as the public API does."""
+    for name, count in counts.items():
+        if count == 0:
+            raise argument_error(function, name, f"{name} in {function} must not be zero")

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from remotevirt.drivers.test.blkio_tuning import BlkioTuningCalls
 from remotevirt.drivers.test.checkpoints import CheckpointCalls
+from remotevirt.drivers.test.cpu_baseline import CpuBaselineCalls
 from remotevirt.drivers.test.defining import DefiningCalls
+from remotevirt.drivers.test.descriptors import DescriptorCalls
+from remotevirt.drivers.test.disk_tuning import DiskTuningCalls
+from remotevirt.drivers.test.guest_addresses import GuestAddressCalls
+from remotevirt.drivers.test.guest_files import GuestFileCalls
+from remotevirt.drivers.test.guest_input import GuestInputCalls
 from remotevirt.drivers.test.host import HostCalls
 from remotevirt.drivers.test.info import InfoCalls
+from remotevirt.drivers.test.interface_tuning import InterfaceTuningCalls
+from remotevirt.drivers.test.iothreads import IoThreadCalls
 from remotevirt.drivers.test.lifecycle import LifecycleCalls
 from remotevirt.drivers.test.listing import ListingCalls
 from remotevirt.drivers.test.memory import MemoryCalls
+from remotevirt.drivers.test.memory_tuning import MemoryTuningCalls
 from remotevirt.drivers.test.metadata import MetadataCalls
+from remotevirt.drivers.test.numa_tuning import NumaTuningCalls
+from remotevirt.drivers.test.peek import PeekCalls
+from remotevirt.drivers.test.perf import PerfCalls
 from remotevirt.drivers.test.saving import SavingCalls
 from remotevirt.drivers.test.scheduler import SchedulerCalls
+from remotevirt.drivers.test.security import SecurityCalls
 from remotevirt.drivers.test.snapshots import SnapshotCalls
 from remotevirt.drivers.test.statistics import StatisticsCalls
 from remotevirt.drivers.test.vcpus import VcpuCalls
@@ -21,6 +35,7 @@ __all__ = ["TestHypervisor"]
 
 class TestHypervisor(
     HostCalls,
+    CpuBaselineCalls,
     ListingCalls,
     DefiningCalls,
     LifecycleCalls,
@@ -33,5 +48,18 @@ class TestHypervisor(
     SavingCalls,
     SnapshotCalls,
     CheckpointCalls,
+    MemoryTuningCalls,
+    BlkioTuningCalls,
+    NumaTuningCalls,
+    InterfaceTuningCalls,
+    DiskTuningCalls,
+    PerfCalls,
+    IoThreadCalls,
+    GuestInputCalls,
+    GuestFileCalls,
+    GuestAddressCalls,
+    PeekCalls,
+    SecurityCalls,
+    DescriptorCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""

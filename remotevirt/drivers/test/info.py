@@ -11,7 +11,6 @@ from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.stubs.remote.domain import (
     DomainGetControlInfoRet,
     DomainGetInfoRet,
-    DomainGetSecurityLabelRet,
     DomainGetStateRet,
     DomainGetTimeRet,
 )
@@ -26,9 +25,6 @@ GUEST_TIME: Final = 627319920
 
 XML_FLAGS: Final[int] = c.VIR_DOMAIN_XML_SECURE | c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE
 """What domain_get_xml_desc knows."""
-
-LABEL: Final = DomainGetSecurityLabelRet(b"libvirt-test\0", 1)
-NO_LABEL: Final = DomainGetSecurityLabelRet(b"\0", 0)
 
 CONTROL_OK: Final = DomainGetControlInfoRet(c.VIR_DOMAIN_CONTROL_OK, 0, 0)
 
@@ -108,10 +104,6 @@ class InfoCalls(DomainCalls):
     def domain_is_updated(self, dom: NonnullDomain) -> int:
         """Return 0, for any domain, as libvirt does."""
         return 0
-
-    def domain_get_security_label(self, dom: NonnullDomain) -> DomainGetSecurityLabelRet:
-        """Return the label that every active domain has; the text ends in a zero byte."""
-        return LABEL if self.record(dom).active else NO_LABEL
 
     def domain_get_messages(self, dom: NonnullDomain, flags: int) -> tuple[str, ...]:
         """Return the warnings about a domain: none."""

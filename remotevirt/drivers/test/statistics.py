@@ -14,6 +14,7 @@ from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.drivers.test.faults import argument_error, check_flags, too_large
 from remotevirt.drivers.test.filters import GROUPS, groups_of, matches
 from remotevirt.drivers.test.info import GUEST_TIME
+from remotevirt.drivers.test.iothreads import iothread_params
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, InternalError, InvalidArg, OperationUnsupported
 from remotevirt.stubs.remote import (
@@ -67,11 +68,6 @@ BULK_FLAGS: Final[int] = (
 def state_params(record: DomainRecord) -> Iterable[TypedParam]:
     """Return the parameters of the group "state"."""
     return (int_("state.state", record.state), int_("state.reason", record.reason))
-
-
-def iothread_params(record: DomainRecord) -> Iterable[TypedParam]:
-    """Return the parameters of the group "iothread": none, because nobody can add such a thread yet."""
-    return ()
 
 
 BULK: Final[dict[int, Callable[[DomainRecord], Iterable[TypedParam]]]] = {
@@ -177,7 +173,7 @@ class StatisticsCalls(DomainCalls):
             text = "summary statistics are not supported yet"
             raise OperationUnsupported(text, domain=c.VIR_FROM_TEST)
         record = self.active(dom)
-        if not _has_disk(record, path):
+        if record.live.disk(path) is None:
             raise InvalidArg(f"invalid path: {path}", domain=c.VIR_FROM_TEST)
         micros = self.world.now() // 1000
         return DomainBlockStatsRet(
@@ -194,14 +190,14 @@ class StatisticsCalls(DomainCalls):
             function = "virDomainGetBlockInfo"
             raise argument_error(function, "disk", f"string disk in {function} must not be empty")
         check_flags(flags, 0, "testDomainGetBlockInfo")
-        if not _has_disk(self.record(dom), path):
+        if self.record(dom).live.disk(path) is None:
             raise InvalidArg(f"invalid path {path} not assigned to domain", domain=c.VIR_FROM_TEST)
         return DomainGetBlockInfoRet(allocation=1099511627776, capacity=1099506450432, physical=1099511627776)
 
     def domain_interface_stats(self, dom: NonnullDomain, device: str) -> DomainInterfaceStatsRet:
         """Return figures of an interface, found by its target or its MAC address."""
         record = self.active(dom)
-        if not record.live.has_interface(device):
+        if record.live.interface(device) is None:
             raise InvalidArg(f"'{device}' is not a known interface", domain=c.VIR_FROM_DOMAIN)
         micros = self.world.now() // 1000
         seconds = micros // 1000000
@@ -222,7 +218,7 @@ class StatisticsCalls(DomainCalls):
         """Return an error for every disk, in turn of its kinds; with ``maxerrors`` 0 only how many."""
         too_large(maxerrors, MAX_DISK_ERRORS, "maxerrors")
         check_flags(flags, 0, "testDomainGetDiskErrors")
-        targets = [target for target, _ in self.active(dom).live.disks]
+        targets = [disk.dev for disk in self.active(dom).live.model.devices.disks]
         if maxerrors == 0:
             return DomainGetDiskErrorsRet((), len(targets))
         kinds = c.VIR_DOMAIN_DISK_ERROR_NO_SPACE
@@ -230,11 +226,6 @@ class StatisticsCalls(DomainCalls):
             DomainDiskError(target, number % kinds + 1) for number, target in enumerate(targets[:maxerrors])
         ]
         return DomainGetDiskErrorsRet(errors, len(errors))
-
-
-def _has_disk(record: DomainRecord, path: str) -> bool:
-    """Return whether a domain has a disk with this target or source."""
-    return any(path in disk for disk in record.live.disks)
 
 
 def _total_cpu_stats(nparams: int) -> DomainGetCpuStatsRet:

@@ -321,6 +321,10 @@ class World:
         if not record.persistent and not keep:
             self.remove(record)
 
+    def redefined(self, record: DomainRecord) -> None:
+        """Note that a call changed a definition of a domain, in a way that no list filter can see."""
+        record.refresh()
+
     def set_state(self, record: DomainRecord, state: int, reason: int) -> None:
         """Change the state of a domain, and nothing else."""
         record.state = state

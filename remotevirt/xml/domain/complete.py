@@ -14,7 +14,7 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
-from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap, parse_mask
+from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
 from remotevirt.xml.domain.complete_devices import (
     add_controllers,
     address_disks,
@@ -25,7 +25,14 @@ from remotevirt.xml.domain.complete_devices import (
     index_controllers,
     sorted_disks,
 )
-from remotevirt.xml.domain.cpu_tuning import IoThread, IoThreadIds, SingleVcpu, VcpuList
+from remotevirt.xml.domain.cpu_tuning import (
+    IoThread,
+    IoThreadIds,
+    IoThreadPin,
+    IoThreadScheduling,
+    SingleVcpu,
+    VcpuList,
+)
 from remotevirt.xml.domain.document import DomainModel
 from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddress
 from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
@@ -79,7 +86,7 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
     _complete_numa(model)
     _complete_memory(model)
     _complete_iothreads(model)
-    _check_iothreads(model)
+    _place_iothreads(model)
     _check_seclabels(model)
     devices = model.devices
     if devices.emulator is None:
@@ -232,9 +239,7 @@ def _complete_iothreads(model: DomainModel) -> None:
         number = 1
         while len(named) < wanted:
             if number not in taken:
-                thread = IoThread()
-                thread.id = number
-                named.append(thread)
+                named.append(IoThread(number, counted=True))
             number += 1
         model.iothread_ids = IoThreadIds(named)
     else:
@@ -242,24 +247,40 @@ def _complete_iothreads(model: DomainModel) -> None:
     model.iothreads = wanted
 
 
-def _check_iothreads(model: DomainModel) -> None:
+def _place_iothreads(model: DomainModel) -> None:
+    """Sort pins and schedulers of IO threads by thread; each thread has at most one of either."""
     tune = model.cputune
     if tune is None:
         return
     if model.iothread_ids is not None:
-        known = {thread.id for thread in model.iothread_ids.threads}
+        known = [thread.id for thread in model.iothread_ids.threads]
     else:
-        known = set(range(1, (model.iothreads or 0) + 1))
-    wanted = [pin.iothread for pin in tune.iothreadpin if pin.iothread not in known]
-    mask = 0
-    for number in known:
-        mask |= 1 << number if number < MAX_CPUS else 0
-    for scheduling in tune.iothreadsched:
-        unknown = parse_mask(scheduling.iothreads or "") & ~mask
-        if unknown:
-            wanted.append((unknown & -unknown).bit_length() - 1)
-    if wanted:
-        raise ConfigUnsupported(f"Cannot find 'iothread' : {wanted[0]}", domain=VIR_FROM_DOMAIN)
+        known = list(range(1, (model.iothreads or 0) + 1))
+    threads = set(known)
+    pins: dict[int, IoThreadPin] = {}
+    for pin in tune.iothreadpin:
+        if pin.iothread not in threads:
+            raise _no_iothread(pin.iothread)
+        if pin.iothread in pins:
+            text = f"duplicate iothreadpin for same iothread '{pin.iothread}'"
+            raise InternalError(text, domain=VIR_FROM_DOMAIN)
+        pins[pin.iothread] = pin
+    schedulers: dict[int, IoThreadScheduling] = {}
+    for group in tune.iothreadsched:
+        for number in sorted(parse_bitmap(group.iothreads or "")) if group.iothreads else ():
+            if number not in threads:
+                raise _no_iothread(number)
+            if number in schedulers:
+                text = "'iothreadsched' attributes 'iothreads' must not overlap"
+                raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
+            schedulers[number] = group.copy()
+            schedulers[number].iothreads = str(number)
+    tune.iothreadpin = [pins[number] for number in known if number in pins]
+    tune.iothreadsched = [schedulers[number] for number in known if number in schedulers]
+
+
+def _no_iothread(number: int) -> ConfigUnsupported:
+    return ConfigUnsupported(f"Cannot find 'iothread' : {number}", domain=VIR_FROM_DOMAIN)
 
 
 def _check_seclabels(model: DomainModel) -> None:

@@ -9,7 +9,7 @@ import attrs
 
 from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
 from remotevirt.xml.fields import (
     Model,
@@ -84,10 +84,18 @@ def check_pool(low: int | None, high: int | None) -> None:
 
 @attrs.define
 class IoThread(Model):
+    """One IO thread; it is ``counted`` if nobody has named it."""
+
     TAG: ClassVar[str] = "iothread"
     id: int = attribute("id", Integer(zero="refused"), required=True)
     pool_min: int | None = attribute("thread_pool_min", Integer(signed=True, low=0))
     pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
+    counted: bool = attrs.field(default=False)
+
+    @property
+    def has_pool(self) -> bool:
+        """Whether a size of its pool is given."""
+        return self.pool_min is not None or self.pool_max is not None
 
     def complete(self, source: Source, how: Reading) -> None:
         check_pool(self.pool_min, self.pool_max)
@@ -134,7 +142,7 @@ class IoThreadPin(Model):
 class Scheduling(Model):
     """A host scheduler and, for the real-time ones, a priority."""
 
-    scheduler: str = attribute("scheduler", Choice("batch idle fifo rr", silent="other"), required=True)
+    scheduler: str = attribute("scheduler", Choice("batch idle fifo rr"), required=True)
     priority: int | None = attribute("priority", Integer(signed=True))
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -236,7 +244,8 @@ class CpuTune(Model):
         for group in self.vcpusched:
             for number in sorted(parse_bitmap(group.vcpus or "")) if group.vcpus else ():
                 if number in single:
-                    raise XmlError("vcpusched attribute 'vcpus' must not overlap", domain=VIR_FROM_DOMAIN)
+                    text = "'vcpusched' attributes 'vcpus' must not overlap"
+                    raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
                 one = group.copy()
                 one.vcpus = str(number)
                 single[number] = one

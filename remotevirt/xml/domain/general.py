@@ -23,7 +23,7 @@ from remotevirt.xml.values import (
     yes_no,
 )
 
-__all__ = ["IdMap", "PerfEvents", "PowerManagement"]
+__all__ = ["PERF_EVENTS", "IdMap", "PerfEvent", "PerfEvents", "PowerManagement"]
 
 
 @attrs.define
@@ -72,18 +72,37 @@ class PowerManagement(Model):
     disk: bool | None = nested_attribute("suspend-to-disk/enabled", yes_no())
 
 
-_EVENTS = (
-    "cmt mbmt mbml cpu_cycles instructions cache_references cache_misses branch_instructions "
-    "branch_misses bus_cycles stalled_cycles_frontend stalled_cycles_backend ref_cpu_cycles "
-    "cpu_clock task_clock page_faults context_switches cpu_migrations page_faults_min "
-    "page_faults_maj alignment_faults emulation_faults "
+PERF_EVENTS = (
+    "cmt",
+    "mbmt",
+    "mbml",
+    "cpu_cycles",
+    "instructions",
+    "cache_references",
+    "cache_misses",
+    "branch_instructions",
+    "branch_misses",
+    "bus_cycles",
+    "stalled_cycles_frontend",
+    "stalled_cycles_backend",
+    "ref_cpu_cycles",
+    "cpu_clock",
+    "task_clock",
+    "page_faults",
+    "context_switches",
+    "cpu_migrations",
+    "page_faults_min",
+    "page_faults_maj",
+    "alignment_faults",
+    "emulation_faults",
 )
+"""The names of events, in libvirt's order."""
 
 
 @attrs.define
 class PerfEvent(Model):
     TAG: ClassVar[str] = "event"
-    name: str = attribute("name", Choice(_EVENTS), required=True)
+    name: str = attribute("name", Choice(" ".join(PERF_EVENTS)), required=True)
     enabled: bool = attribute("enabled", yes_no(), required=True)
 
 
@@ -100,4 +119,4 @@ class PerfEvents(Model):
             if event.name in seen:
                 raise XmlError(f"perf event '{event.name}' was already specified", domain=VIR_FROM_DOMAIN)
             seen[event.name] = event
-        self.events = [seen[name] for name in _EVENTS.split() if name in seen]
+        self.events = [seen[name] for name in PERF_EVENTS if name in seen]

@@ -110,9 +110,10 @@ class Outbound(Rate):
 
 @attrs.define
 class Bandwidth(Model):
-    """Limits of a network card, in KiB per second and KiB."""
+    """Limits of a network card, in KiB per second and KiB; ``empty`` is printed without any."""
 
     TAG: ClassVar[str] = "bandwidth"
+    empty: bool = attrs.field(default=False)
     inbound: Inbound | None = child(
         Inbound, too_many=detail("Only one child <inbound> element allowed", VIR_FROM_NONE)
     )
@@ -121,7 +122,7 @@ class Bandwidth(Model):
     )
 
     def print_into(self, parent: Tag, how: Printing) -> None:
-        if self.inbound is not None or self.outbound is not None:
+        if self.empty or self.inbound is not None or self.outbound is not None:
             tag = self.element(how)
             tag.hold = True
             parent.add(tag)

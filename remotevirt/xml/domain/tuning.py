@@ -103,7 +103,7 @@ def _limit(name: str) -> Any:
 
 @attrs.define
 class MemoryTune(Model):
-    """Limits of the host's memory, in KiB."""
+    """Limits of the host's memory, in KiB; what is no limit is not printed."""
 
     TAG: ClassVar[str] = "memtune"
     hard_limit: int | None = _limit("hard_limit")
@@ -117,6 +117,10 @@ class MemoryTune(Model):
                 setattr(self, name, None)
         if not self.min_guarantee:
             self.min_guarantee = None
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        super().fill(tag, how)
+        tag.children = [found for found in tag.children if int(getattr(found, "text", None) or 0) < UNLIMITED]
 
 
 @attrs.define

@@ -1,0 +1,150 @@
+"""Block I/O parameters: a domain's weight, and limits for single devices of the host.
+
+The limits of devices travel as text, ``/dev/sda,300,/dev/sdb,400``. A parameter changes only the devices
+that it names; those that the definition does not know yet are added, and 0 takes a limit away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from remotevirt.drivers.test.calls import IMPACT, DomainCalls
+from remotevirt.drivers.test.faults import check_flags, exclusive_flags, too_large
+from remotevirt.drivers.test.parameters import MAX_PARAMS, STRINGS, cut, need_params
+from remotevirt.errors import VirError
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InvalidArg
+from remotevirt.stubs.remote import NonnullDomain, TypedParam
+from remotevirt.stubs.remote.domain import DomainGetBlkioParametersRet
+from remotevirt.typed_params import allowed, check_params, string, uint
+from remotevirt.xml.domain.tuning import BlockDevice, BlockIoTune
+
+__all__ = ["MAX_DEVICES", "MAX_PATH", "BlkioTuningCalls"]
+
+MAX_DEVICES: Final = 256
+"""Devices that a definition may hold limits for after a call. libvirt: none."""
+
+MAX_PATH: Final = 4096
+"""Characters of a device's path, PATH_MAX of Linux. libvirt: none."""
+
+WEIGHT: Final[str] = c.VIR_DOMAIN_BLKIO_WEIGHT
+
+DEVICE_LIMITS: Final[dict[str, tuple[str, int]]] = {
+    c.VIR_DOMAIN_BLKIO_DEVICE_WEIGHT: ("weight", 32),
+    c.VIR_DOMAIN_BLKIO_DEVICE_READ_IOPS: ("read_iops", 32),
+    c.VIR_DOMAIN_BLKIO_DEVICE_WRITE_IOPS: ("write_iops", 32),
+    c.VIR_DOMAIN_BLKIO_DEVICE_READ_BPS: ("read_bytes", 64),
+    c.VIR_DOMAIN_BLKIO_DEVICE_WRITE_BPS: ("write_bytes", 64),
+}
+"""Parameter -> the model's field, and the bits that its numbers have; in the order of cuts."""
+
+ALLOWED: Final = allowed(WEIGHT, *DEVICE_LIMITS)
+
+NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
+"""A number as C's strtoul reads it."""
+
+
+class BlkioTuningCalls(DomainCalls):
+    """``<blkiotune>``."""
+
+    def domain_get_blkio_parameters(
+        self, dom: NonnullDomain, nparams: int, flags: int
+    ) -> DomainGetBlkioParametersRet:
+        """Return the weight and the limits of devices."""
+        too_large(nparams, MAX_PARAMS, "nparams")
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags("virDomainGetBlkioParameters")
+        check_flags(flags, IMPACT | STRINGS, "testDomainGetBlkioParameters")
+        if nparams == 0:
+            return DomainGetBlkioParametersRet((), len(ALLOWED))
+        tune = self.one_definition(self.record(dom), flags).model.blkiotune or BlockIoTune()
+        params = [uint(WEIGHT, tune.weight or 0)]
+        params += [string(name, _join(tune, field)) for name, (field, _) in DEVICE_LIMITS.items()]
+        return DomainGetBlkioParametersRet(cut(params, nparams, flags), 0)
+
+    def domain_set_blkio_parameters(
+        self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
+    ) -> None:
+        """Change the weight and limits.
+
+        As in libvirt, a parameter that cannot be read does not keep the others from being set.
+
+        Raises:
+            InvalidArg: the text of a parameter cannot be read, or there are too many devices.
+        """
+        need_params(params, "virDomainSetBlkioParameters")
+        check_flags(flags, IMPACT, "testDomainSetBlkioParameters")
+        check_params(params, ALLOWED)
+        record = self.record(dom)
+        model = self.one_definition(record, flags).changing()
+        if model.blkiotune is None:
+            model.blkiotune = BlockIoTune()
+        failure: VirError | None = None
+        for name, (_, value) in params:
+            try:
+                if name == WEIGHT:
+                    model.blkiotune.weight = int(value) or None
+                else:
+                    _merge(model.blkiotune, name, _parse(str(value), name))
+            except InvalidArg as error:
+                failure = error
+        self.world.redefined(record)
+        if failure is not None:
+            raise failure
+
+
+def _join(tune: BlockIoTune, field: str) -> str:
+    """Return the text for one limit of all devices."""
+    found = ((device.path, getattr(device, field)) for device in tune.devices)
+    return ",".join(f"{path},{limit}" for path, limit in found if limit)
+
+
+def _parse(text: str, name: str) -> dict[str, int]:
+    """Read the text of a parameter: path -> limit, the last one of a path winning.
+
+    Raises:
+        InvalidArg: it is not pairs of path and number.
+    """
+    if not text:
+        return {}
+    bad = InvalidArg(f"unable to parse blkio device '{name}' '{text}'", domain=c.VIR_FROM_DOMAIN)
+    if text.count(",") % 2 == 0:
+        raise bad
+    limits: dict[str, int] = {}
+    rest = text
+    while True:
+        path, _, rest = rest.partition(",")
+        match = NUMBER.match(rest)
+        if match is None and rest.startswith(","):
+            raise bad
+        number = -1 if match is None or match[1] == "-" else int(match[2][:32])
+        if match is None or not 0 <= number < 2 ** DEVICE_LIMITS[name][1]:
+            problem = f"invalid value '{rest}' for parameter '{name}' of device '{path}'"
+            raise InvalidArg(problem, domain=c.VIR_FROM_DOMAIN)
+        limits[path] = number
+        rest = rest[match.end() :]
+        if not rest:
+            return limits
+        if not rest.startswith(","):
+            raise bad
+        rest = rest[1:]
+
+
+def _merge(tune: BlockIoTune, name: str, limits: dict[str, int]) -> None:
+    """Set one limit of devices, adding those that are not there.
+
+    Raises:
+        InvalidArg: there are too many, or a path is too long.
+    """
+    known = {device.path: device for device in tune.devices}
+    added = [path for path in limits if path not in known]
+    if len(known) + len(added) > MAX_DEVICES or any(len(path) > MAX_PATH for path in added):
+        text = f"a domain may have limits for {MAX_DEVICES} devices, with paths of {MAX_PATH} characters"
+        raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+    for path in added:
+        known[path] = device = BlockDevice(path)
+        tune.devices.append(device)
+    for path, limit in limits.items():
+        setattr(known[path], DEVICE_LIMITS[name][0], limit or None)

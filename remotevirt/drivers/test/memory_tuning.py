@@ -1,0 +1,78 @@
+"""Memory parameters: the limits that the host would hold a domain to, in KiB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from remotevirt.drivers.test.calls import IMPACT, DomainCalls
+from remotevirt.drivers.test.faults import check_flags, exclusive_flags, too_large
+from remotevirt.drivers.test.parameters import MAX_PARAMS, STRINGS, cut, need_params
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InvalidArg
+from remotevirt.stubs.remote import NonnullDomain, TypedParam
+from remotevirt.stubs.remote.domain import DomainGetMemoryParametersRet
+from remotevirt.typed_params import allowed, check_params, to_dict, ullong
+from remotevirt.xml.domain.tuning import MemoryTune
+
+__all__ = ["MemoryTuningCalls"]
+
+UNLIMITED: Final[int] = c.VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
+
+HARD: Final[str] = c.VIR_DOMAIN_MEMORY_HARD_LIMIT
+SOFT: Final[str] = c.VIR_DOMAIN_MEMORY_SOFT_LIMIT
+SWAP: Final[str] = c.VIR_DOMAIN_MEMORY_SWAP_HARD_LIMIT
+LIMITS: Final = (HARD, SOFT, SWAP)
+"""The parameters, in the order of cuts; the document's elements have the same names."""
+
+ALLOWED: Final = allowed(*LIMITS)
+
+
+class MemoryTuningCalls(DomainCalls):
+    """``<memtune>``."""
+
+    def domain_get_memory_parameters(
+        self, dom: NonnullDomain, nparams: int, flags: int
+    ) -> DomainGetMemoryParametersRet:
+        """Return the limits."""
+        too_large(nparams, MAX_PARAMS, "nparams")
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags("virDomainGetMemoryParameters")
+        check_flags(flags, IMPACT | STRINGS, "testDomainGetMemoryParameters")
+        if nparams == 0:
+            return DomainGetMemoryParametersRet((), len(LIMITS))
+        tune = self.one_definition(self.record(dom), flags).model.memtune
+        params = [ullong(name, _limit(tune, name)) for name in LIMITS]
+        return DomainGetMemoryParametersRet(cut(params, nparams, flags), 0)
+
+    def domain_set_memory_parameters(
+        self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
+    ) -> None:
+        """Change limits.
+
+        Raises:
+            InvalidArg: the limit with swap would be below the one without.
+        """
+        need_params(params, "virDomainSetMemoryParameters")
+        check_flags(flags, IMPACT, "testDomainSetMemoryParameters")
+        check_params(params, ALLOWED)
+        record = self.record(dom)
+        definition = self.one_definition(record, flags)
+        wanted = {name: int(value) for name, value in to_dict(params).items()}
+        tune = definition.model.memtune or MemoryTune()
+        if HARD in wanted or SWAP in wanted:
+            hard, swap = (wanted.get(name, _limit(tune, name)) for name in (HARD, SWAP))
+            if hard > swap:
+                text = "memory hard_limit tunable value must be lower than or equal to swap_hard_limit"
+                raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+        model = definition.changing()
+        model.memtune = tune
+        for name, limit in wanted.items():
+            setattr(tune, name, limit)
+        self.world.redefined(record)
+
+
+def _limit(tune: MemoryTune | None, name: str) -> int:
+    """Return a limit, UNLIMITED where there is none."""
+    limit: int | None = getattr(tune, name, None)
+    return UNLIMITED if limit is None else limit

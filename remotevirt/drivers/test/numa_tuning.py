@@ -1,0 +1,108 @@
+"""NUMA parameters: from which of the host's cells a domain's memory comes, and how strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from remotevirt.drivers.test.calls import IMPACT, DomainCalls
+from remotevirt.drivers.test.faults import check_flags, too_large
+from remotevirt.drivers.test.parameters import MAX_PARAMS, STRINGS, cut, need_params
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InvalidArg, OperationInvalid
+from remotevirt.stubs.remote import NonnullDomain, TypedParam
+from remotevirt.stubs.remote.domain import DomainGetNumaParametersRet
+from remotevirt.typed_params import allowed, check_params, int_, string, to_dict
+from remotevirt.xml.bitmap import format_mask, parse_mask
+from remotevirt.xml.domain.document import DomainModel
+from remotevirt.xml.domain.tuning import NumaMemory, NumaTune
+
+__all__ = ["NumaTuningCalls"]
+
+MODE: Final[str] = c.VIR_DOMAIN_NUMA_MODE
+NODESET: Final[str] = c.VIR_DOMAIN_NUMA_NODESET
+
+ALLOWED: Final = allowed(MODE, NODESET)
+
+MODES: Final = ("strict", "preferred", "interleave", "restrictive")
+"""The words for virDomainNumatuneMemMode."""
+
+
+class NumaTuningCalls(DomainCalls):
+    """``<numatune>``."""
+
+    def domain_get_numa_parameters(
+        self, dom: NonnullDomain, nparams: int, flags: int
+    ) -> DomainGetNumaParametersRet:
+        """Return mode and cells."""
+        too_large(nparams, MAX_PARAMS, "nparams")
+        check_flags(flags, IMPACT | STRINGS, "testDomainGetNumaParameters")
+        if nparams == 0:
+            return DomainGetNumaParametersRet((), len(ALLOWED))
+        memory = _memory(self.one_definition(self.record(dom), flags).model)
+        mode = MODES.index(memory.mode) if memory and memory.mode else 0
+        nodeset = (memory.nodeset if memory else None) or ""
+        params = [int_(MODE, mode), string(NODESET, nodeset)]
+        return DomainGetNumaParametersRet(cut(params, nparams, flags), 0)
+
+    def domain_set_numa_parameters(
+        self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
+    ) -> None:
+        """Change mode, cells or both.
+
+        Raises:
+            InvalidArg: there is no such mode, or the cells are no set.
+            OperationInvalid: the set is empty, or the mode of a running domain would change.
+            ConfigUnsupported: a mode without cells.
+        """
+        need_params(params, "virDomainSetNumaParameters")
+        check_flags(flags, IMPACT, "testDomainSetNumaParameters")
+        check_params(params, ALLOWED)
+        record = self.record(dom)
+        definition = self.one_definition(record, flags)
+        wanted = to_dict(params)
+        mode = _mode(int(wanted[MODE])) if MODE in wanted else None
+        nodeset = _nodeset(str(wanted[NODESET])) if NODESET in wanted else None
+        memory = _memory(definition.model)
+        if mode and memory and mode != memory.mode and record.active and definition is record.live:
+            text = "can't change numatune mode for running domain"
+            raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
+        _set(definition.changing(), mode, nodeset)
+        self.world.redefined(record)
+
+
+def _memory(model: DomainModel) -> NumaMemory | None:
+    """Return where a document's memory comes from, None if it does not say."""
+    memory = model.numatune.memory if model.numatune else None
+    return memory if memory is not None and memory.placement is not None else None
+
+
+def _mode(number: int) -> str:
+    """Return the word for a mode; raises InvalidArg."""
+    if not 0 <= number < len(MODES):
+        raise InvalidArg(f"unsupported numatune mode: '{number}'", domain=c.VIR_FROM_TEST)
+    return MODES[number]
+
+
+def _nodeset(text: str) -> str:
+    """Return the canonical text of a set of cells; raises InvalidArg, OperationInvalid."""
+    mask = parse_mask(text)
+    if not mask:
+        raise OperationInvalid(f"Invalid nodeset of 'numatune': {text}", domain=c.VIR_FROM_TEST)
+    return format_mask(mask)
+
+
+def _set(model: DomainModel, mode: str | None, nodeset: str | None) -> None:
+    """Change a document; raises ConfigUnsupported."""
+    memory = _memory(model)
+    if memory is None:
+        memory = NumaMemory()
+        memory.mode, memory.nodeset = mode or MODES[0], nodeset
+        memory.settle(static=model.vcpu.placement == "static")
+        if model.numatune is None:
+            model.numatune = NumaTune()
+        model.numatune.memory = memory
+        return
+    memory.mode = mode or memory.mode
+    if nodeset:
+        memory.nodeset, memory.placement = nodeset, "static"
