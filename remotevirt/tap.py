@@ -25,6 +25,7 @@ from twisted.python import usage
 
 import remotevirt
 from remotevirt import config
+from remotevirt.admin import admin_server
 from remotevirt.description import quote
 from remotevirt.drivers import DriverRegistry, load_driver
 from remotevirt.errors import RemotevirtError
@@ -58,6 +59,7 @@ class Options(usage.Options):
     )
     optParameters: ClassVar[Sequence[Any]] = [
         ["config", "c", None, "Read this file, written like libvirtd.conf; the command line wins over it."],
+        ["admin-socket", None, None, "Serve virt-admin on this UNIX socket."],
         [
             "state",
             None,
@@ -76,6 +78,7 @@ class Options(usage.Options):
         self.config = config.Config()
         self.listeners: list[Listener] = []
         self.drivers: list[Any] = []
+        self.admin: Listener | None = None
 
     def opt_listen(self, endpoint: str) -> None:
         """Serve clients here; may be given several times."""
@@ -122,6 +125,9 @@ class Options(usage.Options):
             if self["config"] is not None:
                 self.config = config.load(self["config"])
             self.listeners = listeners(reactor, self["listen"], self.config)
+            if self["admin-socket"] is not None:
+                self.admin = parse_listener(reactor, f"unix:{quote(self['admin-socket'])}:mode=700")
+                self.listeners.append(self.admin)
         except RemotevirtError as error:
             raise usage.UsageError(str(error)) from None
         if self["state"] is not None and not os.path.isdir(self["state"]):
@@ -140,10 +146,11 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """Make the daemon that parsed options describe; called by ``twistd``."""
     daemon = Daemon(options.drivers, limits=limits(options.config))
+    admin = admin_server(daemon)
 
     def make_factory(listener: Listener) -> ServerFactory:
         return ServerFactory(
-            daemon.server,
+            admin if listener is options.admin else daemon.server,
             readonly=listener.readonly,
             transport=listener.transport,
             name=listener.text,

@@ -4,7 +4,7 @@
 
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
-    transport <- tap           rpcgen: seen by no other room
+    server <- admin <- tap     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
 """
@@ -35,8 +35,9 @@ MAY_SEE: dict[str, set[str]] = {
     "server": TABLES | {"stubs", "rpc", "drivers", "identity", "typed_params"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "transport": {"errors", "description", "identity"},
+    "admin": TABLES | {"stubs", "server", "identity", "typed_params"},
     "config": {"errors"},
-    "tap": {"errors", "config", "description", "drivers", "server", "transport", "__init__"},
+    "tap": {"admin", "errors", "config", "description", "drivers", "server", "transport", "__init__"},
     "rpcgen": TABLES,
     "__init__": set(),
 }

@@ -459,6 +459,11 @@ class ServerProtocol(Protocol):
         self.pinger.ask()
 
     @property
+    def waiting(self) -> int:
+        """How many of its messages wait for their turn."""
+        return len(self._waiting)
+
+    @property
     def held_back(self) -> bool:
         """Whether the client is not read from, because of what it has sent already."""
         return not self._reading
