@@ -90,6 +90,7 @@ def new_limits(limits: Limits, params: Sequence[admin.TypedParam]) -> Limits:
         # What libvirtd says, though it means "not be greater".
         raise InvalidArg(
             "The overall maximum number of clients waiting for authentication must not be less than the "
-            "overall maximum number of clients"
+            "overall maximum number of clients",
+            domain=vir.VIR_FROM_RPC,
         )
     return attrs.evolve(limits, max_clients=clients, max_anonymous_clients=anonymous)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from functools import partial
 
+import attrs
+
 from remotevirt.admin.controls import Controls
 from remotevirt.admin.session import AdminSession
 from remotevirt.identity import Identity
@@ -21,9 +23,6 @@ __all__ = ["ADMIN_SERVER", "admin_server"]
 ADMIN_SERVER = "admin"
 """What it is called; scripts that call virt-admin know this name."""
 
-ADMIN_LIMITS = Limits(max_anonymous_clients=0)
-"""libvirtd's: nobody is anonymous here, so there is no bound for them."""
-
 
 def admin_server(daemon: Daemon, controls: Controls | None = None, limits: Limits | None = None) -> Server:
     """Add the server of the admin program to a daemon.
@@ -31,16 +30,15 @@ def admin_server(daemon: Daemon, controls: Controls | None = None, limits: Limit
     Args:
         daemon: what it governs.
         controls: what more of the daemon it governs.
-        limits: what its clients may take.
+        limits: what its clients may take. Nobody is anonymous here, so there is no bound for those who are.
 
     Returns:
         The server, for a :class:`~remotevirt.server.ServerFactory` with ``transport="unix"`` and an
         ``identify`` that asks the kernel.
     """
     make_session = partial(AdminSession, controls=controls or Controls())
-    server = Server(
-        daemon, ADMIN_SERVER, limits or ADMIN_LIMITS, (admin.PROGRAM,), make_session, refusal=refusal
-    )
+    limits = attrs.evolve(limits or Limits(), max_anonymous_clients=0)
+    server = Server(daemon, ADMIN_SERVER, limits, (admin.PROGRAM,), make_session, refusal=refusal)
     daemon.servers[ADMIN_SERVER] = server
     return server
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from remotevirt.admin.clients import client_info, client_reference, get_limits, new_limits
@@ -92,7 +93,7 @@ class AdminSession:
     # -- servers -------------------------------------------------------------------------------------
 
     def connect_list_servers(self, need_results: int, flags: int) -> admin.ConnectListServersRet:
-        """List the servers by name."""
+        """List the servers by name. (libvirtd's order is a hash table's, and differs from start to start.)"""
         found = [admin.NonnullServer(name) for name in sorted(self._daemon.servers)]
         return admin.ConnectListServersRet(found if need_results else [], len(found))
 
@@ -159,13 +160,11 @@ class AdminSession:
         """Say who a client is."""
         return client_info(self._find_client(clnt.srv, clnt.id))
 
-    def client_close(self, clnt: admin.NonnullClient, flags: int) -> None:
-        """Disconnect a client; one that disconnects itself still gets the reply."""
+    def client_close(self, clnt: admin.NonnullClient, flags: int) -> Deferred[None] | None:
+        """Disconnect a client; one that disconnects itself gets no reply, as from libvirtd."""
         client = self._find_client(clnt.srv, clnt.id)
-        if client is self._client:
-            client.finish()
-        else:
-            client.cut(f"disconnected by {self._client.identity}")
+        client.cut(f"disconnected by {self._client.identity}")
+        return Deferred() if client is self._client else None
 
     # -- the daemon ----------------------------------------------------------------------------------
 
