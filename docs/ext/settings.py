@@ -25,7 +25,14 @@ KEYS = {field.name: field.default for field in attrs.fields(Config)}
 GENERAL = ("help", "version", "rest")
 """Twisted's own options, listed after ours."""
 
-VALUES = {"config": "FILE", "driver": "SPEC", "listen": "ENDPOINT", "listen-ro": "ENDPOINT", "state": "DIR"}
+VALUES = {
+    "admin-socket": "PATH",
+    "config": "FILE",
+    "driver": "SPEC",
+    "listen": "ENDPOINT",
+    "listen-ro": "ENDPOINT",
+    "state": "DIR",
+}
 """What an option that takes a value takes."""
 
 log = logging.getLogger(__name__)
