@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from remotevirt import config
+from remotevirt.admin import Controls, admin_server
 from remotevirt.idle import IdleService
 from remotevirt.listening import tls_settings
 from remotevirt.notify import NotifyService
@@ -87,8 +88,18 @@ def makeService(options: Options) -> IService:
     )
     idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.server.clients), reactor.stop)
     # In this order they start; they stop in the opposite one.
-    listening = ListeningService(options.listeners, make_factory, opened)
-    for part in (observation, listening, reload, idle, notify):
+    parts: list[Any] = [observation, ListeningService(options.listeners, make_factory, opened)]
+    if options.places.admin is not None:
+        reload_tls = reload_certificates if tls_endpoints(options) else None
+        admin = admin_server(
+            daemon, Controls(options.logs, reload_tls, idle.set_timeout, reactor.stop), admin_limits(settings)
+        )
+
+        def make_admin_factory(listener: Listener) -> ServerFactory:
+            return ServerFactory(admin, transport="unix", name=listener.text, identify=identify)
+
+        parts.append(ListeningService([options.places.admin], make_admin_factory, announcer.opened_admin))
+    for part in (*parts, reload, idle, notify):
         service.addService(part)  # type: ignore[no-untyped-call]
     for note in settings.notes:
         log.info("{note}", note=note)
@@ -99,6 +110,16 @@ def tls_endpoints(options: Options) -> list[LibvirtTLSEndpoint]:
     """The listeners that have certificates."""
     endpoints = [listener.endpoint for listener in options.listeners]
     return [endpoint for endpoint in endpoints if isinstance(endpoint, LibvirtTLSEndpoint)]
+
+
+def admin_limits(settings: config.Config) -> Limits:
+    """The limits of the admin server's clients."""
+    return Limits(
+        max_clients=settings.admin_max_clients,
+        max_client_requests=settings.admin_max_client_requests,
+        keepalive_interval=settings.admin_keepalive_interval,
+        keepalive_count=settings.admin_keepalive_count,
+    )
 
 
 def limits(settings: config.Config) -> Limits:

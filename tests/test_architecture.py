@@ -4,7 +4,7 @@
 
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
-    server, identity <- observe <- tap
+    server, identity <- admin, observe <- tap
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -59,7 +59,9 @@ MAY_SEE: dict[str, set[str]] = {
         "policy",
         "transport",
     },
+    "admin": TABLES | {"stubs", "server", "identity", "typed_params"},
     "tap": {
+        "admin",
         "config",
         "idle",
         "listening",

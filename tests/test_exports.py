@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 import remotevirt
 
 EXPORTS = {
+    "remotevirt.admin": {"ADMIN_SERVER", "AdminSession", "Controls", "Logs", "admin_server"},
     "remotevirt.auth": {
         "DEFAULT_MECHANISMS",
         "MECHANISM_NAMES",

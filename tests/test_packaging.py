@@ -167,7 +167,7 @@ class SourceTests(TestCase):
         known = {kind["directory"] for kind in types}
         fragments = [path.name for path in (ROOT / "newsfragments").iterdir() if path.suffix != ".rst"]
         self.assertEqual(
-            [], [name for name in fragments if not re.fullmatch(rf"\d+\.({'|'.join(known)})", name)]
+            [], [name for name in fragments if not re.fullmatch(rf"(?:\d+|\+\w+)\.({'|'.join(known)})", name)]
         )
 
 

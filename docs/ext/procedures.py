@@ -16,6 +16,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from tables import TableDirective
 
+from remotevirt.admin import AdminSession, Controls
 from remotevirt.drivers import Event
 from remotevirt.drivers.test.driver import TestDriver
 from remotevirt.errors import VirError
@@ -23,9 +24,11 @@ from remotevirt.identity import Identity
 from remotevirt.procedures import Procedure, Program
 from remotevirt.server.daemon import PROGRAMS, Daemon
 from remotevirt.server.session import Session
+from remotevirt.stubs import admin
 from remotevirt.stubs.constants import VIR_ERR_NO_SUPPORT
 
-BY_NAME = {program.name: program for program in PROGRAMS}
+SERVED = (*PROGRAMS, admin.PROGRAM)
+BY_NAME = {program.name: program for program in SERVED}
 
 
 class _Nobody:
@@ -75,18 +78,27 @@ def session() -> Session:
     return found
 
 
+@cache
+def admin_session() -> AdminSession:
+    """A session of the admin program, in a daemon with all that can be plugged in."""
+    nothing: Any = object()
+    nobody: Any = _Nobody(Daemon([TestDriver()], reactor=nothing))
+    return AdminSession(nobody, Controls(nothing, nothing, nothing, nothing))
+
+
 def answers(program: Program, procedure: Procedure) -> str:
     """Who answers a procedure: ``"daemon"``, ``"test"`` (the driver), ``"event"``, or nobody: ``""``."""
     if procedure.event:
         return "event"
     try:
-        method: Any = session().find(program, procedure)[0]
+        asked: Any = admin_session() if program is admin.PROGRAM else session()
+        method = asked.find(program, procedure)[0]
     except VirError as error:
         if error.code != VIR_ERR_NO_SUPPORT:
             raise
         return ""
     owner = getattr(method, "__self__", None)
-    if isinstance(owner, Session):
+    if isinstance(owner, Session | AdminSession):
         return "daemon"
     function = getattr(method, "__func__", method)
     if owner is None or function.__module__.startswith("remotevirt.stubs."):
@@ -141,7 +153,7 @@ class ProcedureCounts(TableDirective):
     def run(self) -> list[nodes.Node]:
         """Make the table."""
         rows = []
-        for program in PROGRAMS:
+        for program in SERVED:
             found = [answers(program, procedure) for procedure in program.procedures.values()]
             counts = [found.count(who) for who in ("daemon", "test", "", "event")]
             rows.append([program.name, str(len(found)), *map(str, counts)])

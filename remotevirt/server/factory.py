@@ -80,11 +80,16 @@ class ServerFactory(Factory):
         return protocol
 
     def admit(self, client: ServerProtocol) -> bool:
-        """Take in a client whose transport is there; False: there is no room for it.
+        """Take in a client whose transport is there; False: it may not come in, or there is no room for it.
 
         What it has to show for itself may cost another client its place, as the limits say.
         """
         limits = self.server.limits
+        refusal = self.server.refusal
+        reason = None if refusal is None else refusal(client.identity)
+        if reason is not None:
+            self._turn_away(client.identity.address, reason)
+            return False
         peer = client.peer
         if 0 < limits.max_peer_clients <= self._peers[peer] and not self._evict(peer):
             reason = f"{limits.max_peer_clients} clients of {peer} are connected (max_peer_clients)"
@@ -92,7 +97,7 @@ class ServerFactory(Factory):
             return False
         if not client.authenticated:
             anonymous = sum(not other.authenticated for other in self.clients.values())
-            if anonymous >= limits.max_anonymous_clients and not self._evict(None):
+            if 0 < limits.max_anonymous_clients <= anonymous and not self._evict(None):
                 self._turn_away(client.identity.address, "nobody may be anonymous (max_anonymous_clients)")
                 return False
         self.clients[client.id] = client

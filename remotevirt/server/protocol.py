@@ -473,7 +473,7 @@ class ServerProtocol(Protocol):
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for their turn."""
+        """How many of its messages wait for their turn."""
         return len(self._waiting)
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from remotevirt.identity import Identity
 from remotevirt.procedures import Program
 from remotevirt.server.limits import Limits
 
@@ -30,6 +31,7 @@ class Server:
         limits: what its clients may take.
         programs: what they may call.
         make_session: makes the session of one client: what answers its calls.
+        refusal: says why whoever has connected may not come in at all, None if it may.
 
     Attributes:
         clients: the clients that are connected, by their numbers.
@@ -43,12 +45,14 @@ class Server:
         limits: Limits,
         programs: Iterable[Program],
         make_session: Callable[[ServerProtocol], Any],
+        refusal: Callable[[Identity], str | None] | None = None,
     ) -> None:
         self.daemon = daemon
         self.name = name
         self.limits = limits
         self.programs = {(program.number, program.version): program for program in programs}
         self.make_session = make_session
+        self.refusal = refusal
         self.clients: dict[int, ServerProtocol] = {}
         self.factories: list[ServerFactory] = []
         self._last = 0

@@ -17,7 +17,7 @@ from remotevirt.transport.dn import peer_dn
 
 __all__ = ["identify"]
 
-_UCRED = struct.Struct("3i")
+_UCRED = struct.Struct("iII")
 """struct ucred: pid, uid, gid."""
 
 

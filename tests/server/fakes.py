@@ -225,11 +225,16 @@ class Client:
     ) -> None:
         self.world = world
         self.wire = wire or Wire(reads)
-        self.protocol: Any = world.factory(readonly, transport, auth).buildProtocol(None)
+        self.protocol: Any = self.listener(world, readonly, transport, auth).buildProtocol(None)
         self.protocol.makeConnection(self.wire)
         self._frames = FrameReader(descriptors=True)
         self._serial = 100
         self.kept: list[Message] = []
+
+    def listener(self, world: Any, readonly: bool, transport: str, auth: str) -> ServerFactory:
+        """Where it connects."""
+        factory: ServerFactory = world.factory(readonly, transport, auth)
+        return factory
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
@@ -262,12 +267,12 @@ class Client:
         self.kept.remove(found[0])
         return found[0]
 
-    def result(self, name: str, *fields: Any) -> Any:
+    def result(self, name: str, *fields: Any, program: Program = remote.PROGRAM) -> Any:
         """Call and return the decoded result: the bare value of one field, else the struct."""
-        reply = self.ask(name, *fields)
+        reply = self.ask(name, *fields, program=program)
         if reply.kind is Kind.ERROR:
             raise vir_error(reply.payload)
-        ret = remote.PROGRAM.by_name[name].ret
+        ret = program.by_name[name].ret
         if ret is None:
             assert reply.payload == b""
             return None
