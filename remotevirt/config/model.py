@@ -113,7 +113,7 @@ class Config:
     frame_timeout: int | None = _own(values.count(1, MAX_SECONDS), None)
     drain_timeout: int | None = _own(values.count(0, MAX_SECONDS), None)
     idle_timeout: int = _own(values.count(0), 0)
-    admin_max_clients: int = _key(values.count(1), 5)
+    admin_max_clients: int = _key(values.count(1), 5000)
     admin_max_queued_clients: int = _key(values.count(1, 1 << 16), 5)
     admin_max_client_requests: int = _key(values.count(1), 5)
     admin_keepalive_interval: int = _key(values.count(-1), 5)

@@ -28,7 +28,13 @@ from remotevirt.server.events import EventRelay
 from remotevirt.server.faults import auth_failed, auth_required, internal_error, unsupported
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
-from remotevirt.stubs.drivers import HypervisorDriver
+from remotevirt.stubs.drivers import (
+    HypervisorDriver,
+    NetworkDriver,
+    NodeDeviceDriver,
+    SecretDriver,
+    StorageDriver,
+)
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.typed_params import allowed, check_params
 
@@ -42,6 +48,14 @@ LIBVIRT_VERSION = 9_000_000
 
 BEFORE_OPEN = frozenset({"connect_close", "connect_open", "connect_supports_feature"})
 """What is answered before a connection is open, besides authentication."""
+
+EVENT_DRIVERS = {
+    "network": ("network", NetworkDriver),
+    "node_device": ("nodedev", NodeDeviceDriver),
+    "secret": ("secret", SecretDriver),
+    "storage_pool": ("storage", StorageDriver),
+}
+"""Kind of event -> the sub-driver of its objects, and the base class, which has none of them."""
 
 DAEMON_FEATURES = frozenset(
     {
@@ -347,7 +361,7 @@ class Session:
 
     def connect_network_event_register_any(self, eventID: int, net: remote.NonnullNetwork | None) -> int:
         """Register a callback for an event of one network or of all."""
-        return self.events.register("network", eventID, net and net.uuid)
+        return self._register("network", eventID, net and net.uuid)
 
     def connect_network_event_deregister_any(self, callbackID: int) -> None:
         """Forget a network callback."""
@@ -357,7 +371,7 @@ class Session:
         self, eventID: int, pool: remote.NonnullStoragePool | None
     ) -> int:
         """Register a callback for an event of one storage pool or of all."""
-        return self.events.register("storage_pool", eventID, pool and pool.uuid)
+        return self._register("storage_pool", eventID, pool and pool.uuid)
 
     def connect_storage_pool_event_deregister_any(self, callbackID: int) -> None:
         """Forget a storage pool callback."""
@@ -367,7 +381,7 @@ class Session:
         self, eventID: int, dev: remote.NonnullNodeDevice | None
     ) -> int:
         """Register a callback for an event of one node device or of all."""
-        return self.events.register("node_device", eventID, dev and dev.name)
+        return self._register("node_device", eventID, dev and dev.name)
 
     def connect_node_device_event_deregister_any(self, callbackID: int) -> None:
         """Forget a node device callback."""
@@ -375,11 +389,18 @@ class Session:
 
     def connect_secret_event_register_any(self, eventID: int, secret: remote.NonnullSecret | None) -> int:
         """Register a callback for an event of one secret or of all."""
-        return self.events.register("secret", eventID, secret and secret.uuid)
+        return self._register("secret", eventID, secret and secret.uuid)
 
     def connect_secret_event_deregister_any(self, callbackID: int) -> None:
         """Forget a secret callback."""
         self.events.deregister("secret", callbackID)
+
+    def _register(self, kind: str, id: int, key: bytes | str | None) -> int:
+        """Register a callback, unless the connection has no sub-driver for that kind of object."""
+        name, base = EVENT_DRIVERS[kind]
+        if type(getattr(self._open(), name)) is base:
+            raise unsupported(remote.PROGRAM.by_name[f"connect_{kind}_event_register_any"])
+        return self.events.register(kind, id, key)
 
     def _open(self) -> DriverConnection:
         if self.connection is None:

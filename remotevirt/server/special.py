@@ -114,14 +114,12 @@ class SpecialCalls:
         """Make a row fit for one call.
 
         Raises:
-            VirError: the procedure takes no descriptors, or the client cannot get any, or has too many
-                streams; or the arguments do not decode.
+            VirError: the procedure takes no descriptors, or the client has too many streams; or the arguments
+                do not decode.
         """
         procedure = row.procedure
         if files is not None and not procedure.fds_in:
             raise unsupported(procedure)
-        if procedure.fds_out and not self._owner.descriptors.passable:
-            raise rpc_error("descriptors can be passed over UNIX sockets only")
         if procedure.opens_stream:
             self._owner.streams.check(int.from_bytes(frame[16:20], "big"))
         decode, guard, method = row.decode, row.guard, row.method
@@ -164,6 +162,7 @@ class SpecialCalls:
 
         Raises:
             TypeError: a driver gave something else than its procedure wants.
+            VirError: it gave descriptors, and the client cannot get any.
         """
         procedure = row.procedure
         program, version, number = struct.unpack_from(">3I", row.head)
@@ -176,6 +175,9 @@ class SpecialCalls:
         if procedure.fds_out:
             if not isinstance(value, FilesResult) or not 0 < len(value.files) <= VIR_NET_MESSAGE_NUM_FDS_MAX:
                 raise TypeError(f"{procedure.name} passes descriptors, but a driver gave {value!r:.80}")
+            if not self._owner.descriptors.passable:
+                close_all(value.files)
+                raise rpc_error("descriptors can be passed over UNIX sockets only")
             return value.value, _Files(self._owner, message, tuple(value.files))
         return value, None
 

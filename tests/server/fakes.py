@@ -24,7 +24,13 @@ from remotevirt.rpc.message import Kind, Message, pack_call, parse_message, vir_
 from remotevirt.server import Daemon, Limits, ServerFactory, Tracer
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
-from remotevirt.stubs.drivers import HypervisorDriver, StorageDriver
+from remotevirt.stubs.drivers import (
+    HypervisorDriver,
+    NetworkDriver,
+    NodeDeviceDriver,
+    SecretDriver,
+    StorageDriver,
+)
 from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
 from remotevirt.stubs.remote import DomainEventLifecycleMsg, NonnullDomain
 
@@ -80,6 +86,18 @@ class FakeStorage(_Assigned, StorageDriver):
     """The sub-driver for storage."""
 
 
+class FakeNetwork(_Assigned, NetworkDriver):
+    """The sub-driver for networks."""
+
+
+class FakeDevices(_Assigned, NodeDeviceDriver):
+    """The sub-driver for node devices."""
+
+
+class FakeSecrets(_Assigned, SecretDriver):
+    """The sub-driver for secrets."""
+
+
 @implementer(IDriver)
 class FakeDriver:
     """Answers ``fake:`` URIs with connections to one hypervisor.
@@ -115,6 +133,9 @@ class FakeDriver:
             "fake:///here",
             hypervisor=self.hypervisor,
             storage=self.storage,
+            network=FakeNetwork(),
+            nodedev=FakeDevices(),
+            secret=FakeSecrets(),
             events=self.events,
             on_close=self._on_close,
         )

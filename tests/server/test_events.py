@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotevirt.drivers import Event, EventHub
+from remotevirt.drivers import DriverConnection, Event, EventHub
 from remotevirt.errors import VirError, XDRError
 from remotevirt.server.events import FORMS, EventRelay
 from remotevirt.server.limits import CALLBACKS_MAXIMUM
@@ -227,6 +227,15 @@ class CallbackTests(EventCase):
             self.client.result(f"connect_{kind}_event_deregister_any", one)
             self.hub.publish(Event(kind, 0, key, msg))
             self.assertEqual([], self.client.events())
+
+    def test_no_such_objects(self) -> None:
+        """A connection without a sub-driver for them has no events of theirs."""
+        self.world.driver.result = DriverConnection("fake:///bare", events=self.hub)
+        client = self.world.opened()
+        for kind in ("network", "storage_pool", "node_device", "secret"):
+            error = client.error(f"connect_{kind}_event_register_any", 0, None)
+            self.assertEqual(vir.VIR_ERR_NO_SUPPORT, error.code)
+            self.assertIn("EventRegisterAny", error.message)
 
 
 class FormTests(SynchronousTestCase):
