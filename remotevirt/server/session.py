@@ -55,7 +55,7 @@ EVENT_DRIVERS = {
     "secret": ("secret", SecretDriver),
     "storage_pool": ("storage", StorageDriver),
 }
-"""Kind of event -> the sub-driver of its objects, and the base class, which has none of them."""
+"""Kind of event -> the sub-driver of its objects, and the base class, which cannot list them."""
 
 DAEMON_FEATURES = frozenset(
     {
@@ -396,9 +396,10 @@ class Session:
         self.events.deregister("secret", callbackID)
 
     def _register(self, kind: str, id: int, key: bytes | str | None) -> int:
-        """Register a callback, unless the connection has no sub-driver for that kind of object."""
+        """Register a callback, unless the connection has no objects of that kind: none can be listed."""
         name, base = EVENT_DRIVERS[kind]
-        if type(getattr(self._open(), name)) is base:
+        listing = f"connect_list_all_{kind}s"
+        if getattr(type(getattr(self._open(), name)), listing) is getattr(base, listing):
             raise unsupported(remote.PROGRAM.by_name[f"connect_{kind}_event_register_any"])
         return self.events.register(kind, id, key)
 

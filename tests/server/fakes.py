@@ -85,17 +85,33 @@ class FakeHypervisor(_Assigned, HypervisorDriver):
 class FakeStorage(_Assigned, StorageDriver):
     """The sub-driver for storage."""
 
+    def connect_list_all_storage_pools(self, need_results: int, flags: int) -> Any:
+        """Not asked by the tests; that it is there says that there may be some."""
+        raise AssertionError("asked")
+
 
 class FakeNetwork(_Assigned, NetworkDriver):
     """The sub-driver for networks."""
+
+    def connect_list_all_networks(self, need_results: int, flags: int) -> Any:
+        """Not asked by the tests; that it is there says that there may be some."""
+        raise AssertionError("asked")
 
 
 class FakeDevices(_Assigned, NodeDeviceDriver):
     """The sub-driver for node devices."""
 
+    def connect_list_all_node_devices(self, need_results: int, flags: int) -> Any:
+        """Not asked by the tests; that it is there says that there may be some."""
+        raise AssertionError("asked")
+
 
 class FakeSecrets(_Assigned, SecretDriver):
     """The sub-driver for secrets."""
+
+    def connect_list_all_secrets(self, need_results: int, flags: int) -> Any:
+        """Not asked by the tests; that it is there says that there may be some."""
+        raise AssertionError("asked")
 
 
 @implementer(IDriver)

@@ -25,6 +25,7 @@ from remotevirt.drivers.test.peek import PeekCalls
 from remotevirt.drivers.test.perf import PerfCalls
 from remotevirt.drivers.test.saving import SavingCalls
 from remotevirt.drivers.test.scheduler import SchedulerCalls
+from remotevirt.drivers.test.screenshot import ScreenshotCalls
 from remotevirt.drivers.test.security import SecurityCalls
 from remotevirt.drivers.test.snapshots import SnapshotCalls
 from remotevirt.drivers.test.statistics import StatisticsCalls
@@ -61,5 +62,6 @@ class TestHypervisor(
     PeekCalls,
     SecurityCalls,
     DescriptorCalls,
+    ScreenshotCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
