@@ -50,12 +50,13 @@ BEFORE_OPEN = frozenset({"connect_close", "connect_open", "connect_supports_feat
 """What is answered before a connection is open, besides authentication."""
 
 EVENT_DRIVERS = {
-    "network": ("network", NetworkDriver),
-    "node_device": ("nodedev", NodeDeviceDriver),
-    "secret": ("secret", SecretDriver),
-    "storage_pool": ("storage", StorageDriver),
+    "network": ("network", NetworkDriver, vir.VIR_FROM_NETWORK),
+    "node_device": ("nodedev", NodeDeviceDriver, vir.VIR_FROM_NODEDEV),
+    "secret": ("secret", SecretDriver, vir.VIR_FROM_SECRET),
+    "storage_pool": ("storage", StorageDriver, vir.VIR_FROM_STORAGE),
 }
-"""Kind of event -> the sub-driver of its objects, and the base class, which cannot list them."""
+"""Kind of event -> the sub-driver of its objects, the base class, which cannot list them, and the domain of its
+errors."""
 
 DAEMON_FEATURES = frozenset(
     {
@@ -397,10 +398,11 @@ class Session:
 
     def _register(self, kind: str, id: int, key: bytes | str | None) -> int:
         """Register a callback, unless the connection has no objects of that kind: none can be listed."""
-        name, base = EVENT_DRIVERS[kind]
+        name, base, domain = EVENT_DRIVERS[kind]
         listing = f"connect_list_all_{kind}s"
         if getattr(type(getattr(self._open(), name)), listing) is getattr(base, listing):
-            raise unsupported(remote.PROGRAM.by_name[f"connect_{kind}_event_register_any"])
+            function = remote.PROGRAM.by_name[f"connect_{kind}_event_register_any"].api
+            raise NoSupport(function, domain=domain)
         return self.events.register(kind, id, key)
 
     def _open(self) -> DriverConnection:
