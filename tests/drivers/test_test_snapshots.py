@@ -533,6 +533,14 @@ class BoundTests(SnapshotCase):
         self.calls.domain_destroy(self.guest)
         self.assertEqual(world.text, before)
 
+    def test_no_room_to_go_back(self) -> None:
+        """Where the snapshot's document has no room any more, the domain runs on as it is."""
+        self.take("s")
+        self.patch(world_module, "MAX_TEXT", self.connection.hypervisor.world.text)
+        self.events()
+        self.assertRaises(VirError, self.back, "s")
+        self.assertEqual((self.events(), self.state()[0]), ([], c.VIR_DOMAIN_RUNNING))
+
     def test_lists_see_them(self) -> None:
         """Lists of domains can be filtered by snapshots, and undefining asks first."""
         has = c.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT

@@ -136,6 +136,7 @@ class SnapshotCalls(SnapshotLists):
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         assert found.domain is not None
         definition = Definition(copy_domain(found.domain), found.guest_size, RunState())
+        self.world.check_room(definition.size)
         if record.active:
             self._stop(record)
         self.world.replace(record, definition)

@@ -186,11 +186,19 @@ class World:
 
     def _grow(self, size: int) -> None:
         """Count characters that come in, or with a negative number go."""
+        self.check_room(size)
+        self.text += size
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for so many characters.
+
+        Raises:
+            OperationFailed: there is not.
+        """
         if size > 0 and self.text + size > MAX_TEXT:
             raise OperationFailed(
                 f"the definitions of a test node may hold {MAX_TEXT} characters", domain=c.VIR_FROM_TEST
             )
-        self.text += size
 
     def remove(self, record: DomainRecord) -> None:
         """Forget a domain."""
