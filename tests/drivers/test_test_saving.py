@@ -192,8 +192,8 @@ class FolderTests(SavingCase):
         os.mkfifo(self.folder / "pipe")
         self.assertRaises(VirError, self.calls.domain_restore, f"{self.folder}/pipe")
         (self.folder / "deep").mkdir()
-        for path in (f"{self.folder}/deep", f"{self.folder}/deep/", str(self.folder)):
-            shown = path.rstrip("/")
+        for path in (f"{self.folder}/deep", f"{self.folder}/deep/", str(self.folder), str(self.top), "/"):
+            shown = path.rstrip("/") or "/"
             text = f"incomplete save header in '{shown}': Is a directory"
             self.assert_refused(self.calls.domain_restore, path, code=38, message=text)
             text = f"saving domain 'guest' to '{shown}': open failed: Is a directory"
