@@ -45,7 +45,8 @@ MAX_DOMAINS: Final = 16384
 """Domains in a world; REMOTE_DOMAIN_LIST_MAX, the most that a list reply can carry. libvirt: none."""
 
 MAX_NAME: Final = 1024
-"""Bytes of a domain's name in UTF-8: a list of the most domains is then below 18 MiB. libvirt: none."""
+"""Bytes in UTF-8 of the name of a domain, snapshot or checkpoint: a list of the most domains is then below
+18 MiB. libvirt: none."""
 
 MAX_TEXT: Final = 256 * 1024 * 1024
 """Characters of all definitions of a world together, as they were defined. libvirt: none."""
@@ -232,7 +233,9 @@ class World:
 
         Raises:
             OperationFailed: there is no room.
+            InvalidArg: its name is too long.
         """
+        _check_name(moment.name, moment.KIND)
         old = table.by_name.get(moment.name)
         moment.size += MOMENT_SIZE
         self._grow(moment.size - (old.size if old else 0))
@@ -366,12 +369,12 @@ class World:
         return record
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, kind: str = "domain") -> None:
     """Refuse names that make lists too long to be sent.
 
     Raises:
-        InvalidArg: it is one.
+        InvalidArg: it is one; ``kind`` says of what.
     """
     if len(name.encode("utf-8", "surrogateescape")) > MAX_NAME:
-        text = f"the name of a domain may have {MAX_NAME} bytes"
+        text = f"the name of a {kind} may have {MAX_NAME} bytes"
         raise InvalidArg(text, domain=c.VIR_FROM_TEST)
