@@ -15,7 +15,7 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN_SNAPSHOT
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError
 from remotevirt.stubs.errors import XmlError as XmlFault
 from remotevirt.xml.domain.disk import Disk
-from remotevirt.xml.domain.document import DomainModel
+from remotevirt.xml.domain.document import MAX_DEVICES, DomainModel
 from remotevirt.xml.domain.storage import FORMATS, STORAGE_TYPES, StorageSource, read_source
 from remotevirt.xml.fields import Printing, Reading, Source
 from remotevirt.xml.moment import disk_places
@@ -104,7 +104,16 @@ class SnapshotDisk:
 
 def read_disks(root: Element) -> list[SnapshotDisk]:
     """The disks that a document names; raises VirError."""
-    return [SnapshotDisk.read(element) for element in root.findall("disks/disk")]
+    elements = root.findall("disks/disk")
+    if len(elements) > MAX_DEVICES:
+        raise _too_many()
+    return [SnapshotDisk.read(element) for element in elements]
+
+
+def _too_many() -> ConfigUnsupported:
+    """Return the error for more disks than the guest has, or can have."""
+    text = "too many disk snapshot requests for domain"
+    return ConfigUnsupported(text, domain=VIR_FROM_DOMAIN_SNAPSHOT)
 
 
 def _wanted(disk: Disk) -> str | None:
@@ -127,7 +136,7 @@ def align_disks(disks: list[SnapshotDisk], guest: DomainModel, default: str) -> 
     uniform = default == INTERNAL
     theirs = guest.devices.disks
     if len(disks) > len(theirs):
-        raise ConfigUnsupported("too many disk snapshot requests for domain", domain=domain)
+        raise _too_many()
     aligned: list[SnapshotDisk | None] = [None] * len(theirs)
     places = disk_places(
         [disk.name for disk in disks],

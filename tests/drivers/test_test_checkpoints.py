@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomainCheckpoint
+from remotevirt.xml import checkpoint as checkpoint_module
 from tests.drivers.driving import domain_xml
 from tests.drivers.test_test_domains import INACTIVE, UUID, DomainCase
 
@@ -117,11 +120,26 @@ class CheckpointTests(CheckpointCase):
             inside = f"<disks>{disks}</disks>" if disks else ""
             error = self.assertRaises(VirError, self.make, name, inside)
             self.assertEqual((error.code, error.detail), (code, message))
-        error = self.assertRaises(VirError, self.make, "a/b")
-        self.assertEqual(error.code, 92)
         self.calls.domain_destroy(self.guest)
         text = "Operation not supported: cannot create checkpoint for inactive domain"
         self.assert_refused(self.make, "c", code=84, message=text)
+
+    def test_schema(self) -> None:
+        """Documents are held to libvirt's schema, where that is installed, and read without it too."""
+        if checkpoint_module.SCHEMA.exists():
+            error = self.assertRaises(VirError, self.make, "a/b")
+            self.assertEqual(error.code, 92)
+        self.patch(checkpoint_module, "SCHEMA", Path("/nonexistent/schema.rng"))
+        self.make("a/b")
+        for inside, message in (
+            ("<disks><disk/></disks>", "missing name from disk checkpoint element"),
+            (
+                "<disks><disk name='vda' checkpoint='x'/></disks>",
+                "Invalid value for attribute 'checkpoint' in element 'disk': 'x'.",
+            ),
+        ):
+            error = self.assertRaises(VirError, self.make, "c", inside)
+            self.assertEqual(error.detail, message)
 
     def test_lists(self) -> None:
         """A chain, and a branch that a description makes."""

@@ -175,6 +175,13 @@ class FolderTests(SavingCase):
         self.assertEqual(sorted(os.listdir(self.top)), ["allowed"])
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_long_paths(self) -> None:
+        """A path that no file can have is refused without being repeated."""
+        text = "cannot use the path of a file: File name too long"
+        self.assert_refused(self.calls.domain_restore, "/x" * 4096, code=38, message=text)
+        self.assert_refused(self.calls.domain_save, self.guest, "/x" * 4096, code=38, message=text)
+        self.assertEqual(self.state()[0], c.VIR_DOMAIN_RUNNING)
+
     def test_links(self) -> None:
         """A link on the way leads nowhere; one at the end is replaced, not followed."""
         (self.folder / "way").symlink_to(self.top)
@@ -192,8 +199,8 @@ class FolderTests(SavingCase):
         os.mkfifo(self.folder / "pipe")
         self.assertRaises(VirError, self.calls.domain_restore, f"{self.folder}/pipe")
         (self.folder / "deep").mkdir()
-        for path in (f"{self.folder}/deep", f"{self.folder}/deep/", str(self.folder)):
-            shown = path.rstrip("/")
+        for path in (f"{self.folder}/deep", f"{self.folder}/deep/", str(self.folder), str(self.top), "/"):
+            shown = path.rstrip("/") or "/"
             text = f"incomplete save header in '{shown}': Is a directory"
             self.assert_refused(self.calls.domain_restore, path, code=38, message=text)
             text = f"saving domain 'guest' to '{shown}': open failed: Is a directory"

@@ -155,6 +155,14 @@ class DocumentTests(SnapshotCase):
         texts = [self.calls.domain_snapshot_get_xml_desc(self.ref("s"), flags) for flags in (0, 1)]
         self.assertEqual(["sesame" in text for text in texts], [False, True])
 
+    def test_too_long_to_be_sent(self) -> None:
+        """A document that has grown too long says so, as libvirt's daemon does."""
+        self.take("s", f"<description>{'&lt;' * 1_000_000}</description>")
+        text = "Unable to encode message payload"
+        self.calls.domain_snapshot_get_xml_desc(self.ref("s"), 0)
+        self.take("t", f"<description>{'&#34;' * 800_000}</description>")
+        self.assert_refused(self.text, "t", code=39, message=text)
+
     def test_memory(self) -> None:
         """What can be said of the memory."""
         domain = "XML error: "
@@ -507,6 +515,13 @@ class BoundTests(SnapshotCase):
         self.calls.domain_snapshot_delete(self.ref("a"), 0)
         self.take("d")
 
+    def test_name(self) -> None:
+        """So have their names, or a list of them could not be sent."""
+        self.take("n" * 1024)
+        text = "invalid argument: the name of a snapshot may have 1024 bytes"
+        self.assert_refused(self.take, "n" * 1025, code=8, message=text)
+        self.assertEqual(len(self.names()), 1)
+
     def test_text(self) -> None:
         """Their text counts, and counts no more when they, or their domain, have gone."""
         world = self.connection.hypervisor.world
@@ -532,6 +547,14 @@ class BoundTests(SnapshotCase):
         self.take("s")
         self.calls.domain_destroy(self.guest)
         self.assertEqual(world.text, before)
+
+    def test_no_room_to_go_back(self) -> None:
+        """Where the snapshot's document has no room any more, the domain runs on as it is."""
+        self.take("s")
+        self.patch(world_module, "MAX_TEXT", self.connection.hypervisor.world.text)
+        self.events()
+        self.assertRaises(VirError, self.back, "s")
+        self.assertEqual((self.events(), self.state()[0]), ([], c.VIR_DOMAIN_RUNNING))
 
     def test_lists_see_them(self) -> None:
         """Lists of domains can be filtered by snapshots, and undefining asks first."""

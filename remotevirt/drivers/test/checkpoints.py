@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.definition import DEFAULTS
+from remotevirt.drivers.test.definition import DEFAULTS, check_length
 from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.drivers.test.faults import both_flags, check_flags, missing_flag, not_running
 from remotevirt.drivers.test.filters import groups_of
@@ -102,7 +102,10 @@ class CheckpointCalls(DomainCalls):
         if flags & c.VIR_DOMAIN_CHECKPOINT_XML_SIZE and not record.active:
             raise not_running()
         guest = not flags & c.VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN
-        return format_checkpoint(found, guest=guest, secure=bool(flags & c.VIR_DOMAIN_CHECKPOINT_XML_SECURE))
+        secure = bool(flags & c.VIR_DOMAIN_CHECKPOINT_XML_SECURE)
+        text = format_checkpoint(found, guest=guest, secure=secure)
+        check_length(text)
+        return text
 
     def domain_list_all_checkpoints(
         self, dom: NonnullDomain, need_results: int, flags: int

@@ -25,7 +25,7 @@ from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
 from remotevirt.xml.parse import MAX_BYTES, parse_document
 
-__all__ = ["DEFAULTS", "MAX_TEXTS", "Definition"]
+__all__ = ["DEFAULTS", "MAX_TEXTS", "Definition", "check_length"]
 
 DEFAULTS: Final = DomainDefaults()
 """What the test hypervisor adds to documents."""
@@ -86,7 +86,7 @@ class Definition:
         text = self._texts.get((flags, id))
         if text is None:
             text = format_domain(self.model, id=None if id < 0 else id, flags=flags)
-            _check_length(text)
+            check_length(text)
             if len(self._texts) >= MAX_TEXTS:
                 self._texts.clear()
             self._texts[flags, id] = text
@@ -274,7 +274,7 @@ class Definition:
         if element is None:
             return None
         text = element_text(element, uri)
-        _check_length(text)
+        check_length(text)
         return text
 
     def set_metadata(self, uri: str, key: str, text: str | None) -> None:
@@ -296,7 +296,7 @@ class Definition:
         return len(self.title or "") + len(self.description or "") + (len(kept.text()) if kept else 0)
 
 
-def _check_length(text: str) -> None:
+def check_length(text: str) -> None:
     """Refuse a text that no string of the wire can carry.
 
     Raises:

@@ -117,7 +117,8 @@ class Folder:
         prefix = self.path.rstrip("/") + "/"
         if "\0" in path or not path.startswith(prefix):
             log.info("{path!r} refused: not below {folder}", path=path[:1024], folder=self.path)
-            raise _error(errno.EISDIR if path == self.path else errno.ENOENT)
+            above = path.startswith("/") and prefix.startswith(path.rstrip("/") + "/")
+            raise _error(errno.EISDIR if above else errno.ENOENT)
         steps = [step for step in path[len(prefix) :].split("/") if step not in ("", ".")]
         if ".." in steps or len(steps) > MAX_DEPTH:
             log.info("{path!r} refused: not a plain path", path=path[:1024])

@@ -21,7 +21,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationUnsupported, VirSystemError, XmlError
 from remotevirt.xml.parse import MAX_BYTES
 
-__all__ = ["load", "plain_path", "store", "store_dump"]
+__all__ = ["load", "store", "store_dump"]
 
 MAGIC: Final = b"TestGuestMagic\0"
 LENGTH: Final = struct.Struct("=i")
@@ -29,8 +29,18 @@ MAX_FILE: Final = len(MAGIC) + LENGTH.size + MAX_BYTES
 """Bytes of a file; its XML may be as long as any. libvirt reads back at most 8 KiB of XML."""
 
 
+MAX_PATH: Final = 4096
+"""Characters of a path; Linux's PATH_MAX."""
+
+
 def plain_path(path: str) -> str:
-    """Return a path as libvirt shows it: no slash doubled, none at the end."""
+    """Return a path as libvirt shows it: no slash doubled, none at the end.
+
+    Raises:
+        VirSystemError: it is too long for any file.
+    """
+    if len(path) > MAX_PATH:
+        raise _failed("cannot use the path of a file", OSError(errno.ENAMETOOLONG, ""))
     return "/" * path.startswith("/") + "/".join(step for step in path.split("/") if step)
 
 

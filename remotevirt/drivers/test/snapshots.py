@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.definition import DEFAULTS, Definition
+from remotevirt.drivers.test.definition import DEFAULTS, Definition, check_length
 from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.drivers.test.faults import both_flags, check_flags, missing_flag
 from remotevirt.drivers.test.runstate import RunState
@@ -121,7 +121,9 @@ class SnapshotCalls(SnapshotLists):
         """Return a snapshot's document."""
         check_flags(flags, c.VIR_DOMAIN_SNAPSHOT_XML_SECURE, "testDomainSnapshotGetXMLDesc")
         _, found = self.snapshot(snap)
-        return format_snapshot(found, secure=bool(flags & c.VIR_DOMAIN_SNAPSHOT_XML_SECURE))
+        text = format_snapshot(found, secure=bool(flags & c.VIR_DOMAIN_SNAPSHOT_XML_SECURE))
+        check_length(text)
+        return text
 
     def domain_revert_to_snapshot(self, snap: NonnullDomainSnapshot, flags: int) -> None:
         """Put a domain back into the state of a snapshot, or into another that the flags ask for."""
@@ -136,6 +138,7 @@ class SnapshotCalls(SnapshotLists):
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         assert found.domain is not None
         definition = Definition(copy_domain(found.domain), found.guest_size, RunState())
+        self.world.check_room(definition.size)
         if record.active:
             self._stop(record)
         self.world.replace(record, definition)

@@ -45,7 +45,8 @@ MAX_DOMAINS: Final = 16384
 """Domains in a world; REMOTE_DOMAIN_LIST_MAX, the most that a list reply can carry. libvirt: none."""
 
 MAX_NAME: Final = 1024
-"""Bytes of a domain's name in UTF-8: a list of the most domains is then below 18 MiB. libvirt: none."""
+"""Bytes in UTF-8 of the name of a domain, snapshot or checkpoint: a list of the most domains is then below
+18 MiB. libvirt: none."""
 
 MAX_TEXT: Final = 256 * 1024 * 1024
 """Characters of all definitions of a world together, as they were defined. libvirt: none."""
@@ -186,11 +187,19 @@ class World:
 
     def _grow(self, size: int) -> None:
         """Count characters that come in, or with a negative number go."""
+        self.check_room(size)
+        self.text += size
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for so many characters.
+
+        Raises:
+            OperationFailed: there is not.
+        """
         if size > 0 and self.text + size > MAX_TEXT:
             raise OperationFailed(
                 f"the definitions of a test node may hold {MAX_TEXT} characters", domain=c.VIR_FROM_TEST
             )
-        self.text += size
 
     def remove(self, record: DomainRecord) -> None:
         """Forget a domain."""
@@ -224,7 +233,9 @@ class World:
 
         Raises:
             OperationFailed: there is no room.
+            InvalidArg: its name is too long.
         """
+        _check_name(moment.name, moment.KIND)
         old = table.by_name.get(moment.name)
         moment.size += MOMENT_SIZE
         self._grow(moment.size - (old.size if old else 0))
@@ -362,12 +373,12 @@ class World:
         return record
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, kind: str = "domain") -> None:
     """Refuse names that make lists too long to be sent.
 
     Raises:
-        InvalidArg: it is one.
+        InvalidArg: it is one; ``kind`` says of what.
     """
     if len(name.encode("utf-8", "surrogateescape")) > MAX_NAME:
-        text = f"the name of a domain may have {MAX_NAME} bytes"
+        text = f"the name of a {kind} may have {MAX_NAME} bytes"
         raise InvalidArg(text, domain=c.VIR_FROM_TEST)

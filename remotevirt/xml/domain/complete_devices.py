@@ -38,6 +38,11 @@ def sorted_disks(disks: list[Disk]) -> list[Disk]:
     indexes: list[int] = []
     for disk in disks:
         mine = disk_index(disk.dev)
+        if placed and placed[-1].bus == disk.bus and indexes[-1] <= mine:
+            # the usual case: those of a bus stand in order, so it comes last
+            placed.append(disk)
+            indexes.append(mine)
+            continue
         position: int | None = None
         for number in range(len(placed) - 1, -1, -1):
             if placed[number].bus != disk.bus:
