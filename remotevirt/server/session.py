@@ -55,8 +55,8 @@ EVENT_DRIVERS = {
     "secret": ("secret", SecretDriver, vir.VIR_FROM_SECRET),
     "storage_pool": ("storage", StorageDriver, vir.VIR_FROM_STORAGE),
 }
-"""Kind of event -> the sub-driver of its objects, the base class, which cannot list them, and the domain of its
-errors."""
+"""Kind of event -> the sub-driver of its objects, the base class, which cannot list them, and the domain of
+its errors."""
 
 DAEMON_FEATURES = frozenset(
     {
