@@ -11,10 +11,12 @@ The options themselves are in :mod:`remotevirt.options`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
@@ -34,6 +36,8 @@ __all__ = ["DRAIN_TIMEOUT", "Options", "makeService"]
 
 DRAIN_TIMEOUT = 5
 """Seconds that running calls have when the daemon ends. libvirtd waits for none."""
+
+Opened = Callable[[Listener, IAddress], object]
 
 log = Logger()
 
@@ -65,10 +69,10 @@ def makeService(options: Options) -> IService:
             identify=identify,
         )
 
-    def opened(listener: Listener, address: IAddress) -> None:
+    def when_running(announce: Opened) -> Opened:
         # Whoever reads the line may act on it at once: connect, or end us, in which case the reactor must be
         # there to close the sockets in order.
-        reactor.callWhenRunning(announcer.opened, listener, address)
+        return lambda listener, address: reactor.callWhenRunning(announce, listener, address)
 
     def reload_certificates() -> None:
         for endpoint in tls_endpoints(options):
@@ -83,12 +87,12 @@ def makeService(options: Options) -> IService:
         reload.add("certificates", reload_certificates)
 
     service = DaemonService(options.logs, replaces=options.replaces_log)
-    service.drain = lambda: daemon.drain(
-        DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout
-    )
+    service.drain = lambda: drain(daemon, settings).addCallback(lambda _: observation.close())
     idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.server.clients), reactor.stop)
     # In this order they start; they stop in the opposite one.
-    parts: list[Any] = [observation, ListeningService(options.listeners, make_factory, opened)]
+    parts: list[Any] = [
+        ListeningService(options.listeners, make_factory, when_running(announcer.opened)),
+    ]
     if options.places.admin is not None:
         reload_tls = reload_certificates if tls_endpoints(options) else None
         admin = admin_server(
@@ -98,12 +102,19 @@ def makeService(options: Options) -> IService:
         def make_admin_factory(listener: Listener) -> ServerFactory:
             return ServerFactory(admin, transport="unix", name=listener.text, identify=identify)
 
-        parts.append(ListeningService([options.places.admin], make_admin_factory, announcer.opened_admin))
-    for part in (*parts, reload, idle, notify):
+        parts.append(
+            ListeningService([options.places.admin], make_admin_factory, when_running(announcer.opened_admin))
+        )
+    for part in (*parts, observation, reload, idle, notify):
         service.addService(part)  # type: ignore[no-untyped-call]
     for note in settings.notes:
         log.info("{note}", note=note)
     return service
+
+
+def drain(daemon: Daemon, settings: config.Config) -> Deferred[None]:
+    """Let running calls end, and everybody go."""
+    return daemon.drain(DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout)
 
 
 def tls_endpoints(options: Options) -> list[LibvirtTLSEndpoint]:

@@ -276,7 +276,7 @@ class DaemonTests(ProcessTestCase):
 
     @inlineCallbacks
     def test_without_listen(self) -> Any:
-        """Two sockets in the folder that the configuration names; they are gone afterwards."""
+        """Three sockets in the folder that the configuration names; they are gone afterwards."""
         folder = Path(tempfile.mkdtemp())  # not below trial's, whose path may be too long for a socket's
         self.addCleanup(folder.rmdir)
         settings = Path(os.path.abspath(self.mktemp()))
@@ -285,8 +285,9 @@ class DaemonTests(ProcessTestCase):
         found = yield process.line(r"^ {4}(virsh -r .*)$")
         self.assertEqual(f"virsh -r -c 'test+unix:///default?socket={folder}/remotevirt-sock-ro'", found[1])
         sockets = sorted(folder.iterdir())
-        self.assertEqual(["remotevirt-sock", "remotevirt-sock-ro"], [path.name for path in sockets])
-        self.assertEqual([0o700, 0o777], [stat.S_IMODE(path.stat().st_mode) for path in sockets])
+        names = ["remotevirt-admin-sock", "remotevirt-sock", "remotevirt-sock-ro"]
+        self.assertEqual(names, [path.name for path in sockets])
+        self.assertEqual([0o700, 0o700, 0o777], [stat.S_IMODE(path.stat().st_mode) for path in sockets])
         yield self.end(process)
         self.assertEqual([], list(folder.iterdir()))
 

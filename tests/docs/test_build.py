@@ -76,7 +76,7 @@ class ManualTablesTests(SynchronousTestCase):
         expected = {
             "connect_open": "daemon",
             "domain_get_info": "test",
-            "domain_get_launch_security_info": "",
+            "domain_open_channel": "",
             "domain_event_lifecycle": "event",
         }
         found = {name: procedures.answers(remote, remote.by_name[name]) for name in expected}

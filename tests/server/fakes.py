@@ -31,6 +31,7 @@ from remotevirt.stubs.drivers import (
     SecretDriver,
     StorageDriver,
 )
+from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
 from remotevirt.stubs.remote import DomainEventLifecycleMsg, NonnullDomain
 
@@ -86,32 +87,32 @@ class FakeStorage(_Assigned, StorageDriver):
     """The sub-driver for storage."""
 
     def connect_list_all_storage_pools(self, need_results: int, flags: int) -> Any:
-        """Not asked by the tests; that it is there says that there may be some."""
-        raise AssertionError("asked")
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
 
 
 class FakeNetwork(_Assigned, NetworkDriver):
     """The sub-driver for networks."""
 
     def connect_list_all_networks(self, need_results: int, flags: int) -> Any:
-        """Not asked by the tests; that it is there says that there may be some."""
-        raise AssertionError("asked")
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
 
 
 class FakeDevices(_Assigned, NodeDeviceDriver):
     """The sub-driver for node devices."""
 
     def connect_list_all_node_devices(self, need_results: int, flags: int) -> Any:
-        """Not asked by the tests; that it is there says that there may be some."""
-        raise AssertionError("asked")
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
 
 
 class FakeSecrets(_Assigned, SecretDriver):
     """The sub-driver for secrets."""
 
     def connect_list_all_secrets(self, need_results: int, flags: int) -> Any:
-        """Not asked by the tests; that it is there says that there may be some."""
-        raise AssertionError("asked")
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
 
 
 @implementer(IDriver)
