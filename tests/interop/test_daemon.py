@@ -1,0 +1,311 @@
+"""The whole daemon with real clients: who may come in, what each may do, what is written down, how it ends.
+
+Each test starts one ``twistd remotevirt`` and tells one story about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cryptography import x509
+from twisted.trial.unittest import SynchronousTestCase
+
+from remotevirt.auth import make_keys
+from remotevirt.auth.users import updating_users
+from tests.daemons import TWISTD
+from tests.interop.daemons import Remotevirt
+from tests.interop.peers import TIMEOUT, Output, Running, require, run, run_virsh
+from tests.transport.pki import Authority
+from tests.wire import REMOTE, Closed, WireClient, pack_string
+
+GUEST = "<domain type='test'><name>{}</name><memory>8192</memory><os><type>hvm</type></os></domain>"
+
+PASSWORD = "a secret that no log may hold"
+
+
+class Configured(Remotevirt):
+    """A daemon with sockets in the usual places, which gets its configuration from a file.
+
+    Args:
+        options: of ``twistd remotevirt``.
+        inherited: sockets that systemd would hand over, by their units' names.
+        environment: what to add to the daemon's.
+        up: what it prints when it serves.
+    """
+
+    def __init__(
+        self,
+        options: Sequence[str],
+        inherited: Mapping[str, socket.socket] | None = None,
+        up: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(options=options, **kwargs)
+        self.inherited = dict(inherited or {})
+        self.up = up
+
+    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        if not self.inherited:
+            return super()._command()
+        # A shell puts the sockets where systemd would.
+        numbers = [listening.fileno() for listening in self.inherited.values()]
+        moves = " ".join(f"{3 + index}<&{number}" for index, number in enumerate(numbers))
+        shell = f'exec "$0" "$@" {moves}'
+        command = ["bash", "-c", shell, sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "remotevirt"]
+        command += ["--driver", self.driver, *self.options]
+        names = ":".join(self.inherited)
+        return command, {
+            "PYTHONUNBUFFERED": "1",
+            "LISTEN_FDS": str(len(numbers)),
+            "LISTEN_FDNAMES": names,
+        }
+
+    def _is_up(self) -> bool:
+        return self.up in self.log() if self.up else super()._is_up()
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Wait until the process has ended by itself; returns its status, negative for a signal."""
+        assert self._process is not None
+        return self._process.wait(TIMEOUT)
+
+
+class DaemonTestCase(SynchronousTestCase):
+    """Runs daemons and clients in a folder of its own."""
+
+    def setUp(self) -> None:
+        require("virsh")
+        made = tempfile.TemporaryDirectory(prefix="daemon-")  # short, for the paths of sockets
+        self.addCleanup(made.cleanup)
+        self.folder = Path(made.name)
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file."""
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def daemon(self, *options: str, **kwargs: Any) -> Configured:
+        """Start a daemon; it is ended with the test."""
+        daemon = Configured(options, **kwargs)
+        self.addCleanup(daemon.stop)
+        daemon.start()
+        return daemon
+
+    def until(self, condition: Callable[[], Any], what: Callable[[], object]) -> None:
+        """Look again and again until something is so."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, what())
+            time.sleep(0.02)
+
+    def reload(self, daemon: Configured) -> None:
+        """Send SIGHUP, and wait until that has been done."""
+        before = daemon.log().count("reloaded ")
+        daemon.signal(signal.SIGHUP)
+        self.until(lambda: daemon.log().count("reloaded ") > before, daemon.log)
+
+    def ok(self, uri: str, *command: str, stdin: str = "", **kwargs: Any) -> str:
+        """Run virsh, which succeeds; what it printed."""
+        output = run_virsh(uri, *command, stdin=stdin, **kwargs)
+        self.assertEqual((0, ""), (output.status, output.err), output)
+        return output.out
+
+    def refused(self, text: str, uri: str, *command: str, **kwargs: Any) -> None:
+        """Run virsh, which fails with this as its last words."""
+        output = run_virsh(uri, *command, **kwargs)
+        self.assertEqual(1, output.status, output)
+        self.assertTrue(output.err.rstrip().endswith(text), output)
+
+    def names(self, uri: str, **kwargs: Any) -> set[str]:
+        """The domains that a client sees."""
+        return set(self.ok(uri, "list", "--all", "--name", **kwargs).split())
+
+    def users(self, *names: str) -> Path:
+        """Make a file of users; all have the same password."""
+        path = self.folder / "users"
+        with updating_users(path) as users:
+            for name in names:
+                users[name] = {"SCRAM-SHA-256": make_keys("SCRAM-SHA-256", PASSWORD)}
+        return path
+
+    def login_as(self, name: str, password: str = PASSWORD) -> None:
+        """Let virsh log in as somebody from now on."""
+        path = self.write(
+            "auth.conf",
+            f"[credentials-here]\nauthname={name}\npassword={password}\n"
+            "[auth-libvirt-default]\ncredentials=here\n",
+        )
+        self.patch(os, "environ", {**os.environ, "LIBVIRT_AUTH_FILE": str(path)})
+
+
+class RightsTests(DaemonTestCase):
+    """A policy, and clients who show who they are in three ways."""
+
+    EVERYBODY = """
+        [[rule]]
+        who = "*"
+        allow = ["connect:getattr", "connect:read", "connect:search_domains"]
+        """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.audit = self.folder / "audit.log"
+
+    def rule(self, who: str, name: str, allow: str = '["read-only", "domain:start", "domain:stop"]') -> str:
+        return f"""
+            [[rule]]
+            who = "{who}"
+            allow = {allow}
+            on = {{ name = "{name}" }}
+            """
+
+    def watch(self, daemon: Configured, uri: str) -> Running:
+        """Watch lifecycle events; returns when the daemon knows of it."""
+        answered = "← connect_domain_event_callback_register_any"
+        before = daemon.log().count(answered)
+        watcher = Running(["virsh", "-c", uri, "event", "--event", "lifecycle", "--loop"])
+        self.addCleanup(watcher.stop)
+        self.until(lambda: daemon.log().count(answered) > before, daemon.log)
+        return watcher
+
+    def trail(self) -> list[dict[str, Any]]:
+        """The audit trail so far."""
+        return [json.loads(line) for line in self.audit.read_text().splitlines()]
+
+    def of(self, name: str, procedure: str) -> list[tuple[str, str]]:
+        """What the trail says of somebody's calls: the outcome, and the name of the object."""
+        return [
+            (line["outcome"], line.get("object", {}).get("name", ""))
+            for line in self.trail()
+            if line["event"] == "call" and line["procedure"] == procedure and line["who"]["name"] == name
+        ]
+
+    def check_rights(self, daemon: Configured, uris: Mapping[str, str]) -> None:
+        """Each of these clients sees its own domain, starts it, and hears of it; and nothing of others'."""
+        watchers = {name: self.watch(daemon, uri) for name, uri in uris.items()}
+        for name, uri in uris.items():
+            self.assertEqual({name}, self.names(uri))
+            self.assertIn(f"Domain '{name}' started", self.ok(uri, "start", name))
+            denied = "error: access denied: 'domain' denied 'suspend' access"
+            self.refused(denied, uri, "suspend", name)
+            for other in {*uris, "test"} - {name}:
+                self.refused(f"error: failed to get domain '{other}'", uri, "domstate", other)
+        for name, uri in uris.items():
+            self.ok(uri, "destroy", name)
+        for name, watcher in watchers.items():
+            watcher.wait_for(f"'{name}': Stopped")
+            self.assertEqual({name}, set(re.findall(r"for domain '([^']*)'", "\n".join(watcher.lines))))
+
+    def test_uid_and_certificate(self) -> None:
+        """The user of a UNIX socket and the owner of a certificate."""
+        authority = Authority()
+        pki = self.folder / "pki"
+        authority.server_folder(pki)
+        for name in ("client", "stranger"):
+            authority.client_folder(self.folder / name, authority.sign(name))
+        policy = self.write("policy.toml", f'[[rule]]\nwho = "uid:{os.getuid()}"\nallow = "all"\n')
+        daemon = self.daemon("--policy", str(policy), "--audit", str(self.audit), "--trace", pki=pki)
+        unix = daemon.uri()
+        tls = f"test+tls://localhost:{daemon.tls_port}/default?pkipath="
+        for name in ("web-1", "db-1"):
+            self.ok(unix, "define", str(self.write("guest.xml", GUEST.format(name))))
+        self.assertEqual({"test", "web-1", "db-1"}, self.names(unix))
+        self.refused("error: access denied: 'connect' denied 'getattr' access", f"{tls}{self.folder}/client", "uri")
+
+        broken = policy.read_text() + '\n[[rule]]\nwho = "dn:*"\nallow = ["domain:strat"]\n'
+        policy.write_text(broken)
+        self.reload(daemon)
+        self.assertRegex(
+            daemon.log(),
+            r"policy could not be reloaded, and stays as it is: .*policy.toml:7: rule 2: allow: no permission "
+            "'strat' of object 'domain'; did you mean 'start'",
+        )
+        self.assertEqual({"test", "web-1", "db-1"}, self.names(unix))
+
+        policy.write_text(
+            self.EVERYBODY + self.rule(f"uid:{os.getuid()}", "web-*") + self.rule("dn:CN=client", "db-*")
+        )
+        self.reload(daemon)
+        self.check_rights(daemon, {"web-1": unix, "db-1": f"{tls}{self.folder}/client"})
+        self.assertEqual(set(), self.names(f"{tls}{self.folder}/stranger"))
+        forbidden = "error: operation forbidden: read only access prevents virDomainCreate"
+        self.refused(forbidden, daemon.uri("unix-ro"), "start", "web-1", readonly=True)
+
+        user = "root" if os.getuid() == 0 else None
+        if user is not None:
+            self.assertEqual([("ok", "web-1"), ("ok", "db-1")], self.of(user, "domain_define_xml_flags"))
+            self.assertEqual([("ok", "web-1")], self.of(user, "domain_create"))
+        self.assertEqual([("ok", "db-1")], self.of("CN=client", "domain_create"))
+        self.assertEqual([("denied", "db-1")], self.of("CN=client", "domain_suspend"))
+        (line,) = [
+            line for line in self.trail() if line["event"] == "call" and line["procedure"] == "domain_suspend"
+            and line["who"]["transport"] == "tls"
+        ]
+        self.assertRegex(line["who"]["address"], r"^127\.0\.0\.1;\d+$")
+        self.assertEqual("VIR_ERR_ACCESS_DENIED", line["error"]["name"])
+
+    def test_sasl(self) -> None:
+        """Users who log in, over a UNIX socket and over TLS."""
+        require("scram")
+        authority = Authority()
+        pki = authority.server_folder(self.folder / "pki")
+        client = authority.client_folder(self.folder / "client")
+        users = self.users("admin", "alice", "bob")
+        policy = self.write(
+            "policy.toml",
+            self.EVERYBODY + '[[rule]]\nwho = "sasl:admin"\nallow = "all"\n'
+            + self.rule("sasl:alice", "web-*") + self.rule("sasl:bob", "db-*"),
+        )
+        daemon = self.daemon(
+            *["--policy", str(policy), "--audit", str(self.audit), "--trace", "--sasl-users", str(users)],
+            *["--auth-unix-rw", "sasl", "--auth-tls", "sasl"],
+            pki=pki,
+        )
+        tls = f"test+tls://localhost:{daemon.tls_port}/default?pkipath={client}"
+        self.login_as("admin")
+        for name in ("web-1", "db-1"):
+            self.ok(daemon.uri(), "define", str(self.write("guest.xml", GUEST.format(name))))
+        self.assertEqual({"test", "web-1", "db-1"}, self.names(tls))
+        self.login_as("alice")
+        self.check_rights(daemon, {"web-1": daemon.uri()})
+        self.login_as("bob")
+        self.check_rights(daemon, {"db-1": tls})
+        self.assertEqual([("ok", "web-1")], self.of("alice", "domain_create"))
+        self.assertEqual([("ok", "db-1")], self.of("bob", "domain_create"))
+        self.assertEqual([("denied", "db-1")], self.of("bob", "domain_suspend"))
+
+        # Nobody comes in with the wrong password, and then for a while nobody from here under that name.
+        self.login_as("bob", "wrong")
+        for _ in range(6):
+            self.refused("error: authentication failed: authentication failed", tls, "uri")
+        refusals = [line for line in self.trail() if line["event"] == "refused"]
+        self.assertEqual(6, len(refusals))
+        self.assertEqual("denied", refusals[0]["outcome"])
+        self.assertIn("user 'bob'", refusals[0]["reason"])
+        self.assertIn("too many", refusals[-1]["reason"])
+
+        # A user who is taken out of the file is out at once; the others stay.
+        with updating_users(users) as known:
+            del known["alice"]
+        self.login_as("alice")
+        self.refused("error: authentication failed: authentication failed", daemon.uri(), "uri")
+        self.login_as("admin")
+        self.ok(daemon.uri(), "uri")
+        self.assertNotIn(PASSWORD, daemon.log() + self.audit.read_text())
