@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -50,26 +51,29 @@ class Configured(Remotevirt):
         self,
         options: Sequence[str],
         inherited: Mapping[str, socket.socket] | None = None,
+        environment: Mapping[str, str] | None = None,
         up: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(options=options, **kwargs)
+        self.environment = dict(environment or {})
         self.inherited = dict(inherited or {})
+        self.passed = [listening.fileno() for listening in self.inherited.values()]
         self.up = up
 
     def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
         if not self.inherited:
-            return super()._command()
+            command, environment = super()._command()
+            return command, {**environment, **self.environment}
         # A shell puts the sockets where systemd would.
-        numbers = [listening.fileno() for listening in self.inherited.values()]
-        moves = " ".join(f"{3 + index}<&{number}" for index, number in enumerate(numbers))
+        moves = " ".join(f"{3 + index}<&{number}" for index, number in enumerate(self.passed))
         shell = f'exec "$0" "$@" {moves}'
         command = ["bash", "-c", shell, sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "remotevirt"]
         command += ["--driver", self.driver, *self.options]
         names = ":".join(self.inherited)
         return command, {
             "PYTHONUNBUFFERED": "1",
-            "LISTEN_FDS": str(len(numbers)),
+            "LISTEN_FDS": str(len(self.passed)),
             "LISTEN_FDNAMES": names,
         }
 
@@ -80,10 +84,10 @@ class Configured(Remotevirt):
         """Send the process a signal."""
         os.kill(self.pid, number)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = TIMEOUT) -> int:
         """Wait until the process has ended by itself; returns its status, negative for a signal."""
         assert self._process is not None
-        return self._process.wait(TIMEOUT)
+        return self._process.wait(seconds)
 
 
 class DaemonTestCase(SynchronousTestCase):
@@ -250,7 +254,7 @@ class RightsTests(DaemonTestCase):
 
         user = "root" if os.getuid() == 0 else None
         if user is not None:
-            self.assertEqual([("ok", "web-1"), ("ok", "db-1")], self.of(user, "domain_define_xml_flags"))
+            self.assertEqual([("ok", "web-1"), ("ok", "db-1")], self.of(user, "domain_define_xml"))
             self.assertEqual([("ok", "web-1")], self.of(user, "domain_create"))
         self.assertEqual([("ok", "db-1")], self.of("CN=client", "domain_create"))
         self.assertEqual([("denied", "db-1")], self.of("CN=client", "domain_suspend"))
@@ -293,13 +297,13 @@ class RightsTests(DaemonTestCase):
 
         # Nobody comes in with the wrong password, and then for a while nobody from here under that name.
         self.login_as("bob", "wrong")
-        for _ in range(6):
+        for _ in range(7):
             self.refused("error: authentication failed: authentication failed", tls, "uri")
         refusals = [line for line in self.trail() if line["event"] == "refused"]
-        self.assertEqual(6, len(refusals))
+        self.assertEqual(7, len(refusals))
         self.assertEqual("denied", refusals[0]["outcome"])
         self.assertIn("user 'bob'", refusals[0]["reason"])
-        self.assertIn("too many", refusals[-1]["reason"])
+        self.assertIn("has failed 6 times", refusals[-1]["reason"])
 
         # A user who is taken out of the file is out at once; the others stay.
         with updating_users(users) as known:
@@ -309,3 +313,180 @@ class RightsTests(DaemonTestCase):
         self.login_as("admin")
         self.ok(daemon.uri(), "uri")
         self.assertNotIn(PASSWORD, daemon.log() + self.audit.read_text())
+
+
+class LifeTests(DaemonTestCase):
+    """How it is reloaded, how it ends."""
+
+    SLOW = """
+        from twisted.internet import reactor
+        from twisted.internet.task import deferLater
+        from zope.interface import implementer
+        from remotevirt.drivers import DriverConnection, IDriver
+        from remotevirt.stubs.drivers import HypervisorDriver
+
+        class Calls(HypervisorDriver):
+            def connect_get_hostname(self):
+                print("asked", flush=True)
+                return deferLater(reactor, 1, lambda: "slow")
+
+        @implementer(IDriver)
+        class Slow:
+            name, schemes, default_uri = "slow", ("test",), "test:///default"
+
+            def open(self, uri, client):
+                return DriverConnection(uri.text, hypervisor=Calls())
+        """
+
+    def session(self, uri: str) -> Running:
+        """A virsh that is connected, and waits for commands."""
+        session = Running(["virsh", "-c", uri])
+        self.addCleanup(session.stop)
+        session.type("uri")
+        session.wait_for("test+")
+        return session
+
+    def test_drain(self) -> None:
+        """SIGTERM: what runs ends, who waits is told, nobody new comes in, and the sockets are gone."""
+        self.write("slow.py", textwrap.dedent(self.SLOW))
+        daemon = self.daemon(driver="slow:Slow", environment={"PYTHONPATH": str(self.folder)})
+        idle = self.session(daemon.uri())
+        busy = Running(["virsh", "-c", daemon.uri("tcp"), "hostname"])
+        self.addCleanup(busy.stop)
+        self.until(lambda: "asked" in daemon.log(), daemon.log)
+        daemon.signal(signal.SIGTERM)
+        idle.wait_for("error: Disconnected from test+unix://")
+        self.assertFalse(busy.saw("slow", 0), "it has ended already")
+        for transport in ("unix", "unix-ro", "tcp"):
+            self.assertEqual(1, run_virsh(daemon.uri(transport), "uri").status)
+        busy.wait_for("slow")
+        self.assertEqual(-signal.SIGTERM, daemon.wait())
+        self.assertIn("Server Shut Down.", daemon.log())
+        self.assertFalse(daemon.unix.exists())
+
+    def test_drain_takes_so_long_at_most(self) -> None:
+        self.write("slow.py", textwrap.dedent(self.SLOW).replace("reactor, 1,", "reactor, 1000,"))
+        options = ("--set", "drain_timeout=1")
+        daemon = self.daemon(*options, driver="slow:Slow", environment={"PYTHONPATH": str(self.folder)})
+        busy = Running(["virsh", "-c", daemon.uri(), "hostname"])
+        self.addCleanup(busy.stop)
+        self.until(lambda: "asked" in daemon.log(), daemon.log)
+        daemon.signal(signal.SIGTERM)
+        busy.wait_for("error: ")
+        self.assertEqual(-signal.SIGTERM, daemon.wait())
+
+    def test_reload(self) -> None:
+        """SIGHUP: new certificates for new clients, and the files of log and audit trail begun anew."""
+        authority = Authority()
+        pki = authority.server_folder(self.folder / "pki")
+        client = authority.client_folder(self.folder / "client")
+        log, audit = self.folder / "log", self.folder / "audit"
+        outputs = ("--log-outputs", f"2:file:{log} 2:stdout", "--audit", str(audit))
+        daemon = self.daemon(*outputs, pki=pki)
+        tls = f"test+tls://localhost:{daemon.tls_port}/default?pkipath={client}"
+        session = self.session(tls)
+        self.ok(daemon.uri(), "destroy", "test")
+
+        certificate, key = authority.issue()
+        (pki / "servercert.pem").write_bytes(certificate)
+        (pki / "serverkey.pem").write_bytes(b"half of it")
+        self.reload(daemon)
+        self.assertIn("certificates could not be reloaded, and stays as it is:", daemon.log())
+        self.ok(tls, "uri")
+        (pki / "serverkey.pem").write_bytes(key)
+        for path in (log, audit):
+            path.rename(path.with_suffix(".1"))
+        self.reload(daemon)
+        with socket.create_connection(("127.0.0.1", daemon.tls_port)) as plain:
+            context = ssl.create_default_context(cadata=authority.pem.decode())
+            context.load_cert_chain(client / "clientcert.pem", client / "clientkey.pem")
+            with context.wrap_socket(plain, server_hostname="localhost") as wrapped:
+                shown = x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"")
+        self.assertEqual(x509.load_pem_x509_certificate(certificate), shown)
+        self.ok(tls, "start", "test")
+        session.type("domstate test")
+        session.wait_for("running")
+
+        self.assertIn("reloaded audit trail, log, certificates", log.read_text())
+        self.assertIn("starting up", log.with_suffix(".1").read_text())
+        for path, procedure in ((audit.with_suffix(".1"), "domain_destroy"), (audit, "domain_create")):
+            self.assertEqual([procedure], [json.loads(line)["procedure"] for line in path.read_text().splitlines()])
+
+    def test_timeout(self) -> None:
+        """It stays as long as somebody is there, and a second longer."""
+        daemon = self.daemon("--timeout", "1")
+        session = self.session(daemon.uri())
+        self.assertRaises(subprocess.TimeoutExpired, daemon.wait, 2)
+        session.type("quit")
+        self.assertEqual(0, daemon.wait())
+
+
+class WaysInTests(DaemonTestCase):
+    """Sockets of systemd, and both families of addresses."""
+
+    def test_sockets_of_systemd(self) -> None:
+        """One of each kind, TLS with the certificates of the configuration among them."""
+        authority = Authority()
+        pki = authority.server_folder(self.folder / "pki", authority.issue("::1"))
+        client = authority.client_folder(self.folder / "client")
+        config = self.write(
+            "remotevirt.conf",
+            f'ca_file = "{pki}/cacert.pem"\ncert_file = "{pki}/servercert.pem"\nkey_file = "{pki}/serverkey.pem"\n'
+            'tls_allowed_dn_list = [ "*CN=client" ]\n',
+        )
+        sockets = {}
+        for name, family, address in (
+            ("remotevirt.socket", socket.AF_UNIX, f"{self.folder}/rw"),
+            ("remotevirt-ro.socket", socket.AF_UNIX, f"{self.folder}/ro"),
+            ("remotevirt-tcp.socket", socket.AF_INET, ("127.0.0.1", 0)),
+            ("remotevirt-tls.socket", socket.AF_INET6, ("::1", 0)),
+        ):
+            sockets[name] = listening = socket.socket(family)
+            self.addCleanup(listening.close)
+            listening.bind(address)
+            listening.listen()
+        # Who comes while the daemon starts, waits for it.
+        early = Running(["virsh", "-c", f"test+unix:///default?socket={self.folder}/rw", "list", "--name"])
+        self.addCleanup(early.stop)
+        daemon = self.daemon("--config", str(config), inherited=sockets, up="Listening on tls:")
+        early.wait_for("test")
+        port = sockets["remotevirt-tls.socket"].getsockname()[1]
+        tls = f"test+tls://[::1]:{port}/default?pkipath={client}"
+        self.assertIn(f"Listening on tls:[::1]:{port}\n", daemon.log())
+        self.assertIn(f"virsh -c 'test+tls://[::1]:{port}/default'", daemon.log())
+        self.assertEqual({"test"}, self.names(tls))
+        tcp = sockets["remotevirt-tcp.socket"].getsockname()[1]
+        self.assertEqual({"test"}, self.names(f"test+tcp://127.0.0.1:{tcp}/default"))
+        forbidden = "error: operation forbidden: read only access prevents virDomainDestroy"
+        readonly = f"test+unix:///default?socket={self.folder}/ro"
+        self.refused(forbidden, readonly, "destroy", "test", readonly=True)
+
+        (pki / "servercert.pem").write_bytes((certificate := authority.issue("::1"))[0])
+        (pki / "serverkey.pem").write_bytes(certificate[1])
+        config.write_text(config.read_text().replace("CN=client", "CN=nobody"))
+        self.reload(daemon)
+        self.assertIn("reloaded log, certificates", daemon.log())
+        self.assertEqual(1, run_virsh(tls, "uri").status)
+        self.assertIn("the name is not on the list of those allowed", daemon.log())
+        daemon.signal(signal.SIGTERM)
+        daemon.wait()
+        self.assertTrue((self.folder / "rw").exists())
+
+    def test_ipv6(self) -> None:
+        authority = Authority()
+        pki = authority.server_folder(self.folder / "pki", authority.issue("::1"))
+        client = authority.client_folder(self.folder / "client")
+        listen = ("--listen", r"tcp6:0:interface=\:\:1", "--listen", rf"libvirttls:0:pki={pki}:interface=\:\:1")
+        daemon = self.daemon(*listen, "--audit", str(self.folder / "audit"))
+        self.until(lambda: "Listening on tls:[::1]:" in daemon.log(), daemon.log)
+        ports = dict(re.findall(r"Listening on (\w+):\[::1\]:(\d+)", daemon.log()))
+        self.assertIn(f"virsh -c 'test+tcp://[::1]:{ports['tcp']}/default'", daemon.log())
+        self.ok(f"test+tcp://[::1]:{ports['tcp']}/default", "destroy", "test")
+        self.ok(f"test+tls://[::1]:{ports['tls']}/default?pkipath={client}", "start", "test")
+        lines = [json.loads(line) for line in (self.folder / "audit").read_text().splitlines()]
+        self.assertEqual(
+            [("tcp", "domain_destroy"), ("tls", "domain_create")],
+            [(line["who"]["transport"], line["procedure"]) for line in lines],
+        )
+        for line in lines:
+            self.assertRegex(line["who"]["address"], r"^::1;\d+$")
