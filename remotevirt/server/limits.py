@@ -99,7 +99,7 @@ class Limits:
         max_peer_clients: the same for one peer, a host or a local user; 0: no bound but ``max_clients``
             (libvirtd has none).
         max_anonymous_clients: clients of one listener that have not shown yet who they are; beyond, the one
-            that has waited longest goes (libvirtd: 20, and new ones wait).
+            that has waited longest goes; 0: no bound (libvirtd: 20, and new ones wait).
         max_client_requests: calls of one client that are worked on at once; more wait in order
             (libvirtd: 5).
         keepalive_interval: seconds of silence after which a client that asked for keepalive is pinged;

@@ -16,10 +16,10 @@ import sys
 import tempfile
 import textwrap
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
@@ -27,8 +27,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotevirt.auth import make_keys
 from remotevirt.auth.users import updating_users
 from tests.daemons import TWISTD
-from tests.interop.daemons import Remotevirt
-from tests.interop.peers import TIMEOUT, Output, Running, require, run, run_virsh
+from tests.interop.daemons import DaemonError, Remotevirt
+from tests.interop.pair import arguments
+from tests.interop.peers import TIMEOUT, Running, require, run, run_virsh
+from tests.interop.test_browser import OPTIONS
 from tests.transport.pki import Authority
 from tests.wire import REMOTE, Closed, WireClient, pack_string
 
@@ -68,7 +70,17 @@ class Configured(Remotevirt):
         # A shell puts the sockets where systemd would.
         moves = " ".join(f"{3 + index}<&{number}" for index, number in enumerate(self.passed))
         shell = f'exec "$0" "$@" {moves}'
-        command = ["bash", "-c", shell, sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "remotevirt"]
+        command = [
+            "bash",
+            "-c",
+            shell,
+            sys.executable,
+            "-c",
+            TWISTD,
+            "--nodaemon",
+            "--pidfile=",
+            "remotevirt",
+        ]
         command += ["--driver", self.driver, *self.options]
         names = ":".join(self.inherited)
         return command, {
@@ -231,15 +243,17 @@ class RightsTests(DaemonTestCase):
         for name in ("web-1", "db-1"):
             self.ok(unix, "define", str(self.write("guest.xml", GUEST.format(name))))
         self.assertEqual({"test", "web-1", "db-1"}, self.names(unix))
-        self.refused("error: access denied: 'connect' denied 'getattr' access", f"{tls}{self.folder}/client", "uri")
+        self.refused(
+            "error: access denied: 'connect' denied 'getattr' access", f"{tls}{self.folder}/client", "uri"
+        )
 
         broken = policy.read_text() + '\n[[rule]]\nwho = "dn:*"\nallow = ["domain:strat"]\n'
         policy.write_text(broken)
         self.reload(daemon)
         self.assertRegex(
             daemon.log(),
-            r"policy could not be reloaded, and stays as it is: .*policy.toml:7: rule 2: allow: no permission "
-            "'strat' of object 'domain'; did you mean 'start'",
+            "policy could not be reloaded, and stays as it is: .*policy.toml:7: rule 2: allow: "
+            "no permission 'strat' of object 'domain'; did you mean 'start'",
         )
         self.assertEqual({"test", "web-1", "db-1"}, self.names(unix))
 
@@ -259,7 +273,10 @@ class RightsTests(DaemonTestCase):
         self.assertEqual([("ok", "db-1")], self.of("CN=client", "domain_create"))
         self.assertEqual([("denied", "db-1")], self.of("CN=client", "domain_suspend"))
         (line,) = [
-            line for line in self.trail() if line["event"] == "call" and line["procedure"] == "domain_suspend"
+            line
+            for line in self.trail()
+            if line["event"] == "call"
+            and line["procedure"] == "domain_suspend"
             and line["who"]["transport"] == "tls"
         ]
         self.assertRegex(line["who"]["address"], r"^127\.0\.0\.1;\d+$")
@@ -274,8 +291,10 @@ class RightsTests(DaemonTestCase):
         users = self.users("admin", "alice", "bob")
         policy = self.write(
             "policy.toml",
-            self.EVERYBODY + '[[rule]]\nwho = "sasl:admin"\nallow = "all"\n'
-            + self.rule("sasl:alice", "web-*") + self.rule("sasl:bob", "db-*"),
+            self.EVERYBODY
+            + '[[rule]]\nwho = "sasl:admin"\nallow = "all"\n'
+            + self.rule("sasl:alice", "web-*")
+            + self.rule("sasl:bob", "db-*"),
         )
         daemon = self.daemon(
             *["--policy", str(policy), "--audit", str(self.audit), "--trace", "--sasl-users", str(users)],
@@ -358,7 +377,7 @@ class LifeTests(DaemonTestCase):
         idle.wait_for("error: Disconnected from test+unix://")
         self.assertFalse(busy.saw("slow", 0), "it has ended already")
         for transport in ("unix", "unix-ro", "tcp"):
-            self.assertEqual(1, run_virsh(daemon.uri(transport), "uri").status)
+            self.assertNotEqual(0, run_virsh(daemon.uri(transport), "uri").status)
         busy.wait_for("slow")
         self.assertEqual(-signal.SIGTERM, daemon.wait())
         self.assertIn("Server Shut Down.", daemon.log())
@@ -410,7 +429,9 @@ class LifeTests(DaemonTestCase):
         self.assertIn("reloaded audit trail, log, certificates", log.read_text())
         self.assertIn("starting up", log.with_suffix(".1").read_text())
         for path, procedure in ((audit.with_suffix(".1"), "domain_destroy"), (audit, "domain_create")):
-            self.assertEqual([procedure], [json.loads(line)["procedure"] for line in path.read_text().splitlines()])
+            self.assertEqual(
+                [procedure], [json.loads(line)["procedure"] for line in path.read_text().splitlines()]
+            )
 
     def test_timeout(self) -> None:
         """It stays as long as somebody is there, and a second longer."""
@@ -431,7 +452,8 @@ class WaysInTests(DaemonTestCase):
         client = authority.client_folder(self.folder / "client")
         config = self.write(
             "remotevirt.conf",
-            f'ca_file = "{pki}/cacert.pem"\ncert_file = "{pki}/servercert.pem"\nkey_file = "{pki}/serverkey.pem"\n'
+            f'ca_file = "{pki}/cacert.pem"\n'
+            f'cert_file = "{pki}/servercert.pem"\nkey_file = "{pki}/serverkey.pem"\n'
             'tls_allowed_dn_list = [ "*CN=client" ]\n',
         )
         sockets = {}
@@ -476,7 +498,12 @@ class WaysInTests(DaemonTestCase):
         authority = Authority()
         pki = authority.server_folder(self.folder / "pki", authority.issue("::1"))
         client = authority.client_folder(self.folder / "client")
-        listen = ("--listen", r"tcp6:0:interface=\:\:1", "--listen", rf"libvirttls:0:pki={pki}:interface=\:\:1")
+        listen = (
+            "--listen",
+            r"tcp6:0:interface=\:\:1",
+            "--listen",
+            rf"libvirttls:0:pki={pki}:interface=\:\:1",
+        )
         daemon = self.daemon(*listen, "--audit", str(self.folder / "audit"))
         self.until(lambda: "Listening on tls:[::1]:" in daemon.log(), daemon.log)
         ports = dict(re.findall(r"Listening on (\w+):\[::1\]:(\d+)", daemon.log()))
@@ -490,3 +517,152 @@ class WaysInTests(DaemonTestCase):
         )
         for line in lines:
             self.assertRegex(line["who"]["address"], r"^::1;\d+$")
+
+
+class WatchedTests(DaemonTestCase):
+    """What one sees of it while virsh works."""
+
+    def test_trace_shows_no_secrets(self) -> None:
+        """Not of a login, not of a document, not of what is read back."""
+        require("scram")
+        users = self.users("alice")
+        daemon = self.daemon(
+            *["--trace", "--auth-unix-rw", "sasl", "--sasl-users", str(users)],
+            *["--set", 'sasl_mechanisms=["PLAIN"]', "--audit", str(self.folder / "audit"), "--verbose"],
+        )
+        self.login_as("alice")
+        vnc = "<devices><graphics type='vnc' port='5900' passwd='vnc-secret'/></devices></domain>"
+        guest = self.write("guest.xml", GUEST.format("web").replace("</domain>", vnc))
+        self.ok(daemon.uri(), "define", str(guest))
+        self.assertIn("vnc-secret", self.ok(daemon.uri(), "dumpxml", "web", "--security-info"))
+        self.ok(daemon.uri(), "set-user-password", "test", "root", "root-secret")
+        log = daemon.log()
+        self.assertIn(f'→ domain_define_xml xml="{GUEST[:20]}', log)
+        self.assertIn("by PLAIN", log)
+        for secret in (PASSWORD, "vnc-secret", "root-secret"):
+            self.assertNotIn(secret, log + (self.folder / "audit").read_text())
+
+    def test_metrics(self) -> None:
+        """Prometheus's page by curl, and the status page in a browser, with a client at work."""
+        require("chromium")
+        daemon = self.daemon("--metrics", "tcp:0:interface=127.0.0.1")
+        url = self.page(daemon)
+        session = Running(["virsh", "-c", daemon.uri("tcp")])
+        self.addCleanup(session.stop)
+        for line in ("domstate test", "domstate no-such-guest", "destroy test"):
+            session.type(line)
+        session.wait_for("destroyed")
+        text = self.fetch(f"{url}metrics")
+        for line in (
+            'remotevirt_calls_total{outcome="ok",procedure="domain_destroy",program="remote"} 1.0',
+            'remotevirt_errors_total{code="VIR_ERR_NO_DOMAIN"',
+            "remotevirt_clients{",
+        ):
+            self.assertIn(line, text)
+        self.assertEqual("ok", self.fetch(f"{url}healthz").strip())
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+            page = run(
+                [
+                    "env",
+                    f"HOME={home}",
+                    "chromium",
+                    *OPTIONS,
+                    f"--user-data-dir={home}/data",
+                    "--dump-dom",
+                    url,
+                ]
+            )
+        self.assertEqual(0, page.status, page.err)
+        for words in (">live<", "domain_destroy", "1 with an error", "shut off"):
+            self.assertIn(words, page.out)
+        self.assertNotIn("Content Security Policy", page.err)
+
+    def page(self, daemon: Configured) -> str:
+        """Where the daemon says that its pages are."""
+        found = re.search(r"^Status and metrics on (http://127\.0\.0\.1:\d+/)$", daemon.log(), re.MULTILINE)
+        assert found is not None, daemon.log()
+        return found[1]
+
+    def fetch(self, url: str) -> str:
+        """Fetch a page, with its success."""
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            text: str = answer.read().decode()
+        return text
+
+
+class RoomTests(DaemonTestCase):
+    """Limits, and what is not offered, over real sockets."""
+
+    def test_max_clients(self) -> None:
+        """On each listener by itself; who leaves makes room; refusals do not fill log or audit trail."""
+        audit = self.folder / "audit"
+        daemon = self.daemon("--max-clients", "2", "--audit", str(audit))
+        self.ok(daemon.uri(), "uri")  # whoever looked whether it is up has gone by now
+        first, second = (WireClient(str(daemon.unix)) for _ in range(2))
+        for client in (first, second):
+            self.addCleanup(client.close)
+            client.open()
+        self.assertNotEqual(0, run_virsh(daemon.uri(), "uri").status)
+        self.ok(daemon.uri("tcp"), "uri")
+        self.assertIn("2 clients are connected (max_clients)", daemon.log())
+        (line,) = [json.loads(line) for line in audit.read_text().splitlines()]
+        self.assertEqual(("refused", "denied"), (line["event"], line["outcome"]))
+        for _ in range(1000):
+            with socket.socket(socket.AF_UNIX) as visitor:
+                visitor.connect(str(daemon.unix))
+                visitor.settimeout(TIMEOUT)
+                self.assertEqual(b"", visitor.recv(1))
+        self.assertLess(daemon.log().count("(max_clients)"), 100)
+        self.assertLess(len(audit.read_text().splitlines()), 500)
+        first.close()
+        self.until(lambda: run_virsh(daemon.uri(), "uri").status == 0, daemon.log)
+
+    def test_max_anonymous_clients(self) -> None:
+        """Those who only connect keep nobody out who logs in; those who have logged in stay."""
+        require("scram")
+        daemon = self.daemon(
+            *["--auth-unix-rw", "sasl", "--sasl-users", str(self.users("alice"))],
+            *["--set", "max_anonymous_clients=2"],
+        )
+        self.login_as("alice")
+        session = Running(["virsh", "-c", daemon.uri()])
+        self.addCleanup(session.stop)
+        session.type("hostname")
+        self.until(lambda: len(session.lines) > 1, daemon.log)
+        idle = [WireClient(str(daemon.unix)) for _ in range(5)]
+        for client in idle:
+            self.addCleanup(client.close)
+        self.ok(daemon.uri(), "uri")
+        for client in idle[:3]:
+            self.assertRaises(Closed, client.receive)
+        session.type("domstate test")
+        session.wait_for("running")
+
+    def test_anonymous_clients_without_a_bound(self) -> None:
+        """0 is none, as for libvirtd."""
+        require("scram")
+        users = ("--auth-unix-rw", "sasl", "--sasl-users", str(self.users("alice")))
+        daemon = self.daemon(*users, "--set", "max_anonymous_clients=0")
+        idle = [WireClient(str(daemon.unix)) for _ in range(30)]
+        for client in idle:
+            self.addCleanup(client.close)
+        self.login_as("alice")
+        self.ok(daemon.uri(), "uri")
+        for client in idle:
+            self.assertEqual(0, client.call(REMOTE, 66).status)
+
+    def test_nothing_weak_over_tcp(self) -> None:
+        """What does not encrypt is not offered; PLAIN is not even where the operator says all is well."""
+        require("scram")
+        users = ("--auth-tcp", "sasl", "--sasl-users", str(self.users("alice")))
+        error = self.assertRaises(DaemonError, self.daemon, *users)
+        self.assertIn("no SASL mechanism", str(error))
+        more = ("--set", 'sasl_mechanisms=["PLAIN", "SCRAM-SHA-256"]', "--set", "tcp_min_ssf=0")
+        daemon = self.daemon(*users, *more)
+        with WireClient(("127.0.0.1", daemon.tcp_port)) as client:
+            self.assertEqual(0, client.call(REMOTE, 66).status)
+            self.assertEqual(pack_string("SCRAM-SHA-256"), client.call(REMOTE, 67).payload)
+            message = arguments("auth_sasl_start", "PLAIN", 0, f"\0alice\0{PASSWORD}".encode())
+            self.assertEqual(1, client.call(REMOTE, 68, message).status)
+        self.assertRegex(daemon.log(), "authentication of .* failed: .*PLAIN")
+        self.assertNotIn(PASSWORD, daemon.log())
