@@ -165,10 +165,10 @@ class AuditTests(TestCase):
             self.tracer.client_refused(f"192.0.2.9;{port}", "limit: 9 clients are connected")
         self.assertEqual(module.REFUSALS_MAXIMUM, len(self.sink.lines))
         self.tracer.client_refused("192.0.2.8;1", "tls: the certificate has expired")
-        self.assertEqual("192.0.2.8;1", self.line()["address"])
+        self.assertEqual("192.0.2.8;1", json.loads(self.sink.lines[-1])["address"])
         self.clock.advance(module.REFUSAL_SECONDS)
         self.tracer.client_refused("192.0.2.9;1", "limit: 9 clients are connected")
-        self.assertEqual(1000 - module.REFUSALS_MAXIMUM, self.line()["left_out"])
+        self.assertEqual(1000 - module.REFUSALS_MAXIMUM, json.loads(self.sink.lines[-1])["left_out"])
 
     def test_admin_program(self) -> None:
         client = admin.NonnullClient(admin.NonnullServer("libvirtd"), 9, 0, 0)
