@@ -59,6 +59,9 @@ class Storage(StorageDriver):
             raise NoStoragePool(f"no pool '{name}'")
         return POOL
 
+    def storage_pool_is_active(self, pool):
+        return 1
+
     def storage_pool_list_all_volumes(self, pool, need_results, flags):
         return StoragePoolListAllVolumesRet([self.find(name) for name in self.notes], len(self.notes))
 
