@@ -320,9 +320,17 @@ class Options(usage.Options):
             yield str(error)
             return
         try:
-            self.make_sasl(None)
+            sasl = self.make_sasl(None)
         except ValueError as error:
             yield f"sasl_mechanisms: {error}"
+            return
+        for listener, auth in self.auth.items():
+            if sasl is not None and auth == "sasl" and not sasl.available(listener.transport):
+                key = auth_key(listener)
+                yield (
+                    f"{listener.text}: clients have to log in there ({key}), and no SASL mechanism of "
+                    f"{', '.join(sasl.mechanisms)} is good enough for plain TCP (tcp_min_ssf)"
+                )
 
     def make_sasl(self, clock: Any) -> SaslService | None:
         """What lets clients log in; None where no listener asks them to.

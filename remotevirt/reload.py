@@ -37,7 +37,7 @@ class ReloadService(Service):
         self.parts: list[tuple[str, Callable[[], object]]] = []
         self._before: Any = None
         self._installed = False
-        self._busy: Deferred[list[str]] | None = None
+        self._waiting: list[Deferred[list[str]]] | None = None
         self._again = False
 
     def add(self, name: str, reload: Callable[[], object]) -> None:
@@ -76,20 +76,16 @@ class ReloadService(Service):
         Returns:
             A Deferred of the names of the parts that failed.
         """
-        waiting: Deferred[list[str]] = Deferred()
-        if self._busy is None:
-            self._busy = Deferred.fromCoroutine(self._reload())
+        over: Deferred[list[str]] = Deferred()
+        if self._waiting is None:
+            self._waiting = [over]
+            Deferred.fromCoroutine(self._reload())  # which may be through when this returns
         else:
             self._again = True
+            self._waiting.append(over)
+        return over
 
-        def pass_on(failed: list[str]) -> list[str]:
-            waiting.callback(failed)
-            return failed
-
-        self._busy.addCallback(pass_on)
-        return waiting
-
-    async def _reload(self) -> list[str]:
+    async def _reload(self) -> None:
         if self.notify is not None:
             self.notify.reloading()
         while True:
@@ -106,8 +102,9 @@ class ReloadService(Service):
         if self.notify is not None:
             self.notify.ready()
         log.info("reloaded {what}", what=", ".join(n for n, _ in self.parts if n not in failed) or "nothing")
-        self._busy = None
-        return failed
+        waiting, self._waiting = self._waiting or [], None
+        for over in waiting:
+            over.callback(failed)
 
 
 def _report(name: str, error: Exception) -> None:

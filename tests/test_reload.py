@@ -60,6 +60,13 @@ class ReloadTests(TestCase):
         self.assertEqual(["RELOADING", "policy", "certificates", "READY"], self.happened)
         self.assertEqual(["reloaded policy, certificates"], self.lines())
 
+    def test_again(self) -> None:
+        """A reload that is through at once does not stand in the way of the next."""
+        self.add("policy")
+        for _ in range(3):
+            self.assertEqual([], self.successResultOf(self.service.reload()))
+        self.assertEqual(["RELOADING", "policy", "READY"] * 3, self.happened)
+
     def test_nothing_to_reload(self) -> None:
         self.assertEqual([], self.successResultOf(self.service.reload()))
         self.assertEqual(["RELOADING", "READY"], self.happened)

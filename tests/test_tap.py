@@ -216,6 +216,22 @@ class OptionsTests(TestCase):
         words = ("--auth-tcp", "sasl", "--sasl-users", str(users))
         self.assertIn("CRAM-MD5", self.refused("--listen", TCP, *words, "--set", "sasl_mechanisms=CRAM-MD5"))
 
+    def test_nothing_to_log_in_with(self) -> None:
+        """Where nobody could log in, the daemon does not start."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        users = folder / "users"
+        users.touch(mode=0o600)
+        words = ("--listen", TCP, "--auth-tcp", "sasl", "--sasl-users", str(users))
+        why = self.refused("--driver", QUIET, *words)
+        self.assertIn(f"{TCP}: clients have to log in there (auth_tcp), and no SASL mechanism of", why)
+        self.assertIn("SCRAM-SHA-256 is good enough for plain TCP", why)
+        self.assertIn(
+            "PLAIN is", self.refused(*words, "--set", "sasl_mechanisms=PLAIN", "--set", "tcp_min_ssf=0")
+        )
+        self.parse(*words, "--set", "tcp_min_ssf=0")
+        self.parse("--listen", "unix:s", "--auth-unix-rw", "sasl", "--sasl-users", str(users))
+
     def test_tcp_beyond_this_machine(self) -> None:
         """Clients from elsewhere have to say who they are, unless the operator says otherwise."""
         for endpoint in ("tcp:0", "tcp6:0", "tcp:0:interface=0.0.0.0", "tcp:0:interface=192.0.2.1"):
@@ -306,8 +322,8 @@ class DaemonTests(ProcessTestCase):
 
     @inlineCallbacks
     def test_check_config(self) -> Any:
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp())  # as above
+        self.addCleanup(shutil.rmtree, folder)
         path = folder / "vm.conf"
         path.write_text(f'min_workers = 5\nunix_sock_dir = "{folder}"\nlog_outputs = "1:file:{folder}/log"\n')
         found = yield self.check("--config", str(path), "--driver", QUIET)

@@ -21,11 +21,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from tables import TableDirective, documented_constants, plain, show_number
 
-from remotevirt import config
+from remotevirt import config, damper
 from remotevirt.auth import kerberos, limiter, scram, users
 from remotevirt.auth import plain as plain_mechanism
 from remotevirt.auth import text as auth_text
-from remotevirt.observe import endpoint, status
+from remotevirt.observe import audit, endpoint, status
 from remotevirt.rpc import connection, framing
 from remotevirt.rpc.keepalive import Keepalive, KeepaliveAction
 from remotevirt.rpc.message import Kind
@@ -47,6 +47,8 @@ OURS = (
     pki,
     config,
     parse,
+    damper,
+    audit,
     endpoint,
     status,
     auth_text,

@@ -25,6 +25,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from remotevirt.damper import Damper
 from remotevirt.errors import VirError
 from remotevirt.identity import Identity
 from remotevirt.observe.facts import (
@@ -46,6 +47,12 @@ __all__ = ["AuditTracer", "open_sink"]
 
 COMPLAIN_SECONDS = 60.0
 """Seconds between two log records about writes that fail: a full disk would fail them all."""
+
+REFUSALS_MAXIMUM = 200
+"""Lines about clients that were turned away, for each kind of reason, that are written one after another."""
+
+REFUSAL_SECONDS = 1.0
+"""Seconds that it takes until one more of them is written; it says how many there were meanwhile."""
 
 _INDEXED = ("outcome", "procedure")
 
@@ -83,6 +90,7 @@ class AuditTracer(Tracer):
         self._clock = clock
         self._now = now
         self._complained: float | None = None
+        self._damper = Damper(clock.seconds, REFUSALS_MAXIMUM, REFUSAL_SECONDS)
 
     def counts(self) -> tuple[int, int]:
         """How many lines were written and lost; what the metrics ask for."""
@@ -127,10 +135,14 @@ class AuditTracer(Tracer):
             self._write_call(call, args, "cancelled", None)
 
     def client_refused(self, where: str, reason: str) -> None:
-        """Write a line."""
-        self._write(
-            {"event": "refused", "outcome": "denied", "address": clean(where), "reason": clean(reason)}
-        )
+        """Write a line, unless there is a flood of them."""
+        left_out = self._damper.admit(reason.partition(":")[0])
+        if left_out is None:
+            return
+        record: dict[str, Any] = {"event": "refused", "outcome": "denied"}
+        if left_out:
+            record["left_out"] = left_out
+        self._write({**record, "address": clean(where), "reason": clean(reason)})
 
     def _changing(self, call: Call) -> tuple[bool, Any]:
         """Tell whether a call changes something; with its arguments if they had to be looked at."""

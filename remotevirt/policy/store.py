@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from remotevirt.policy.engine import Policy
-from remotevirt.policy.file import PolicyError, load_policy
+from remotevirt.policy.file import load_policy
 
 __all__ = ["PolicyStore"]
 
@@ -45,11 +45,7 @@ class PolicyStore:
         Raises:
             PolicyError: it is broken: why. The policy that was in force still is.
         """
-        try:
-            policy = load_policy(self.path)
-        except PolicyError as error:
-            self.log.error("the policy stays as it was: {error}", error=error)
-            raise
+        policy = load_policy(self.path)
         self.current = policy
         self.log.info("policy {path} is in force: {count} rules", path=self.path, count=len(policy.rules))
         for listener in tuple(self._listeners.values()):

@@ -126,7 +126,8 @@ class Authentication:
         client = self._client
         self._failures += 1
         where = client.identity.address
-        self.log.info("authentication of {where} failed: {reason}", where=where, reason=reason)
+        text = "authentication of {where} failed: {reason}"
+        client.daemon.damper.write("authentication", self.log.info, text, where=where, reason=reason)
         client.daemon.tell("client_refused", where, f"authentication: {reason}")
         if self._failures >= AUTH_FAILURES_MAXIMUM:
             client.later(lambda: client.drop("too many failed authentications"))

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from remotevirt.auth import SaslService
+from remotevirt.damper import Damper
 from remotevirt.drivers.registry import DriverRegistry
 from remotevirt.policy import PolicyStore
 from remotevirt.procedures import Program
@@ -43,6 +44,7 @@ class Daemon:
     Attributes:
         server: the server of ``programs``; servers: all, by name.
         sasl: how clients of listeners with SASL authenticate, None: they cannot.
+        damper: bounds the lines of the log that clients can cause.
         policy: what clients may do, None: whatever their listener lets them.
         draining: no new client is let in.
     """
@@ -63,6 +65,7 @@ class Daemon:
         self.reactor = reactor
         self.linger = Linger(reactor)
         self.unfinished = UnfinishedBudget()
+        self.damper = Damper(reactor.seconds)
         self.tracers = tuple(tracers)
         self.sasl: SaslService | None = None
         self.policy: PolicyStore | None = None

@@ -98,7 +98,8 @@ class ServerFactory(Factory):
         if not client.authenticated:
             anonymous = sum(not other.authenticated for other in self.clients.values())
             if 0 < limits.max_anonymous_clients <= anonymous and not self._evict(None):
-                self._turn_away(client.identity.address, "nobody may be anonymous (max_anonymous_clients)")
+                reason = f"{anonymous} clients have not shown who they are (max_anonymous_clients)"
+                self._turn_away(client.identity.address, reason)
                 return False
         self.clients[client.id] = client
         self._peers[peer] += 1
@@ -134,5 +135,7 @@ class ServerFactory(Factory):
 
     def _turn_away(self, where: str, reason: str) -> None:
         self.refused += 1
-        self.log.warn("{listener}: refused a client: {reason}", listener=self.name, reason=reason)
-        self.server.daemon.tell("client_refused", where, f"limit: {reason}")
+        daemon = self.server.daemon
+        text = "{listener}: refused a client: {reason}"
+        daemon.damper.write("limit", self.log.warn, text, listener=self.name, reason=reason)
+        daemon.tell("client_refused", where, f"limit: {reason}")

@@ -420,7 +420,8 @@ class ServerProtocol(Protocol):
 
     def _note_end(self, reason: str) -> None:
         self._reason = reason
-        self.log.info("client {id} disconnected: {reason}", id=self.id, reason=reason, client=self)
+        text = "client {id} disconnected: {reason}"
+        self.daemon.damper.write("disconnected", self.log.info, text, id=self.id, reason=reason, client=self)
         self._stop()
 
     def _stop(self) -> None:

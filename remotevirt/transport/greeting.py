@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotevirt.damper import Damper
 from remotevirt.transport.connection import Connection
 from remotevirt.transport.dn import compile_patterns, gnutls_dn
 from remotevirt.transport.sanity import UNREADABLE, is_authority
@@ -74,6 +76,7 @@ class Admission:
     def __init__(self, settings: TLSSettings, refused: RefusedHook | None = None) -> None:
         self.refused = refused
         self.settings = settings
+        self._damper = Damper(time.monotonic)
         self._waiting: dict[Greeting, str] = {}
 
     @property
@@ -129,7 +132,8 @@ class Admission:
     def turned_away(self, address: IAddress, why: str) -> None:
         """Tell of a client that was refused."""
         host, port = getattr(address, "host", "?"), getattr(address, "port", 0)
-        log.info("TLS client {host} port {port} refused: {why}", host=host, port=port, why=why)
+        text = "TLS client {host} port {port} refused: {why}"
+        self._damper.write("refused", log.info, text, host=host, port=port, why=why)
         if self.refused is not None:
             try:
                 self.refused(f"{host};{port}", why)

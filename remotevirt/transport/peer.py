@@ -14,6 +14,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from remotevirt.identity import Identity
 from remotevirt.transport.dn import peer_dn
+from remotevirt.transport.sanity import UNREADABLE
 
 __all__ = ["identify"]
 
@@ -35,4 +36,12 @@ def identify(transport: Any, kind: str) -> Identity:
         return Identity(kind, uid=uid, gid=gid, pid=pid)
     peer = transport.getPeer()
     address = f"{peer.host};{peer.port}" if isinstance(peer, IPv4Address | IPv6Address) else str(peer)
-    return Identity(kind, address, dn=peer_dn(transport) if kind == "tls" else None)
+    return Identity(kind, address, dn=_name(transport) if kind == "tls" else None)
+
+
+def _name(transport: Any) -> str | None:
+    """The name in a certificate; None for one that cannot be read, which nobody has verified either."""
+    try:
+        return peer_dn(transport)
+    except UNREADABLE:
+        return None

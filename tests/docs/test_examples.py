@@ -29,7 +29,7 @@ class SmallDriverTests(SynchronousTestCase):
     def test_is_what_the_manual_shows(self) -> None:
         """The page includes the file that the tests run, rather than a copy."""
         page = (DOCS / "driver.rst").read_text()
-        for name in ("fleet.py", "processes.py", "fleet-pyproject.toml"):
+        for name in ("fleet.py", "processes.py", "notes.py", "fleet-pyproject.toml"):
             self.assertIn(f".. literalinclude:: examples/{name}\n", page)
 
 

@@ -65,6 +65,9 @@ class Daemon:
 
     name = "daemon"
 
+    passed: Sequence[int] = ()
+    """Descriptors of ours that the process gets, under the same numbers."""
+
     def __init__(self, *, pki: Path | None = None) -> None:
         self.pki = pki
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
@@ -105,6 +108,7 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 cwd=project_root,
                 env={**os.environ, "LC_ALL": "C.UTF-8", **environment},
+                pass_fds=self.passed,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._is_up():

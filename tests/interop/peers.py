@@ -115,6 +115,12 @@ class Running:
         if not self.saw(text, TIMEOUT):
             raise FailTest(f"no line with {text!r} in:\n" + "\n".join(self.lines))
 
+    def type(self, line: str) -> None:
+        """Give it a line on its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
     def stop(self) -> None:
         """End the client."""
         self._process.kill()

@@ -159,6 +159,17 @@ class AuditTests(TestCase):
             ("192.0.2.9;5\\n", "authentication: no such user"), (line["address"], line["reason"])
         )
 
+    def test_flood_of_strangers(self) -> None:
+        """Some lines, then one a second, which says how many are missing; other reasons have their own."""
+        for port in range(1000):
+            self.tracer.client_refused(f"192.0.2.9;{port}", "limit: 9 clients are connected")
+        self.assertEqual(module.REFUSALS_MAXIMUM, len(self.sink.lines))
+        self.tracer.client_refused("192.0.2.8;1", "tls: the certificate has expired")
+        self.assertEqual("192.0.2.8;1", json.loads(self.sink.lines[-1])["address"])
+        self.clock.advance(module.REFUSAL_SECONDS)
+        self.tracer.client_refused("192.0.2.9;1", "limit: 9 clients are connected")
+        self.assertEqual(1000 - module.REFUSALS_MAXIMUM, json.loads(self.sink.lines[-1])["left_out"])
+
     def test_admin_program(self) -> None:
         client = admin.NonnullClient(admin.NonnullServer("libvirtd"), 9, 0, 0)
         self.tracer.call_finished(make_call("client_close", client, 0, program=admin.PROGRAM), b"")

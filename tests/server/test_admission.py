@@ -232,6 +232,12 @@ class RoomTests(SaslCase):
         self.assertTrue(first.wire.disconnected)
         self.assertTrue(all(client.lives for client in (known, second, third)))
 
+    def test_no_bound(self) -> None:
+        """0 stands for none."""
+        self.world.daemon.server.set_limits(Limits(max_anonymous_clients=0))
+        clients = [self.client() for _ in range(100)]
+        self.assertTrue(all(client.lives for client in clients))
+
     def test_full_of_known_clients(self) -> None:
         """The next one is refused."""
         for _ in range(4):
