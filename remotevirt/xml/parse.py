@@ -10,7 +10,7 @@ ones users know::
 The message is followed by the line at fault and a pointer below it; the pointer counts bytes. The texts are
 those of libxml2 2.9, which libvirt 9.0.0 is built with on most systems; the few that newer releases word
 differently are put back. Whoever sees the error has not always seen the document: programs write errors into
-logs. So nothing is shown of a document that may hold a password, nor of a file; then line and column are named.
+logs. So nothing is shown of a document that may hold a password, nor of a file: only line and column are.
 
 What a document may cost is bounded before libxml2 sees it: its size, the number of tags and of attributes.
 libxml2 bounds the depth (256). A document type declaration is refused before it is parsed, so no entity but

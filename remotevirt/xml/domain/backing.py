@@ -30,8 +30,8 @@ __all__ = ["BackingStore"]
 
 
 MAX_BACKING = 100
-"""The longest chain of images behind a disk's: each is read inside the one before. libvirt has no bound but the
-depth of a document, 256."""
+"""The longest chain of images behind a disk's: each is read inside the one before. libvirt has no bound but
+the depth of a document, 256."""
 
 
 @attrs.define
