@@ -53,6 +53,9 @@ a few thousand. Reading the costliest kind of element takes some 0.05 ms."""
 MAX_ATTRIBUTES: Final = 200_000
 """The most equals signs in one document, hence attributes."""
 
+DECLARATION_MAXIMUM: Final = 512
+"""Bytes in which a declaration must name its encoding to be believed."""
+
 SHOWN_MAXIMUM: Final = 4096
 """The most bytes of a line that an error is made with; it is cut to 1 KiB when it is sent."""
 
@@ -156,7 +159,7 @@ _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\bencoding\s*=\s*(["'])([A-Za-z0-9._-]
 
 def _check_encoding(data: bytes, source: str, domain: int) -> None:
     """Refuse an encoding that does not exist; of others the name means nothing, since all is UTF-8 here."""
-    match = _DECLARED.match(data)
+    match = _DECLARED.match(data, 0, DECLARATION_MAXIMUM)
     if match is None:
         return
     name = match[2].decode()
