@@ -1,8 +1,8 @@
 """Documents, read and written where that holds nobody up.
 
 Working through a document is the only thing a call does whose time the client decides: a few hundred
-microseconds for an ordinary guest, seconds for something with tens of thousands of elements. A method that has
-such work is written as a generator that yields it, and goes on with what came of it::
+microseconds for an ordinary guest, seconds for something with tens of thousands of elements. A method that
+has such work is written as a generator, which yields it and goes on with what came of it::
 
     @in_steps
     def network_define_xml(self, xml):
@@ -10,9 +10,9 @@ such work is written as a generator that yields it, and goes on with what came o
         return self.networks.assign(model).ref
 
 On a short document the work is done at once, and the method returns its result. On a long one it is done in
-a thread, and the method returns a Deferred; the reactor serves other calls meanwhile, those of the same client
-included. So what a method has looked up before it yields may have changed when it goes on: look up again. And
-what is done in a thread must change nothing, and look at nothing that others change.
+a thread, and the method returns a Deferred; the reactor serves other calls meanwhile, the same client's too.
+So what a method has looked up before it yields may have changed when it goes on: look up again. And what is
+done in a thread must change nothing, and look at nothing that others change.
 
 One such work is done at a time. More at once would take no less time together, for the interpreter runs one
 thread at a time, and would leave less of it to the reactor.

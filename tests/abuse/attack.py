@@ -22,6 +22,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from remotevirt.stubs.remote import PROGRAM
 from tests.interop.daemons import Remotevirt
 from tests.wire import REMOTE, Closed, Frame, WireClient, pack_frame, pack_string
 
@@ -42,7 +43,10 @@ SETTLE_SECONDS = 15.0
 MEMORY_SLACK = 48 << 20
 """Bytes that may stay with the allocators: a few messages and documents of the largest size, in pieces."""
 
-GET_VERSION, DEFINE_XML, GET_XML, GET_HOSTNAME = 4, 11, 14, 59
+GET_VERSION, DEFINE_XML, GET_XML = (
+    PROGRAM.by_name[name].number
+    for name in ("connect_get_version", "domain_define_xml", "domain_get_xml_desc")
+)
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from remotevirt.stubs.remote import PROGRAM
 from remotevirt.xml.parse import MAX_ATTRIBUTES, MAX_BYTES, MAX_ELEMENTS
 from tests.abuse.attack import (
     ANSWER_SECONDS,
@@ -15,7 +16,15 @@ from tests.abuse.attack import (
 )
 from tests.wire import REMOTE
 
-NETWORK_DEFINE, POOL_DEFINE, INTERFACE_DEFINE, DEVICE_CREATE, VOLUME_CREATE = 41, 76, 228, 123, 87
+NETWORK_DEFINE, POOL_DEFINE, INTERFACE_DEFINE, DEVICE_CREATE = (
+    PROGRAM.by_name[name].number
+    for name in (
+        "network_define_xml",
+        "storage_pool_define_xml",
+        "interface_define_xml",
+        "node_device_create_xml",
+    )
+)
 
 NEIGHBOUR_SECONDS = 0.5
 """The longest that a neighbour's call may take while a long document is worked on. The interpreter lets the
