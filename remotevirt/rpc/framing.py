@@ -48,8 +48,8 @@ def describe(data: bytes) -> str:
     if data[:3] in (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03"):
         return "a TLS hello on a port without TLS"
     for verb in (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"PRI * HTTP"):
-        if data.startswith(verb):
-            return "an HTTP request"
+        if len(data) >= 4 and verb.startswith(data[: len(verb)]):
+            return "an HTTP request"  # or as much of it as has come
     if data.startswith(b"SSH-"):
         return "an SSH client"
     return f"bytes that start with {data[:8].hex(' ')}"

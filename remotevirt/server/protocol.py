@@ -79,6 +79,43 @@ class ServerProtocol(Protocol):
 
     log = Logger()
 
+    # Some two thousand bytes less for each client than a dictionary of so many attributes.
+    __slots__ = (
+        "_abort_call",
+        "_auth_deadline",
+        "_closing",
+        "_direct",
+        "_draining",
+        "_frame_deadline",
+        "_layer",
+        "_lost",
+        "_produces",
+        "_reading",
+        "_reason",
+        "_requests",
+        "_running",
+        "_silent",
+        "_turn_over",
+        "_unsent",
+        "_waiting",
+        "authenticated",
+        "connected_at",
+        "daemon",
+        "descriptors",
+        "dispatcher",
+        "id",
+        "identity",
+        "listener",
+        "paused",
+        "peer",
+        "pinger",
+        "reader",
+        "readonly",
+        "server",
+        "session",
+        "streams",
+    )
+
     def __init__(self, server: Server, listener: ServerFactory) -> None:
         self.server = server
         self.daemon = server.daemon
@@ -101,6 +138,7 @@ class ServerProtocol(Protocol):
         self._requests = server.limits.max_client_requests
         self._reading = True
         self._running = False
+        self._silent = True
         self._turn_over = False
         self._closing = False
         self._draining = False
@@ -142,6 +180,7 @@ class ServerProtocol(Protocol):
         """Serve the requests that these bytes complete."""
         if self._closing:
             return
+        self._silent = False
         if self.pinger.asking:
             self.pinger.heard()
         if self._layer is not None:
@@ -182,8 +221,19 @@ class ServerProtocol(Protocol):
         self.descriptors.close()
         self.session.close()
         if known:
+            if self._silent:
+                self._note_silence()
             self.daemon.tell("client_disconnected", self, self._reason)
         self.daemon.client_gone()
+
+    def _note_silence(self) -> None:
+        """Say that somebody came and left without a word."""
+        where = self.identity.address or self.listener.name
+        self.log.info(
+            "client {id} sent nothing: a port scan, or a look whether the port is open ({where})",
+            id=self.id,
+            where=where,
+        )
 
     # -- requests ------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from remotevirt.description import MAX_PORT, Description, DescriptionError, numb
 from remotevirt.transport.pki import PKIError
 from remotevirt.transport.settings import TLSSettings
 from remotevirt.transport.tls import TLS_PREFIX, LibvirtTLSEndpoint, endpoint_from_fields
-from remotevirt.transport.unix import AdoptedUnixEndpoint, UnixEndpoint
+from remotevirt.transport.unix import BACKLOG, AdoptedUnixEndpoint, UnixEndpoint
 
 __all__ = ["Listener", "Transport", "parse_listener", "show_address"]
 
@@ -123,7 +123,11 @@ def _unix_endpoint(reactor: Any, description: Description, mode: int) -> UnixEnd
     if "mode" in options:
         mode = octal(options["mode"])
     return UnixEndpoint(
-        reactor, path, mode, number("backlog", options.get("backlog", "50"), 1 << 16), options.get("group")
+        reactor,
+        path,
+        mode,
+        number("backlog", options.get("backlog", str(BACKLOG)), 1 << 16),
+        options.get("group"),
     )
 
 

@@ -131,14 +131,13 @@ class AdversityTests(TestCase):
             name, hints = data.draw(st.sampled_from(answered(type(driver))))
             arguments = [data.draw(SIXTEEN if hint == "SIXTEEN" else values(hint)) for hint in hints.values()]
             arguments = [self.resolve(refs, value) for value in arguments]
-            if remote.PROGRAM.by_name[name].fds_in:
-                arguments.append([])
+            procedure = remote.PROGRAM.by_name[name]
+            files: tuple[list[int], ...] = ([],) if procedure.fds_in else ()
             try:
-                value = getattr(driver, name)(*arguments)
+                value = getattr(driver, name)(*arguments, *files)
             except VirError as error:
                 self.assertTrue(error.message)
                 continue
-            procedure = remote.PROGRAM.by_name[name]
             if procedure.encode is not None:
                 procedure.encode(value)
         for ref in calls.connect_list_all_domains(1, 0).domains:
