@@ -116,7 +116,7 @@ def _take(tune: IoTune, param: TypedParam) -> None:
     elif int(value) > MAX_LIMIT:
         text = f"block I/O throttle limit value must be no more than {MAX_LIMIT}"
         raise ArgumentUnsupported(text, domain=c.VIR_FROM_TEST)
-    setattr(tune, param.field, value or None)
+    setattr(tune, param.field, value if param.field == GROUP else value or None)
 
 
 def _check(tune: IoTune) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "missing_flag",
     "no_domain",
     "not_running",
+    "signed",
     "too_large",
 ]
 
@@ -95,3 +96,8 @@ def too_large(value: int, maximum: int, name: str, text: str | None = None) -> N
         raise InternalError(f"{name} must be non-negative", domain=c.VIR_FROM_RPC)
     if value > maximum:
         raise InternalError(text or f"{name} too large", domain=c.VIR_FROM_RPC)
+
+
+def signed(number: int) -> int:
+    """Return a number of 32 bits as some of libvirt's texts show it: as if it had a sign."""
+    return number - 2**32 if number >= 2**31 else number

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import check_flags
+from remotevirt.drivers.test.faults import check_flags, signed
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, NoNetwork
 from remotevirt.stubs.remote import DomainInterface, DomainIpAddr, NonnullDomain
@@ -49,11 +49,8 @@ class GuestAddressCalls(DomainCalls):
             NoNetwork: an interface is on a network that is not there.
         """
         check_flags(flags, 0, "testDomainInterfaceAddresses")
-        record = self.record(dom)
         if source not in SOURCES:
-            # libvirt prints the unsigned number as if it were signed
-            shown = source - 2**32 if source >= 2**31 else source
-            text = f"Unknown IP address data source {shown}"
+            text = f"Unknown IP address data source {signed(source)}"
             raise ArgumentUnsupported(text, domain=c.VIR_FROM_TEST)
         record = self.active(dom)
         return [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import argument_error, check_flags
+from remotevirt.drivers.test.faults import argument_error, check_flags, signed
 from remotevirt.drivers.test.keycodes import CODESETS, KEYCODES
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg
@@ -40,7 +40,7 @@ class GuestInputCalls(DomainCalls):
         if not keycodes:
             raise argument_error(function, "keycodes", f"keycodes in {function} must not be NULL")
         if codeset >= len(CODESETS):
-            raise argument_error(function, "codeset", f"Unsupported codeset '{codeset}'")
+            raise argument_error(function, "codeset", f"Unsupported codeset '{signed(codeset)}'")
         check_flags(flags, 0, "testDomainSendKey")
         self.active(dom)
         name = CODESETS[codeset]
@@ -66,7 +66,5 @@ class GuestInputCalls(DomainCalls):
         if pid_value != INIT:
             raise InvalidArg("only sending a signal to pid 1 is supported", domain=c.VIR_FROM_TEST)
         if signum >= c.VIR_DOMAIN_PROCESS_SIGNAL_LAST:
-            # libvirt prints the unsigned number as if it were signed
-            shown = signum - 2**32 if signum >= 2**31 else signum
-            raise InvalidArg(f"signum value {shown} is out of range", domain=c.VIR_FROM_TEST)
+            raise InvalidArg(f"signum value {signed(signum)} is out of range", domain=c.VIR_FROM_TEST)
         self.record(dom)

@@ -175,12 +175,12 @@ class IoThreadCalls(DomainCalls):
         need_params(params, "virDomainSetIOThreadParams")
         check_flags(flags, LIVE, "testDomainSetIOThreadParams")
         _check_id(iothread_id)
-        check_params(params, ALLOWED)
         record = self.record(dom)
         definition = self.one_definition(record, flags)
         if all(thread.id != iothread_id for thread in _threads(definition.model)):
             text = f"cannot find IOThread '{iothread_id}' in iothreadids"
             raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+        check_params(params, ALLOWED)
         polling = _polling(record, iothread_id)
         if polling is None:
             polling = Polling(iothread_id)

@@ -59,16 +59,18 @@ class MemoryTuningCalls(DomainCalls):
         record = self.record(dom)
         definition = self.one_definition(record, flags)
         wanted = {name: int(value) for name, value in to_dict(params).items()}
-        tune = definition.model.memtune or MemoryTune()
         if HARD in wanted or SWAP in wanted:
-            hard, swap = (wanted.get(name, _limit(tune, name)) for name in (HARD, SWAP))
+            # what is not to be changed counts as it is now, even where the change is for later
+            now = record.live.model.memtune
+            hard, swap = (wanted.get(name, _limit(now, name)) for name in (HARD, SWAP))
             if hard > swap:
                 text = "memory hard_limit tunable value must be lower than or equal to swap_hard_limit"
                 raise InvalidArg(text, domain=c.VIR_FROM_TEST)
         model = definition.changing()
-        model.memtune = tune
+        if model.memtune is None:
+            model.memtune = MemoryTune()
         for name, limit in wanted.items():
-            setattr(tune, name, limit)
+            setattr(model.memtune, name, limit)
         self.world.redefined(record)
 
 

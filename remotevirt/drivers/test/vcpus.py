@@ -10,7 +10,7 @@ from typing import Final
 
 from remotevirt.drivers.test.calls import CONFIG, IMPACT, LIVE, DomainCalls
 from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags, too_large
+from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags, signed, too_large
 from remotevirt.drivers.test.host import MAX_VCPUS
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid, Rpc
@@ -74,9 +74,7 @@ class VcpuCalls(DomainCalls):
         """Change the definitions that are meant."""
         check_flags(flags, IMPACT | MAXIMUM, "testDomainSetVcpusFlags")
         if nvcpus > MAX_VCPUS:
-            # libvirt prints the unsigned number as if it were signed
-            shown = nvcpus - 2**32 if nvcpus >= 2**31 else nvcpus
-            text = f"requested cpu amount exceeds maximum supported amount ({shown} > {MAX_VCPUS})"
+            text = f"requested cpu amount exceeds maximum supported amount ({signed(nvcpus)} > {MAX_VCPUS})"
             raise InvalidArg(text, domain=c.VIR_FROM_TEST)
         record = self.record(dom)
         live, config = self.definitions(record, flags)

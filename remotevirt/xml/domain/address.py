@@ -195,7 +195,6 @@ _ADDRESSES: dict[str, type[Address]] = {
     "ccid": CcidAddress,
     "usb": UsbAddress,
     "spapr-vio": SpaprVioAddress,
-    "virtio-s390": PlainAddress,
     "ccw": CcwAddress,
     "virtio-mmio": PlainAddress,
     "isa": IsaAddress,
@@ -209,6 +208,8 @@ def choose_address(element: Element) -> type[Model] | None:
     kind = element.get("type")
     if kind is None:
         raise InternalError("No type specified for device address", domain=VIR_FROM_DOMAIN)
+    if kind == "virtio-s390":
+        raise XmlError("virtio-s390 bus doesn't have an address", domain=VIR_FROM_DOMAIN)
     cls = _ADDRESSES.get(kind)
     if cls is None:
         raise ConfigUnsupported(f"unknown address type '{kind}'", domain=VIR_FROM_DOMAIN)

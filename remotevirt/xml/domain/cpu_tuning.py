@@ -75,8 +75,8 @@ class VcpuList(Model):
 
 
 def check_pool(low: int | None, high: int | None) -> None:
-    """Refuse a pool of threads whose least is more than its most."""
-    if low is not None and high is not None and low > high:
+    """Refuse a pool of threads whose least is more than its most, or without a most."""
+    if low is not None and (high is None or low > high):
         raise ConfigUnsupported(
             "thread_pool_min must be smaller or equal to thread_pool_max", domain=VIR_FROM_DOMAIN
         )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import InternalError, NoSource, NoTarget, XmlError
+from remotevirt.stubs.errors import NoTarget, XmlError
 from remotevirt.xml.domain.address import BootableInfo
 from remotevirt.xml.domain.backing import BackingStore
 from remotevirt.xml.domain.storage import (
@@ -33,14 +33,14 @@ from remotevirt.xml.fields import (
     nested_attribute,
 )
 from remotevirt.xml.sizes import sized
-from remotevirt.xml.values import Choice, Integer, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.values import Choice, Integer, Text, on_off, unsupported, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Disk", "DiskTarget", "disk_index"]
 
 BUSES = "ide fdc scsi virtio xen usb uml sata sd"
 _PREFIXES = ("fd", "hd", "vd", "sd", "xvd", "ubd")
-_BUS_OF_PREFIX = {"fd": "fdc", "hd": "ide", "sd": "scsi", "vd": "virtio", "xvd": "xen", "ubd": "uml"}
+_BUS_OF_PREFIX = {"hd": "ide", "sd": "scsi", "vd": "virtio", "xvd": "xen", "ubd": "uml"}
 
 
 def split_target(name: str) -> tuple[str, str]:
@@ -157,7 +157,7 @@ class DiskTarget(Model):
     """The disk's name in the guest and the bus it is on."""
 
     TAG: ClassVar[str] = "target"
-    dev: str | None = attribute("dev")
+    dev: str | None = attribute("dev", Text(empty=True))
     bus: str | None = attribute("bus", Choice(BUSES))
     tray: str | None = attribute("tray", Choice("closed open"))
     removable: bool | None = attribute("removable", on_off())
@@ -282,7 +282,7 @@ class Disk(Model):
         """Take the bus from the name in the guest, where none was given."""
         if self.target is not None and self.target.bus is None:
             prefix = split_target(self.dev)[0]
-            self.target.bus = "fdc" if self.device == "floppy" else _BUS_OF_PREFIX.get(prefix)
+            self.target.bus = "fdc" if self.device == "floppy" else _BUS_OF_PREFIX.get(prefix, "ide")
 
     def source_is_empty(self) -> bool:
         """Whether there is no medium in it."""
@@ -293,13 +293,6 @@ class Disk(Model):
         if target is None or target.dev is None:
             raise NoTarget(self.source.image() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
         target.dev = target.dev.removeprefix("ioemu:")
-        prefix, _ = split_target(target.dev)
-        if self.device == "floppy" and prefix != "fd":
-            raise InternalError(f"Invalid floppy device name: {target.dev}", domain=VIR_FROM_DOMAIN)
-        if self.device != "floppy" and prefix == "fd":
-            raise InternalError(f"Invalid harddisk device name: {target.dev}", domain=VIR_FROM_DOMAIN)
-        if self.source_is_empty() and self.device not in {"cdrom", "floppy"}:
-            raise NoSource(target.dev, domain=VIR_FROM_DOMAIN)
         if self.device == "cdrom":
             self.readonly = True
         if self.type == "vhostuser":

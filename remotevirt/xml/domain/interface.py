@@ -153,7 +153,7 @@ class InterfaceDriver(Model):
 @attrs.define
 class InterfaceBackend(Model):
     TAG: ClassVar[str] = "backend"
-    tap: str | None = attribute("tap")
+    tap: str | None = attribute("tap", Text(empty=True))
     vhost: str | None = attribute("vhost")
 
 
@@ -288,6 +288,8 @@ class Interface(Model):
         self._check_place()
         if self.type != "user":
             self.port_forwards = []
+        if self.backend is not None and not (self.model or "").startswith("virtio"):
+            self.backend.vhost = None
         if self.virtualport is not None and self.type not in {"network", "bridge", "direct", "hostdev"}:
             raise ConfigUnsupported(
                 f"<virtualport> element unsupported for <interface type='{self.type}'>",

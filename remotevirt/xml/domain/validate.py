@@ -12,6 +12,7 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.disk import Disk, VirtioOptions
+from remotevirt.xml.domain.disk_rules import check_kind
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
@@ -84,15 +85,7 @@ def _check_disk(disk: Disk) -> None:
     target = disk.target
     assert target is not None
     bus = disk.bus
-    if disk.device == "lun" and disk.type not in {"block", "network", "volume"}:
-        raise unsupported("disk device='lun' is only valid for block type disk source")
-    if disk.device != "lun":
-        if disk.rawio is not None:
-            raise unsupported("rawio can be used only with device='lun'")
-        if disk.sgio is not None:
-            raise unsupported("sgio can be used only with device='lun'")
-    if disk.sgio == "unfiltered":
-        raise unsupported("unfiltered sgio is no longer supported")
+    check_kind(disk)
     if target.tray is not None and disk.device not in {"cdrom", "floppy"}:
         raise unsupported("tray is only valid for cdrom and floppy")
     if target.removable is not None and bus != "usb":
@@ -118,9 +111,9 @@ def _check_disk(disk: Disk) -> None:
             raise XmlError(
                 f"disk startupPolicy '{policy}' is allowed only for cdrom or floppy", domain=VIR_FROM_DOMAIN
             )
-        if policy is not None and disk.type == "network":
+        if policy is not None and disk.type in {"network", "vhostuser"}:
             raise XmlError(
-                f"disk startupPolicy '{policy}' is not allowed for disk of 'network' type",
+                f"disk startupPolicy '{policy}' is not allowed for disk of '{disk.type}' type",
                 domain=VIR_FROM_DOMAIN,
             )
         extra = getattr(source, "extra", None)
