@@ -27,14 +27,12 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from remotevirt.drivers.events import Event
 from remotevirt.identity import Identity
-from remotevirt.procedures import Procedure
 from remotevirt.rpc.framing import LENGTH_MAXIMUM, FrameReader
 from remotevirt.server.deadlines import AuthDeadline, FrameDeadline
 from remotevirt.server.dispatch import KEEPALIVE, Dispatcher
@@ -48,6 +46,7 @@ from remotevirt.server.limits import (
     WAITING_BYTES_MAXIMUM,
     WAITING_MAXIMUM,
 )
+from remotevirt.server.outgoing import Outgoing
 from remotevirt.server.pinger import Pinger
 from remotevirt.server.streams import StreamTable
 from remotevirt.server.traced import TracedDispatcher
@@ -60,7 +59,7 @@ __all__ = ["ServerProtocol"]
 
 
 @implementer(IPushProducer, IFileDescriptorReceiver)
-class ServerProtocol(Protocol):
+class ServerProtocol(Outgoing):
     """Serves one client.
 
     Args:
@@ -83,35 +82,24 @@ class ServerProtocol(Protocol):
     __slots__ = (
         "_abort_call",
         "_auth_deadline",
-        "_closing",
-        "_direct",
         "_draining",
         "_frame_deadline",
-        "_layer",
-        "_lost",
         "_produces",
         "_reading",
         "_reason",
         "_requests",
-        "_running",
         "_silent",
         "_turn_over",
-        "_unsent",
         "_waiting",
         "authenticated",
         "connected_at",
-        "daemon",
-        "descriptors",
-        "dispatcher",
         "id",
         "identity",
         "listener",
-        "paused",
         "peer",
         "pinger",
         "reader",
         "readonly",
-        "server",
         "session",
         "streams",
     )
@@ -325,82 +313,6 @@ class ServerProtocol(Protocol):
     def later(self, call: Callable[[], None]) -> None:
         """Call something in the reactor's next turn."""
         self.daemon.reactor.callLater(0, call)
-
-    # -- sending -------------------------------------------------------------------------------------
-
-    def flush(self) -> None:
-        """Hand the pieces that the dispatcher has made to the transport, in one write.
-
-        A transport only queues what is written until the reactor comes round to it. Where the transport
-        is a descriptor itself (TCP, UNIX; not TLS) and nothing is queued, the bytes go to the socket at once,
-        which saves a turn of the reactor and two of epoll's calls. What the socket does not take, or an error
-        of its, is left to the reactor.
-        """
-        dispatcher = self.dispatcher
-        if self.descriptors.busy:
-            return  # what is written now would come between a message and its descriptors
-        data = b"".join(dispatcher.out)
-        dispatcher.out.clear()
-        dispatcher.bulk = 0
-        transport: Any = self.transport
-        if self._lost:
-            return
-        if self._layer is not None:
-            data = self._layer.wrap(data)
-        if self._direct and not transport.disconnecting:
-            if not transport.dataBuffer:
-                sent = transport.writeSomeData(data)
-                if sent == len(data):
-                    self.daemon.linger.served()
-                    return
-                if isinstance(sent, int):
-                    data = data[sent:]
-            transport.write(data)
-            transport.doWrite()  # from now on dataBuffer holds all that is queued, until it is sent
-        else:
-            transport.write(data)
-        self.daemon.linger.served()
-
-    def send_event(self, message: bytes, event: Event) -> None:
-        """Send a driver's event."""
-        self.send(message)
-        if self.daemon.tracers:
-            self.daemon.tell("event_sent", self, event.kind, event.id, len(message))
-
-    def send(self, message: bytes) -> None:
-        """Send a message that is no reply. A client that lets too much pile up is disconnected."""
-        if self._closing or self._lost:
-            return
-        if self.paused:
-            self._unsent += len(message)
-            if self._unsent > self.server.limits.max_unsent_bytes:
-                self.drop(f"{self._unsent} bytes of events are waiting for a client that does not read")
-                return
-        self._put(message)
-
-    def _put(self, message: bytes) -> None:
-        self.dispatcher.out.append(message)
-        if not self._running or self.dispatcher.bulk > OUTPUT_HIGH_WATER:
-            self.flush()
-
-    def write_now(self, message: bytes) -> None:
-        """Hand a message to the transport, behind all that was to be sent before."""
-        self.dispatcher.out.append(message)
-        self.flush()
-
-    def send_stream(self, procedure: Procedure, message: bytes, moved: int) -> None:
-        """Send a packet of a stream."""
-        if self._lost:
-            return
-        self.dispatcher.bulk += len(message)
-        self._put(message)
-        if self.daemon.tracers and moved:
-            self.daemon.tell("stream_moved", self, procedure, moved, 0)
-
-    def received_stream(self, procedure: Procedure, moved: int) -> None:
-        """Note bytes of a stream that have come."""
-        if self.daemon.tracers and moved:
-            self.daemon.tell("stream_moved", self, procedure, 0, moved)
 
     # -- who it is -------------------------------------------------------------------------------------
 
