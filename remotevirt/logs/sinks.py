@@ -8,17 +8,14 @@ block.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from typing import Protocol
 
 from remotevirt.logs.record import Record
 from remotevirt.logs.settings import Kind, Level, Output
+from remotevirt.outlets import JOURNAL, AppendedFile, DatagramOutlet, journal_record
 
-__all__ = ["JOURNAL", "SYSLOG", "DatagramSink", "FileSink", "Sink", "StreamSink", "open_sink"]
-
-JOURNAL = "/run/systemd/journal/socket"
-"""Where systemd's journal takes records in its own form."""
+__all__ = ["SYSLOG", "DatagramSink", "FileSink", "Sink", "StreamSink", "open_sink"]
 
 SYSLOG = "/dev/log"
 """Where syslog takes them."""
@@ -107,34 +104,19 @@ class FileSink(Sink):
 
     def __init__(self, path: str, *, json: bool = False) -> None:
         super().__init__()
-        self.path = path
         self.json = json
-        self._torn = False
-        self._descriptor = self._open()
-
-    def _open(self) -> int:
-        # Not blocking: a FIFO that nobody reads is an error, and never stops the daemon.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
-        return os.open(self.path, flags, FILE_MODE)
+        self._file = AppendedFile(path, FILE_MODE)
 
     def _write(self, record: Record) -> None:
-        # What a full disk has cut off shall not swallow the next line as well.
-        text = "\n" if self._torn else ""
-        data = f"{text}{record.as_json() if self.json else record.as_text()}".encode()
-        written = os.write(self._descriptor, data)
-        self._torn = written < len(data)
-        if self._torn:
-            raise OSError("the record is not whole")
+        self._file.append(record.as_json() if self.json else record.as_text())
 
     def reopen(self) -> None:
         """Open the path again: what rotates logs has moved the file away."""
-        fresh = self._open()
-        old, self._descriptor, self._torn = self._descriptor, fresh, False
-        os.close(old)
+        self._file.reopen()
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        self._file.close()
 
 
 class Form(Protocol):
@@ -154,17 +136,15 @@ class DatagramSink(Sink):
 
     def __init__(self, path: str, form: Form) -> None:
         super().__init__()
-        self.path = path
         self.form = form
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._outlet = DatagramOutlet(path)
 
     def _write(self, record: Record) -> None:
-        self._socket.sendto(self.form(record), self.path)
+        self._outlet.send(self.form(record))
 
     def close(self) -> None:
         """Close our end."""
-        self._socket.close()
+        self._outlet.close()
 
 
 def journal_form(record: Record) -> bytes:
@@ -175,14 +155,7 @@ def journal_form(record: Record) -> bytes:
         "SYSLOG_IDENTIFIER": IDENTIFIER,
         "LIBVIRT_SOURCE": record.source,
     }
-    parts = []
-    for name, text in fields.items():
-        value = text.encode()
-        if b"\n" in value:
-            parts.append(b"%s\n%s%s\n" % (name.encode(), len(value).to_bytes(8, "little"), value))
-        else:
-            parts.append(b"%s=%s\n" % (name.encode(), value))
-    return b"".join(parts)
+    return journal_record(fields)
 
 
 def syslog_form(name: str) -> Form:

@@ -102,7 +102,7 @@ class FileTests(SynchronousTestCase):
         for _ in range(3):
             sink.write(record("lost"))
         self.assertEqual(3, sink.lost)
-        sink.path = str(self.path)
+        sink._file.path = str(self.path)
         sink.reopen()
         sink.write(record("found"))
         self.assertEqual(["3 records before this one could not be written here", "found"], self.messages())

@@ -114,7 +114,7 @@ class FileTests(TestCase):
         self.assertEqual("one\n", self.path.read_text())
 
     def test_not_inherited(self) -> None:
-        self.assertFalse(os.get_inheritable(self.sink._descriptor))
+        self.assertFalse(os.get_inheritable(self.sink._file._descriptor))
 
     def test_fifo_without_a_reader(self) -> None:
         path = self.mktemp()
