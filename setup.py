@@ -27,6 +27,7 @@ TEST = [
     "trustme>=1.2",
 ]
 DOCS = ["furo>=2024.8", "sphinx>=7.4"]
+FUZZ = ["atheris>=2.3"]
 RELEASE = ["build>=1.2", "towncrier>=24.8", "setuptools>=68", "wheel>=0.42"]
 
 setup(
@@ -61,7 +62,7 @@ setup(
         "xdrlib3>=0.1.1",
         "zope.interface>=6.3",
     ],
-    extras_require={"test": TEST, "docs": DOCS, "dev": [*TEST, *DOCS, *RELEASE]},
+    extras_require={"test": TEST, "docs": DOCS, "fuzz": FUZZ, "dev": [*TEST, *DOCS, *RELEASE]},
     entry_points={"remotevirt.drivers": ["test = remotevirt.drivers.test.driver:TestDriver"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
