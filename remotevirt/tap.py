@@ -13,6 +13,7 @@ The command line wins over the file: one ``--listen`` or ``--listen-ro`` replace
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -139,6 +140,9 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:
     """Make the daemon that parsed options describe; called by ``twistd``."""
+    # What has been made until now stays. Looking at it again and again would take half of the time that the
+    # collector of garbage keeps everybody waiting.
+    gc.freeze()
     daemon = Daemon(options.drivers, limits=limits(options.config))
 
     def make_factory(listener: Listener) -> ServerFactory:
