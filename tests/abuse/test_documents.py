@@ -55,8 +55,8 @@ DISKS = "".join(
 
 NEIGHBOUR_SECONDS = 1.0
 """The longest that a neighbour's call may take while a long document is worked on, on a machine with other
-things to do. The interpreter lets the reactor have its turn every 5 ms; what takes longer is a whole collection
-of garbage. Worked on in the reactor, the costliest would take two seconds and more."""
+things to do. The interpreter lets the reactor have its turn every 5 ms; what takes longer is a collection of
+garbage. Worked on in the reactor, the costliest would take two seconds and more."""
 
 
 def domain(devices: str = "", more: str = "") -> str:
