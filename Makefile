@@ -6,6 +6,8 @@
 #   make lint       ruff and mypy alone
 #   make generate   rebuild remotevirt/stubs from remotevirt/protocol
 #   make bench      load remotevirt and a libvirtd side by side
+#   make abuse      many more rounds of the attacks on a running daemon that `make test` makes once
+#   make fuzz       fuzz frames, codecs, dispatch and documents with atheris, SECONDS=60 each
 #   make docs       the manual, into docs/_build/html
 #   make clean      remove what the above made, .venv included
 
@@ -23,8 +25,12 @@ RUNDIR ?=
 # Tests to run, and how; for instance: make test TESTS=tests.transport JOBS=
 TESTS ?= tests
 JOBS ?= -j2
+# Rounds of `make abuse`; what `make fuzz` fuzzes (all of it), and for how long each.
+ROUNDS ?= 20
+TARGETS ?=
+SECONDS ?= 60
 
-.PHONY: help run test check lint generate bench docs clean peers venv
+.PHONY: help run test check lint generate bench abuse fuzz docs clean peers venv
 
 help:
 	@awk '!/^#/ {exit} {sub(/^# ?/, ""); print}' Makefile
@@ -68,6 +74,18 @@ generate: $(VENV)/.dev-ready
 
 bench: peers $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks
+
+abuse: peers $(VENV)/.dev-ready
+	ABUSE_ROUNDS=$(ROUNDS) $(BIN)/trial tests.abuse tests.fuzz
+
+$(VENV)/.fuzz-ready: $(VENV)/.dev-ready
+	@tools/venv "$(PYTHON)" "$(VENV)" '[dev,fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.fuzz-ready
+	@targets='$(TARGETS)'; \
+	: "$${targets:=$$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)')}"; \
+	for target in $$targets; do $(BIN)/python -m tests.fuzz $$target $(SECONDS); done
 
 docs: $(VENV)/.dev-ready
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html

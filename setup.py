@@ -28,6 +28,7 @@ TEST = [
 ]
 GSSAPI = ["gssapi>=1.8"]  # built from source: needs a C compiler and Kerberos (Debian: libkrb5-dev)
 DOCS = ["furo>=2024.8", "sphinx>=7.4"]
+FUZZ = ["atheris>=2.3"]
 RELEASE = ["build>=1.2", "towncrier>=24.8", "setuptools>=68", "wheel>=0.42"]
 
 setup(
@@ -64,7 +65,13 @@ setup(
         "xdrlib3>=0.1.1",
         "zope.interface>=6.3",
     ],
-    extras_require={"gssapi": GSSAPI, "test": TEST, "docs": DOCS, "dev": [*TEST, *DOCS, *RELEASE]},
+    extras_require={
+        "gssapi": GSSAPI,
+        "test": TEST,
+        "docs": DOCS,
+        "fuzz": FUZZ,
+        "dev": [*TEST, *DOCS, *RELEASE],
+    },
     entry_points={
         "console_scripts": [
             "remotevirt-passwd = remotevirt.auth.passwd:run",

@@ -11,6 +11,7 @@ The options themselves are in :mod:`remotevirt.options`.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,9 @@ def makeService(options: Options) -> IService:
     """Make the daemon that parsed options describe; called by ``twistd``."""
     from twisted.internet import reactor as installed  # noqa: PLC0415 - importing it installs it
 
+    # What has been made until now stays. Looking at it again and again would take half of the time that the
+    # collector of garbage keeps everybody waiting.
+    gc.freeze()
     reactor: Any = installed
     settings = options.config
     announcer = Announcer.below_twistd(options.drivers[0].default_uri, options.log_options())

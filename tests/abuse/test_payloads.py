@@ -13,7 +13,7 @@ from tests.wire import Closed, Frame, WireClient, pack_frame
 
 PROGRAMS = (remote.PROGRAM, qemu.PROGRAM, lxc.PROGRAM, admin.PROGRAM)
 
-LEAVES = {"connect_close", "auth_sasl_start", "auth_sasl_step", "auth_polkit"}
+LEAVES = {"connect_close", "auth_sasl_init", "auth_sasl_start", "auth_sasl_step", "auth_polkit"}
 """What ends the connection: closing it, and failing to authenticate some times."""
 
 BATCH = 32

@@ -132,7 +132,7 @@ class FileTests(AbuseTestCase):
             return reply.status, error_of(reply) if reply.status else ""
 
     def test_only_below_the_folder(self) -> None:
-        """Nothing outside the allowed folder is read, by whatever path; nothing for a read-only client."""
+        """Nothing outside the folder is read, by whatever path, and nothing for a read-only client."""
         good = self.folder / "node.xml"
         good.write_text("<node/>")
         secret = self.folder.parent / f"{self.folder.name}-secret"

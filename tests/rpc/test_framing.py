@@ -267,6 +267,12 @@ class DescribeTests(SynchronousTestCase):
             self.assertIn(words, str(reader.failure))
             self.assertIn(words, describe(data))
 
+    def test_strangers_in_pieces(self) -> None:
+        """Four bytes are enough: those of the length that was refused."""
+        for data in (b"GET ", b"POST", b"OPTI", b"PRI ", b"POST /ind"):
+            self.assertEqual(describe(data), "an HTTP request")
+        self.assertIn("bytes that start with", describe(b"POSX"))
+
     def test_no_control_characters(self) -> None:
         """A log line stays one line whatever is sent."""
         self.assertTrue(describe(b"\x1b[2J\n\r\0\x07").isprintable())

@@ -8,7 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.errors import VirError
 from remotevirt.xml.domain import DomainDefaults, format_domain, parse_domain
+from remotevirt.xml.domain.backing import MAX_BACKING
 from remotevirt.xml.domain.document import MAX_DEVICES
+from remotevirt.xml.network import parse_network
 from tests.xml.record import framed
 
 DEFAULTS = DomainDefaults()
@@ -66,7 +68,25 @@ class Limits(SynchronousTestCase):
         self.refused("domain", f"<cputune>{sets}</cputune>", "Cannot find 'iothread' : 0")
 
     def test_chain(self) -> None:
-        """A backing chain is no deeper than any document."""
+        """A backing chain is no deeper than any document, and not so deep that reading it fails."""
         link = "<backingStore type='file'><format type='raw'/><source file='/a'/>"
         disk = f"<disk><source file='/a'/>{link * 300}{'</backingStore>' * 300}<target dev='vda'/></disk>"
         self.refused("devices", disk, "Excessive depth")
+        longest = "<disk><source file='/a'/>{}<target dev='vda'/></disk>"
+        chain = link * (MAX_BACKING + 1) + "</backingStore>" * (MAX_BACKING + 1)
+        self.refused("devices", longest.format(chain), "is based on more than")
+        chain = link * MAX_BACKING + "</backingStore>" * MAX_BACKING
+        model = parse_domain(framed("devices", longest.format(chain)), defaults=DEFAULTS)
+        self.assertEqual(
+            format_domain(model.copy(), id=None, flags=0).count("<backingStore type"), MAX_BACKING
+        )
+
+    def test_ways_out(self) -> None:
+        """Twenty thousand ways out of a network are compared with one another in time."""
+        ways = "".join(f"<interface dev='e{number}'/>" for number in range(20_000))
+        started = time.monotonic()
+        text = "<network><name>n</name><forward mode='private'>{}</forward></network>"
+        self.assertEqual(len(parse_network(text.format(ways)).forward.interfaces), 20_000)
+        error = self.assertRaises(VirError, parse_network, text.format(ways + "<interface dev='e7'/>"))
+        self.assertIn("can only be listed once", error.message)
+        self.assertLess(time.monotonic() - started, 2 * SECONDS)

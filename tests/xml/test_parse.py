@@ -52,7 +52,10 @@ class Refusals(SynchronousTestCase):
 
     def test_elements_and_attributes(self) -> None:
         """There is a bound on both."""
-        self.refused("<a>" + "<b/>" * (2 * parse.MAX_ELEMENTS) + "</a>", "elements")
+        parse_fragment("<a>" + "<b></b>" * (parse.MAX_ELEMENTS - 1) + "</a>", source=SOURCE)
+        self.refused("<a>" + "<b></b>" * parse.MAX_ELEMENTS + "</a>", "elements")
+        self.refused("<a>" + "<b/>" * parse.MAX_ELEMENTS + "</a>", "elements")
+        self.refused("<a>" + "<!-- -->" * parse.MAX_ELEMENTS + "</a>", "elements")
         attributes = " ".join(f"a{n}=''" for n in range(parse.MAX_ATTRIBUTES + 1))
         self.refused(f"<a {attributes}/>", "attributes")
 
@@ -77,6 +80,38 @@ class Refusals(SynchronousTestCase):
     def test_ends_at_nul(self) -> None:
         """As a C string does."""
         self.assertEqual(parse_fragment("<a/>\0<b", source=SOURCE).tag, "a")
+
+
+class PrivateTests(SynchronousTestCase):
+    """Errors about documents that others must not see."""
+
+    def refusal(self, text: str, source: str = SOURCE) -> str:
+        """The message of the error that a document ends in."""
+        return self.assertRaises(XmlDetail, parse_fragment, text, source=source).message
+
+    def test_passwords(self) -> None:
+        """Of a document that may hold a password only line and column of the error are told."""
+        for text in ("<a passwd='hidden'><b></a>", "<a><Secret>hidden</b></a>", "<a><!-- session --><b></a>"):
+            error = self.refusal(text)
+            self.assertNotIn("hidden", error)
+            self.assertRegex(error, r"^\(domain_definition\):1: Opening and ending .* \(column \d+\)$")
+        self.assertIn("shown", self.refusal("<a word='shown'><b></a>"))
+
+    def test_bytes(self) -> None:
+        """Nor are the bytes that are no UTF-8."""
+        self.assertEqual(
+            self.refusal("<a passwd='\udce9hidden'/>"),
+            f"{SOURCE}:1: Input is not proper UTF-8, indicate encoding ! (column 12)",
+        )
+
+    def test_files(self) -> None:
+        """Nothing is shown of a file: whoever named it has not written it."""
+        error = self.refusal("root:x:0:0", source="/srv/node.xml")
+        self.assertEqual(error, "/srv/node.xml:1: Start tag expected, '<' not found (column 1)")
+
+    def test_long_lines(self) -> None:
+        """An error about a line of megabytes is not made of megabytes."""
+        self.assertLess(len(self.refusal("<a>" + "x" * 1_000_000 + "<b></a>")), 3 * parse.SHOWN_MAXIMUM)
 
 
 class Errors(SynchronousTestCase):

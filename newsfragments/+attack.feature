@@ -1,0 +1,1 @@
+Long XML documents are read in a thread, so that whoever sends them holds up nobody else; errors about XML do not show documents that may hold passwords, nor files; clients that leave without a word are named in the log; up to 1,000 connections may wait on a UNIX socket.
