@@ -16,6 +16,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress
 
 from remotevirt.config import Config, ConfigError
 from remotevirt.drivers import ClientInfo, DriverURI
@@ -101,7 +102,11 @@ class Observation(MultiService):
             reload.add("audit trail", self._reopen)
         factory, place = self._factory, self.place
         if factory is not None and place is not None:
-            listening = ListeningService([place], lambda _: factory, announcer.opened_page)
+
+            def opened(listener: Listener, address: IAddress) -> None:
+                self.reactor.callWhenRunning(announcer.opened_page, listener, address)
+
+            listening = ListeningService([place], lambda _: factory, opened)
             self.addService(listening)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:

@@ -72,7 +72,9 @@ class Announcer:
     def opened_page(self, listener: Listener, address: IAddress) -> None:
         """A listener that serves pages is open at `address`."""
         where = show_address(address, listener.transport)
-        self.write(f"Status and metrics on http://{where.partition(':')[2]}/")
+        if not isinstance(address, UNIXAddress):  # which no URL can say
+            where = f"http://{where.partition(':')[2]}/"
+        self.write(f"Status and metrics on {where}")
 
 
 def virsh_command(
