@@ -72,7 +72,7 @@ class Announcer:
     def opened_page(self, listener: Listener, address: IAddress) -> None:
         """A listener that serves pages is open at `address`."""
         where = show_address(address, listener.transport)
-        if not isinstance(address, UNIXAddress):  # which no URL can say
+        if not isinstance(address, UNIXAddress):
             where = f"http://{where.partition(':')[2]}/"
         self.write(f"Status and metrics on {where}")
 
