@@ -217,6 +217,9 @@ class Options(usage.Options):
         yield from self._load_rights()
         if self.config.state_dir is not None and not self.config.state_dir.is_dir():
             yield f"state_dir {self.config.state_dir}: no such folder"
+        trail = self.config.audit_file
+        if trail not in (None, "journald") and not os.path.isdir(os.path.dirname(trail)):
+            yield f"audit_file {trail}: no such folder"
         yield from self._load_drivers()
         if not self["check-config"]:
             try:

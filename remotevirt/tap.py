@@ -31,7 +31,15 @@ from remotevirt.options import Options
 from remotevirt.reload import ReloadService
 from remotevirt.server import Daemon, Limits, ServerFactory
 from remotevirt.service import DaemonService
-from remotevirt.transport import Announcer, LibvirtTLSEndpoint, Listener, ListeningService, identify
+from remotevirt.transport import (
+    Announcer,
+    LibvirtTLSEndpoint,
+    Listener,
+    ListeningService,
+    StartupError,
+    identify,
+)
+from remotevirt.transport.service import print_error
 
 __all__ = ["DRAIN_TIMEOUT", "Options", "makeService"]
 
@@ -55,7 +63,11 @@ def makeService(options: Options) -> IService:
     announcer = Announcer.below_twistd(options.drivers[0].default_uri, options.log_options())
     notify = NotifyService(reactor)
     reload = ReloadService(reactor, notify)
-    observation = Observation(reactor, settings, options.places.metrics, options["trace"])
+    try:
+        observation = Observation(reactor, settings, options.places.metrics, options["trace"])
+    except config.ConfigError as error:
+        print_error(str(error))
+        raise StartupError(str(error)) from None
     daemon = Daemon(options.drivers, limits(settings), reactor, tracers=observation.tracers)
     daemon.policy = options.policy
     daemon.sasl = options.make_sasl(reactor)

@@ -402,6 +402,17 @@ class DaemonTests(ProcessTestCase):
         self.assertEqual("remotevirt: tcp:nope: port: a number from 0 to 65535 is wanted, not 'nope'", line)
 
     @inlineCallbacks
+    def test_audit_trail_that_cannot_be_written(self) -> Any:
+        """Without it there is no daemon."""
+        folder = Path(self.mktemp()).absolute()
+        (folder / "audit").mkdir(parents=True)
+        options = ("--driver", QUIET, "--listen", "unix:sock", "--audit")
+        line = yield self.fails(*options, str(folder / "audit"))
+        self.assertEqual(f"remotevirt: audit_file {folder}/audit: Is a directory", line)
+        line = yield self.fails(*options, str(folder / "none" / "audit"))
+        self.assertEqual(f"remotevirt: audit_file {folder}/none/audit: no such folder", line)
+
+    @inlineCallbacks
     def test_port_in_use(self) -> Any:
         """One line, a status, and nothing left behind: no socket, no process id file."""
         folder = Path(self.mktemp())

@@ -65,7 +65,7 @@ class Daemon:
         self.reactor = reactor
         self.linger = Linger(reactor)
         self.unfinished = UnfinishedBudget()
-        self.damper = Damper(reactor.seconds)
+        self.damper = Damper(lambda: self.reactor.seconds())  # noqa: PLW0108 - not asked before there is need
         self.tracers = tuple(tracers)
         self.sasl: SaslService | None = None
         self.policy: PolicyStore | None = None

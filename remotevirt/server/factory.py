@@ -137,5 +137,5 @@ class ServerFactory(Factory):
         self.refused += 1
         daemon = self.server.daemon
         text = "{listener}: refused a client: {reason}"
-        daemon.damper.write("limit", self.log.warn, text, listener=self.name, reason=reason)
+        daemon.damper.write(f"limit {self.name}", self.log.warn, text, listener=self.name, reason=reason)
         daemon.tell("client_refused", where, f"limit: {reason}")

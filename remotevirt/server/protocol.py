@@ -383,7 +383,9 @@ class ServerProtocol(Outgoing):
     def _note_end(self, reason: str) -> None:
         self._reason = reason
         text = "client {id} disconnected: {reason}"
-        self.daemon.damper.write("disconnected", self.log.info, text, id=self.id, reason=reason, client=self)
+        write = self.daemon.damper.write
+        kind = f"disconnected {self.listener.name}"  # a flood on one listener hides nothing of another
+        write(kind, self.log.info, text, id=self.id, reason=reason, client=self)
         self._stop()
 
     def _stop(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,36 +17,6 @@ from remotevirt.auth import make_keys
 from remotevirt.auth.users import updating_users
 from tests.interop.daemons import Remotevirt, free_port
 from tests.interop.peers import Output, find_program, make_pki, require, run, run_python
-
-SCRIPT = """
-import sys
-from twisted.internet import endpoints, reactor
-from twisted.python import log
-from remotevirt.auth import Kerberos, SaslService, users_portal
-from remotevirt.drivers import load_driver
-from remotevirt.server import Daemon, ServerFactory
-from remotevirt.transport import parse_listener
-
-users, keytab, unix, unix_ro, pki, *mechanisms = sys.argv[1:]
-log.startLogging(sys.stdout)
-daemon = Daemon([load_driver("test:keep")])
-daemon.sasl = SaslService(
-    users_portal(users), reactor, mechanisms, kerberos=Kerberos(keytab).context if keytab else None
-)
-listeners = [f"unix:{unix}", f"unix:{unix_ro}", "tcp:0:interface=127.0.0.1"]
-listeners += [f"libvirttls:0:pki={pki}:interface=127.0.0.1"] if pki else []
-for text in listeners:
-    listener = parse_listener(reactor, text)
-
-    def opened(port, transport=listener.transport):
-        if transport != "unix":
-            print(f"Listening on {transport}:127.0.0.1:{port.getHost().port}", flush=True)
-
-    factory = ServerFactory(daemon.server, transport=listener.transport, auth="sasl")
-    listener.endpoint.listen(factory).addCallback(opened).addErrback(log.err)
-reactor.run()
-"""
-"""A daemon all of whose listeners want SASL."""
 
 ACT_AS = """
 import sys
@@ -73,35 +43,36 @@ PASSWORD = "a secret, with = and ü"
 
 
 class SaslDaemon(Remotevirt):
-    """The daemon of :data:`SCRIPT`.
+    """A daemon all of whose listeners want SASL; TCP only where a mechanism may be offered there.
 
     Args:
         mechanisms: what it offers.
         pki: see :class:`Daemon`.
-        keytab: for GSSAPI.
         environment: for GSSAPI.
+        options: further ones of ``twistd remotevirt``.
     """
 
     def __init__(
         self,
         mechanisms: Sequence[str],
         pki: Path | None = None,
-        keytab: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         super().__init__(pki=pki)
-        self.mechanisms = mechanisms
-        self.keytab = keytab
         self.environment = dict(environment or {})
         self.users = self.directory / "users"
         names = ("SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-1")
         with updating_users(self.users) as users:
             users["alice"] = {name: make_keys(name, PASSWORD) for name in names}
+        self.options = ["--sasl-users", str(self.users), "--auth-unix-rw", "sasl", "--auth-unix-ro", "sasl"]
+        self.options += ["--auth-tls", "sasl", "--set", f"sasl_mechanisms={json.dumps(list(mechanisms))}"]
+        self.options += ["--auth-tcp", "sasl"] if "GSSAPI" in mechanisms else []
+        self.options += options
 
     def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
-        command = [sys.executable, "-c", SCRIPT, str(self.users), str(self.keytab or "")]
-        command += [str(self.unix), str(self.unix_ro), str(self.pki or ""), *self.mechanisms]
-        return command, {"PYTHONUNBUFFERED": "1", **self.environment}
+        command, environment = super()._command()
+        return command, {**environment, **self.environment}
 
 
 class SaslTestCase(SynchronousTestCase):
@@ -197,9 +168,13 @@ class ScramTests(SaslTestCase):
         self.assert_refused(self.virsh(daemon.uri("tls")))
 
     def test_plain_tcp(self) -> None:
-        """There is no mechanism that encrypts, so none is offered; libvirtd's words are the same."""
-        daemon = self.daemon("SCRAM-SHA-256", "PLAIN")
-        self.assert_refused(self.virsh(daemon.uri("tcp")))
+        """Where SCRAM is offered all the same, libvirt's clients do not take it: they want encryption."""
+        daemon = self.daemon(
+            "SCRAM-SHA-256", "PLAIN", options=("--auth-tcp", "sasl", "--set", "tcp_min_ssf=0")
+        )
+        output = self.virsh(daemon.uri("tcp"))
+        self.assertEqual((1, ""), output[:2])
+        self.assertIn("Failed to start SASL negotiation", output.err)
 
 
 class KerberosTests(SaslTestCase):
@@ -223,13 +198,14 @@ class KerberosTests(SaslTestCase):
             f"key_stash_file = {self.realm}/stash\nacl_file = {self.realm}/acl\n}}\n"
             f"[logging]\nkdc = FILE:{self.realm}/log\n"
         )
+        self.keytab = self.realm / "keytab"
         self.environment = {
+            "KRB5_KTNAME": f"FILE:{self.keytab}",
             "KRB5_CONFIG": str(self.realm / "krb5.conf"),
             "KRB5_KDC_PROFILE": str(self.realm / "kdc.conf"),
             "KRB5CCNAME": f"FILE:{self.realm}/tickets",
             "KRB5RCACHEDIR": str(self.realm),
         }
-        self.keytab = self.realm / "keytab"
         self.call("kdb5_util", "create", "-s", "-P", "master", "-r", "EXAMPLE.TEST")
         for query in (
             "addprinc -pw joe joe",
@@ -270,7 +246,7 @@ class KerberosTests(SaslTestCase):
 
     def test_encrypted_over_tcp(self) -> None:
         """A ticket lets a client in over plain TCP, and nothing of what follows can be read there."""
-        daemon = self.daemon("GSSAPI", keytab=self.keytab, environment=self.environment)
+        daemon = self.daemon("GSSAPI", environment=self.environment)
         self.call("kinit", "joe", stdin="joe\n")
         with Tap(daemon.tcp_port) as tap:
             uri = f"test+tcp://localhost:{tap.port}/default"
@@ -286,12 +262,12 @@ class KerberosTests(SaslTestCase):
         self.assertTrue(xml.out.rstrip().endswith("</capabilities>"))
 
     def test_protected_transport(self) -> None:
-        daemon = self.daemon("GSSAPI", "SCRAM-SHA-256", keytab=self.keytab, environment=self.environment)
+        daemon = self.daemon("GSSAPI", "SCRAM-SHA-256", environment=self.environment)
         self.call("kinit", "joe", stdin="joe\n")
         self.assert_in(self.virsh(f"{daemon.uri()}&auth=sasl.GSSAPI", **self.environment))
 
     def test_no_ticket(self) -> None:
-        daemon = self.daemon("GSSAPI", keytab=self.keytab, environment=self.environment)
+        daemon = self.daemon("GSSAPI", environment=self.environment)
         output = self.virsh(f"test+tcp://localhost:{daemon.tcp_port}/default", **self.environment)
         self.assertEqual((1, ""), output[:2])
         self.assertIn("Failed to start SASL negotiation", output.err)

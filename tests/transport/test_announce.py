@@ -113,6 +113,19 @@ class AnnouncerTests(TestCase):
         Announcer("test:///default", lines.append).opened(listener, LOCAL)
         self.assertEqual("    virsh -c 'test+tls://vm.example:4711/default'", lines[1])
 
+    def test_page(self) -> None:
+        """As a URL, where there is one."""
+        lines: list[str] = []
+        announcer = Announcer("test:///default", lines.append)
+        for text, address in (
+            ("tcp:0", LOCAL),
+            ("tcp6:0", IPv6Address("TCP", "::1", 9178)),
+            ("unix:s", UNIXAddress(b"s")),
+        ):
+            announcer.opened_page(parse_listener(MemoryReactorClock(), text), address)
+        wanted = ["http://127.0.0.1:4711/", "http://[::1]:9178/", "unix:s"]
+        self.assertEqual([f"Status and metrics on {where}" for where in wanted], lines)
+
     def test_no_command_where_there_is_none(self) -> None:
         lines: list[str] = []
         listener = parse_listener(MemoryReactorClock(), "unix:s")
