@@ -26,6 +26,7 @@ TEST = [
     "ruff>=0.8",
     "trustme>=1.2",
 ]
+GSSAPI = ["gssapi>=1.8"]  # built from source: needs a C compiler and Kerberos (Debian: libkrb5-dev)
 DOCS = ["furo>=2024.8", "sphinx>=7.4"]
 RELEASE = ["build>=1.2", "towncrier>=24.8", "setuptools>=68", "wheel>=0.42"]
 
@@ -44,7 +45,11 @@ setup(
     package_dir={"": "."},
     # twisted/ has no __init__.py on purpose: it only carries plug-ins into the package of that name.
     packages=[*find_packages(include=["remotevirt", "remotevirt.*"]), "twisted.plugins"],
-    package_data={"remotevirt": ["py.typed", "protocol/*.x", "protocol/*.json", "protocol/remote/*.x"]},
+    package_data={
+        "remotevirt": ["py.typed", "protocol/*.x", "protocol/*.json", "protocol/remote/*.x"],
+        "remotevirt.observe": ["page.css", "page.js"],
+        "remotevirt.units": ["*.service", "*.socket"],
+    },
     include_package_data=False,
     zip_safe=False,
     install_requires=[
@@ -52,13 +57,21 @@ setup(
         "constantly>=15.1",
         "cryptography>=42",
         "lxml>=5.2",
+        "prometheus-client>=0.21",
         "pyOpenSSL>=24.3",
+        "scramp>=1.5",
         "twisted[tls]>=26.4",
         "xdrlib3>=0.1.1",
         "zope.interface>=6.3",
     ],
-    extras_require={"test": TEST, "docs": DOCS, "dev": [*TEST, *DOCS, *RELEASE]},
-    entry_points={"remotevirt.drivers": ["test = remotevirt.drivers.test.driver:TestDriver"]},
+    extras_require={"gssapi": GSSAPI, "test": TEST, "docs": DOCS, "dev": [*TEST, *DOCS, *RELEASE]},
+    entry_points={
+        "console_scripts": [
+            "remotevirt-passwd = remotevirt.auth.passwd:run",
+            "remotevirt-policy = remotevirt.policy.cli:main",
+        ],
+        "remotevirt.drivers": ["test = remotevirt.drivers.test.driver:TestDriver"],
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Framework :: Twisted",

@@ -46,7 +46,7 @@ def best(call: Callable[[], object], each: int = 1) -> float:
 def profile(name: str, arguments: Any) -> list[tuple[str, float]]:
     """Return (step, nanoseconds for a call) for one procedure."""
     procedure = PROGRAM.by_name[name]
-    server = ServerFactory(Daemon([load_driver("test:keep")], reactor=Clock())).buildProtocol(None)
+    server = ServerFactory(Daemon([load_driver("test:keep")], reactor=Clock()).server).buildProtocol(None)
     assert server is not None
     transport = StringTransport()
     server.makeConnection(transport)

@@ -15,7 +15,7 @@ author = "the remotevirt authors"
 copyright = "the remotevirt authors"
 version = release = remotevirt.__version__
 
-extensions = ["facts", "settings", "procedures"]
+extensions = ["facts", "settings", "procedures", "observe", "permissions"]
 exclude_patterns = ["_build", "ext", "examples"]
 nitpicky = True
 highlight_language = "none"

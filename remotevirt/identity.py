@@ -71,7 +71,7 @@ class Identity:
             return None
 
     def groups(self) -> frozenset[int]:
-        """The groups of a local client: its own, and those that its user is a member of. Reads the database."""
+        """The groups of a local client: its own, and those of its user, as the system knows them."""
         if self.gid is None:
             return frozenset()
         user = self.user

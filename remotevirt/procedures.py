@@ -6,15 +6,48 @@ bound method of its driver, its rights) lives in the dispatcher's rows.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-__all__ = ["Kept", "Message", "Permission", "Procedure", "Program", "Result"]
+__all__ = [
+    "FilesResult",
+    "Kept",
+    "Message",
+    "Permission",
+    "Procedure",
+    "Program",
+    "Result",
+    "StreamResult",
+]
 
 T = TypeVar("T")
 
 Result: TypeAlias = T | Awaitable[T]
 """What a driver method returns: the value, or a Deferred or coroutine of it."""
+
+
+class StreamResult(NamedTuple, Generic[T]):
+    """What a method returns whose procedure opens a stream.
+
+    Attributes:
+        stream: the driver's end of the stream (:class:`remotevirt.drivers.DriverStream`).
+        value: what the reply itself carries; None for a procedure without a result.
+    """
+
+    stream: Any
+    value: T
+
+
+class FilesResult(NamedTuple, Generic[T]):
+    """What a method returns whose procedure's reply carries descriptors.
+
+    Attributes:
+        files: the descriptors; the server closes them once they are sent, or cannot be.
+        value: what the reply itself carries; None for a procedure without a result.
+    """
+
+    files: Sequence[int]
+    value: T
 
 
 class Message(Protocol):
@@ -140,6 +173,11 @@ class Procedure:
         self.fds_out = fds_out
         self.event = event
         self.pre_auth = pre_auth
+
+    @property
+    def opens_stream(self) -> bool:
+        """Whether the call opens a stream, in whichever direction."""
+        return self.readstream or self.writestream
 
     def __repr__(self) -> str:
         return f"<Procedure {self.number} {self.name}>"

@@ -47,6 +47,9 @@ __all__ = [
 Value = int | float | str
 """What a typed parameter may hold; booleans are ``bool``, which is an ``int``."""
 
+_AnyParam = tuple[str, tuple[int, Value]]
+"""What the structs of all programs are: name, and type with value."""
+
 TYPE_NAMES: Final[dict[int, str]] = {
     vir.VIR_TYPED_PARAM_INT: "int",
     vir.VIR_TYPED_PARAM_UINT: "uint",
@@ -157,12 +160,12 @@ _BUILDERS: Final[dict[int, Callable[[str, Any], TypedParam]]] = {
 }
 
 
-def to_dict(params: Iterable[TypedParam]) -> dict[str, Value]:
+def to_dict(params: Iterable[_AnyParam]) -> dict[str, Value]:
     """Name -> value, booleans as ``bool``; of a name that stands several times, the first value counts."""
     return {name: values[0] for name, values in to_lists(params).items()}
 
 
-def to_lists(params: Iterable[TypedParam]) -> dict[str, list[Value]]:
+def to_lists(params: Iterable[_AnyParam]) -> dict[str, list[Value]]:
     """Name -> all its values in order: for parameters that may be given several times."""
     found: dict[str, list[Value]] = {}
     for name, (kind, value) in params:
@@ -176,7 +179,7 @@ def without_strings(params: Iterable[TypedParam]) -> list[TypedParam]:
 
 
 def check_params(
-    params: Iterable[TypedParam], types: Mapping[str, int], multiple: Collection[str] = ()
+    params: Iterable[_AnyParam], types: Mapping[str, int], multiple: Collection[str] = ()
 ) -> None:
     """Refuse parameters as libvirt's drivers do: unknown ones, wrong types, repetitions.
 
@@ -206,5 +209,5 @@ def check_params(
         previous = name
 
 
-def _by_name(param: TypedParam) -> str:
-    return param.field
+def _by_name(param: _AnyParam) -> str:
+    return param[0]

@@ -4,6 +4,7 @@
 
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
+    server, identity <- admin, observe <- tap
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -24,18 +25,55 @@ TABLES = BASE | {"procedures"}
 MAY_SEE: dict[str, set[str]] = {
     "errors": set(),
     "xdr": {"errors"},
+    "identity": set(),
+    "damper": set(),
     "procedures": BASE,
     "stubs": TABLES,
     "rpc": TABLES | {"stubs"},
     "typed_params": {"errors", "stubs"},
+    "policy": TABLES | {"drivers", "identity", "stubs", "xml"},
     "xml": {"errors", "stubs"},
     "description": {"errors"},
-    "drivers": TABLES | {"description", "stubs", "typed_params", "xml"},
-    "server": TABLES | {"stubs", "rpc", "drivers", "typed_params"},
+    "drivers": TABLES | {"description", "identity", "stubs", "typed_params", "xml"},
+    "server": TABLES | {"auth", "damper", "stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
+    "observe": TABLES | {"damper", "identity", "server", "stubs", "typed_params", "__init__"},
     "client": TABLES | {"stubs", "rpc", "transport"},
-    "transport": {"errors", "description"},
-    "config": {"errors"},
-    "tap": {"errors", "config", "description", "drivers", "server", "transport", "__init__"},
+    "auth": {"errors", "identity"},
+    "transport": {"errors", "damper", "description", "identity"},
+    "logs": {"errors"},
+    "config": {"errors", "description", "logs"},
+    "listening": {"errors", "config", "description", "transport"},
+    "notify": {"errors"},
+    "reload": {"errors", "notify"},
+    "idle": {"errors"},
+    "service": {"errors", "logs"},
+    "units": {"errors"},
+    "observation": {"config", "drivers", "observe", "reload", "server", "stubs", "transport"},
+    "options": {
+        "__init__",
+        "auth",
+        "config",
+        "drivers",
+        "errors",
+        "listening",
+        "logs",
+        "policy",
+        "transport",
+    },
+    "admin": TABLES | {"stubs", "server", "identity", "typed_params"},
+    "tap": {
+        "admin",
+        "config",
+        "idle",
+        "listening",
+        "notify",
+        "observation",
+        "options",
+        "reload",
+        "server",
+        "service",
+        "transport",
+    },
     "rpcgen": TABLES,
     "__init__": set(),
 }

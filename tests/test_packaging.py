@@ -136,6 +136,8 @@ class DistributionTests(ProcessTestCase):
         self.assertEqual(plugins, {name for name in names if name.startswith("twisted/")})
         self.assertIn("remotevirt/py.typed", names)
         self.assertIn("remotevirt/stubs/constants.py", names)
+        units = {f"remotevirt/units/{path.name}" for path in (ROOT / "remotevirt/units").glob("*.s[eo]*")}
+        self.assertEqual(set(), units - names)
         contract = {
             str(file.relative_to(ROOT)) for file in (ROOT / "remotevirt" / "protocol").rglob("*.[xj]*")
         }
@@ -165,7 +167,7 @@ class SourceTests(TestCase):
         known = {kind["directory"] for kind in types}
         fragments = [path.name for path in (ROOT / "newsfragments").iterdir() if path.suffix != ".rst"]
         self.assertEqual(
-            [], [name for name in fragments if not re.fullmatch(rf"\d+\.({'|'.join(known)})", name)]
+            [], [name for name in fragments if not re.fullmatch(rf"(?:\d+|\+\w+)\.({'|'.join(known)})", name)]
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,21 +18,26 @@ from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import LoopingCall
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
 from remotevirt import __version__
-from remotevirt.config import Config, ConfigError
+from remotevirt.config import IGNORED, KEYS, Config, ConfigError
 from remotevirt.drivers.registry import DriverRegistry
+from remotevirt.logs import Level
+from remotevirt.logs.settings import show
+from remotevirt.options import PATHS, TWINS, Options
 from remotevirt.server import Limits
-from remotevirt.tap import Options, limits, listeners, makeService, runtime_folder
-from remotevirt.transport import Credentials, LibvirtTLSEndpoint, UnixEndpoint
+from remotevirt.tap import limits, makeService
+from remotevirt.transport import UnixEndpoint
 from tests.daemons import ProcessTestCase
 from tests.quiet_driver import QuietDriver
 from tests.transport.pki import Authority
 
 QUIET = "tests.quiet_driver:QuietDriver"
+TCP = "tcp:0:interface=127.0.0.1"
 
 
 class OptionsTests(TestCase):
@@ -49,14 +55,16 @@ class OptionsTests(TestCase):
         return str(error)
 
     def test_listeners_in_order(self) -> None:
-        found = self.parse("--listen", "tcp:0", "--listen-ro", "unix:s", "--listen", "tcp:1").listeners
+        found = self.parse(
+            "--listen", TCP, "--listen-ro", "unix:s", "--listen", "tcp6:1:interface=\\:\\:1"
+        ).listeners
         self.assertEqual(
-            [("tcp:0", "tcp", False), ("unix:s", "unix", True), ("tcp:1", "tcp", False)],
+            [(TCP, "tcp", False), ("unix:s", "unix", True), ("tcp6:1:interface=\\:\\:1", "tcp", False)],
             [(listener.text, listener.transport, listener.readonly) for listener in found],
         )
 
     def test_drivers_with_options(self) -> None:
-        (driver,) = self.parse("--listen", "tcp:0").drivers
+        (driver,) = self.parse("--listen", TCP).drivers
         self.assertIsInstance(driver, QuietDriver)
         self.assertEqual("no thanks", self.refused("--driver", f"{QUIET}:fail=no thanks").rpartition(": ")[2])
 
@@ -77,11 +85,11 @@ class OptionsTests(TestCase):
             (["--driver", f"{QUIET}:speed=3"], "speed"),
             (["--driver", QUIET, "--driver", QUIET], "two drivers answer test: URIs"),
             (["--config", "/nonexistent"], "/nonexistent: No such file or directory"),
-            (["--driver", QUIET, "--listen", "tcp:0", "--state", "/nonexistent"], "no such folder"),
+            (["--driver", QUIET, "--listen", TCP, "--state", "/nonexistent"], "no such folder"),
             (["--nonsense"], "nonsense"),
             (["word"], "unexpected argument 'word'"),
         ]:
-            listen = [] if "--listen" in words or "--listen-ro" in words else ["--listen", "tcp:0"]
+            listen = [] if "--listen" in words or "--listen-ro" in words else ["--listen", TCP]
             self.assertIn(why, self.refused(*listen, *words))
 
     def test_command_line_wins_over_the_file(self) -> None:
@@ -94,87 +102,157 @@ class OptionsTests(TestCase):
         self.assertEqual(7, limits(options.config).max_clients)
 
     def test_service(self) -> None:
-        service = makeService(self.parse("--listen", "tcp:0:interface=127.0.0.1"))
+        service = makeService(self.parse("--listen", TCP))
         self.assertTrue(IService.providedBy(service))
 
     def test_plugin(self) -> None:
         (maker,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "remotevirt"]
         self.assertIs(Options, maker.options)
 
-
-class ListenersTests(TestCase):
-    """Where to listen when the command line does not say."""
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir(parents=True)
-        self.folder = Path(os.path.relpath(self.folder))
-
-    def test_two_sockets(self) -> None:
-        found = listeners(reactor, [], Config(unix_sock_dir=self.folder))
-        endpoints: Any = [listener.endpoint for listener in found]
-        self.assertEqual(["remotevirt-sock", "remotevirt-sock-ro"], [Path(e.path).name for e in endpoints])
-        self.assertEqual([0o700, 0o777], [endpoint.mode for endpoint in endpoints])
-        self.assertEqual([False, True], [listener.readonly for listener in found])
-
-    def test_awkward_folder(self) -> None:
-        """The folder's name is not mistaken for options."""
-        folder = self.folder / "a:mode=777"
-        found: Any = listeners(reactor, [], Config(unix_sock_dir=folder, unix_sock_group="0"))
-        self.assertEqual(str(folder / "remotevirt-sock"), found[0].endpoint.path)
-        self.assertEqual((0o700, 0), (found[0].endpoint.mode, found[0].endpoint.gid))
-
-    def test_tcp_on_loopback_unless_said(self) -> None:
-        for settings, text in [
-            (Config(unix_sock_dir=self.folder, listen_tcp=True), "tcp:16509:interface=127.0.0.1"),
-            (
-                Config(unix_sock_dir=self.folder, listen_tcp=True, tcp_port=7, listen_addr="::1"),
-                r"tcp:7:interface=\:\:1",
-            ),
-        ]:
-            self.assertEqual(text, listeners(reactor, [], settings)[2].text)
-
-    def test_tls(self) -> None:
-        folder = Authority().server_folder(self.folder / "pki")
-        settings = Config(
-            unix_sock_dir=self.folder,
-            listen_tls=True,
-            ca_file=folder / "cacert.pem",
-            cert_file=folder / "servercert.pem",
-            key_file=folder / "serverkey.pem",
+    def test_twins(self) -> None:
+        """Each option that says what a key says sets that key, and is taken before the file."""
+        path = Path(self.mktemp()).absolute()
+        path.write_text('max_clients = 7\nlog_filters = "4:remote"\nkeepalive_count = 3\nauth_tls = "sasl"\n')
+        options = self.parse(
+            *[
+                "--config",
+                str(path),
+                "--listen",
+                TCP,
+                "--max-clients",
+                "9",
+                "--log-filters",
+                "1:tls 2:srv",
+            ],
+            *["--set", "keepalive_interval=-1", "--set", "unix_sock_rw_perms = 0770", "--auth-tcp", "none"],
         )
-        listener = listeners(reactor, [], settings)[2]
-        assert isinstance(listener.endpoint, LibvirtTLSEndpoint)
-        self.assertEqual("tls", listener.transport)
-        self.assertEqual(Credentials.load(folder).chain, listener.endpoint.credentials.chain)
+        found = options.config
+        self.assertEqual((9, 3, -1), (found.max_clients, found.keepalive_count, found.keepalive_interval))
+        self.assertEqual("1:*tls* 2:*srv*", show(found.log_filters))
+        self.assertEqual(0o770, found.unix_sock_rw_perms)
+        self.assertEqual(("none", "sasl"), (found.auth_tcp, found.auth_tls))
+        self.assertEqual("1:*tls* 2:*srv*", options.logs.get_filters())
 
-    def test_runtime_folder(self) -> None:
-        before = os.umask(0o077)
-        try:
-            found = runtime_folder(1000, {"XDG_RUNTIME_DIR": str(self.folder)})
-        finally:
-            os.umask(before)
-        self.assertEqual(self.folder / "remotevirt", found)
-        self.assertEqual(0o700, stat.S_IMODE(found.stat().st_mode))
-        self.assertEqual(found, runtime_folder(1000, {"XDG_RUNTIME_DIR": str(self.folder)}))
+    def test_every_twin_is_the_twin_of_a_key(self) -> None:
+        """And each takes what the key takes: a path may be relative on the command line."""
+        self.assertEqual(set(), {key for _, key, _, _ in TWINS} - set(KEYS))
+        self.assertEqual(set(), PATHS - set(KEYS))
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        options = self.parse("--listen", TCP, "--state", str(folder))
+        self.assertEqual(folder.absolute(), options.config.state_dir)
 
-    def test_runtime_folder_of_systemd(self) -> None:
-        """The first folder that systemd has made for the service comes before all rules, for root too."""
-        found = runtime_folder(0, {"RUNTIME_DIRECTORY": f"{self.folder}/vm:/run/other"})
-        self.assertEqual(self.folder / "vm", found)
-        self.assertTrue(found.is_dir())
+    def test_verbose(self) -> None:
+        self.assertEqual(Level.DEBUG, self.parse("--listen", TCP, "--verbose").config.log_level)
+        found = self.parse("--listen", TCP, "--verbose", "--log-level", "3").config
+        self.assertEqual(Level.WARNING, found.log_level)
 
-    def test_runtime_folder_cannot_be_made(self) -> None:
-        (self.folder / "file").write_text("")
-        environ = {"XDG_RUNTIME_DIR": str(self.folder / "file")}
-        error = self.assertRaises(ConfigError, runtime_folder, 1000, environ)
-        folder = self.folder / "file" / "remotevirt"
-        self.assertEqual(f"cannot make {folder} for sockets: Not a directory", str(error))
+    def test_log_reloaded(self) -> None:
+        """What the file says of the log now takes effect; what it says as before stays as somebody set it."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        path = folder / "vm.conf"
+        path.write_text(f'log_outputs = "1:file:{folder}/a"\nlog_filters = "1:tls"\n')
+        options = self.parse("--config", str(path), "--listen", TCP)
+        logs = options.logs
+        self.addCleanup(logs.close)
+        logs.set_filters("4:set-by-hand")
+        (folder / "a").rename(folder / "a.1")
+        path.write_text(f'log_outputs = "1:file:{folder}/a"\nlog_filters = "1:tls"\nlog_level = 4\n')
+        options.reload_log()
+        self.assertTrue((folder / "a").exists())
+        self.assertEqual(("4", "4:*set-by-hand*"), (logs.get_level(), logs.get_filters()))
+        path.write_text(f'log_outputs = "3:file:{folder}/b"\nlog_filters = "2:tls"\n')
+        options.reload_log()
+        now = (logs.get_level(), logs.get_filters(), logs.get_outputs())
+        self.assertEqual(("2", "2:*tls*", f"3:file:{folder}/b"), now)
+        path.write_text("log_level = 9\n")
+        self.assertRaises(ConfigError, options.reload_log)
+        path.write_text('log_outputs = "3:file:/nonexistent/b"\nlog_level = 4\n')
+        self.assertRaises(ValueError, options.reload_log)
+        self.assertEqual(now, (logs.get_level(), logs.get_filters(), logs.get_outputs()))
+
+    def test_drivers_of_the_file(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text(f'drivers = [ "{QUIET}" ]\n')
+        options = Options()
+        options.parseOptions(["--config", str(path), "--listen", TCP])
+        self.assertIsInstance(options.drivers[0], QuietDriver)
+
+    def test_mistakes_name_the_option(self) -> None:
+        for words, why in [
+            (["--max-clients", "many"], "--max-clients: wants a number of at least 1"),
+            (["--set", "max_clients=0"], "--set max_clients: wants a number of at least 1"),
+            (["--set", "max_client=1"], "--set max_client: unknown key max_client (is max_clients meant?)"),
+            (["--set", "max_clients"], "--set max_clients: it is KEY=VALUE"),
+            (["--set", "min_workers=1"], "--set min_workers: has no effect here"),
+            (["--auth-unix-rw", "polkit"], '--auth-unix-rw: wants "none" or "sasl": polkit'),
+            (["--log-outputs", "1:file:x"], "file wants an absolute path"),
+            (
+                ["--log-outputs", "1:file:/nonexistent/x"],
+                "1:file:/nonexistent/x': No such file",
+            ),
+            (["--timeout", "soon"], "--timeout: wants a number of at least 0"),
+        ]:
+            self.assertIn(why, self.refused("--driver", QUIET, "--listen", TCP, *words))
+
+    def test_protection_that_is_not_there(self) -> None:
+        """What would protect somebody and cannot be had is refused, never ignored."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        broken = folder / "broken"
+        broken.write_text("what is this?")
+        for setting, why in {
+            "policy_file=/nowhere": "/nowhere",
+            f"policy_file={broken.absolute()}": str(broken),
+            "sasl_users_file=/nowhere": "/nowhere",
+            f"sasl_users_file={broken.absolute()}": str(broken),
+            "tls_priority=NONSENSE": "tls_priority",
+            "metrics_listen=nonsense": "nonsense",
+        }.items():
+            self.assertIn(why, self.refused("--driver", QUIET, "--listen", TCP, "--set", setting))
+        users = folder / "users"
+        users.touch(mode=0o600)
+        words = ("--auth-tcp", "sasl", "--sasl-users", str(users))
+        self.assertIn("CRAM-MD5", self.refused("--listen", TCP, *words, "--set", "sasl_mechanisms=CRAM-MD5"))
+
+    def test_nothing_to_log_in_with(self) -> None:
+        """Where nobody could log in, the daemon does not start."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        users = folder / "users"
+        users.touch(mode=0o600)
+        words = ("--listen", TCP, "--auth-tcp", "sasl", "--sasl-users", str(users))
+        why = self.refused("--driver", QUIET, *words)
+        self.assertIn(f"{TCP}: clients have to log in there (auth_tcp), and no SASL mechanism of", why)
+        self.assertIn("SCRAM-SHA-256 is good enough for plain TCP", why)
+        self.assertIn(
+            "PLAIN is", self.refused(*words, "--set", "sasl_mechanisms=PLAIN", "--set", "tcp_min_ssf=0")
+        )
+        self.parse(*words, "--set", "tcp_min_ssf=0")
+        self.parse("--listen", "unix:s", "--auth-unix-rw", "sasl", "--sasl-users", str(users))
+
+    def test_tcp_beyond_this_machine(self) -> None:
+        """Clients from elsewhere have to say who they are, unless the operator says otherwise."""
+        for endpoint in ("tcp:0", "tcp6:0", "tcp:0:interface=0.0.0.0", "tcp:0:interface=192.0.2.1"):
+            why = self.refused("--driver", QUIET, "--listen", endpoint)
+            self.assertIn(f"{endpoint}: clients have to log in there (auth_tcp)", why)
+            self.parse("--listen", endpoint, "--auth-tcp", "none")
+        for endpoint in (TCP, "tcp:0:interface=localhost", "tcp6:0:interface=\\:\\:1"):
+            self.parse("--listen", endpoint)
+            self.assertIn("no sasl_users_file", self.refused("--listen", endpoint, "--auth-tcp", "sasl"))
+        self.assertIn("(auth_unix_rw)", self.refused("--listen", "unix:s", "--auth-unix-rw", "sasl"))
+        self.parse("--listen-ro", "unix:s", "--auth-unix-rw", "sasl")
+
+
+class LimitsTests(TestCase):
+    """The limits of the configuration."""
 
     def test_limits(self) -> None:
         self.assertEqual(Limits(), limits(Config()))
         found = limits(Config(max_clients=1, max_client_requests=2, keepalive_interval=-1, keepalive_count=0))
-        self.assertEqual(Limits(1, 2, -1, 0), found)
+        wanted = Limits(max_clients=1, max_client_requests=2, keepalive_interval=-1, keepalive_count=0)
+        self.assertEqual(wanted, found)
 
     def test_builtin_drivers_are_registered(self) -> None:
         """What works in a checkout works when installed."""
@@ -202,9 +280,7 @@ class DaemonTests(ProcessTestCase):
 
     @inlineCallbacks
     def test_says_where_it_listens(self) -> Any:
-        process = self.twistd(
-            "--driver", QUIET, "--listen", "tcp:0:interface=127.0.0.1", "--listen-ro", "unix:sock"
-        )
+        process = self.twistd("--driver", QUIET, "--listen", TCP, "--listen-ro", "unix:sock")
         found = yield process.line(r"^Listening on tcp:127\.0\.0\.1:(\d+)\n {4}(virsh .*)$")
         self.assertNotEqual("0", found[1])
         self.assertEqual(f"virsh -c 'test+tcp://127.0.0.1:{found[1]}/default'", found[2])
@@ -216,7 +292,7 @@ class DaemonTests(ProcessTestCase):
 
     @inlineCallbacks
     def test_without_listen(self) -> Any:
-        """Two sockets in the folder that the configuration names; they are gone afterwards."""
+        """Three sockets in the folder that the configuration names; they are gone afterwards."""
         folder = Path(tempfile.mkdtemp())  # not below trial's, whose path may be too long for a socket's
         self.addCleanup(folder.rmdir)
         settings = Path(os.path.abspath(self.mktemp()))
@@ -225,8 +301,9 @@ class DaemonTests(ProcessTestCase):
         found = yield process.line(r"^ {4}(virsh -r .*)$")
         self.assertEqual(f"virsh -r -c 'test+unix:///default?socket={folder}/remotevirt-sock-ro'", found[1])
         sockets = sorted(folder.iterdir())
-        self.assertEqual(["remotevirt-sock", "remotevirt-sock-ro"], [path.name for path in sockets])
-        self.assertEqual([0o700, 0o777], [stat.S_IMODE(path.stat().st_mode) for path in sockets])
+        names = ["remotevirt-admin-sock", "remotevirt-sock", "remotevirt-sock-ro"]
+        self.assertEqual(names, [path.name for path in sockets])
+        self.assertEqual([0o700, 0o700, 0o777], [stat.S_IMODE(path.stat().st_mode) for path in sockets])
         yield self.end(process)
         self.assertEqual([], list(folder.iterdir()))
 
@@ -235,6 +312,89 @@ class DaemonTests(ProcessTestCase):
         process = self.twistd("--version")
         self.assertEqual(0, (yield self.ended(process)))
         self.assertEqual(f"remotevirt {__version__}\n", process.out.decode())
+
+    @inlineCallbacks
+    def check(self, *options: str) -> Any:
+        """What ``--check-config`` says, and its status."""
+        process = self.twistd("--check-config", *options)
+        status = yield self.ended(process)
+        return status, process.out.decode(), process.err.decode()
+
+    @inlineCallbacks
+    def test_check_config(self) -> Any:
+        folder = Path(tempfile.mkdtemp())  # as above
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "vm.conf"
+        path.write_text(f'min_workers = 5\nunix_sock_dir = "{folder}"\nlog_outputs = "1:file:{folder}/log"\n')
+        found = yield self.check("--config", str(path), "--driver", QUIET)
+        note = f"{path}:1: min_workers has no effect here: {IGNORED['min_workers'][1]}"
+        self.assertEqual((0, f"configuration OK\n{note}\n", ""), found)
+        # Sockets that only systemd could hand over are taken for granted.
+        found = yield self.check("--listen", "systemd:domain=UNIX:name=vm", "--driver", QUIET)
+        self.assertEqual((0, "configuration OK\n", ""), found)
+        self.assertEqual(["vm.conf"], os.listdir(folder))
+
+    @inlineCallbacks
+    def test_check_config_says_all_that_is_wrong(self) -> Any:
+        found = yield self.check("--driver", "nobody", "--listen", "tcp:1", "--state", "/nonexistent")
+        self.assertEqual((1, ""), found[:2])
+        lines = found[2].splitlines()
+        self.assertEqual(3, len(lines), lines)
+        for line, why in zip(
+            lines, ["auth_tcp", "/nonexistent: no such folder", "--driver nobody: "], strict=True
+        ):
+            self.assertTrue(line.startswith("remotevirt: "), line)
+            self.assertIn(why, line)
+
+    @inlineCallbacks
+    def test_timeout(self) -> Any:
+        """Without a client the daemon ends, in order and with status 0."""
+        process = self.twistd("--driver", QUIET, "--listen", "unix:sock", "--timeout", "1")
+        yield process.line("^Listening on unix:sock$")
+        self.assertEqual(0, (yield self.ended(process)))
+        self.assertIn("no client for 1 seconds: the daemon ends", process.out.decode())
+        self.assertEqual(b"", process.err)
+
+    @inlineCallbacks
+    def test_log_outputs(self) -> Any:
+        """They are the only log; the lines that say where the daemon is are printed all the same."""
+        folder = Path(self.mktemp()).absolute()
+        outputs = f"1:json:{folder}/log 4:stderr"
+        process = self.twistd(
+            "--driver", QUIET, "--listen", "unix:sock", "--log-outputs", outputs, cwd=folder
+        )
+        yield process.line("^Listening on unix:sock$")
+        yield self.end(process)
+        self.assertEqual(2, len(process.out.splitlines()), process.printed())
+        self.assertEqual(b"", process.err)
+        records = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
+        messages = [record["message"] for record in records]
+        self.assertIn("Listening on unix:sock", messages)
+        self.assertIn("Server Shut Down.", messages)
+        self.assertEqual({"log"}, set(os.listdir(folder)) - {"sock"})
+
+    @inlineCallbacks
+    def test_log_outputs_in_the_background(self) -> Any:
+        """No twistd.log then."""
+        folder = Path(self.mktemp()).absolute()
+        process = self.twistd(
+            *["--driver", QUIET, "--listen", TCP, "--timeout", "1", "--log-outputs", f"2:file:{folder}/log"],
+            before=[f"--pidfile={folder}/pid"],
+            cwd=folder,
+        )
+        self.assertEqual(0, (yield self.ended(process)), process.printed())
+        ended = LoopingCall(lambda: (folder / "pid").exists() or ended.stop())
+        yield ended.start(0.05).addTimeout(30, reactor)
+        self.assertEqual(["log"], os.listdir(folder))
+        self.assertIn("no client for 1 seconds", (folder / "log").read_text())
+
+    @inlineCallbacks
+    def test_log_level(self) -> Any:
+        """The settings hold for standard output too, where the log goes in the foreground."""
+        process = self.twistd("--driver", QUIET, "--listen", "unix:sock", "--log-level", "3")
+        yield process.line("^Listening on unix:sock$")
+        yield self.end(process)
+        self.assertEqual(2, len(process.out.splitlines()), process.printed())
 
     @inlineCallbacks
     def test_mistake_in_the_options(self) -> Any:

@@ -21,7 +21,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from tables import TableDirective, documented_constants, plain, show_number
 
-from remotevirt import config
+from remotevirt import config, damper
+from remotevirt.auth import kerberos, limiter, scram, users
+from remotevirt.auth import plain as plain_mechanism
+from remotevirt.auth import text as auth_text
+from remotevirt.observe import audit, endpoint, status
 from remotevirt.rpc import connection, framing
 from remotevirt.rpc.keepalive import Keepalive, KeepaliveAction
 from remotevirt.rpc.message import Kind
@@ -29,10 +33,31 @@ from remotevirt.rpc.stream import TRANSITIONS, StreamState
 from remotevirt.server import limits
 from remotevirt.server.daemon import PROGRAMS
 from remotevirt.stubs import admin, keepalive, message, remote
-from remotevirt.transport import tls
+from remotevirt.transport import connection as tls_connection
+from remotevirt.transport import context, pki, settings
 from remotevirt.xml import parse
 
-OURS = (framing, connection, limits, tls, config, parse)
+OURS = (
+    framing,
+    connection,
+    limits,
+    settings,
+    tls_connection,
+    context,
+    pki,
+    config,
+    parse,
+    damper,
+    audit,
+    endpoint,
+    status,
+    auth_text,
+    scram,
+    plain_mechanism,
+    kerberos,
+    limiter,
+    users,
+)
 """Modules whose constants with MAX or a like word in their names are limits of our own."""
 
 LIMIT_NAME = re.compile(r"(^|_)(MAX|MAXIMUM|HIGH|TIMEOUT)(_|$)")

@@ -8,6 +8,7 @@ Who answers is found the way the daemon finds it for a call: a session is opened
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,20 +16,38 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from tables import TableDirective
 
+from remotevirt.admin import AdminSession, Controls
+from remotevirt.drivers import Event
 from remotevirt.drivers.test.driver import TestDriver
 from remotevirt.errors import VirError
+from remotevirt.identity import Identity
 from remotevirt.procedures import Procedure, Program
 from remotevirt.server.daemon import PROGRAMS, Daemon
 from remotevirt.server.session import Session
+from remotevirt.stubs import admin
 from remotevirt.stubs.constants import VIR_ERR_NO_SUPPORT
 
-BY_NAME = {program.name: program for program in PROGRAMS}
+SERVED = (*PROGRAMS, admin.PROGRAM)
+BY_NAME = {program.name: program for program in SERVED}
 
 
 class _Nobody:
-    """The client of a session that nobody uses."""
+    """The client of a session that nobody uses.
+
+    Args:
+        daemon: whose session it is.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.readonly = False
+        self.authenticated = True
+        self.identity = Identity()
 
     def send(self, message: bytes) -> None:
+        """Send nothing."""
+
+    def send_event(self, message: bytes, event: Event) -> None:
         """Send nothing."""
 
     def finish(self) -> None:
@@ -37,14 +56,34 @@ class _Nobody:
     def start_keepalive(self) -> None:
         """Start nothing."""
 
+    def authenticate(self, identity: Identity, layer: object = None) -> None:
+        """Note nothing."""
+
+    def forget_calls(self) -> None:
+        """Forget nothing."""
+
+    def drop(self, reason: str) -> None:
+        """Disconnect nobody."""
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call nothing."""
+
 
 @cache
 def session() -> Session:
     """A session with a connection to driver ``test``."""
     daemon = Daemon([TestDriver()], reactor=object())
-    found = Session(daemon, _Nobody(), False, "unix")
+    found = Session(_Nobody(daemon))
     found.connect_open("test:///default", 0)
     return found
+
+
+@cache
+def admin_session() -> AdminSession:
+    """A session of the admin program, in a daemon with all that can be plugged in."""
+    nothing: Any = object()
+    nobody: Any = _Nobody(Daemon([TestDriver()], reactor=nothing))
+    return AdminSession(nobody, Controls(nothing, nothing, nothing, nothing))
 
 
 def answers(program: Program, procedure: Procedure) -> str:
@@ -52,13 +91,14 @@ def answers(program: Program, procedure: Procedure) -> str:
     if procedure.event:
         return "event"
     try:
-        method: Any = session().find(program, procedure)[0]
+        asked: Any = admin_session() if program is admin.PROGRAM else session()
+        method = asked.find(program, procedure)[0]
     except VirError as error:
         if error.code != VIR_ERR_NO_SUPPORT:
             raise
         return ""
     owner = getattr(method, "__self__", None)
-    if isinstance(owner, Session):
+    if isinstance(owner, Session | AdminSession):
         return "daemon"
     function = getattr(method, "__func__", method)
     if owner is None or function.__module__.startswith("remotevirt.stubs."):
@@ -113,7 +153,7 @@ class ProcedureCounts(TableDirective):
     def run(self) -> list[nodes.Node]:
         """Make the table."""
         rows = []
-        for program in PROGRAMS:
+        for program in SERVED:
             found = [answers(program, procedure) for procedure in program.procedures.values()]
             counts = [found.count(who) for who in ("daemon", "test", "", "event")]
             rows.append([program.name, str(len(found)), *map(str, counts)])

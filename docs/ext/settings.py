@@ -3,6 +3,7 @@
 ``command-line-options``    every option of ``twistd remotevirt``, in its own words
 ``config-key:: NAME``       a key of the configuration file, with its default; what it means is the content.
                             A key of the code that no ``config-key`` describes is a warning
+``ignored-config-keys``     libvirtd's keys that mean nothing here, and why
 """
 
 from __future__ import annotations
@@ -18,14 +19,22 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from tables import TableDirective
 
-from remotevirt.config import Config
-from remotevirt.tap import Options
+from remotevirt import config
+from remotevirt.options import TWINS, Options
 
-KEYS = {field.name: field.default for field in attrs.fields(Config)}
+KEYS = {field.name: field.default for field in attrs.fields(config.Config) if field.name in config.KEYS}
 GENERAL = ("help", "version", "rest")
 """Twisted's own options, listed after ours."""
 
-VALUES = {"config": "FILE", "driver": "SPEC", "listen": "ENDPOINT", "listen-ro": "ENDPOINT", "state": "DIR"}
+VALUES = {
+    "config": "FILE",
+    "driver": "SPEC",
+    "listen": "ENDPOINT",
+    "listen-ro": "ENDPOINT",
+    "set": "KEY=VALUE",
+    "timeout": "SECONDS",
+    **{option: value for option, _, value, _ in TWINS},
+}
 """What an option that takes a value takes."""
 
 log = logging.getLogger(__name__)
@@ -71,13 +80,24 @@ class ConfigKey(SphinxDirective):
 def _default(name: str) -> str | None:
     """A key's default as one would write it into the file; None if it depends on something else."""
     value = KEYS[name]
-    if value is None:
+    if value is None or name == "drivers":
         return None
+    if isinstance(value, tuple):
+        return '""'
     if name.endswith("_perms"):
         return f'"{value:04o}"'
-    if isinstance(value, bool):
+    if isinstance(value, bool | int):
         return f"{value:d}"
     return f'"{value}"' if isinstance(value, str | Path) else str(value)
+
+
+class IgnoredConfigKeys(TableDirective):
+    """libvirtd's keys that mean nothing here."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        rows = [[f"``{key}``", why] for key, (_, why) in config.IGNORED.items()]
+        return self.table(["key", "why"], sorted(rows), [1, 3])
 
 
 def check_keys(app: Sphinx, env: BuildEnvironment) -> None:
@@ -94,5 +114,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives and the check."""
     app.add_directive("command-line-options", CommandLineOptions)
     app.add_directive("config-key", ConfigKey)
+    app.add_directive("ignored-config-keys", IgnoredConfigKeys)
     app.connect("env-check-consistency", check_keys)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,14 +3,20 @@
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.events import Event, EventHub
 from remotevirt.drivers.registry import DriverRegistry, load_driver
+from remotevirt.drivers.streams import DriverStream, Hole
+from remotevirt.procedures import FilesResult, StreamResult
 
 __all__ = [
     "ClientInfo",
     "DriverConnection",
     "DriverRegistry",
+    "DriverStream",
     "DriverURI",
     "Event",
     "EventHub",
+    "FilesResult",
+    "Hole",
     "IDriver",
+    "StreamResult",
     "load_driver",
 ]

@@ -14,6 +14,7 @@ import attrs
 from zope.interface import Attribute, Interface
 
 from remotevirt.drivers.events import EventHub
+from remotevirt.identity import Identity
 from remotevirt.stubs.drivers import (
     HypervisorDriver,
     InterfaceDriver,
@@ -63,10 +64,12 @@ class ClientInfo:
     Attributes:
         readonly: it may not change anything (it came in by the read-only socket, or asked for it).
         transport: ``"unix"``, ``"tcp"`` or ``"tls"``.
+        identity: who it is, as far as it has shown.
     """
 
     readonly: bool = False
     transport: str = "unix"
+    identity: Identity = attrs.field(factory=Identity)
 
 
 def _nothing() -> None:

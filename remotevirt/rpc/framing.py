@@ -48,8 +48,8 @@ def describe(data: bytes) -> str:
     if data[:3] in (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03"):
         return "a TLS hello on a port without TLS"
     for verb in (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"PRI * HTTP"):
-        if data.startswith(verb):
-            return "an HTTP request"
+        if len(data) >= 4 and verb.startswith(data[: len(verb)]):
+            return "an HTTP request"  # or as much of it as has come
     if data.startswith(b"SSH-"):
         return "an SSH client"
     return f"bytes that start with {data[:8].hex(' ')}"
@@ -65,21 +65,25 @@ class FrameReader:
         maximum: the largest length word that is accepted.
         descriptors: whether the transport can pass descriptors; if not, a message that claims to carry
             some is a failure.
+
+    Attributes:
+        failure: what was wrong with a length; None while all is well.
+        held: the bytes of an unfinished message.
     """
 
-    __slots__ = ("_held", "_need", "descriptors", "failure", "maximum")
+    __slots__ = ("_need", "descriptors", "failure", "held", "maximum")
 
     def __init__(self, maximum: int = LENGTH_MAXIMUM, descriptors: bool = False) -> None:
         self.maximum = maximum
         self.descriptors = descriptors
         self.failure: RemoteProtocolError | None = None
-        self._held = bytearray()
+        self.held = bytearray()
         self._need = 4
 
     @property
     def buffered(self) -> int:
         """How many bytes of an unfinished message are held."""
-        return len(self._held)
+        return len(self.held)
 
     @property
     def missing(self) -> int:
@@ -87,18 +91,18 @@ class FrameReader:
 
         0 after a failure: nothing more is read.
         """
-        return 0 if self.failure else self._need - len(self._held)
+        return 0 if self.failure else self._need - len(self.held)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes from the transport and return the frames that they complete, in order."""
         if self.failure:
             return []
-        if self._held:
-            self._held += data
-            if len(self._held) < self._need:
+        if self.held:
+            self.held += data
+            if len(self.held) < self._need:
                 return []
-            data = bytes(self._held)
-            self._held = bytearray()
+            data = bytes(self.held)
+            self.held = bytearray()
         frames: list[bytes] = []
         pos = 0
         size = len(data)
@@ -125,7 +129,7 @@ class FrameReader:
             frames.append(frame)
             pos = end
         if pos < size:
-            self._held = bytearray(data[pos:])
+            self.held = bytearray(data[pos:])
         self._need = need
         return frames
 

@@ -56,7 +56,8 @@ def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str
         f'    """What a driver can do with {about}. Override what yours can do.',
         "",
         "    A method may return its value, a Deferred of it, or a coroutine; it may raise VirError.",
-        "    Parameters are the fields of the procedure's arguments, in order.",
+        "    Parameters are the fields of the procedure's arguments, in order, and for a call that carries",
+        "    descriptors these; they are closed when the call has ended, so duplicate what you keep.",
         '    """',
         "",
         "    __slots__ = ()",
@@ -66,7 +67,8 @@ def emit_driver(plan: DriverPlan, homes: Mapping[str, Mapping[str, str]]) -> str
     imports = ["from __future__ import annotations", ""]
     if "Sequence[" in text:
         imports += ["from collections.abc import Sequence", ""]
-    imports.append("from remotevirt.procedures import Result")
+    results = [name for name in ("FilesResult", "Result", "StreamResult") if f"{name}[" in text]
+    imports.append(f"from remotevirt.procedures import {', '.join(results)}")
     imports.append("from remotevirt.stubs import constants as vir")
     imports.append("from remotevirt.stubs.errors import NoSupport")
     foreign: dict[str, set[str]] = {}
@@ -87,15 +89,9 @@ def _method(emitter: CodecEmitter, program: str, procedure: Procedure, driver: s
         struct = emitter.contract[procedure.args]
         assert isinstance(struct, Struct)
         parameters += [f"{field_name(field.name)}: {emitter.python_type(field)}" for field in struct.fields]
-    result = "None"
-    if procedure.ret:
-        struct = emitter.contract[procedure.ret]
-        assert isinstance(struct, Struct)
-        if len(struct.fields) == 1:
-            result = emitter.python_type(struct.fields[0])
-        else:
-            emitter.used.add(struct.name)
-            result = class_name(struct.name)
+    if procedure.fds_in:
+        parameters.append("files: Sequence[int]")
+    result = _result(emitter, procedure)
     name = driver_method_name(program, procedure.name)
     signature = f"    def {name}({', '.join(parameters)}) -> Result[{result}]:"
     if len(signature) > 110:
@@ -118,6 +114,22 @@ def _method(emitter: CodecEmitter, program: str, procedure: Procedure, driver: s
         '        """',
         f'        raise NoSupport("{function_name(procedure)}", domain=vir.{domain})',
     ]
+
+
+def _result(emitter: CodecEmitter, procedure: Procedure) -> str:
+    """Return the type of what a method returns, or its Deferred or coroutine gives."""
+    value = "None"
+    if procedure.ret:
+        struct = emitter.contract[procedure.ret]
+        assert isinstance(struct, Struct)
+        if len(struct.fields) == 1:
+            value = emitter.python_type(struct.fields[0])
+        else:
+            emitter.used.add(struct.name)
+            value = class_name(struct.name)
+    if procedure.opens_stream:
+        return f"StreamResult[{value}]"
+    return f"FilesResult[{value}]" if procedure.fds_out else value
 
 
 def _access(permission: Permission) -> str:

@@ -152,11 +152,9 @@ def _row(program: str, procedure: Procedure, driver: str | None, external: Colle
     fields += [f"{name}=True" for name in ("readstream", "writestream") if getattr(procedure, name)]
     if procedure.sparseflag:
         fields.append(f"sparseflag={_flag(procedure.sparseflag, external)}")
-    if procedure.fds in ("call", "call_and_reply"):
-        fields.append("fds_in=True")
-    if procedure.fds in ("reply", "call_and_reply"):
-        fields.append("fds_out=True")
-    fields += [f"{name}=True" for name in ("event", "pre_auth") if getattr(procedure, name)]
+    fields += [
+        f"{name}=True" for name in ("fds_in", "fds_out", "event", "pre_auth") if getattr(procedure, name)
+    ]
     one_line = f"    Procedure({', '.join(fields)}),"
     if len(one_line) <= 110:
         return [one_line]

@@ -229,6 +229,21 @@ class Procedure:
     comment: str = ""
     location: Location | None = attrs.field(default=None, eq=False)
 
+    @property
+    def fds_in(self) -> bool:
+        """Whether the call carries descriptors."""
+        return self.fds in ("call", "call_and_reply")
+
+    @property
+    def fds_out(self) -> bool:
+        """Whether the reply carries descriptors."""
+        return self.fds in ("reply", "call_and_reply")
+
+    @property
+    def opens_stream(self) -> bool:
+        """Whether the call opens a stream."""
+        return bool(self.readstream or self.writestream)
+
 
 @attrs.frozen
 class Program:

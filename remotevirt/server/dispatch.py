@@ -13,6 +13,9 @@ nothing of it, and the log gets the traceback.
 A method may return its value, and then the reply is written at once, or a Deferred or coroutine, and then
 it is kept among those in flight until it ends. When the client goes, these are cancelled, and what still
 comes of them is dropped.
+
+Calls that open a stream or carry descriptors are rare, and prepared one by one in
+:mod:`~remotevirt.server.special`, so that nothing of this costs the others anything.
 """
 
 from __future__ import annotations
@@ -21,19 +24,21 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure, Program
 from remotevirt.rpc.message import HEADER_SIZE, error_payload
-from remotevirt.server.faults import internal_error, rpc_error, unsupported
+from remotevirt.server.faults import internal_error, rpc_error
+from remotevirt.server.pinger import Pinger
+from remotevirt.server.special import Aftermath, SpecialCalls, SpecialOwner, is_special
 from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM, KEEPALIVE_PROTOCOL_VERSION
 from remotevirt.stubs.message import VIR_NET_MESSAGE_PAYLOAD_MAX, MessageStatus, MessageType
 from remotevirt.xdr import DECODE_ERRORS, UINT
 
-__all__ = ["KEEPALIVE", "Dispatcher", "Handlers", "Row"]
+__all__ = ["CALLS", "KEEPALIVE", "DispatchOwner", "Dispatcher", "Handlers", "Row"]
 
 SMALL = 1024
 """Replies up to this size are not counted in :attr:`Dispatcher.bulk`: one read cannot hold enough calls for
@@ -48,9 +53,12 @@ _unpack_uint = UINT.unpack_from
 _OK = _pack_uint(MessageStatus.VIR_NET_OK)
 _ERROR = _pack_uint(MessageStatus.VIR_NET_ERROR)
 _CALL = _pack_uint(MessageType.VIR_NET_CALL)
-_CALLS = (_CALL, _pack_uint(MessageType.VIR_NET_CALL_WITH_FDS))
+CALLS = (_CALL, _pack_uint(MessageType.VIR_NET_CALL_WITH_FDS))
+"""The types of calls."""
+
 _REPLY = _pack_uint(MessageType.VIR_NET_REPLY)
 _EVENT = _pack_uint(MessageType.VIR_NET_MESSAGE)
+_STREAMS = (_pack_uint(MessageType.VIR_NET_STREAM), _pack_uint(MessageType.VIR_NET_STREAM_HOLE))
 
 KEEPALIVE = _pack_uint(KEEPALIVE_PROGRAM) + _pack_uint(KEEPALIVE_PROTOCOL_VERSION)
 """What the frames of the keepalive program begin with."""
@@ -70,6 +78,15 @@ class Handlers(Protocol):
         """
 
 
+class DispatchOwner(SpecialOwner, Protocol):
+    """Whoever has the connection that a dispatcher dispatches for."""
+
+    def call_ended(self) -> None:
+        """Take note that an asynchronous call has ended, and its reply is among what is to be sent."""
+
+    pinger: Pinger
+
+
 Guard = Callable[[Any], None]
 """Called with decoded arguments; raises VirError if they need a right that the client has not."""
 
@@ -85,9 +102,10 @@ class Row:
         encode: the result's encoder, None if there is none.
         head: program, version, procedure and type of the reply, as they are sent.
         start: what the last reply began with, its length included; size: of that reply's payload.
+        sparse: whether the call asks for a stream with holes.
     """
 
-    __slots__ = ("decode", "encode", "guard", "head", "method", "procedure", "size", "start")
+    __slots__ = ("decode", "encode", "guard", "head", "method", "procedure", "size", "sparse", "start")
 
     def __init__(
         self, procedure: Procedure, head: bytes, method: Callable[..., Any], guard: Guard | None
@@ -100,6 +118,7 @@ class Row:
         self.head = head
         self.size = -1
         self.start = b""
+        self.sparse = False
 
 
 class Dispatcher:
@@ -108,8 +127,7 @@ class Dispatcher:
     Args:
         programs: (number, version) -> program.
         handlers: finds the methods.
-        on_result: called when an asynchronous call has ended and its reply is in :attr:`out`.
-        on_keepalive: called with the procedure of a keepalive message.
+        owner: is told what is no reply.
 
     Attributes:
         out: pieces of replies, in order, for whoever sends them to take.
@@ -121,10 +139,10 @@ class Dispatcher:
 
     __slots__ = (
         "_handlers",
-        "_on_keepalive",
-        "_on_result",
+        "_owner",
         "_programs",
         "_rows",
+        "_special",
         "bulk",
         "closed",
         "in_flight",
@@ -135,13 +153,12 @@ class Dispatcher:
         self,
         programs: dict[tuple[int, int], Program],
         handlers: Handlers,
-        on_result: Callable[[], None],
-        on_keepalive: Callable[[int], None],
+        owner: DispatchOwner,
     ) -> None:
         self._programs = programs
         self._handlers = handlers
-        self._on_result = on_result
-        self._on_keepalive = on_keepalive
+        self._owner = owner
+        self._special = SpecialCalls(owner)
         self._rows: dict[bytes, Row] = {}
         self.out: list[bytes] = []
         self.bulk = 0
@@ -213,13 +230,17 @@ class Dispatcher:
     def _find(self, frame: bytes) -> Row | None:
         """Make the row of a call, or answer a request that has none."""
         type_ = frame[12:16]
-        if type_ not in _CALLS:
+        if type_ not in CALLS:
             if type_ == _EVENT and frame[:8] == KEEPALIVE:
-                self._on_keepalive(_unpack_uint(frame, 8)[0])
-            # Nothing else can be answered. Packets of streams that have ended arrive quite normally.
-            return None
+                self._owner.pinger.received(_unpack_uint(frame, 8)[0])
+            elif type_ in _STREAMS:
+                self._owner.streams.receive(frame)
+            return None  # nothing else can be answered
         head = frame[:12] + _REPLY
+        files = None
         try:
+            if type_ != _CALL:
+                files = self._owner.descriptors.take(_unpack_uint(frame, HEADER_SIZE)[0])
             number, version, procedure = (_unpack_uint(frame, pos)[0] for pos in (0, 4, 8))
             program = self._programs.get((number, version))
             if program is None:
@@ -230,12 +251,15 @@ class Dispatcher:
             if known is None or known.event:
                 raise rpc_error(f"unknown procedure: {_signed(procedure)}")
             method, guard = self._handlers.find(program, known)
-            if type_ != _CALL:
-                raise unsupported(known)
+            row = Row(known, head, method, guard)
+            if files is not None or is_special(known):
+                self._special.prepare(row, frame, files)
+                return row
         except Exception:
+            if files is not None:
+                files.close()
             self._refuse(head, frame[16:20], self._explain(None, Failure()))
             return None
-        row = Row(known, head, method, guard)
         self._rows[frame[:KEY_SIZE]] = row
         return row
 
@@ -250,15 +274,30 @@ class Dispatcher:
         deferred.addBoth(self._ended, deferred)
 
     def _reply(self, value: Any, row: Row, serial: bytes) -> None:
-        if self.closed:
-            return
+        then = None
+        if is_special(row.procedure):
+            value, then = self._special.result(row, serial, value)
         try:
-            payload = b"" if row.encode is None else row.encode(value)
+            if self.closed:
+                raise CancelledError
+            try:
+                payload = b"" if row.encode is None else row.encode(value)
+            except Exception:
+                raise self._unfit(row, Failure()) from None
+            if len(payload) > VIR_NET_MESSAGE_PAYLOAD_MAX:
+                raise self._too_large(row.procedure, len(payload))
         except Exception:
-            raise self._unfit(row, Failure()) from None
-        if len(payload) > VIR_NET_MESSAGE_PAYLOAD_MAX:
-            raise self._too_large(row.procedure, len(payload))
-        self._put(row.head, serial, _OK, payload)
+            if then is not None:
+                then.drop()
+            raise
+        self._answer(row, serial, payload, then)
+
+    def _answer(self, row: Row, serial: bytes, payload: bytes, then: Aftermath | None) -> None:
+        """Reply to a call that was awaited, and begin what comes with its result."""
+        if then is None or not then.replaces_reply:
+            self._put(row.head, serial, _OK, payload)
+        if then is not None:
+            then.begin(payload)
 
     def _failed(self, failure: Failure, row: Row, serial: bytes) -> None:
         if not self.closed:
@@ -267,7 +306,7 @@ class Dispatcher:
     def _ended(self, _: object, deferred: Deferred[Any]) -> None:
         self.in_flight.discard(deferred)
         if not self.closed:
-            self._on_result()
+            self._owner.call_ended()
 
     # -- errors ----------------------------------------------------------------------------------------
 

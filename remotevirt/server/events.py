@@ -91,13 +91,17 @@ class EventRelay:
     """The registrations of one client, and the sending of what they ask for.
 
     Args:
-        send: takes a whole message.
+        send: takes a whole message, and the event that it tells of.
+
+    Attributes:
+        may_see: tells whether the client may see an event; None: it may see all.
     """
 
-    __slots__ = ("_callbacks", "_next", "_send")
+    __slots__ = ("_callbacks", "_next", "_send", "may_see")
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes, Event], None]) -> None:
         self._send = send
+        self.may_see: Callable[[Event], bool] | None = None
         self._callbacks: dict[int, _Callback] = {}
         self._next = 0
 
@@ -156,6 +160,8 @@ class EventRelay:
     def deliver(self, event: Event) -> None:
         """Send an event to each callback that asked for it."""
         kind, id, key = event.kind, event.id, event.key
+        if self.may_see is not None and self._callbacks and not self.may_see(event):
+            return
         # Sending may let the client's next calls in, which may register and deregister.
         for number, callback in tuple(self._callbacks.items()):
             if callback.kind != kind or (callback.id != id and kind != "qemu_monitor"):
@@ -177,4 +183,4 @@ class EventRelay:
                 procedure = form.callback
                 head = UINT.pack(number)
                 payload = head + _NO_REASON + payload if form.reason else head + payload
-            self._send(pack_event(program.number, program.version, procedure, payload))
+            self._send(pack_event(program.number, program.version, procedure, payload), event)

@@ -7,12 +7,30 @@ from remotevirt.procedures import Procedure
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import AuthFailed, InternalError, NoSupport, OperationDenied, Rpc
 
-__all__ = ["auth_failed", "denied", "internal_error", "rpc_error", "unsupported"]
+__all__ = [
+    "auth_failed",
+    "auth_required",
+    "denied",
+    "internal_error",
+    "rpc_error",
+    "stream_error",
+    "unsupported",
+]
 
 
 def rpc_error(detail: str) -> VirError:
     """Return what says that something is wrong with a message: VIR_ERR_RPC from VIR_FROM_RPC."""
     return Rpc(detail, domain=vir.VIR_FROM_RPC)
+
+
+def stream_error(detail: str) -> VirError:
+    """Return what aborts a stream whose packets make no sense: VIR_ERR_RPC from VIR_FROM_STREAMS."""
+    return Rpc(detail, domain=vir.VIR_FROM_STREAMS)
+
+
+def auth_required() -> VirError:
+    """Return what a client is told that calls before it has shown who it is."""
+    return rpc_error("authentication required")
 
 
 def internal_error(detail: str) -> VirError:

@@ -5,17 +5,20 @@ this class adds is order and bounds:
 
 * calls whose results are awaited run side by side up to ``max_client_requests``; later calls wait in
   order, and a client with too many waiting is no longer read from;
-* keepalive is answered at once, past that queue;
+* a client that has many calls at hand has its turn, then others have theirs;
+* keepalive is answered at once, past that queue (:mod:`~remotevirt.server.pinger`);
 * a client that does not read its replies is not read from either (Twisted's producer protocol), and one
   that lets events pile up is disconnected;
-* descriptors that arrive are closed if nothing takes them.
+* a message has so long to arrive, and a client to show who it is (:mod:`~remotevirt.server.deadlines`);
+* descriptors are closed, whatever becomes of their message (:mod:`~remotevirt.server.files`).
 """
 
 from __future__ import annotations
 
-import os
+import time
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
@@ -29,18 +32,29 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from remotevirt.rpc.framing import FrameReader
-from remotevirt.rpc.keepalive import PING, PING_PROCEDURE, PONG, Keepalive, KeepaliveAction
-from remotevirt.server.daemon import Daemon
+from remotevirt.drivers.events import Event
+from remotevirt.identity import Identity
+from remotevirt.procedures import Procedure
+from remotevirt.rpc.framing import LENGTH_MAXIMUM, FrameReader
+from remotevirt.server.deadlines import AuthDeadline, FrameDeadline
 from remotevirt.server.dispatch import KEEPALIVE, Dispatcher
+from remotevirt.server.files import Descriptors
 from remotevirt.server.limits import (
+    ANONYMOUS_FRAME_MAXIMUM,
     CLOSING_TIMEOUT,
     OUTPUT_HIGH_WATER,
-    UNSENT_MAXIMUM,
+    TURN_CALLS,
+    TURN_SECONDS,
     WAITING_BYTES_MAXIMUM,
     WAITING_MAXIMUM,
 )
-from remotevirt.server.session import Session
+from remotevirt.server.pinger import Pinger
+from remotevirt.server.streams import StreamTable
+from remotevirt.server.traced import TracedDispatcher
+
+if TYPE_CHECKING:
+    from remotevirt.server.factory import ServerFactory
+    from remotevirt.server.server import Server
 
 __all__ = ["ServerProtocol"]
 
@@ -50,75 +64,176 @@ class ServerProtocol(Protocol):
     """Serves one client.
 
     Args:
-        daemon: what all clients share.
-        readonly: whether the client may change anything.
-        transport: ``"unix"``, ``"tcp"`` or ``"tls"``.
+        server: what governs it.
+        listener: the factory of the listener that it came in by.
+
+    Attributes:
+        id: its number in the server.
+        identity: who it is, as far as it has shown.
+        authenticated: whether that is enough.
+        connected_at: when it came, in seconds since 1970.
+        session: what answers its calls.
+        streams: those that it has open; descriptors: those on their way; pinger: its keepalive.
+        paused: whether it does not read what it is sent, as far as the transport can tell.
     """
 
     log = Logger()
 
-    def __init__(self, daemon: Daemon, readonly: bool, transport: str) -> None:
-        self.daemon = daemon
-        self.session = Session(daemon, self, readonly, transport)
-        self.dispatcher = Dispatcher(daemon.programs, self.session, self._run, self._on_keepalive)
-        self.reader = FrameReader(descriptors=transport == "unix")
+    # Some two thousand bytes less for each client than a dictionary of so many attributes.
+    __slots__ = (
+        "_abort_call",
+        "_auth_deadline",
+        "_closing",
+        "_direct",
+        "_draining",
+        "_frame_deadline",
+        "_layer",
+        "_lost",
+        "_produces",
+        "_reading",
+        "_reason",
+        "_requests",
+        "_running",
+        "_silent",
+        "_turn_over",
+        "_unsent",
+        "_waiting",
+        "authenticated",
+        "connected_at",
+        "daemon",
+        "descriptors",
+        "dispatcher",
+        "id",
+        "identity",
+        "listener",
+        "paused",
+        "peer",
+        "pinger",
+        "reader",
+        "readonly",
+        "server",
+        "session",
+        "streams",
+    )
+
+    def __init__(self, server: Server, listener: ServerFactory) -> None:
+        self.server = server
+        self.daemon = server.daemon
+        self.listener = listener
+        self.readonly = listener.readonly
+        self.id = server.number()
+        self.identity = Identity(transport=listener.transport)
+        self.peer = self.identity.peer
+        self.authenticated = listener.auth == "none"
+        self.connected_at = time.time()
+        self.streams = StreamTable(self)
+        self.session = server.make_session(self)
+        make = TracedDispatcher if self.daemon.tracers else Dispatcher
+        self.dispatcher = make(server.programs, self.session, self)
+        longest = LENGTH_MAXIMUM if self.authenticated else ANONYMOUS_FRAME_MAXIMUM
+        self.reader = FrameReader(longest, descriptors=listener.transport == "unix")
+        self.paused = False
+        self._layer: Any = None
         self._waiting: deque[bytes] = deque()
-        self._requests = daemon.limits.max_client_requests
+        self._requests = server.limits.max_client_requests
         self._reading = True
-        self._paused = False
         self._running = False
+        self._silent = True
+        self._turn_over = False
         self._closing = False
+        self._draining = False
         self._unsent = 0
-        self._pong_unsent = False
         self._lost = False
+        self._produces = False
         self._direct = False
-        self._keepalive: Keepalive | None = None
-        self._keepalive_call: Any = None
+        self._reason = ""
+        self.descriptors = Descriptors(self)
+        self.pinger = Pinger(self)
+        self._frame_deadline = FrameDeadline(self)
+        self._auth_deadline = AuthDeadline(self)
         self._abort_call: Any = None
 
     # -- transport -----------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Begin: ask the transport to say when the client does not read."""
-        self.daemon.clients.add(self)
+        """Begin: see who it is, whether there is room, and ask the transport to say when it does not read."""
         transport: Any = self.transport
+        self.identity = self.listener.identify(transport, self.listener.transport)
+        self.peer = self.identity.peer
+        if not self.listener.admit(self):
+            self._stop()
+            transport.abortConnection()
+            return
+        self.server.clients[self.id] = self
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
         if isinstance(transport, FileDescriptor):
             self._direct = True
         transport.registerProducer(self, True)
+        self._produces = True
+        self._auth_deadline.start()
+        self.daemon.tell("client_connected", self)
+        if self.authenticated:
+            self.daemon.tell("client_authenticated", self)
 
     def dataReceived(self, data: bytes) -> None:
         """Serve the requests that these bytes complete."""
         if self._closing:
             return
-        if self._keepalive is not None:
-            self._keepalive.heard()
-        self._waiting.extend(self.reader.feed(data))
+        self._silent = False
+        if self.pinger.asking:
+            self.pinger.heard()
+        if self._layer is not None:
+            data = self._unwrap(data)
+        reader = self.reader
+        frames = reader.feed(data)
+        self._waiting.extend(frames)
+        if reader.held or self._frame_deadline.held:
+            self._frame_deadline.note(len(reader.held), bool(frames))
         self._run()
         if self._waiting:
             self._pass_keepalive()
-        if self.reader.failure is not None:
-            self.drop(str(self.reader.failure))
+        if reader.failure is not None:
+            self.drop(str(reader.failure))
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
-        """Take a descriptor. No procedure that is served takes one yet, so it is closed."""
-        os.close(descriptor)
+        """Take a descriptor; the message that it belongs to is still to come."""
+        self.descriptors.received(descriptor)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Clean up after the client, whatever it had open or in flight. May be called again."""
         if self._lost:
             return
         self._lost = True
-        if not reason.check(ConnectionDone):
-            self.log.debug("client lost: {reason}", reason=reason.getErrorMessage())
-        self.daemon.clients.discard(self)
+        if not self._reason:
+            self._reason = "closed" if reason.check(ConnectionDone) else reason.getErrorMessage()
+            self.log.debug("client {id} lost: {reason}", id=self.id, reason=self._reason)
+        known = self.server.clients.pop(self.id, None) is not None
+        self.listener.forget(self)
         self._waiting.clear()
-        for call in (self._keepalive_call, self._abort_call):
-            if call is not None and call.active():
-                call.cancel()
+        for timer in (self._auth_deadline, self._frame_deadline, self.pinger):
+            timer.stop()
+        if self._abort_call is not None and self._abort_call.active():
+            self._abort_call.cancel()
+        self.daemon.unfinished.note(self, 0)
+        self.streams.close()
         self.dispatcher.close()
+        self.descriptors.close()
         self.session.close()
+        if known:
+            if self._silent:
+                self._note_silence()
+            self.daemon.tell("client_disconnected", self, self._reason)
+        self.daemon.client_gone()
+
+    def _note_silence(self) -> None:
+        """Say that somebody came and left without a word."""
+        where = self.identity.address or self.listener.name
+        self.log.info(
+            "client {id} sent nothing: a port scan, or a look whether the port is open ({where})",
+            id=self.id,
+            where=where,
+        )
 
     # -- requests ------------------------------------------------------------------------------------
 
@@ -133,19 +248,56 @@ class ServerProtocol(Protocol):
         dispatcher = self.dispatcher
         dispatch = dispatcher.dispatch
         in_flight = dispatcher.in_flight
+        many = len(waiting) > 1
+        end = self.daemon.reactor.seconds() + TURN_SECONDS if many else 0.0
+        left = TURN_CALLS
         self._running = True
         try:
-            while waiting and not self._paused and len(in_flight) < self._requests:
+            while waiting and not self.paused and len(in_flight) < self._requests:
                 dispatch(waiting.popleft())
+                left -= 1
                 if dispatcher.bulk > OUTPUT_HIGH_WATER:
-                    self._flush()
+                    self.flush()
+                    left = 0
+                if left <= 0 and many:
+                    if self.daemon.reactor.seconds() >= end:
+                        self._yield_turn()
+                        break
+                    left = TURN_CALLS
         finally:
             self._running = False
         if dispatcher.out:
-            self._flush()
-        wanted = not self._paused and (not waiting or self._has_room())
-        if wanted is not self._reading and not self._closing:
-            self._read(wanted)
+            self.flush()
+        self.update_reading()
+        if self._draining:
+            self._drain_on()
+
+    def _yield_turn(self) -> None:
+        """Let other clients have their turn before the next call."""
+        if not self._turn_over:
+            self._turn_over = True
+            self.daemon.reactor.callLater(0, self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn_over = False
+        if not self._lost:
+            self._run()
+
+    def update_reading(self) -> None:
+        """Read from the client, or stop: as there is room for what it sends."""
+        if self._closing:
+            return
+        waiting = self._waiting
+        wanted = not (
+            self.paused or self._draining or self.streams.full or (waiting and not self._has_room())
+        )
+        if wanted is not self._reading:
+            self._reading = wanted
+            transport: Any = self.transport
+            if wanted:
+                transport.resumeProducing()
+            else:
+                transport.pauseProducing()
 
     def _has_room(self) -> bool:
         """Tell whether more requests may wait."""
@@ -162,7 +314,21 @@ class ServerProtocol(Protocol):
             for message in messages:
                 self.dispatcher.dispatch(message)
 
-    def _flush(self) -> None:
+    def call_ended(self) -> None:
+        """Send the reply to a call that was in flight, and begin those that have waited for it."""
+        self._run()
+
+    def forget_calls(self) -> None:
+        """Look up anew what answers each procedure: what the client may do has changed."""
+        self.dispatcher.forget()
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call something in the reactor's next turn."""
+        self.daemon.reactor.callLater(0, call)
+
+    # -- sending -------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
         """Hand the pieces that the dispatcher has made to the transport, in one write.
 
         A transport only queues what is written until the reactor comes round to it. Where the transport
@@ -171,12 +337,16 @@ class ServerProtocol(Protocol):
         of its, is left to the reactor.
         """
         dispatcher = self.dispatcher
+        if self.descriptors.busy:
+            return  # what is written now would come between a message and its descriptors
         data = b"".join(dispatcher.out)
         dispatcher.out.clear()
         dispatcher.bulk = 0
         transport: Any = self.transport
         if self._lost:
             return
+        if self._layer is not None:
+            data = self._layer.wrap(data)
         if self._direct and not transport.disconnecting:
             if not transport.dataBuffer:
                 sent = transport.writeSomeData(data)
@@ -191,29 +361,81 @@ class ServerProtocol(Protocol):
             transport.write(data)
         self.daemon.linger.served()
 
-    def _read(self, wanted: bool) -> None:
-        self._reading = wanted
-        transport: Any = self.transport
-        if wanted:
-            transport.resumeProducing()
-        else:
-            transport.pauseProducing()
+    def send_event(self, message: bytes, event: Event) -> None:
+        """Send a driver's event."""
+        self.send(message)
+        if self.daemon.tracers:
+            self.daemon.tell("event_sent", self, event.kind, event.id, len(message))
 
     def send(self, message: bytes) -> None:
-        """Send an event. A client that lets too much pile up is disconnected."""
+        """Send a message that is no reply. A client that lets too much pile up is disconnected."""
         if self._closing or self._lost:
             return
-        if self._paused:
+        if self.paused:
             self._unsent += len(message)
-            if self._unsent > UNSENT_MAXIMUM:
+            if self._unsent > self.server.limits.max_unsent_bytes:
                 self.drop(f"{self._unsent} bytes of events are waiting for a client that does not read")
                 return
+        self._put(message)
+
+    def _put(self, message: bytes) -> None:
         self.dispatcher.out.append(message)
-        if not self._running:
-            self._flush()
+        if not self._running or self.dispatcher.bulk > OUTPUT_HIGH_WATER:
+            self.flush()
+
+    def write_now(self, message: bytes) -> None:
+        """Hand a message to the transport, behind all that was to be sent before."""
+        self.dispatcher.out.append(message)
+        self.flush()
+
+    def send_stream(self, procedure: Procedure, message: bytes, moved: int) -> None:
+        """Send a packet of a stream."""
+        if self._lost:
+            return
+        self.dispatcher.bulk += len(message)
+        self._put(message)
+        if self.daemon.tracers and moved:
+            self.daemon.tell("stream_moved", self, procedure, moved, 0)
+
+    def received_stream(self, procedure: Procedure, moved: int) -> None:
+        """Note bytes of a stream that have come."""
+        if self.daemon.tracers and moved:
+            self.daemon.tell("stream_moved", self, procedure, 0, moved)
+
+    # -- who it is -------------------------------------------------------------------------------------
+
+    def authenticate(self, identity: Identity, layer: Any = None) -> None:
+        """Note that the client has shown who it is.
+
+        Args:
+            identity: all that is known of it.
+            layer: wraps and unwraps every byte from the next message on; None: nothing does.
+        """
+        self.identity = identity
+        self.authenticated = True
+        self.reader.maximum = LENGTH_MAXIMUM
+        self._auth_deadline.stop()
+        self.dispatcher.forget()
+        if layer is not None:
+            # The reply that says so goes out as it is, and the client waits for it: what has come behind its
+            # last message is not protected, so it is somebody else's.
+            if self._waiting or self.reader.held:
+                self.drop("unprotected bytes behind its authentication")
+            self.later(lambda: setattr(self, "_layer", layer))
+        self.daemon.tell("client_authenticated", self)
+
+    def _unwrap(self, data: bytes) -> bytes:
+        try:
+            return bytes(self._layer.unwrap(data))
+        except Exception as error:
+            self.drop(f"its security layer does not unwrap: {error}")
+            return b""
+
+    # -- the end -------------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Close once what has been written is sent: the client has said that it is done."""
+        self._reason = self._reason or "closed"
         self._stop()
         self.daemon.reactor.callLater(0, self._disconnect)
 
@@ -221,9 +443,36 @@ class ServerProtocol(Protocol):
         """Disconnect a client that broke the protocol, or that does not read."""
         if self._closing:
             return
-        self.log.info("client disconnected: {reason}", reason=reason)
+        self._note_end(reason)
+        self._disconnect(at_once=self.paused)
+
+    def cut(self, reason: str) -> None:
+        """Disconnect a client at once, whatever it has not read."""
+        if self._lost:
+            return
+        if not self._closing:
+            self._note_end(reason)
+        self._disconnect(at_once=True)
+
+    def drain(self) -> None:
+        """Read nothing more; when what runs has ended, say goodbye and disconnect."""
+        if not self._closing:
+            self._draining = True
+            self._waiting.clear()
+            self.update_reading()
+            self._drain_on()
+
+    def _drain_on(self) -> None:
+        if not (self._closing or self.dispatcher.in_flight or len(self.streams) or self._running):
+            self.session.say_goodbye()
+            self._note_end("the daemon ends")
+            self._disconnect()
+
+    def _note_end(self, reason: str) -> None:
+        self._reason = reason
+        text = "client {id} disconnected: {reason}"
+        self.daemon.damper.write("disconnected", self.log.info, text, id=self.id, reason=reason, client=self)
         self._stop()
-        self._disconnect(at_once=self._paused)
 
     def _stop(self) -> None:
         """Read and serve nothing more."""
@@ -236,10 +485,12 @@ class ServerProtocol(Protocol):
         if self._lost:
             return
         transport: Any = self.transport
-        transport.unregisterProducer()
+        if self._produces:
+            self._produces = False
+            transport.unregisterProducer()
         if at_once:
             transport.abortConnection()
-        else:
+        elif self._abort_call is None:
             self._abort_call = self.daemon.reactor.callLater(CLOSING_TIMEOUT, transport.abortConnection)
             transport.loseConnection()
 
@@ -247,53 +498,43 @@ class ServerProtocol(Protocol):
 
     def pauseProducing(self) -> None:
         """The client does not read its replies: make no more, and read no more of its calls."""
-        self._paused = True
-        if self._reading:
-            self._read(False)
+        self.paused = True
+        self.update_reading()
 
     def resumeProducing(self) -> None:
         """The client reads again."""
-        self._paused = False
+        self.descriptors.resume()
+        if self.descriptors.busy:
+            return
+        self.paused = False
         self._unsent = 0
-        if self._pong_unsent:
-            self._pong_unsent = False
-            self.send(PONG)
+        self.pinger.resume()
         self._run()
+        if len(self.streams):
+            self.later(self.streams.resume)  # a transport may say so in the middle of a write
 
     def stopProducing(self) -> None:
         """The transport is going away; connectionLost follows."""
 
-    # -- keepalive ---------------------------------------------------------------------------------------
-
-    def _on_keepalive(self, procedure: int) -> None:
-        """Answer a ping, at most one while the client does not read. A pong needs no answer."""
-        if procedure != PING_PROCEDURE:
-            return
-        if self._paused:
-            self._pong_unsent = True
-        else:
-            self.send(PONG)
+    # -- keepalive and limits ----------------------------------------------------------------------------
 
     def start_keepalive(self) -> None:
         """Begin to ask for signs of life: the client has said that it answers pings (feature 10)."""
-        limits = self.daemon.limits
-        if self._keepalive is None and limits.keepalive_interval > 0:
-            self._keepalive = Keepalive(limits.keepalive_count)
-            self._keepalive_call = self.daemon.reactor.callLater(limits.keepalive_interval, self._tick)
+        self.pinger.ask()
 
-    def _tick(self) -> None:
-        assert self._keepalive is not None
-        self._keepalive_call = self.daemon.reactor.callLater(
-            self.daemon.limits.keepalive_interval, self._tick
-        )
-        if self._paused:
-            # It is not read from, so nothing can be heard of it, and a ping would wait behind what it has
-            # not read. A slow reader is not dead; if it is gone, the system's sending will fail.
-            return
-        action = self._keepalive.tick()
-        if action is KeepaliveAction.PING:
-            self.send(PING)
-        elif action is KeepaliveAction.DEAD:
-            self.log.info("client disconnected: no answer to {count} pings", count=self._keepalive.count)
-            transport: Any = self.transport
-            transport.abortConnection()
+    @property
+    def waiting(self) -> int:
+        """How many of its messages wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the client is not read from, because of what it has sent already."""
+        return not self._reading
+
+    def limits_changed(self) -> None:
+        """Put new limits of the server in force."""
+        if not self._closing:
+            self._requests = self.server.limits.max_client_requests
+            self.pinger.limits_changed()
+            self._run()

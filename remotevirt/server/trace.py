@@ -68,10 +68,10 @@ class Call:
 
 
 class Tracer:
-    """Hears what happens. Override what you want to hear; what a method raises is logged and goes no further.
+    """Hears what happens: override what you want to hear. What a method raises is logged and goes no further.
 
-    Methods are called on the reactor's thread, in the middle of the work they tell of: they must be quick, and
-    must not call back into the client.
+    Methods are called on the reactor's thread, in the middle of the work they tell of: they must be quick,
+    and must not call back into the client.
     """
 
     def client_connected(self, client: Any) -> None:

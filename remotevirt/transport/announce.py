@@ -69,6 +69,20 @@ class Announcer:
         if command is not None:
             self.write(f"    {command}")
 
+    def opened_admin(self, listener: Listener, address: IAddress) -> None:
+        """A listener for virt-admin is open at `address`."""
+        self.write(f"Listening on {show_address(address, listener.transport)} (administration)")
+        if isinstance(address, UNIXAddress) and address.name:
+            path = quote(os.path.abspath(os.fsdecode(address.name)))
+            self.write(f"    virt-admin -c 'libvirtd:///system?socket={path}'")
+
+    def opened_page(self, listener: Listener, address: IAddress) -> None:
+        """A listener that serves pages is open at `address`."""
+        where = show_address(address, listener.transport)
+        if not isinstance(address, UNIXAddress):
+            where = f"http://{where.partition(':')[2]}/"
+        self.write(f"Status and metrics on {where}")
+
 
 def virsh_command(
     uri: str,

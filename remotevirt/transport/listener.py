@@ -16,8 +16,9 @@ from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
 from remotevirt.description import MAX_PORT, Description, DescriptionError, number
 from remotevirt.transport.pki import PKIError
+from remotevirt.transport.settings import TLSSettings
 from remotevirt.transport.tls import TLS_PREFIX, LibvirtTLSEndpoint, endpoint_from_fields
-from remotevirt.transport.unix import AdoptedUnixEndpoint, UnixEndpoint
+from remotevirt.transport.unix import BACKLOG, AdoptedUnixEndpoint, UnixEndpoint
 
 __all__ = ["Listener", "Transport", "parse_listener", "show_address"]
 
@@ -45,7 +46,14 @@ class Listener:
     readonly: bool = False
 
 
-def parse_listener(reactor: Any, text: str, *, readonly: bool = False, mode: int | None = None) -> Listener:
+def parse_listener(
+    reactor: Any,
+    text: str,
+    *,
+    readonly: bool = False,
+    mode: int | None = None,
+    tls: TLSSettings | None = None,
+) -> Listener:
     """Make a listener from an endpoint string.
 
     Args:
@@ -54,6 +62,7 @@ def parse_listener(reactor: Any, text: str, *, readonly: bool = False, mode: int
         readonly: for the listener.
         mode: permissions of a UNIX socket that names none. 0700 by default, or 0777 if `readonly`: they
             are all that says who may come in.
+        tls: how a ``libvirttls:`` endpoint treats clients, where its text says nothing.
 
     Raises:
         DescriptionError, PKIError: it cannot be made; the text names the endpoint and the reason.
@@ -62,7 +71,7 @@ def parse_listener(reactor: Any, text: str, *, readonly: bool = False, mode: int
         mode = MAX_MODE if readonly else 0o700
     description = Description.parse(text)
     try:
-        endpoint = _endpoint(reactor, description, mode)
+        endpoint = _endpoint(reactor, description, mode, tls)
     except PKIError as error:
         raise PKIError(f"{text}: {error}") from None
     except (ValueError, TypeError, LookupError) as error:
@@ -81,12 +90,14 @@ def show_address(address: IAddress, transport: Transport) -> str:
     return f"{transport}:{address}"
 
 
-def _endpoint(reactor: Any, description: Description, mode: int) -> IStreamServerEndpoint:
+def _endpoint(
+    reactor: Any, description: Description, mode: int, tls: TLSSettings | None
+) -> IStreamServerEndpoint:
     name = description.name.lower()
     if name == "unix":
         return _unix_endpoint(reactor, description, mode)
     if name == TLS_PREFIX:
-        return endpoint_from_fields(reactor, description.words, description.options)
+        return endpoint_from_fields(reactor, description.words, description.options, tls)
     if name in ("tcp", "tcp6"):
         port = description.options.get("port") or next(iter(description.words), "")
         number("port", port, MAX_PORT)
@@ -112,7 +123,11 @@ def _unix_endpoint(reactor: Any, description: Description, mode: int) -> UnixEnd
     if "mode" in options:
         mode = octal(options["mode"])
     return UnixEndpoint(
-        reactor, path, mode, number("backlog", options.get("backlog", "50"), 1 << 16), options.get("group")
+        reactor,
+        path,
+        mode,
+        number("backlog", options.get("backlog", str(BACKLOG)), 1 << 16),
+        options.get("group"),
     )
 
 

@@ -17,7 +17,7 @@ __all__ = ["LibvirtTLSParser"]
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
 class LibvirtTLSParser:
-    """``libvirttls:PORT:pki=DIR[:interface=ADDR][:backlog=N]``: TLS as libvirt's clients speak it."""
+    """``libvirttls:PORT:pki=DIR`` and further fields: TLS as libvirt's clients speak it."""
 
     prefix = "libvirttls"
 

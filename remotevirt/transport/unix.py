@@ -30,10 +30,14 @@ from zope.interface import implementer
 
 from remotevirt.description import DescriptionError
 
-__all__ = ["AdoptedUnixEndpoint", "UnixEndpoint"]
+__all__ = ["BACKLOG", "AdoptedUnixEndpoint", "UnixEndpoint"]
 
 MAX_PATH = 107
 """Bytes in a socket's path: sockaddr_un holds 108, one of them the closing zero (unix(7))."""
+
+BACKLOG = 1000
+"""Connections that may wait to be accepted: libvirtd's default for ``max_queued_clients``. Beyond, a client
+that does not wait for its connection is told to try again."""
 
 PROBE_TIMEOUT = 1.0
 """Seconds to wait for a connection to a socket that exists. The kernel answers for a listener, even one that
@@ -53,7 +57,7 @@ class UnixEndpoint:
     """
 
     def __init__(
-        self, reactor: Any, path: str, mode: int = 0o700, backlog: int = 50, group: str | None = None
+        self, reactor: Any, path: str, mode: int = 0o700, backlog: int = BACKLOG, group: str | None = None
     ) -> None:
         if len(os.fsencode(path)) > MAX_PATH:
             raise DescriptionError(f"unix:{path}: a socket's path holds at most {MAX_PATH} bytes")

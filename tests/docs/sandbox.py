@@ -1,7 +1,8 @@
 """Where a page's commands run: a folder that looks like a checkout, a shell, and terminals beside it.
 
 The folder holds links to the project's own files, copies of the manual's examples, and a virtual environment
-in appearance: its ``python`` and ``twistd`` are those that run the tests. ``make run`` takes it for one.
+in appearance: its ``python``, ``twistd`` and so on are those that run the tests. ``make run`` takes it
+for one.
 
 Ports of the manual become free ones (0 on the command line), and in what is printed and in later commands the
 port that a daemon was given stands for the one in the manual.
@@ -43,8 +44,11 @@ PORTS = {"tcp": "16509", "tls": "16514"}
 REGISTERED = re.compile(r"RPC_CLIENT_MSG_RX: .* proc=316 type=1 status=0 ")
 """What libvirt's client logs when the reply to connect_domain_event_callback_register_any has come."""
 
-_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ \[.*")
+_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S* .*")
 _LISTENING = re.compile(r"^Listening on (tcp|tls):127\.0\.0\.1:(\d+)", re.MULTILINE)
+
+PASSWD = "remotevirt.auth.passwd"
+"""The module that the command ``remotevirt-passwd`` runs."""
 
 _TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
@@ -95,7 +99,12 @@ class Sandbox:
         (self.folder / "run/remotevirt").mkdir(parents=True)
         bin_ = self.folder / ".venv/bin"
         bin_.mkdir(parents=True)
-        for name, arguments in (("python", ""), ("twistd", f'-c "{_TWISTD}" ')):
+        for name, arguments in (
+            ("python", ""),
+            ("twistd", f'-c "{_TWISTD}" '),
+            ("remotevirt-policy", "-m remotevirt.policy "),
+            ("remotevirt-passwd", f"-m {PASSWD} "),
+        ):
             path = bin_ / name
             path.write_text(
                 "#!/bin/sh\n"

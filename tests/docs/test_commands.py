@@ -16,10 +16,12 @@ from tests.interop.peers import require
 MOST_BLOCKS_NOT_RUN = 6
 """Blocks that install something or take minutes; the manual shall have few of them."""
 
-CLASSES = frozenset({"background", "no-run", "needs-certtool", "needs-libvirt-python"})
+CLASSES = frozenset(
+    {"background", "no-run", "needs-certtool", "needs-curl", "needs-libvirt-python", "needs-scram"}
+)
 
 
-TOOLS = {"certtool": "gnutls-bin"}
+TOOLS = {"certtool": "gnutls-bin", "curl": "curl"}
 """Programs that only the manual uses, and the Debian packages that bring them."""
 
 

@@ -17,6 +17,7 @@ from remotevirt.stubs.remote.types import NonnullNetwork, NonnullStoragePool
 from tests.drivers.driving import connect, domain_xml
 
 UUID = bytes(range(16))
+OFF = "00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
 class Known(NamedTuple):
@@ -39,6 +40,15 @@ TEXTS = st.one_of(
         ["", "test", "off", "new", "a/b", "vda", "testnet0", "<x/>", "<x", "http://u", "k", "\n"]
     ),
     st.sampled_from([domain_xml("off"), domain_xml("fresh"), domain_xml("test"), "<domain type='test'/>"]),
+    st.sampled_from(
+        [
+            "<domainsnapshot><name>test</name><disks><disk name='vda'/></disks></domainsnapshot>",
+            "<domainsnapshot><name>off</name><state>paused</state><creationTime>1</creationTime>"
+            f"<parent><name>test</name></parent>{domain_xml('off', uuid=OFF)}"
+            "</domainsnapshot>",
+            "<domaincheckpoint><name>test</name></domaincheckpoint>",
+        ]
+    ),
     st.text(max_size=20),
     st.just("\udcff\udc80"),
 )
@@ -64,6 +74,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         inner = REFS if "NonnullDomain" in text else TEXTS if "str" in text else NUMBERS
         return st.lists(inner, max_size=3)
     for kind, made in (
+        ("NonnullDomainSnapshot", st.builds(remote.NonnullDomainSnapshot, TEXTS, REFS)),
+        ("NonnullDomainCheckpoint", st.builds(remote.NonnullDomainCheckpoint, TEXTS, REFS)),
         ("NonnullDomain", REFS),
         ("NonnullNetwork", st.builds(NonnullNetwork, TEXTS, SIXTEEN)),
         ("NonnullStoragePool", st.builds(NonnullStoragePool, TEXTS, SIXTEEN)),
@@ -104,22 +116,28 @@ class AdversityTests(TestCase):
         calls = connection.hypervisor
         refs: dict[str, NonnullDomain] = {
             "test": calls.domain_lookup_by_name("test"),
-            "off": calls.domain_define_xml(domain_xml("off")),
+            "off": calls.domain_define_xml(domain_xml("off", uuid=OFF)),
             "paused": calls.domain_create_xml(domain_xml("paused"), 0),
         }
         calls.domain_suspend(refs["paused"])
+        for name in ("off", "test"):
+            text = f"<domainsnapshot><name>{name}</name></domainsnapshot>"
+            calls.domain_snapshot_create_xml(refs["off"], text, 0)
+        text = "<domaincheckpoint><name>test</name></domaincheckpoint>"
+        calls.domain_checkpoint_create_xml(refs["test"], text, 0)
         drivers = (calls, connection.network, connection.storage, connection.interface, connection.nodedev)
         for _ in range(data.draw(st.integers(1, 4))):
             driver = data.draw(st.sampled_from(drivers))
             name, hints = data.draw(st.sampled_from(answered(type(driver))))
             arguments = [data.draw(SIXTEEN if hint == "SIXTEEN" else values(hint)) for hint in hints.values()]
             arguments = [self.resolve(refs, value) for value in arguments]
+            procedure = remote.PROGRAM.by_name[name]
+            files: tuple[list[int], ...] = ([],) if procedure.fds_in else ()
             try:
-                value = getattr(driver, name)(*arguments)
+                value = getattr(driver, name)(*arguments, *files)
             except VirError as error:
                 self.assertTrue(error.message)
                 continue
-            procedure = remote.PROGRAM.by_name[name]
             if procedure.encode is not None:
                 procedure.encode(value)
         for ref in calls.connect_list_all_domains(1, 0).domains:
@@ -130,6 +148,8 @@ class AdversityTests(TestCase):
         """Put references in the place of what stands for them."""
         if isinstance(value, Known):
             return refs[value.domain]
+        if isinstance(value, (remote.NonnullDomainSnapshot, remote.NonnullDomainCheckpoint)):
+            return value._replace(dom=AdversityTests.resolve(refs, value.dom))
         if isinstance(value, list):
             return [refs[item.domain] if isinstance(item, Known) else item for item in value]
         return value

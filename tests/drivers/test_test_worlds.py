@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -153,10 +154,13 @@ class BoundsTests(TestCase):
         calls.domain_rename(ref, longest, 0)
         self.assertEqual(calls.domain_lookup_by_uuid(ref.uuid).name, longest)
 
-    def test_documents_that_cannot_be_sent(self) -> None:
+    @inlineCallbacks
+    def test_documents_that_cannot_be_sent(self) -> Any:
         """A document that its own escaping makes too long for the wire is one clear error."""
         calls: Any = connect().hypervisor
-        ref = calls.domain_define_xml(domain_xml("big", "<description>" + '"' * 800_000 + "</description>"))
+        ref = yield calls.domain_define_xml(
+            domain_xml("big", "<description>" + '"' * 800_000 + "</description>")
+        )
         error = self.assertRaises(VirError, calls.domain_get_xml_desc, ref, 0)
         self.assertEqual(
             (error.code, error.domain, error.message), (39, 7, "Unable to encode message payload")

@@ -1,9 +1,9 @@
 """Private daemons for tests and benchmarks: a real libvirtd, and remotevirt, each in its own folder.
 
-A daemon here is a child process that serves a read-write and a read-only UNIX socket in a temporary folder,
-TCP on a free port of 127.0.0.1 and, where certificates are given, TLS on another. ``start`` returns when the
-daemon accepts connections; ``stop`` ends that one process, by its own handle, and removes the folder. Only
-the standard library is used, so that the benchmark needs nothing else.
+A daemon here is a child process that serves a read-write, a read-only and an admin UNIX socket in a temporary
+folder, TCP on a free port of 127.0.0.1 and, where certificates are given, TLS on another. ``start`` returns
+when the daemon accepts connections; ``stop`` ends that process, by its own handle, and removes the folder.
+Only the standard library is used, so that the benchmark needs nothing else.
 
 libvirtd is told to find no loadable driver (``LIBVIRT_DRIVER_DIR`` is an empty folder): its test driver is
 compiled in, and without the others it touches nothing of the host's ``/run/libvirt``, so that any number of
@@ -65,11 +65,15 @@ class Daemon:
 
     name = "daemon"
 
+    passed: Sequence[int] = ()
+    """Descriptors of ours that the process gets, under the same numbers."""
+
     def __init__(self, *, pki: Path | None = None) -> None:
         self.pki = pki
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
         self.unix = self.directory / "libvirt-sock"
         self.unix_ro = self.directory / "libvirt-sock-ro"
+        self.unix_admin = self.directory / "libvirt-admin-sock"
         self.tcp_port = 0
         self.tls_port = 0
         self._log = self.directory / "log"
@@ -104,6 +108,7 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 cwd=project_root,
                 env={**os.environ, "LC_ALL": "C.UTF-8", **environment},
+                pass_fds=self.passed,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._is_up():
@@ -158,6 +163,11 @@ class Daemon:
         if transport == "tls":
             return f"test+tls://127.0.0.1:{self.tls_port}{path}?pkipath={quote(str(self.pki))}"
         raise ValueError(transport)
+
+    @property
+    def admin_uri(self) -> str:
+        """The URI of this daemon's socket for virt-admin."""
+        return f"libvirtd:///system?socket={quote(str(self.unix_admin))}"
 
 
 def _accepts(address: str | tuple[str, int]) -> bool:
@@ -252,7 +262,7 @@ class Remotevirt(Daemon):
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
         command += ["--nodaemon", "--pidfile=", "remotevirt", "--driver", self.driver]
         command += ["--listen", f"unix:{self.unix}", "--listen-ro", f"unix:{self.unix_ro}"]
-        command += ["--listen", "tcp:0:interface=127.0.0.1"]
+        command += ["--admin-socket", str(self.unix_admin), "--listen", "tcp:0:interface=127.0.0.1"]
         if self.pki is not None:
             command += ["--listen", f"libvirttls:0:pki={self.pki}:interface=127.0.0.1"]
         state = self.directory / "state"

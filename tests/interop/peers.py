@@ -7,6 +7,7 @@ accident.
 
 from __future__ import annotations
 
+import ctypes.util
 import ipaddress
 import os
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +24,17 @@ from twisted.trial.unittest import FailTest, SkipTest
 
 from tests.interop.daemons import find_libvirtd
 
-__all__ = ["PYTHON", "Output", "Running", "make_pki", "require", "run", "run_python", "run_virsh"]
+__all__ = [
+    "PYTHON",
+    "Output",
+    "Running",
+    "find_program",
+    "make_pki",
+    "require",
+    "run",
+    "run_python",
+    "run_virsh",
+]
 
 PYTHON = "/usr/bin/python3"
 """The interpreter that Debian's python3-libvirt belongs to."""
@@ -103,6 +115,12 @@ class Running:
         if not self.saw(text, TIMEOUT):
             raise FailTest(f"no line with {text!r} in:\n" + "\n".join(self.lines))
 
+    def type(self, line: str) -> None:
+        """Give it a line on its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
     def stop(self) -> None:
         """End the client."""
         self._process.kill()
@@ -123,11 +141,35 @@ def _has_binding() -> bool:
     return Path(PYTHON).exists() and run([PYTHON, "-c", "import libvirt"]).status == 0
 
 
+def find_program(name: str) -> str | None:
+    """The path of a program, which Debian may keep out of an ordinary user's PATH."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+
+
+def _has_plugin(name: str) -> bool:
+    """Whether Cyrus SASL, which libvirt's clients use, has a mechanism."""
+    return any(Path("/usr/lib").glob(f"*/sasl2/{name}.so"))
+
+
 PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     "virsh": (lambda: shutil.which("virsh") is not None, "libvirt-clients"),
     "virt-admin": (lambda: shutil.which("virt-admin") is not None, "libvirt-clients"),
     "libvirtd": (lambda: find_libvirtd() is not None, "libvirt-daemon, libvirt-daemon-system"),
+    "virt-pki-query-dn": (lambda: shutil.which("virt-pki-query-dn") is not None, "libvirt-clients"),
+    "certtool": (lambda: shutil.which("certtool") is not None, "gnutls-bin"),
+    "gnutls-cli": (lambda: shutil.which("gnutls-cli") is not None, "gnutls-bin"),
+    "libgnutls": (lambda: ctypes.util.find_library("gnutls") is not None, "libgnutls30"),
     "libvirt-python": (_has_binding, "python3-libvirt"),
+    "chromium": (lambda: shutil.which("chromium") is not None, "chromium"),
+    "scram": (lambda: _has_plugin("libscram"), "libsasl2-modules"),
+    "kerberos": (
+        lambda: (
+            _has_plugin("libgssapiv2")
+            and all(map(find_program, ("krb5kdc", "kadmin.local", "kdb5_util", "kinit")))
+            and find_spec("gssapi") is not None
+        ),
+        "krb5-kdc, krb5-admin-server, krb5-user, libkrb5-dev, libsasl2-modules-gssapi-mit; extra gssapi",
+    ),
     "cc": (lambda: shutil.which("cc") is not None, "gcc, libc6-dev"),
 }
 """Each peer: whether it is here, and the Debian packages that bring it."""

@@ -66,7 +66,7 @@ class RuntimeProgramTests(SynchronousTestCase):
                 return DriverConnection(uri.text, hypervisor=Calculator(program))
 
         daemon = Daemon([Driver()], reactor=Clock(), programs=(*PROGRAMS, program))
-        self.server = ServerFactory(daemon).buildProtocol(None)
+        self.server = ServerFactory(daemon.server).buildProtocol(None)
         self.transport = StringTransport()
         self.server.makeConnection(self.transport)
         self.client = Connection(Role.CLIENT)

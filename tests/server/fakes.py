@@ -6,6 +6,7 @@ pause as a socket's would, when more than 64 KiB are unread, and is strict where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -20,10 +21,17 @@ from remotevirt.errors import VirError
 from remotevirt.procedures import Program
 from remotevirt.rpc.framing import FrameReader
 from remotevirt.rpc.message import Kind, Message, pack_call, parse_message, vir_error
-from remotevirt.server import Daemon, Limits, ServerFactory
+from remotevirt.server import Daemon, Limits, ServerFactory, Tracer
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
-from remotevirt.stubs.drivers import HypervisorDriver
+from remotevirt.stubs.drivers import (
+    HypervisorDriver,
+    NetworkDriver,
+    NodeDeviceDriver,
+    SecretDriver,
+    StorageDriver,
+)
+from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.keepalive import KEEPALIVE_PROGRAM
 from remotevirt.stubs.remote import DomainEventLifecycleMsg, NonnullDomain
 
@@ -52,7 +60,7 @@ def lifecycle(domain: NonnullDomain = DOMAIN, event: int = 2, detail: int = 0) -
     return Event("domain", vir.VIR_DOMAIN_EVENT_ID_LIFECYCLE, domain.uuid, msg)
 
 
-class FakeHypervisor(HypervisorDriver):
+class _Assigned:
     """A test assigns the methods that it wants answered: ``hypervisor.connect_get_version = lambda: 7``.
 
     They may be assigned anew: the server, which keeps a method once it has found it, is given one that looks.
@@ -71,6 +79,42 @@ class FakeHypervisor(HypervisorDriver):
         answers[name] = value
 
 
+class FakeHypervisor(_Assigned, HypervisorDriver):
+    """The sub-driver for host and domains."""
+
+
+class FakeStorage(_Assigned, StorageDriver):
+    """The sub-driver for storage."""
+
+    def connect_list_all_storage_pools(self, need_results: int, flags: int) -> Any:
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
+
+
+class FakeNetwork(_Assigned, NetworkDriver):
+    """The sub-driver for networks."""
+
+    def connect_list_all_networks(self, need_results: int, flags: int) -> Any:
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
+
+
+class FakeDevices(_Assigned, NodeDeviceDriver):
+    """The sub-driver for node devices."""
+
+    def connect_list_all_node_devices(self, need_results: int, flags: int) -> Any:
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
+
+
+class FakeSecrets(_Assigned, SecretDriver):
+    """The sub-driver for secrets."""
+
+    def connect_list_all_secrets(self, need_results: int, flags: int) -> Any:
+        """There are none; that it is here says that there may be."""
+        raise NoSupport("fake")
+
+
 @implementer(IDriver)
 class FakeDriver:
     """Answers ``fake:`` URIs with connections to one hypervisor.
@@ -87,6 +131,7 @@ class FakeDriver:
 
     def __init__(self) -> None:
         self.hypervisor = FakeHypervisor()
+        self.storage = FakeStorage()
         self.events = EventHub()
         self.opened: list[tuple[DriverURI, ClientInfo]] = []
         self.closed = 0
@@ -102,7 +147,14 @@ class FakeDriver:
     def connection(self) -> DriverConnection:
         """A connection, as a test gives it to a Deferred that :meth:`open` has returned."""
         return DriverConnection(
-            "fake:///here", hypervisor=self.hypervisor, events=self.events, on_close=self._on_close
+            "fake:///here",
+            hypervisor=self.hypervisor,
+            storage=self.storage,
+            network=FakeNetwork(),
+            nodedev=FakeDevices(),
+            secret=FakeSecrets(),
+            events=self.events,
+            on_close=self._on_close,
         )
 
     def _on_close(self) -> None:
@@ -164,11 +216,20 @@ class Wire(StringTransport):
 class World:
     """A daemon that serves the fake driver."""
 
-    def __init__(self, **limits: Any) -> None:
+    def __init__(self, tracers: Sequence[Tracer] = (), **limits: Any) -> None:
         self.clock = Clock()
         self.driver = FakeDriver()
         self.hypervisor = self.driver.hypervisor
-        self.daemon = Daemon([self.driver], Limits(**limits), self.clock)
+        self.storage = self.driver.storage
+        self.daemon = Daemon([self.driver], Limits(**limits), self.clock, tracers=tracers)
+        self._factories: dict[tuple[Any, ...], ServerFactory] = {}
+
+    def factory(self, readonly: bool = False, transport: str = "tcp", auth: str = "none") -> ServerFactory:
+        """The listener of such clients."""
+        key = (readonly, transport, auth)
+        if key not in self._factories:
+            self._factories[key] = ServerFactory(self.daemon.server, readonly, transport, auth=auth)
+        return self._factories[key]
 
     def client(self, **options: Any) -> Client:
         """A client that has connected."""
@@ -198,14 +259,20 @@ class Client:
         transport: str = "tcp",
         reads: bool = True,
         wire: Any = None,
+        auth: str = "none",
     ) -> None:
         self.world = world
         self.wire = wire or Wire(reads)
-        self.protocol: Any = ServerFactory(world.daemon, readonly, transport).buildProtocol(None)
+        self.protocol: Any = self.listener(world, readonly, transport, auth).buildProtocol(None)
         self.protocol.makeConnection(self.wire)
         self._frames = FrameReader(descriptors=True)
         self._serial = 100
         self.kept: list[Message] = []
+
+    def listener(self, world: Any, readonly: bool, transport: str, auth: str) -> ServerFactory:
+        """Where it connects."""
+        factory: ServerFactory = world.factory(readonly, transport, auth)
+        return factory
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
@@ -238,12 +305,12 @@ class Client:
         self.kept.remove(found[0])
         return found[0]
 
-    def result(self, name: str, *fields: Any) -> Any:
+    def result(self, name: str, *fields: Any, program: Program = remote.PROGRAM) -> Any:
         """Call and return the decoded result: the bare value of one field, else the struct."""
-        reply = self.ask(name, *fields)
+        reply = self.ask(name, *fields, program=program)
         if reply.kind is Kind.ERROR:
             raise vir_error(reply.payload)
-        ret = remote.PROGRAM.by_name[name].ret
+        ret = program.by_name[name].ret
         if ret is None:
             assert reply.payload == b""
             return None

@@ -106,7 +106,7 @@ class AdversityCase(SynchronousTestCase):
         self.assertEqual(7, client.result("connect_get_version"))
         self.assertEqual([], self.flushLoggedErrors())
         client.vanish()
-        self.assertEqual(set(), self.world.daemon.clients)
+        self.assertEqual([], self.world.daemon.clients)
 
     def settle(self, client: Client) -> None:
         """End a client's life and check that it leaves nothing."""
@@ -244,6 +244,6 @@ class EveryCallTests(AdversityCase):
             client = self.world.opened() if number % 2 else self.world.client()
             client.send(OPEN[: number % len(OPEN)])
             client.vanish()
-        self.assertEqual(set(), self.world.daemon.clients)
+        self.assertEqual([], self.world.daemon.clients)
         self.assertEqual(self.world.driver.closed, 250)
         self.assert_others_are_served()

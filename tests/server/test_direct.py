@@ -68,7 +68,9 @@ class DirectTests(SynchronousTestCase):
     """Replies reach a socket at once, whole and in order."""
 
     def setUp(self) -> None:
-        self.server = ServerFactory(Daemon([Driver()], reactor=Clock()), transport="tcp").buildProtocol(None)
+        self.server = ServerFactory(
+            Daemon([Driver()], reactor=Clock()).server, transport="tcp"
+        ).buildProtocol(None)
         self.socket = Socket()
         self.server.makeConnection(self.socket)
         self.client = Connection(Role.CLIENT)

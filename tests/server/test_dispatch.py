@@ -470,16 +470,21 @@ class WrongCallTests(DispatchCase):
         self.assert_lives()
 
     def test_calls_with_descriptors(self) -> None:
-        """No procedure takes any yet: error 3, the descriptors are closed, the stream stays in step."""
+        """Who takes none, or nobody who would: error 3, they are closed, the stream stays in step."""
         client = self.world.opened(transport="unix")
-        reader, writer = os.pipe()
-        self.addCleanup(os.close, writer)
-        number = remote.PROGRAM.by_name["domain_create_with_files"].number
-        client.protocol.fileDescriptorReceived(reader)
-        client.send(pack_call(NUMBER, 1, number, 13, b"", descriptors=1) + b"\0")
-        error = vir_error(client.answer(13).payload)
-        self.assertEqual((3, "virDomainCreateWithFiles"), (error.code, error.str2))
-        self.assertRaises(OSError, os.fstat, reader)
+        for name, function in (
+            ("domain_create_with_files", "virDomainCreateWithFiles"),
+            ("domain_create_with_flags", "virDomainCreateWithFlags"),
+        ):
+            reader, writer = os.pipe()
+            self.addCleanup(os.close, writer)
+            procedure = remote.PROGRAM.by_name[name]
+            payload = procedure.args(DOMAIN, 0).pack()
+            client.protocol.fileDescriptorReceived(reader)
+            client.send(pack_call(NUMBER, 1, procedure.number, 13, payload, descriptors=1) + b"\0")
+            error = vir_error(client.answer(13).payload)
+            self.assertEqual((3, function), (error.code, error.str2))
+            self.assertRaises(OSError, os.fstat, reader)
         self.assert_lives(client)
 
     def test_keepalive_program_is_not_called(self) -> None:
@@ -506,12 +511,9 @@ class RowTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.found: list[str] = []
-        self.results = 0
         programs = {(NUMBER, 1): remote.PROGRAM}
-        self.dispatcher = Dispatcher(programs, self, self._on_result, lambda procedure: None)
-
-    def _on_result(self) -> None:
-        self.results += 1
+        owner: Any = None  # an ordinary call needs none
+        self.dispatcher = Dispatcher(programs, self, owner)
 
     def find(self, program: Any, procedure: Any) -> Any:
         """Find a method for anything."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotevirt.drivers import Event, EventHub
+from remotevirt.drivers import DriverConnection, Event, EventHub
 from remotevirt.errors import VirError, XDRError
 from remotevirt.server.events import FORMS, EventRelay
 from remotevirt.server.limits import CALLBACKS_MAXIMUM
@@ -228,6 +228,15 @@ class CallbackTests(EventCase):
             self.hub.publish(Event(kind, 0, key, msg))
             self.assertEqual([], self.client.events())
 
+    def test_no_such_objects(self) -> None:
+        """A connection without a sub-driver for them has no events of theirs."""
+        self.world.driver.result = DriverConnection("fake:///bare", events=self.hub)
+        client = self.world.opened()
+        for kind in ("network", "storage_pool", "node_device", "secret"):
+            error = client.error(f"connect_{kind}_event_register_any", 0, None)
+            self.assertEqual(vir.VIR_ERR_NO_SUPPORT, error.code)
+            self.assertIn("EventRegisterAny", error.message)
+
 
 class FormTests(SynchronousTestCase):
     """The table of forms."""
@@ -340,7 +349,7 @@ class RelayTests(SynchronousTestCase):
         """Registering and deregistering from within does not disturb the others."""
         sent: list[bytes] = []
 
-        def send(message: bytes) -> None:
+        def send(message: bytes, event: Event) -> None:
             sent.append(message)
             if len(sent) == 1:
                 relay.register("domain", LIFECYCLE, None)
@@ -358,7 +367,7 @@ class RelayTests(SynchronousTestCase):
 
     def test_legacy_deregister_is_by_number_of_the_event(self) -> None:
         """The callbacks of the same event stay."""
-        relay = EventRelay(lambda message: None)
+        relay = EventRelay(lambda message, event: None)
         relay.register("domain", LIFECYCLE, None)
         relay.register("domain", LIFECYCLE, None, legacy=True)
         relay.deregister_legacy(LIFECYCLE)

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from remotevirt.server import Daemon, Limits, ServerFactory
+from remotevirt.server.limits import DESCRIPTORS_MAXIMUM
 from remotevirt.server.linger import CLOSE, MOMENT, TURNS, Linger
 from remotevirt.server.protocol import ServerProtocol
 from tests.server.fakes import Wire, World
@@ -23,12 +24,12 @@ class FactoryTests(SynchronousTestCase):
 
     def test_one_protocol_each(self) -> None:
         """With what the factory knows."""
-        factory = ServerFactory(World().daemon, readonly=True, transport="tls")
+        factory = ServerFactory(World().daemon.server, readonly=True, transport="tls")
         first, second = factory.buildProtocol(None), factory.buildProtocol(None)
         assert first is not None
         self.assertIsInstance(first, ServerProtocol)
         self.assertIsNot(first, second)
-        self.assertEqual((True, "tls"), (first.session.readonly, first.session.transport))
+        self.assertEqual((True, "tls"), (first.session.readonly, first.identity.transport))
         self.assertFalse(first.reader.descriptors)
 
     def test_small_packets_are_not_held_back(self) -> None:
@@ -47,9 +48,9 @@ class FactoryTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
         world = World(max_clients=2)
         clients = [world.client(), world.client()]
-        factory = ServerFactory(world.daemon)
+        factory = world.factory()
         self.assertIsNone(factory.buildProtocol(None))
-        self.assertTrue(any("max_clients" in str(event.get("log_format")) for event in events))
+        self.assertTrue(any("max_clients" in str(event.get("reason")) for event in events))
         clients[0].vanish()
         self.assertIsNotNone(factory.buildProtocol(None))
 
@@ -65,14 +66,19 @@ class FactoryTests(SynchronousTestCase):
         self.assertIs(reactor, Daemon([]).reactor)
 
     def test_descriptors_are_closed(self) -> None:
-        """Whatever a client passes, asked for or not, however many."""
-        client = World().client(transport="unix")
-        for _ in range(100):
-            reader, writer = os.pipe()
-            for descriptor in (reader, writer):
+        """Those that belong to no message, with the client; who passes too many is cut off."""
+        world = World()
+        client = world.client(transport="unix")
+        passed: list[int] = []
+        while len(passed) <= DESCRIPTORS_MAXIMUM:
+            self.assertTrue(client.lives)
+            passed += os.pipe()
+            for descriptor in passed[-2:]:
                 client.protocol.fileDescriptorReceived(descriptor)
-                self.assertRaises(OSError, os.fstat, descriptor)
-        self.assertTrue(client.lives)
+        self.assertTrue(client.wire.disconnected)
+        client.vanish()
+        for descriptor in passed:
+            self.assertRaises(OSError, os.fstat, descriptor)
 
 
 class Turns:

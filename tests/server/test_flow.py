@@ -507,7 +507,7 @@ class VanishingTests(LargeCase):
         self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
         self.assertEqual(1, len(cancelled))
         self.assertEqual(1, self.world.driver.closed)
-        self.assertEqual(set(), self.world.daemon.clients)
+        self.assertEqual([], self.world.daemon.clients)
 
     def test_twice(self) -> None:
         """The second time there is nothing to do."""
@@ -532,7 +532,7 @@ class VanishingTests(LargeCase):
             self.assertEqual(1, len(hub._listeners))
             client.vanish()
         self.assertEqual(0, len(hub._listeners))
-        self.assertEqual(set(), self.world.daemon.clients)
+        self.assertEqual([], self.world.daemon.clients)
         self.world.turn()
         self.assertEqual([], self.world.clock.getDelayedCalls())
         self.assertEqual(20, self.world.driver.closed)
@@ -568,7 +568,7 @@ class VanishingTests(LargeCase):
         client = self.world.opened()
         client.send(client.pack("connect_get_version")[1][:-1])
         client.vanish()
-        self.assertEqual(set(), self.world.daemon.clients)
+        self.assertEqual([], self.world.daemon.clients)
 
     def test_between_goodbye_and_end(self) -> None:
         """The connection is gone before the server comes to close it: there is nothing left to close."""

@@ -9,8 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.errors import VirError
 from remotevirt.rpc.message import Kind
-from remotevirt.server.daemon import LIBVIRT_VERSION
-from remotevirt.server.session import Session
+from remotevirt.server.session import LIBVIRT_VERSION, Session
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import qemu, remote
 from remotevirt.stubs.errors import OperationFailed
@@ -54,9 +53,9 @@ class BeforeOpenTests(SessionCase):
 
     def test_every_procedure(self) -> None:
         """No other call gets past, whatever its name."""
-        session = Session(self.world.daemon, self.world.client().protocol, False, "tcp")
+        session = Session(self.world.client().protocol)
         served = set()
-        for program in self.world.daemon.programs.values():
+        for program in self.world.daemon.server.programs.values():
             for procedure in program.procedures.values():
                 try:
                     session.find(program, procedure)
@@ -279,7 +278,7 @@ class OwnAnswersTests(SessionCase):
 
     def test_what_a_procedure_may_find(self) -> None:
         """No name of a procedure means anything else in a session."""
-        session = Session(self.world.daemon, self.world.client().protocol, False, "tcp")
+        session = Session(self.world.client().protocol)
         for name in remote.PROGRAM.by_name:
             if hasattr(session, name):
                 self.assertTrue(name.startswith(("connect_", "auth_")), name)

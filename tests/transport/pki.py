@@ -13,6 +13,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
@@ -45,26 +46,48 @@ class Authority:
         """Issue a certificate whose time is over."""
         return self.issue(name, not_before=now() - 30 * DAY, not_after=now() - DAY)
 
-    def with_purpose(self, purpose: x509.ObjectIdentifier, name: str = "client") -> tuple[bytes, bytes]:
-        """Issue a certificate that is meant for one thing only (an ExtendedKeyUsage)."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        signed = (
+    def sign(
+        self,
+        subject: x509.Name | str = "client",
+        *extensions: tuple[x509.ExtensionType, bool],
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+        digest: hashes.HashAlgorithm | None = None,
+    ) -> tuple[bytes, bytes]:
+        """Issue a certificate that has these extensions, critical or not, and no others.
+
+        Args:
+            subject: all of it, or the common name.
+            extensions: each with whether it is critical.
+            key: its own key; None for a new one.
+            digest: what of it is signed; None for SHA-256.
+        """
+        if isinstance(subject, str):
+            subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .subject_name(subject)
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now() - DAY)
             .not_valid_after(now() + DAY)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
-            .sign(self.key, hashes.SHA256())  # type: ignore[arg-type]
         )
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        signed = builder.sign(self.key, digest or hashes.SHA256())  # type: ignore[arg-type]
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
         return signed.public_bytes(serialization.Encoding.PEM), private
+
+    def with_purpose(
+        self, purpose: x509.ObjectIdentifier, name: str = "client", *, critical: bool = True
+    ) -> tuple[bytes, bytes]:
+        """Issue a certificate that is meant for one thing only (an ExtendedKeyUsage)."""
+        return self.sign(name, (x509.ExtendedKeyUsage([purpose]), critical))
 
     def revoke(self, *certificates: bytes, valid: datetime.timedelta = DAY) -> bytes:
         """Make a revocation list, as PEM, that is valid for a time from now on (or was, if negative)."""
@@ -102,3 +125,11 @@ def write(path: Path, **files: bytes | None) -> Path:
         if data is not None:
             (path / f"{name}.pem").write_bytes(data)
     return path
+
+
+def key_usage(*uses: str) -> x509.KeyUsage:
+    """A KeyUsage of these uses only, by the names that ``cryptography`` has for them."""
+    known = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
+    known += ("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    assert set(uses) <= set(known), uses
+    return x509.KeyUsage(**{use: use in uses for use in known})

@@ -12,6 +12,7 @@ from typing import Final
 from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.drivers.test.faults import exclusive_flags, no_domain, not_running
+from remotevirt.drivers.test.folder import Folder
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import HypervisorDriver
@@ -31,11 +32,13 @@ class DomainCalls(HypervisorDriver):
     Attributes:
         world: what the calls work on.
         uri: how the connection was opened.
+        files: the folder below which the client may name files; None where the operator allows none.
     """
 
-    def __init__(self, world: World, uri: str) -> None:
+    def __init__(self, world: World, uri: str, files: Folder | None = None) -> None:
         self.world = world
         self.uri = uri
+        self.files = files
         self.domains = world.by_uuid
 
     def record(self, dom: NonnullDomain) -> DomainRecord:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.test.calls import DomainCalls
 from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.events import lifecycle
 from remotevirt.drivers.test.faults import argument_error, check_flags
+from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid, XmlError
 from remotevirt.stubs.remote import NonnullDomain
@@ -21,32 +24,38 @@ UNDEFINE_FLAGS: Final[int] = c.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | c.VIR_DOMAIN_U
 class DefiningCalls(DomainCalls):
     """Calls that make domains appear, disappear, or change their names."""
 
-    def domain_define_xml(self, xml: str) -> NonnullDomain:
+    def domain_define_xml(self, xml: str) -> Result[NonnullDomain]:
         """Define a domain, or define it anew."""
         return self.domain_define_xml_flags(xml, 0)
 
-    def domain_define_xml_flags(self, xml: str, flags: int) -> NonnullDomain:
+    @in_steps
+    def domain_define_xml_flags(self, xml: str, flags: int) -> Steps[NonnullDomain]:
         """Define a domain; VIR_DOMAIN_DEFINE_VALIDATE checks the document more strictly first."""
         check_flags(flags, c.VIR_DOMAIN_DEFINE_VALIDATE, "testDomainDefineXMLFlags")
         world = self.world
-        definition = Definition.parse(xml, validate=bool(flags & c.VIR_DOMAIN_DEFINE_VALIDATE))
+        validate = bool(flags & c.VIR_DOMAIN_DEFINE_VALIDATE)
+        definition = yield Work(len(xml), Definition.parse, xml, validate=validate)
         record, replaced = world.assign(definition, live=False)
         world.set_persistent(record, True)
         detail = c.VIR_DOMAIN_EVENT_DEFINED_UPDATED if replaced else c.VIR_DOMAIN_EVENT_DEFINED_ADDED
         world.publish(record, c.VIR_DOMAIN_EVENT_DEFINED, detail)
         return record.ref
 
-    def domain_create_xml(self, xml_desc: str, flags: int) -> NonnullDomain:
+    @in_steps
+    def domain_create_xml(self, xml_desc: str, flags: int) -> Steps[NonnullDomain]:
         """Start a transient domain, or an inactive persistent one with another definition this time."""
         check_flags(flags, c.VIR_DOMAIN_START_VALIDATE, "testDomainCreateXML")
         world = self.world
-        definition = Definition.parse(xml_desc, validate=bool(flags & c.VIR_DOMAIN_START_VALIDATE))
+        validate = bool(flags & c.VIR_DOMAIN_START_VALIDATE)
+        definition = yield Work(len(xml_desc), Definition.parse, xml_desc, validate=validate)
         record, _ = world.assign(definition, live=True)
         world.start(record, c.VIR_DOMAIN_RUNNING_BOOTED)
         world.publish(record, c.VIR_DOMAIN_EVENT_STARTED, c.VIR_DOMAIN_EVENT_STARTED_BOOTED)
         return record.ref
 
-    def domain_create_xml_with_files(self, xml_desc: str, flags: int) -> NonnullDomain:
+    def domain_create_xml_with_files(
+        self, xml_desc: str, flags: int, files: Sequence[int]
+    ) -> Result[NonnullDomain]:
         """As domain_create_xml; the descriptors are of no use to a domain that does not exist."""
         return self.domain_create_xml(xml_desc, flags)
 

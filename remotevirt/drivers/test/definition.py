@@ -18,14 +18,14 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import Rpc
 from remotevirt.xml.addresses import parse_mac
 from remotevirt.xml.bitmap import format_bitmap, parse_bitmap
-from remotevirt.xml.domain import DomainDefaults, DomainModel, format_domain, parse_domain
+from remotevirt.xml.domain import DomainDefaults, DomainModel, copy_domain, format_domain, parse_domain
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
 from remotevirt.xml.parse import MAX_BYTES, parse_document
 
-__all__ = ["DEFAULTS", "MAX_TEXTS", "Definition"]
+__all__ = ["DEFAULTS", "MAX_TEXTS", "Definition", "check_length"]
 
 DEFAULTS: Final = DomainDefaults()
 """What the test hypervisor adds to documents."""
@@ -71,7 +71,7 @@ class Definition:
 
     def copy(self) -> Definition:
         """Return a copy that shares nothing that can change."""
-        return Definition(self.model.copy(), self.size, self.run_state)
+        return Definition(copy_domain(self.model), self.size, self.run_state)
 
     def format(self, flags: int, id: int) -> str:
         """Return the document.
@@ -86,7 +86,7 @@ class Definition:
         text = self._texts.get((flags, id))
         if text is None:
             text = format_domain(self.model, id=None if id < 0 else id, flags=flags)
-            _check_length(text)
+            check_length(text)
             if len(self._texts) >= MAX_TEXTS:
                 self._texts.clear()
             self._texts[flags, id] = text
@@ -200,6 +200,11 @@ class Definition:
         """What a reboot leads to."""
         return self.model.on_reboot
 
+    def set_action(self, event: str, action: str) -> None:
+        """Say what an event leads to: ``poweroff``, ``reboot`` or ``crash``."""
+        self._texts.clear()
+        setattr(self.model, f"on_{event}", action)
+
     def disk(self, name: str) -> Disk | None:
         """Return the first disk with a target, or a source if that begins with "/"; None if there is none."""
         for disk in self.model.devices.disks:
@@ -269,7 +274,7 @@ class Definition:
         if element is None:
             return None
         text = element_text(element, uri)
-        _check_length(text)
+        check_length(text)
         return text
 
     def set_metadata(self, uri: str, key: str, text: str | None) -> None:
@@ -291,7 +296,7 @@ class Definition:
         return len(self.title or "") + len(self.description or "") + (len(kept.text()) if kept else 0)
 
 
-def _check_length(text: str) -> None:
+def check_length(text: str) -> None:
     """Refuse a text that no string of the wire can carry.
 
     Raises:

@@ -1,9 +1,12 @@
-"""Calls that need a file descriptor with them, and never get one: the daemon takes none from clients."""
+"""Calls that carry descriptors, and what libvirt's daemon says where they come without."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from remotevirt.drivers.test.calls import DomainCalls
 from remotevirt.drivers.test.faults import argument_error
+from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.stubs.remote import NonnullDomain
@@ -12,13 +15,21 @@ __all__ = ["DescriptorCalls"]
 
 
 class DescriptorCalls(DomainCalls):
-    """Fail as libvirt's daemon does where the descriptor is missing."""
+    """With descriptors they are not supported: the guests have no displays, and open no files."""
 
-    def domain_open_graphics(self, dom: NonnullDomain, idx: int, flags: int) -> None:
-        """Fail: there is no descriptor to connect."""
-        raise InternalError("No FD available at slot 0", domain=c.VIR_FROM_RPC)
+    def domain_open_graphics(
+        self, dom: NonnullDomain, idx: int, flags: int, files: Sequence[int]
+    ) -> Result[None]:
+        """Fail: there is no display to connect, or no descriptor to connect it with."""
+        if not files:
+            raise InternalError("No FD available at slot 0", domain=c.VIR_FROM_RPC)
+        return super().domain_open_graphics(dom, idx, flags, files)
 
-    def domain_fd_associate(self, dom: NonnullDomain, name: str, flags: int) -> None:
-        """Fail: there is no descriptor to lend."""
-        function = "virDomainFDAssociate"
-        raise argument_error(function, "nfds", f"nfds in {function} must not be zero")
+    def domain_fd_associate(
+        self, dom: NonnullDomain, name: str, flags: int, files: Sequence[int]
+    ) -> Result[None]:
+        """Fail: there is nobody to lend a descriptor to, or no descriptor to lend."""
+        if not files:
+            function = "virDomainFDAssociate"
+            raise argument_error(function, "nfds", f"nfds in {function} must not be zero")
+        return super().domain_fd_associate(dom, name, flags, files)

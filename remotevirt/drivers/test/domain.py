@@ -5,9 +5,9 @@ what a running persistent domain will be after it stops, and None while nothing 
 (the domain is off, or transient). Starting copies ``live`` to ``config``; stopping moves ``config`` back.
 
 Nobody but :class:`remotevirt.drivers.test.world.World` changes ``name``, ``id``, ``state``, ``persistent``,
-``autostart``, ``managed_save`` or ``snapshots``: lists are cached, and only the world knows when to drop
-them. What hot calls answer with is kept ready made beside the definition: the reference, and the numbers
-of ``domain_get_info``.
+``autostart``, ``managed_save``, ``snapshots`` or ``checkpoints``: lists are cached, and only the world knows
+when to drop them. What hot calls answer with is kept ready made beside the definition: the reference, and the
+numbers of ``domain_get_info``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.moments import MomentTable
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
+from remotevirt.xml.checkpoint import CheckpointModel
+from remotevirt.xml.snapshot import SnapshotModel
 
 __all__ = ["INACTIVE_ID", "POWER_ACTIONS", "DomainRecord", "DomainRef"]
 
@@ -48,7 +51,7 @@ class DomainRecord:
         live, config: the definitions, see above.
         state, reason: virDomainState and the reason in that state's own enum.
         persistent, autostart, managed_save: what they say.
-        snapshots, checkpoints: by name.
+        snapshots, checkpoints: the moments that the domain has kept.
         polling: how the IO threads poll that calls have added.
         frozen: mount points of the guest's file systems that are frozen.
         facts: the list filters that are true of the domain; the world keeps them so.
@@ -89,8 +92,8 @@ class DomainRecord:
         self.persistent = persistent
         self.autostart = False
         self.managed_save = False
-        self.snapshots: dict[str, object] = {}
-        self.checkpoints: dict[str, object] = {}
+        self.snapshots: MomentTable[SnapshotModel] = MomentTable()
+        self.checkpoints: MomentTable[CheckpointModel] = MomentTable()
         self.polling: list[Any] = []
         self.frozen: set[str] = set()
         self.facts = 0

@@ -14,10 +14,10 @@ from zope.interface import implementer
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.test.default_world import default_world
 from remotevirt.drivers.test.file_world import file_world
+from remotevirt.drivers.test.folder import Folder
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.interfaces import TestInterfaces
 from remotevirt.drivers.test.networks import TestNetworks
-from remotevirt.drivers.test.node_file import NodeFolder
 from remotevirt.drivers.test.nodedevs import TestDevices
 from remotevirt.drivers.test.secrets import TestSecrets
 from remotevirt.drivers.test.volumes import TestPools
@@ -35,7 +35,8 @@ class TestDriver:
 
     Args:
         keep: hold one default world for the daemon's life (``test:keep``).
-        files: the folder below which node files may be opened (``test:files=DIR``); None for no files.
+        files: the folder below which clients may name files: node files, saved domains, dumps
+            (``test:files=DIR``); None for no files.
 
     Raises:
         ValueError: an option makes no sense.
@@ -51,7 +52,7 @@ class TestDriver:
         if isinstance(files, bool):
             raise ValueError("files needs a folder: files=DIR")
         self.keep = keep
-        self.folder = None if files is None else NodeFolder(files)
+        self.folder = None if files is None else Folder(files)
         self.shared: World | None = None
         self.users = 0
 
@@ -77,12 +78,11 @@ class TestDriver:
         if self.users == 0 and not self.keep:
             self.shared = None
 
-    @staticmethod
-    def _connect(uri: DriverURI, world: World, on_close: _Once) -> DriverConnection:
+    def _connect(self, uri: DriverURI, world: World, on_close: _Once) -> DriverConnection:
         """Compose a connection to a world."""
         return DriverConnection(
             uri=uri.text,
-            hypervisor=TestHypervisor(world, uri.text),
+            hypervisor=TestHypervisor(world, uri.text, self.folder),
             network=TestNetworks(world.networks, world.hub),
             storage=TestPools(world.pools, world.hub, VportMaker(world.devices)),
             interface=TestInterfaces(world.interfaces),

@@ -17,9 +17,11 @@ from remotevirt.stubs.remote import NonnullDomain
 
 __all__ = [
     "argument_error",
+    "both_flags",
     "check_count",
     "check_flags",
     "exclusive_flags",
+    "missing_flag",
     "no_domain",
     "not_running",
     "signed",
@@ -52,6 +54,16 @@ def exclusive_flags(function: str, argument: str = "ctl") -> VirError:
         argument,
         "Flags 'VIR_DOMAIN_AFFECT_LIVE' and 'VIR_DOMAIN_AFFECT_CONFIG' are mutually exclusive",
     )
+
+
+def both_flags(function: str, first: str, second: str, domain: int = c.VIR_FROM_DOMAIN) -> VirError:
+    """Return the error for two flags of which a call takes one."""
+    return argument_error(function, "ctl", f"Flags '{first}' and '{second}' are mutually exclusive", domain)
+
+
+def missing_flag(function: str, flag: str, required: str, domain: int = c.VIR_FROM_DOMAIN) -> VirError:
+    """Return the error for a flag that makes sense only with another."""
+    return argument_error(function, "ctl", f"Flag '{required}' is required by flag '{flag}'", domain)
 
 
 def check_flags(flags: int, supported: int, function: str, domain: int = c.VIR_FROM_TEST) -> None:

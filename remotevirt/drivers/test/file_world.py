@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from remotevirt.drivers.test.folder import Folder
 from remotevirt.drivers.test.node import Node
-from remotevirt.drivers.test.node_file import NodeFolder, unreadable
+from remotevirt.drivers.test.node_file import read_node_file, unreadable
 from remotevirt.drivers.test.node_xml import load_world
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
@@ -12,7 +15,7 @@ from remotevirt.stubs.errors import OperationDenied
 __all__ = ["file_world"]
 
 
-def file_world(path: str, folder: NodeFolder | None, *, readonly: bool) -> World:
+def file_world(path: str, folder: Folder | None, *, readonly: bool) -> World:
     """Return a new world with the contents of a node file.
 
     Args:
@@ -28,4 +31,5 @@ def file_world(path: str, folder: NodeFolder | None, *, readonly: bool) -> World
         raise OperationDenied(text, domain=c.VIR_FROM_TEST)
     if folder is None:
         raise unreadable(path)
-    return load_world(folder.read(path), path, Node(), folder.read)
+    read = partial(read_node_file, folder)
+    return load_world(read(path), path, Node(), read)

@@ -7,10 +7,12 @@ and a domain to the flags that are true of it, which are kept in its record.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from remotevirt.drivers.test.domain import DomainRecord
 from remotevirt.stubs import constants as c
+
+if TYPE_CHECKING:
+    from remotevirt.drivers.test.domain import DomainRecord
 
 __all__ = ["ALL_FILTERS", "GROUPS", "facts_of", "groups_of", "matches"]
 
@@ -39,9 +41,9 @@ STATES: Final[dict[int, int]] = {
 """The flags of states that have one of their own; all others are OTHER."""
 
 
-def groups_of(flags: int) -> tuple[int, ...]:
-    """Return the masks of a filter, one for each group that it narrows."""
-    return tuple(flags & group for group in GROUPS if 0 != flags & group != group)
+def groups_of(flags: int, groups: tuple[int, ...] = GROUPS) -> tuple[int, ...]:
+    """Return the masks of a filter, one for each group that it narrows; ``groups`` are those of its kind."""
+    return tuple(flags & group for group in groups if 0 != flags & group != group)
 
 
 def facts_of(record: DomainRecord) -> int:

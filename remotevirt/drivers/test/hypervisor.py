@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remotevirt.drivers.test.blkio_tuning import BlkioTuningCalls
+from remotevirt.drivers.test.checkpoints import CheckpointCalls
 from remotevirt.drivers.test.cpu_baseline import CpuBaselineCalls
 from remotevirt.drivers.test.defining import DefiningCalls
 from remotevirt.drivers.test.descriptors import DescriptorCalls
@@ -22,8 +23,11 @@ from remotevirt.drivers.test.metadata import MetadataCalls
 from remotevirt.drivers.test.numa_tuning import NumaTuningCalls
 from remotevirt.drivers.test.peek import PeekCalls
 from remotevirt.drivers.test.perf import PerfCalls
+from remotevirt.drivers.test.saving import SavingCalls
 from remotevirt.drivers.test.scheduler import SchedulerCalls
+from remotevirt.drivers.test.screenshot import ScreenshotCalls
 from remotevirt.drivers.test.security import SecurityCalls
+from remotevirt.drivers.test.snapshots import SnapshotCalls
 from remotevirt.drivers.test.statistics import StatisticsCalls
 from remotevirt.drivers.test.vcpus import VcpuCalls
 
@@ -42,6 +46,9 @@ class TestHypervisor(
     MetadataCalls,
     SchedulerCalls,
     StatisticsCalls,
+    SavingCalls,
+    SnapshotCalls,
+    CheckpointCalls,
     MemoryTuningCalls,
     BlkioTuningCalls,
     NumaTuningCalls,
@@ -55,5 +62,6 @@ class TestHypervisor(
     PeekCalls,
     SecurityCalls,
     DescriptorCalls,
+    ScreenshotCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.test.faults import check_flags
 from remotevirt.drivers.test.objects import Table, passes
 from remotevirt.procedures import Kept
@@ -154,19 +155,24 @@ class TestInterfaces(InterfaceDriver):
             raise MultipleInterfaces(domain=c.VIR_FROM_TEST)
         return NonnullInterface(found[0].name, mac)
 
-    def interface_get_xml_desc(self, iface: NonnullInterface, flags: int) -> str:
+    @in_steps
+    def interface_get_xml_desc(self, iface: NonnullInterface, flags: int) -> Steps[str]:
         """Return an interface's document."""
         check_flags(flags, 0, "testInterfaceGetXMLDesc")
-        return format_interface(self._named(iface.name).model)
+        found = self._named(iface.name)
+        text: str = yield Work(found.size, format_interface, found.model)
+        return text
 
     def interface_is_active(self, iface: NonnullInterface) -> int:
         """Return 1 for an interface that is up."""
         return int(self._named(iface.name).active)
 
-    def interface_define_xml(self, xml: str, flags: int) -> NonnullInterface:
+    @in_steps
+    def interface_define_xml(self, xml: str, flags: int) -> Steps[NonnullInterface]:
         """Define an interface, or change its definition."""
         check_flags(flags, c.VIR_INTERFACE_DEFINE_VALIDATE, "testInterfaceDefineXML")
-        return self.interfaces.assign(parse_interface(xml), len(xml)).ref
+        model = yield Work(len(xml), parse_interface, xml)
+        return self.interfaces.assign(model, len(xml)).ref
 
     def interface_undefine(self, iface: NonnullInterface) -> None:
         """Forget an interface, up or down."""

@@ -17,13 +17,14 @@ is gone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
+from remotevirt.drivers.test.calls import IMPACT, DomainCalls
 from remotevirt.drivers.test.domain import POWER_ACTIONS, DomainRecord
 from remotevirt.drivers.test.faults import check_flags
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, OperationInvalid
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain
 
 __all__ = ["LifecycleCalls"]
@@ -36,6 +37,12 @@ REBOOT_FLAGS: Final[int] = (
     | c.VIR_DOMAIN_REBOOT_PARAVIRT
 )
 """All ways to reboot; they make no difference."""
+
+LIFECYCLES: Final = ("poweroff", "reboot", "crash")
+"""The words of virDomainLifecycle, by number."""
+
+ACTIONS: Final = ("destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart")
+"""The words of virDomainLifecycleAction, by number."""
 
 
 class LifecycleCalls(DomainCalls):
@@ -50,7 +57,7 @@ class LifecycleCalls(DomainCalls):
         check_flags(flags, 0, "testDomainCreateWithFlags")
         return self._start(self.record(dom))
 
-    def domain_create_with_files(self, dom: NonnullDomain, flags: int) -> NonnullDomain:
+    def domain_create_with_files(self, dom: NonnullDomain, flags: int, files: Sequence[int]) -> NonnullDomain:
         """As domain_create_with_flags; nothing can use the descriptors."""
         return self.domain_create_with_flags(dom, flags)
 
@@ -119,24 +126,24 @@ class LifecycleCalls(DomainCalls):
         record = self.active(dom)
         self.world.stop_and_tell(record, c.VIR_DOMAIN_SHUTOFF_DESTROYED, c.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
 
-    def domain_managed_save(self, dom: NonnullDomain, flags: int) -> None:
-        """Stop a persistent domain and remember that its state was saved."""
-        known = c.VIR_DOMAIN_SAVE_BYPASS_CACHE | c.VIR_DOMAIN_SAVE_RUNNING | c.VIR_DOMAIN_SAVE_PAUSED
-        check_flags(flags, known, "testDomainManagedSave")
-        record = self.active(dom)
-        if not record.persistent:
-            text = "cannot do managed save for transient domain"
-            raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
-        self.world.stop(record, c.VIR_DOMAIN_SHUTOFF_SAVED)
-        self.world.publish(record, c.VIR_DOMAIN_EVENT_STOPPED, c.VIR_DOMAIN_EVENT_STOPPED_SAVED)
-        self.world.set_managed_save(record, True)
+    def domain_set_lifecycle_action(self, dom: NonnullDomain, type: int, action: int, flags: int) -> None:
+        """Set what happens when the guest powers off, reboots or crashes.
 
-    def domain_has_managed_save_image(self, dom: NonnullDomain, flags: int) -> int:
-        """Return 1 if a domain's state was saved."""
-        check_flags(flags, 0, "testDomainHasManagedSaveImage")
-        return int(self.record(dom).managed_save)
-
-    def domain_managed_save_remove(self, dom: NonnullDomain, flags: int) -> None:
-        """Forget a domain's saved state."""
-        check_flags(flags, 0, "testDomainManagedSaveRemove")
-        self.world.set_managed_save(self.record(dom), False)
+        Args:
+            dom: the domain.
+            type: of virDomainLifecycle.
+            action: of virDomainLifecycleAction; only a crash can leave a dump.
+            flags: virDomainModificationImpact; both definitions at once are possible.
+        """
+        if type >= len(LIFECYCLES):
+            raise InvalidArg(f"invalid lifecycle type '{type}'", domain=c.VIR_FROM_DOMAIN)
+        if action >= len(ACTIONS):
+            raise InvalidArg(f"invalid lifecycle action '{action}'", domain=c.VIR_FROM_DOMAIN)
+        check_flags(flags, IMPACT, "testDomainSetLifecycleAction")
+        event, word = LIFECYCLES[type], ACTIONS[action]
+        if type != c.VIR_DOMAIN_LIFECYCLE_CRASH and word.startswith("coredump"):
+            text = f"Lifecycle event '{event}' doesn't support '{word}' action"
+            raise ConfigUnsupported(text, domain=c.VIR_FROM_DOMAIN)
+        for definition in self.definitions(self.record(dom), flags):
+            if definition is not None:
+                definition.set_action(event, word)

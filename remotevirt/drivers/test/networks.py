@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.test.faults import check_flags
 from remotevirt.drivers.test.object_events import network_lifecycle
 from remotevirt.drivers.test.objects import KeyedTable, passes
 from remotevirt.errors import VirError
-from remotevirt.procedures import Kept
+from remotevirt.procedures import Kept, Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import NetworkDriver
 from remotevirt.stubs.errors import InternalError, NoNetwork, OperationFailed, OperationInvalid
@@ -194,10 +195,13 @@ class TestNetworks(NetworkDriver):
         """Return the network of a UUID."""
         return self._by_uuid(uuid).ref
 
-    def network_get_xml_desc(self, net: NonnullNetwork, flags: int) -> str:
+    @in_steps
+    def network_get_xml_desc(self, net: NonnullNetwork, flags: int) -> Steps[str]:
         """Return a network's document."""
         check_flags(flags, 0, "testNetworkGetXMLDesc")
-        return format_network(self._named(net.name).live)
+        network = self._named(net.name)
+        text: str = yield Work(network.size, format_network, network.live)
+        return text
 
     def network_get_bridge_name(self, net: NonnullNetwork) -> str:
         """Return the host's device of a network."""
@@ -225,24 +229,28 @@ class TestNetworks(NetworkDriver):
         """Return 1 for a persistent network; found by its UUID."""
         return int(self._by_uuid(net.uuid).persistent)
 
-    def network_define_xml(self, xml: str) -> NonnullNetwork:
+    @in_steps
+    def network_define_xml(self, xml: str) -> Steps[NonnullNetwork]:
         """Define a network, or give one a newer definition."""
-        network = self.networks.assign(parse_network(xml), len(xml), live=False)
+        model = yield Work(len(xml), parse_network, xml)
+        network = self.networks.assign(model, len(xml), live=False)
         self._publish(network, c.VIR_NETWORK_EVENT_DEFINED)
         return network.ref
 
-    def network_define_xml_flags(self, xml: str, flags: int) -> NonnullNetwork:
+    def network_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
         """As network_define_xml; VIR_NETWORK_DEFINE_VALIDATE makes no difference."""
         check_flags(flags, c.VIR_NETWORK_DEFINE_VALIDATE, "testNetworkDefineXMLFlags")
         return self.network_define_xml(xml)
 
-    def network_create_xml(self, xml: str) -> NonnullNetwork:
+    @in_steps
+    def network_create_xml(self, xml: str) -> Steps[NonnullNetwork]:
         """Start a network from a document; a new one is transient."""
-        network = self.networks.assign(parse_network(xml), len(xml), live=True)
+        model = yield Work(len(xml), parse_network, xml)
+        network = self.networks.assign(model, len(xml), live=True)
         self._start(network)
         return network.ref
 
-    def network_create_xml_flags(self, xml: str, flags: int) -> NonnullNetwork:
+    def network_create_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
         """As network_create_xml; VIR_NETWORK_CREATE_VALIDATE makes no difference."""
         check_flags(flags, c.VIR_NETWORK_CREATE_VALIDATE, "testNetworkCreateXMLFlags")
         return self.network_create_xml(xml)
@@ -276,35 +284,43 @@ class TestNetworks(NetworkDriver):
         self.networks.remove(network)
         self._publish(network, c.VIR_NETWORK_EVENT_UNDEFINED)
 
+    @in_steps
     def network_update(
         self, net: NonnullNetwork, command: int, section: int, parentIndex: int, xml: str, flags: int
-    ) -> None:
+    ) -> Steps[None]:
         """Change one section of the live definition, of the persistent one, or of both.
 
         Raises:
             OperationInvalid: LIVE of an inactive network, CONFIG of a transient one.
         """
         check_flags(flags, LIVE | CONFIG, "testNetworkUpdate")
-        network = self._by_uuid(net.uuid)
-        if not flags:
-            flags = LIVE if network.active else CONFIG
-        if flags & LIVE and not network.active:
-            raise OperationInvalid("network is not running", domain=NET)
-        if flags & CONFIG and not network.persistent:
-            text = "cannot change persistent config of a transient network"
-            raise OperationInvalid(text, domain=NET)
-        live, config = network.live, network.pending or network.live
-        if flags & LIVE:
-            live = update_network(live, command, section, parentIndex, xml)
-        if flags & CONFIG:
-            config = update_network(config, command, section, parentIndex, xml)
+        before = None
+        while True:
+            network = self._by_uuid(net.uuid)
+            impact = flags or (LIVE if network.active else CONFIG)
+            if impact & LIVE and not network.active:
+                raise OperationInvalid("network is not running", domain=NET)
+            if impact & CONFIG and not network.persistent:
+                text = "cannot change persistent config of a transient network"
+                raise OperationInvalid(text, domain=NET)
+            now = (impact, network.live, network.pending)
+            if before is not None and all(one is other for one, other in zip(now, before, strict=True)):
+                break
+            # While it is worked on, another may change the network: then this change is made again.
+            before = now
+            live, config = network.live, network.pending or network.live
+            size = network.size + len(xml)
+            if impact & LIVE:
+                live = yield Work(size, update_network, live, command, section, parentIndex, xml)
+            if impact & CONFIG:
+                config = yield Work(size, update_network, config, command, section, parentIndex, xml)
         self.networks.grow(len(xml))
         network.size += len(xml)
-        if flags & CONFIG and not network.active:
+        if impact & CONFIG and not network.active:
             network.live = config
-        elif flags & CONFIG:
+        elif impact & CONFIG:
             network.pending = config
-        if flags & LIVE:
+        if impact & LIVE:
             network.live = live
 
 

@@ -25,6 +25,7 @@ from lxml import etree
 
 from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.node import Node
+from remotevirt.drivers.test.node_snapshots import load_snapshots
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, XmlError
@@ -57,7 +58,7 @@ def load_world(text: str, path: str, node: Node, read: ReadFile | None = None) -
     _refuse_auth(root)
     world = World(_node_of(root, node))
     for element in root.findall("domain"):
-        _add_domain(world, _text_of(element, path, "domain", read))
+        _add_domain(world, element, path, read)
     for element in root.findall("network"):
         world.networks.load(_element_of(element, path, "network", read))
     for element in root.findall("interface"):
@@ -86,15 +87,10 @@ def _element_of(element: Any, path: str, kind: str, read: ReadFile | None) -> An
     return parse_document(read(full), root=kind, source=full, domain=c.VIR_FROM_TEST)
 
 
-def _text_of(element: Any, path: str, kind: str, read: ReadFile | None) -> str:
-    """Return the XML of an object, as a document of its own."""
-    found = _element_of(element, path, kind, read)
-    return str(etree.tostring(found, encoding="unicode", with_tail=False))
-
-
-def _add_domain(world: World, text: str) -> None:
-    """Take in a domain, in the state that it says."""
-    definition = Definition.parse(text)
+def _add_domain(world: World, element: Any, path: str, read: ReadFile | None) -> None:
+    """Take in a domain, in the state that it says, with its snapshots."""
+    domain = _element_of(element, path, "domain", read)
+    definition = Definition.parse(str(etree.tostring(domain, encoding="unicode", with_tail=False)))
     found = definition.run_state
     record, _ = world.assign(definition, live=False)
     world.set_persistent(record, not found.transient)
@@ -102,6 +98,7 @@ def _add_domain(world: World, text: str) -> None:
         world.set_managed_save(record, found.managed_save)
     elif not record.active:
         world.start(record, 0, found.state)
+    load_snapshots(world, record, domain, lambda found: _element_of(found, path, "domainsnapshot", read))
 
 
 def _number(root: Any, where: str, what: str, default: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.test.faults import check_count, check_flags
 from remotevirt.drivers.test.object_events import device_lifecycle
@@ -217,10 +218,11 @@ class TestDevices(NodeDeviceDriver):
         check_flags(flags, 0, "testNodeDeviceGetXMLDesc")
         return format_device(self.devices.named(name).model)
 
-    def node_device_create_xml(self, xml_desc: str, flags: int) -> NonnullNodeDevice:
+    @in_steps
+    def node_device_create_xml(self, xml_desc: str, flags: int) -> Steps[NonnullNodeDevice]:
         """Make a virtual host bus adapter; VIR_NODE_DEVICE_CREATE_XML_VALIDATE makes no difference."""
         check_flags(flags, c.VIR_NODE_DEVICE_CREATE_XML_VALIDATE, "testNodeDeviceCreateXML")
-        model = parse_device(xml_desc, new=True)
+        model = yield Work(len(xml_desc), parse_device, xml_desc, new=True)
         if model.wwnn is None or model.wwpn is None:
             raise _impossible("Device is not a fibre channel HBA")
         self.devices.check_parent(model)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.test.faults import check_flags
 from remotevirt.drivers.test.object_events import pool_lifecycle, pool_refresh
@@ -123,13 +124,14 @@ class PoolCalls(StorageDriver):
         refs = tuple([pool.ref for pool in self.pools if pool.passes(flags)])
         return PoolList(refs, len(refs))
 
-    def connect_find_storage_pool_sources(self, type: str, srcSpec: str | None, flags: int) -> str:
+    @in_steps
+    def connect_find_storage_pool_sources(self, type: str, srcSpec: str | None, flags: int) -> Steps[str]:
         """Return what there would be to make pools of, of the two types that have an answer ready."""
         check_flags(flags, 0, "testConnectFindStoragePoolSources")
         if type == "dir":
             raise InternalError(f"unknown storage pool type {type}", domain=c.VIR_FROM_TEST)
         known = type in ("logical", "netfs")
-        source = parse_pool_source(srcSpec, type) if srcSpec and known else None
+        source = (yield Work(len(srcSpec), parse_pool_source, srcSpec, type)) if srcSpec and known else None
         if type == "logical":
             return LOGICAL_SOURCES
         if type == "netfs":
@@ -154,10 +156,13 @@ class PoolCalls(StorageDriver):
         state = c.VIR_STORAGE_POOL_RUNNING if found.active else c.VIR_STORAGE_POOL_INACTIVE
         return StoragePoolGetInfoRet(state, model.capacity, model.allocation, model.available)
 
-    def storage_pool_get_xml_desc(self, pool: NonnullStoragePool, flags: int) -> str:
+    @in_steps
+    def storage_pool_get_xml_desc(self, pool: NonnullStoragePool, flags: int) -> Steps[str]:
         """Return a pool's document."""
         check_flags(flags, 0, "testStoragePoolGetXMLDesc")
-        return format_pool(self.named(pool.name).model)
+        found = self.named(pool.name)
+        text: str = yield Work(found.size, format_pool, found.model)
+        return text
 
     def storage_pool_get_autostart(self, pool: NonnullStoragePool) -> int:
         """Return 1 if a pool starts with its host."""
@@ -179,19 +184,23 @@ class PoolCalls(StorageDriver):
         """Return 1 for a persistent pool; found by its UUID."""
         return int(self.identified(pool.uuid).persistent)
 
-    def storage_pool_define_xml(self, xml: str, flags: int) -> NonnullStoragePool:
+    @in_steps
+    def storage_pool_define_xml(self, xml: str, flags: int) -> Steps[NonnullStoragePool]:
         """Define a pool, or give one a newer definition; it looks empty from then on."""
         check_flags(flags, c.VIR_STORAGE_POOL_DEFINE_VALIDATE, "testStoragePoolDefineXML")
-        pool = self.pools.assign(parse_pool(xml), len(xml), live=False)
+        model = yield Work(len(xml), parse_pool, xml)
+        pool = self.pools.assign(model, len(xml), live=False)
         pool.persistent = True
         self.pools.changed()
         self._publish(pool, c.VIR_STORAGE_POOL_EVENT_DEFINED)
         return pool.ref
 
-    def storage_pool_create_xml(self, xml: str, flags: int) -> NonnullStoragePool:
+    @in_steps
+    def storage_pool_create_xml(self, xml: str, flags: int) -> Steps[NonnullStoragePool]:
         """Start a pool from a document; it is transient, even if it was not before."""
         check_flags(flags, 0, "testStoragePoolCreateXML")
-        pool = self.pools.assign(parse_pool(xml), len(xml), live=True)
+        model = yield Work(len(xml), parse_pool, xml)
+        pool = self.pools.assign(model, len(xml), live=True)
         pool.persistent = pool.autostart = False
         try:
             self.vports.make(pool.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.test.faults import argument_error, check_count, check_flags
 from remotevirt.drivers.test.objects import MAX_LIST
 from remotevirt.drivers.test.pool_calls import PoolCalls
@@ -104,21 +105,25 @@ class TestPools(PoolCalls):
         """Return where a volume would be."""
         return self._found(vol)[1].model.path
 
-    def storage_vol_create_xml(self, pool: NonnullStoragePool, xml: str, flags: int) -> NonnullStorageVol:
+    @in_steps
+    def storage_vol_create_xml(
+        self, pool: NonnullStoragePool, xml: str, flags: int
+    ) -> Steps[NonnullStorageVol]:
         """Make a volume in an active pool."""
         check_flags(flags, 0, "testStorageVolCreateXML")
+        model = yield Work(len(xml), parse_volume, xml, self.in_state(pool.name, active=True).model.type)
         found = self.in_state(pool.name, active=True)
-        model = parse_volume(xml, found.model.type)
         self._check_new(found, model)
         return self._add(found, model, len(xml))
 
+    @in_steps
     def storage_vol_create_xml_from(
         self, pool: NonnullStoragePool, xml: str, clonevol: NonnullStorageVol, flags: int
-    ) -> NonnullStorageVol:
+    ) -> Steps[NonnullStorageVol]:
         """Make a volume beside one that is there: that is looked for by its name, in the same pool."""
         check_flags(flags, 0, "testStorageVolCreateXMLFrom")
+        model = yield Work(len(xml), parse_volume, xml, self.in_state(pool.name, active=True).model.type)
         found = self.in_state(pool.name, active=True)
-        model = parse_volume(xml, found.model.type)
         self._check_new(found, model)
         self._volume(found, clonevol.name)
         return self._add(found, model, len(xml))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from remotevirt.drivers.events import EventHub
@@ -28,6 +28,7 @@ from remotevirt.drivers.test.definition import Definition
 from remotevirt.drivers.test.domain import INACTIVE_ID, DomainRecord
 from remotevirt.drivers.test.filters import facts_of
 from remotevirt.drivers.test.interfaces import InterfaceTable
+from remotevirt.drivers.test.moments import MomentTable
 from remotevirt.drivers.test.networks import NetworkTable
 from remotevirt.drivers.test.node import Node
 from remotevirt.drivers.test.nodedevs import DeviceTable
@@ -36,6 +37,7 @@ from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomain, OperationFailed, OperationInvalid
 from remotevirt.stubs.remote import ConnectListAllDomainsRet
+from remotevirt.xml.moment import Moment
 
 __all__ = ["MAX_CACHED_LISTS", "MAX_DOMAINS", "MAX_ID", "MAX_NAME", "MAX_TEXT", "DomainList", "World"]
 
@@ -43,16 +45,23 @@ MAX_DOMAINS: Final = 16384
 """Domains in a world; REMOTE_DOMAIN_LIST_MAX, the most that a list reply can carry. libvirt: none."""
 
 MAX_NAME: Final = 1024
-"""Bytes of a domain's name in UTF-8: a list of the most domains is then below 18 MiB. libvirt: none."""
+"""Bytes in UTF-8 of the name of a domain, snapshot or checkpoint: a list of the most domains is then below
+18 MiB. libvirt: none."""
 
 MAX_TEXT: Final = 256 * 1024 * 1024
 """Characters of all definitions of a world together, as they were defined. libvirt: none."""
+
+MOMENT_SIZE: Final = 4096
+"""What a snapshot or checkpoint counts for besides its text: a small text makes a large model."""
 
 MAX_ID: Final = 2**31 - 1
 """The largest id that the wire can carry."""
 
 MAX_CACHED_LISTS: Final = 32
 """Filter combinations whose list is kept. There are thousands of them; real clients use a few."""
+
+
+M = TypeVar("M", bound=Moment)
 
 
 class DomainList(Kept, ConnectListAllDomainsRet):
@@ -174,12 +183,23 @@ class World:
         """Count the text of a definition that comes in, and of the one that goes."""
         if instead is None and len(self.by_uuid) >= MAX_DOMAINS and definition.uuid not in self.by_uuid:
             raise OperationFailed(f"a test node holds at most {MAX_DOMAINS} domains", domain=c.VIR_FROM_TEST)
-        text = self.text + definition.size - (instead.size if instead else 0)
-        if text > MAX_TEXT:
+        self._grow(definition.size - (instead.size if instead else 0))
+
+    def _grow(self, size: int) -> None:
+        """Count characters that come in, or with a negative number go."""
+        self.check_room(size)
+        self.text += size
+
+    def check_room(self, size: int) -> None:
+        """Check that there is room for so many characters.
+
+        Raises:
+            OperationFailed: there is not.
+        """
+        if size > 0 and self.text + size > MAX_TEXT:
             raise OperationFailed(
                 f"the definitions of a test node may hold {MAX_TEXT} characters", domain=c.VIR_FROM_TEST
             )
-        self.text = text
 
     def remove(self, record: DomainRecord) -> None:
         """Forget a domain."""
@@ -187,6 +207,73 @@ class World:
         del self.by_name[record.name]
         self.by_id.pop(record.id, None)
         self.text -= record.live.size + (record.config.size if record.config else 0)
+        self.text -= sum(moment.size for table in (record.snapshots, record.checkpoints) for moment in table)
+        self.changed(record)
+
+    def replace(self, record: DomainRecord, definition: Definition) -> None:
+        """Give an inactive domain another definition, whatever that says of name and UUID.
+
+        Raises:
+            OperationFailed: there is no room.
+        """
+        self._grow(definition.size - record.live.size)
+        definition.name = record.name
+        record.live = definition
+        record.refresh()
+        self.changed(record)
+
+    def keep_moment(self, record: DomainRecord, table: MomentTable[M], moment: M, *, current: bool) -> None:
+        """Keep a snapshot or checkpoint of a domain; one of its name is replaced.
+
+        Args:
+            record: the domain.
+            table: where its moments of that kind are.
+            moment: the new one; its size is yet without what every moment counts for.
+            current: the domain's state descends from it.
+
+        Raises:
+            OperationFailed: there is no room.
+            InvalidArg: its name is too long.
+        """
+        _check_name(moment.name, moment.KIND)
+        old = table.by_name.get(moment.name)
+        moment.size += MOMENT_SIZE
+        self._grow(moment.size - (old.size if old else 0))
+        try:
+            table.add(moment)
+        except OperationFailed:
+            self.text -= moment.size
+            raise
+        if current:
+            table.current = moment.name
+        self.changed(record)
+
+    def drop_moment(
+        self, record: DomainRecord, table: MomentTable[M], moment: M, *, children: bool, itself: bool = True
+    ) -> None:
+        """Forget a snapshot or checkpoint; if the current one goes, its parent becomes it.
+
+        Args:
+            record: the domain.
+            table: where its moments of that kind are.
+            moment: which one is meant.
+            children: forget all that comes from it; otherwise its children become those of its parent.
+            itself: forget the moment itself.
+        """
+        names = table.descendants(moment.name)[::-1] if children else []
+        if itself:
+            names.append(moment.name)
+        for name in names:
+            gone = table.by_name[name]
+            table.remove(name)
+            self.text -= gone.size
+            if table.current == name:
+                table.current = gone.parent
+        self.changed(record)
+
+    def set_current(self, record: DomainRecord, table: MomentTable[M], name: str | None) -> None:
+        """Say which snapshot or checkpoint a domain's state descends from."""
+        table.current = name
         self.changed(record)
 
     def rename(self, record: DomainRecord, name: str) -> None:
@@ -234,15 +321,15 @@ class World:
         record.make_ref()
         self.set_state(record, c.VIR_DOMAIN_SHUTOFF, reason)
 
-    def stop_and_tell(self, record: DomainRecord, reason: int, detail: int) -> None:
-        """Stop a domain and publish it; a transient one is gone afterwards.
+    def stop_and_tell(self, record: DomainRecord, reason: int, detail: int, *, keep: bool = False) -> None:
+        """Stop a domain and publish it; a transient one is gone afterwards, unless ``keep``.
 
         The event of a domain that never was persistent still carries the id it had.
         """
         before = record.ref if record.config is None else None
         self.stop(record, reason)
         self.hub.publish(events.lifecycle(before or record.ref, c.VIR_DOMAIN_EVENT_STOPPED, detail))
-        if not record.persistent:
+        if not record.persistent and not keep:
             self.remove(record)
 
     def redefined(self, record: DomainRecord) -> None:
@@ -286,12 +373,12 @@ class World:
         return record
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, kind: str = "domain") -> None:
     """Refuse names that make lists too long to be sent.
 
     Raises:
-        InvalidArg: it is one.
+        InvalidArg: it is one; ``kind`` says of what.
     """
     if len(name.encode("utf-8", "surrogateescape")) > MAX_NAME:
-        text = f"the name of a domain may have {MAX_NAME} bytes"
+        text = f"the name of a {kind} may have {MAX_NAME} bytes"
         raise InvalidArg(text, domain=c.VIR_FROM_TEST)

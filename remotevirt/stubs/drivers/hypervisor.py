@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remotevirt.procedures import Result
+from remotevirt.procedures import FilesResult, Result, StreamResult
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.checkpoint import (
@@ -78,7 +78,8 @@ class HypervisorDriver:
     """What a driver can do with host and domains. Override what yours can do.
 
     A method may return its value, a Deferred of it, or a coroutine; it may raise VirError.
-    Parameters are the fields of the procedure's arguments, in order.
+    Parameters are the fields of the procedure's arguments, in order, and for a call that carries
+    descriptors these; they are closed when the call has ended, so duplicate what you keep.
     """
 
     __slots__ = ()
@@ -581,7 +582,7 @@ class HypervisorDriver:
         dname: str | None,
         resource: int,
         dom_xml: str,
-    ) -> Result[None]:
+    ) -> Result[StreamResult[None]]:
         """Migration, second protocol, on the target: make ready for a domain that arrives over this
         stream.
 
@@ -862,7 +863,12 @@ class HypervisorDriver:
         """
         raise NoSupport("virDomainGetVcpusFlags", domain=vir.VIR_FROM_DOMAIN)
 
-    def domain_open_console(self, dom: NonnullDomain, dev_name: str | None, flags: int) -> Result[None]:
+    def domain_open_console(
+        self,
+        dom: NonnullDomain,
+        dev_name: str | None,
+        flags: int,
+    ) -> Result[StreamResult[None]]:
         """Connect a stream to a console of the domain; dev_name absent: the first.
 
         Procedure 201: virDomainOpenConsole, libvirt 0.8.6. Needs domain.open_device.
@@ -933,7 +939,12 @@ class HypervisorDriver:
         """
         raise NoSupport("virDomainInjectNMI", domain=vir.VIR_FROM_DOMAIN)
 
-    def domain_screenshot(self, dom: NonnullDomain, screen: int, flags: int) -> Result[str | None]:
+    def domain_screenshot(
+        self,
+        dom: NonnullDomain,
+        screen: int,
+        flags: int,
+    ) -> Result[StreamResult[str | None]]:
         """Send a picture of the guest's screen over a stream; mime is the picture's type.
 
         Procedure 211: virDomainScreenshot, libvirt 0.9.2. Needs domain.screenshot.
@@ -985,7 +996,7 @@ class HypervisorDriver:
         dname: str | None,
         resource: int,
         dom_xml: str,
-    ) -> Result[bytes]:
+    ) -> Result[StreamResult[bytes]]:
         """Migration, third protocol, on the target: make ready for a domain that arrives over this
         stream.
 
@@ -1272,7 +1283,13 @@ class HypervisorDriver:
         """
         raise NoSupport("virDomainSnapshotListChildrenNames", domain=vir.VIR_FROM_DOMAIN_SNAPSHOT)
 
-    def domain_open_graphics(self, dom: NonnullDomain, idx: int, flags: int) -> Result[None]:
+    def domain_open_graphics(
+        self,
+        dom: NonnullDomain,
+        idx: int,
+        flags: int,
+        files: Sequence[int],
+    ) -> Result[None]:
         """Connect a descriptor that comes with the call to a graphics display of the domain.
 
         Procedure 249: virDomainOpenGraphics, libvirt 0.9.7. Needs domain.open_graphics.
@@ -1621,7 +1638,12 @@ class HypervisorDriver:
         """
         raise NoSupport("virDomainSendProcessSignal", domain=vir.VIR_FROM_DOMAIN)
 
-    def domain_open_channel(self, dom: NonnullDomain, name: str | None, flags: int) -> Result[None]:
+    def domain_open_channel(
+        self,
+        dom: NonnullDomain,
+        name: str | None,
+        flags: int,
+    ) -> Result[StreamResult[None]]:
         """Connect a stream to a channel of the domain; name absent: the first.
 
         Procedure 296: virDomainOpenChannel, libvirt 1.0.2. Needs domain.open_device.
@@ -1749,7 +1771,12 @@ class HypervisorDriver:
         """
         raise NoSupport("virDomainSetMemoryStatsPeriod", domain=vir.VIR_FROM_DOMAIN)
 
-    def domain_create_xml_with_files(self, xml_desc: str, flags: int) -> Result[NonnullDomain]:
+    def domain_create_xml_with_files(
+        self,
+        xml_desc: str,
+        flags: int,
+        files: Sequence[int],
+    ) -> Result[NonnullDomain]:
         """As domain_create_xml. The descriptors that come with the call are passed on to the guest's
         init.
 
@@ -1757,7 +1784,12 @@ class HypervisorDriver:
         """
         raise NoSupport("virDomainCreateXMLWithFiles", domain=vir.VIR_FROM_DOMAIN)
 
-    def domain_create_with_files(self, dom: NonnullDomain, flags: int) -> Result[NonnullDomain]:
+    def domain_create_with_files(
+        self,
+        dom: NonnullDomain,
+        flags: int,
+        files: Sequence[int],
+    ) -> Result[NonnullDomain]:
         """As domain_create_with_flags. The descriptors that come with the call are passed on to the
         guest's init.
 
@@ -1847,7 +1879,7 @@ class HypervisorDriver:
         """
         raise NoSupport("virConnectGetDomainCapabilities", domain=vir.VIR_FROM_DOMAIN)
 
-    def domain_open_graphics_fd(self, dom: NonnullDomain, idx: int, flags: int) -> Result[None]:
+    def domain_open_graphics_fd(self, dom: NonnullDomain, idx: int, flags: int) -> Result[FilesResult[None]]:
         """The reply brings a descriptor that is connected to a graphics display of the domain.
 
         Procedure 343: virDomainOpenGraphicsFD, libvirt 1.2.8. Needs domain.open_graphics.
@@ -2352,7 +2384,13 @@ class HypervisorDriver:
         """
         raise NoSupport("virDomainAbortJobFlags", domain=vir.VIR_FROM_DOMAIN)
 
-    def domain_fd_associate(self, dom: NonnullDomain, name: str, flags: int) -> Result[None]:
+    def domain_fd_associate(
+        self,
+        dom: NonnullDomain,
+        name: str,
+        flags: int,
+        files: Sequence[int],
+    ) -> Result[None]:
         """Lend the descriptors that come with the call to a domain under a name that its XML can use.
 
         Procedure 443: virDomainFDAssociate, libvirt 9.0.0. Needs domain.write.
@@ -2465,14 +2503,20 @@ class HypervisorDriver:
         """
         raise NoSupport("virConnectDomainQemuMonitorEventDeregister", domain=vir.VIR_FROM_NONE)
 
-    def qemu_domain_monitor_command_with_files(self, dom: NonnullDomain, cmd: str, flags: int) -> Result[str]:
+    def qemu_domain_monitor_command_with_files(
+        self,
+        dom: NonnullDomain,
+        cmd: str,
+        flags: int,
+        files: Sequence[int],
+    ) -> Result[FilesResult[str]]:
         """As domain_monitor_command; descriptors travel with the call, and others with the reply.
 
         Procedure 7: virDomainQemuMonitorCommandWithFiles, libvirt 8.2.0. Needs domain.write.
         """
         raise NoSupport("virDomainQemuMonitorCommandWithFiles", domain=vir.VIR_FROM_NONE)
 
-    def lxc_domain_open_namespace(self, dom: NonnullDomain, flags: int) -> Result[None]:
+    def lxc_domain_open_namespace(self, dom: NonnullDomain, flags: int) -> Result[FilesResult[None]]:
         """The reply brings a descriptor for each namespace of the container.
 
         Procedure 1: virDomainLxcOpenNamespace, libvirt 1.0.2. Needs domain.open_namespace.

@@ -20,7 +20,8 @@ class NodeDeviceDriver:
     """What a driver can do with the host's devices. Override what yours can do.
 
     A method may return its value, a Deferred of it, or a coroutine; it may raise VirError.
-    Parameters are the fields of the procedure's arguments, in order.
+    Parameters are the fields of the procedure's arguments, in order, and for a call that carries
+    descriptors these; they are closed when the call has ended, so duplicate what you keep.
     """
 
     __slots__ = ()

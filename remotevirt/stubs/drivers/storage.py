@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from remotevirt.procedures import Result
+from remotevirt.procedures import Result, StreamResult
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote.storage import (
@@ -25,7 +25,8 @@ class StorageDriver:
     """What a driver can do with storage pools and volumes. Override what yours can do.
 
     A method may return its value, a Deferred of it, or a coroutine; it may raise VirError.
-    Parameters are the fields of the procedure's arguments, in order.
+    Parameters are the fields of the procedure's arguments, in order, and for a call that carries
+    descriptors these; they are closed when the call has ended, so duplicate what you keep.
     """
 
     __slots__ = ()
@@ -297,7 +298,7 @@ class StorageDriver:
         offset: int,
         length: int,
         flags: int,
-    ) -> Result[None]:
+    ) -> Result[StreamResult[None]]:
         """Fill a volume from a stream, from offset on; length 0 means until the stream ends.
 
         Procedure 208: virStorageVolUpload, libvirt 0.9.0. Needs storage_vol.data_write.
@@ -310,7 +311,7 @@ class StorageDriver:
         offset: int,
         length: int,
         flags: int,
-    ) -> Result[None]:
+    ) -> Result[StreamResult[None]]:
         """Read a volume into a stream, from offset on; length 0 means to the end.
 
         Procedure 209: virStorageVolDownload, libvirt 0.9.0. Needs storage_vol.data_read.

@@ -12,13 +12,22 @@ from remotevirt.stubs.constants import (
     VIR_DOMAIN_XML_SECURE,
 )
 from remotevirt.xml.domain.complete import DomainDefaults, complete_domain
+from remotevirt.xml.domain.complete_devices import sorted_disks
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.fields import Printing, Reading
-from remotevirt.xml.parse import parse_document
+from remotevirt.xml.parse import Element, parse_document
 from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.write import render
 
-__all__ = ["Devices", "DomainDefaults", "DomainModel", "format_domain", "parse_domain"]
+__all__ = [
+    "Devices",
+    "DomainDefaults",
+    "DomainModel",
+    "copy_domain",
+    "format_domain",
+    "parse_domain",
+    "read_domain",
+]
 
 
 def parse_domain(
@@ -38,9 +47,25 @@ def parse_domain(
     root = parse_document(text, root="domain", source="(domain_definition)")
     if validate:
         validate_document(root, SCHEMAS / "domain.rng")
+    return read_domain(root, defaults=defaults, live=live)
+
+
+def read_domain(root: Element, *, defaults: DomainDefaults, live: bool = False) -> DomainModel:
+    """As :func:`parse_domain`, of an element that stands in another document."""
     model = DomainModel.read(root, Reading(live=live))
     complete_domain(model, defaults, genid=root.find("genid") is not None)
     return model
+
+
+def copy_domain(model: DomainModel) -> DomainModel:
+    """A copy that shares nothing that can change.
+
+    libvirt copies by printing and reading again, which puts disks whose bus was only made up in reading in
+    their places, beside the others of that bus.
+    """
+    copy = model.copy()
+    copy.devices.disks = sorted_disks(copy.devices.disks)
+    return copy
 
 
 def format_domain(model: DomainModel, *, id: int | None, flags: int) -> str:

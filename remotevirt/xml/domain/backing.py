@@ -29,6 +29,11 @@ from remotevirt.xml.write import Tag
 __all__ = ["BackingStore"]
 
 
+MAX_BACKING = 100
+"""The longest chain of images behind a disk's: each is read inside the one before. libvirt has no bound but
+the depth of a document, 256."""
+
+
 @attrs.define
 class Format(Model):
     TAG: ClassVar[str] = "format"
@@ -79,6 +84,8 @@ class BackingStore(Model):
     def read_source(cls, source: Source, how: Reading) -> BackingStore:
         if source.get("type") is None:
             return cls()
+        if sum(1 for _ in source.element.iterancestors("backingStore")) >= MAX_BACKING:
+            raise XmlError(f"a disk image is based on more than {MAX_BACKING} others", domain=VIR_FROM_DOMAIN)
         if source.first("format") is None:
             raise XmlError("missing disk backing store format", domain=VIR_FROM_DOMAIN)
         return super().read_source(source, how)

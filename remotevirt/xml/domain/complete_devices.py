@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
@@ -38,6 +40,11 @@ def sorted_disks(disks: list[Disk]) -> list[Disk]:
     indexes: list[int] = []
     for disk in disks:
         mine = disk_index(disk.dev)
+        if placed and placed[-1].bus == disk.bus and indexes[-1] <= mine:
+            # the usual case: those of a bus stand in order, so it comes last
+            placed.append(disk)
+            indexes.append(mine)
+            continue
         position: int | None = None
         for number in range(len(placed) - 1, -1, -1):
             if placed[number].bus != disk.bus:
@@ -113,12 +120,13 @@ def _port_of(device: Any) -> int:
 
 def _number_ports(devices: list[Any], target: type[Any], *, earlier: bool) -> None:
     """Give a port to those that have none: one more than the highest (of the earlier ones, or of all)."""
-    for number, device in enumerate(devices):
+    highest = -1 if earlier else max(map(_port_of, devices), default=-1)
+    for device in devices:
         if device.target is None:
             device.target = target()
         if device.target.port is None:
-            others = devices[:number] if earlier else devices
-            device.target.port = max((_port_of(other) for other in others), default=-1) + 1
+            device.target.port = highest + 1
+        highest = max(highest, _port_of(device))
 
 
 def complete_characters(model: DomainModel) -> None:
@@ -267,10 +275,11 @@ def add_controllers(devices: Devices) -> None:
         for disk in devices.disks:
             if disk.bus == kind and isinstance(disk.info.address, DriveAddress):
                 need(kind, disk.info.address.controller)
+    places = _free_scsi_places(devices)
     for hostdev in devices.hostdevs:
         if hostdev.mode == "subsystem" and hostdev.type == "scsi":
             if hostdev.info.address is None:
-                hostdev.info.address = _free_scsi_place(devices)
+                hostdev.info.address = next(places)
             if isinstance(hostdev.info.address, DriveAddress):
                 need("scsi", hostdev.info.address.controller)
     if devices.smartcards:
@@ -292,8 +301,8 @@ def add_controllers(devices: Devices) -> None:
             _add_virtio_serial(devices)
 
 
-def _free_scsi_place(devices: Devices) -> DriveAddress:
-    """The first place on a SCSI bus that neither a disk nor a host device has."""
+def _free_scsi_places(devices: Devices) -> Iterator[DriveAddress]:
+    """The places on SCSI buses that neither a disk nor a host device has, from the first on."""
     taken = {
         (address.controller, address.unit)
         for address in (
@@ -302,12 +311,12 @@ def _free_scsi_place(devices: Devices) -> DriveAddress:
         )
         if isinstance(address, DriveAddress)
     }
-    place = DriveAddress()
-    while (place.controller, place.unit) in taken:
-        place.unit += 1
-        if place.unit == SCSI_UNITS:
-            place.controller, place.unit = place.controller + 1, 0
-    return place
+    for controller in count():
+        for unit in range(SCSI_UNITS):
+            if (controller, unit) not in taken:
+                place = DriveAddress()
+                place.controller, place.unit = controller, unit
+                yield place
 
 
 SCSI_UNITS = 7

@@ -45,6 +45,7 @@ from remotevirt.xml.values import (
 )
 
 __all__ = [
+    "FORMATS",
     "STORAGE_TYPES",
     "Auth",
     "Encryption",

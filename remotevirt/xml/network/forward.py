@@ -154,6 +154,7 @@ class Forward:
         return forward
 
     def _read_interfaces(self, elements: list[Element], device: str | None, network: str) -> None:
+        seen: set[str] = set()
         for element in elements:
             name = element.get("dev")
             if name is None:
@@ -164,8 +165,9 @@ class Forward:
                     f"<forward dev='{device}'> must match first <interface dev='{name}'/> "
                     f"in network {network}"
                 )
-            if name in self.interfaces:
+            if name in seen:
                 raise refused(f"interface '{name}' can only be listed once in network {network}")
+            seen.add(name)
             self.interfaces.append(name)
         if not self.interfaces and device is not None:
             self.interfaces.append(device)

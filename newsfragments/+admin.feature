@@ -1,0 +1,1 @@
+``virt-admin`` governs a running daemon by a socket of its own (``--admin-socket``): it lists, describes and disconnects clients, and changes limits, threads, log settings, certificates and the idle timeout.

@@ -1,0 +1,1 @@
+TLS 1.3 works with stock libvirt clients. Clients can be chosen by their names, priority strings are understood, certificates are checked at the start as libvirtd does and read again without dropping a connection, and floods of handshakes keep nobody out.

@@ -1,0 +1,1 @@
+The embedded hypervisor takes, describes, finds and deletes snapshots and checkpoints of domains and goes back to them, saves domains into files below ``test:files=DIR`` and restores them, and writes dumps.

@@ -1,0 +1,143 @@
+"""The snapshots of a domain, or its checkpoints: a tree of moments, and which of them is the current one.
+
+A moment is plain data (:class:`remotevirt.xml.moment.Moment`); where it stands in the tree follows from the
+name of its parent. Children stand newest first, as in libvirt, and a moment that is described anew counts as
+new. Nobody but :class:`remotevirt.drivers.test.world.World` changes a table.
+
+Lists have filters in groups, as lists of domains have (:mod:`remotevirt.drivers.test.filters`): each kind of
+moment says what is true of one.
+
+Bound: at most :data:`MAX_MOMENTS` of a kind for a domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, Generic, TypeVar
+
+from remotevirt.drivers.test.filters import matches
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InvalidArg, OperationFailed
+from remotevirt.xml.moment import Moment
+
+__all__ = ["MAX_MOMENTS", "MomentTable"]
+
+MAX_MOMENTS: Final = 4096
+"""Snapshots, or checkpoints, of a domain. libvirt: what a list reply can carry, 16384; with the longest names
+that we allow a reply with so many would not fit a message."""
+
+M = TypeVar("M", bound=Moment)
+
+
+class MomentTable(Generic[M]):
+    """The moments of one kind that a domain has.
+
+    Attributes:
+        by_name: all of them, in the order in which they were made.
+        current: the name of the one that the domain's state descends from, None for none.
+    """
+
+    __slots__ = ("_children", "by_name", "current")
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, M] = {}
+        self.current: str | None = None
+        self._children: dict[str | None, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def __iter__(self) -> Iterator[M]:
+        return iter(self.by_name.values())
+
+    def add(self, moment: M) -> None:
+        """Take in a moment; one of its name is replaced, and keeps its children.
+
+        Raises:
+            OperationFailed: there are too many.
+        """
+        name = moment.name
+        old = self.by_name.get(name)
+        if old is not None:
+            self._children[old.parent].remove(name)
+        elif len(self.by_name) >= MAX_MOMENTS:
+            text = f"a domain of a test node has at most {MAX_MOMENTS} {moment.KIND}s"
+            raise OperationFailed(text, domain=c.VIR_FROM_TEST)
+        self.by_name[name] = moment
+        self._children.setdefault(moment.parent, []).insert(0, name)
+
+    def remove(self, name: str) -> None:
+        """Forget a moment; its children become those of its parent."""
+        moment = self.by_name.pop(name)
+        siblings = self._children[moment.parent]
+        siblings.remove(name)
+        orphans = self._children.pop(name, [])
+        for orphan in orphans:
+            self.by_name[orphan].parent = moment.parent
+        siblings[:0] = orphans
+
+    def children(self, name: str | None) -> list[str]:
+        """The names of a moment's children; of None, those that have no parent."""
+        return self._children.get(name, [])
+
+    def descendants(self, name: str | None) -> list[str]:
+        """The names of all that come from a moment, each before what comes from it."""
+        found: list[str] = []
+        waiting = list(reversed(self.children(name)))
+        while waiting:
+            one = waiting.pop()
+            found.append(one)
+            waiting.extend(reversed(self.children(one)))
+        return found
+
+    def check_parent(self, moment: M) -> None:
+        """Refuse a description whose parent is not there or comes from the moment itself.
+
+        Raises:
+            InvalidArg: it is one.
+        """
+        name, parent = moment.name, moment.parent
+        if parent is None:
+            return
+        if parent == name:
+            text = f"cannot set moment {name} as its own parent"
+            raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
+        step = self.by_name.get(parent)
+        if step is None:
+            text = f"parent {parent} for moment {name} not found"
+            raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
+        while step.parent is not None:
+            if step.parent == name:
+                text = f"parent {step.name} would create cycle to {name}"
+                raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
+            step = self.by_name[step.parent]
+
+    def listing(
+        self,
+        start: str | None,
+        *,
+        deep: bool,
+        ordered: bool,
+        groups: tuple[int, ...],
+        facts: Callable[[M, bool], int],
+    ) -> list[str]:
+        """The names that pass a filter.
+
+        Args:
+            start: the moment whose children are meant, None for the domain.
+            deep: not only the children but all descendants.
+            ordered: parents stand before their children.
+            groups: the filter (:func:`remotevirt.drivers.test.filters.groups_of`).
+            facts: the filter flags that are true of a moment; is told whether it has children.
+        """
+        if not deep:
+            names = list(self.children(start))
+        elif start is None and not ordered:
+            names = list(self.by_name)
+        else:
+            names = self.descendants(start)
+        if not groups:
+            return names
+        return [
+            name for name in names if matches(facts(self.by_name[name], bool(self.children(name))), groups)
+        ]

@@ -1,0 +1,1 @@
+"""The admin program, with in-memory transports."""

@@ -1,0 +1,1 @@
+"""Tests of what hears the trace hook."""
