@@ -130,5 +130,5 @@ class PeekTests(GuestCase):
         self.assertEqual(self.code(self.calls.domain_block_peek, self.test, "vda", 0, 1, 0), 3)
         self.assertEqual(self.code(self.calls.domain_get_launch_security_info, self.test, 0), 8)
         self.assertEqual(self.calls.domain_get_security_label_list(self.test), ((), -1))
-        self.assertEqual(self.code(self.calls.domain_open_graphics, self.test, 0, 0), 1)
+        self.assertEqual(self.code(self.calls.domain_open_graphics, self.test, 0, 0, ()), 1)
         self.assertEqual(self.code(self.connection.secret.secret_set_value, None, b"x", 0), 3)
