@@ -51,14 +51,15 @@ class Limits(SynchronousTestCase):
         self.refused("devices", "<hub type='usb'/>" * (MAX_DEVICES + 1), "devices")
         started = time.monotonic()
         for device in (
-            "<hostdev type='scsi'><source><adapter name='a'/><address bus='0' target='0' unit='0'/></source>"
-            "</hostdev>",
+            "<hostdev type='scsi'><source><adapter name='a'/><address bus='0' target='0' unit='{0}'/>"
+            "</source></hostdev>",
             "<controller type='scsi'/>",
             "<serial type='pty'/>",
             "<channel type='pty'><target type='virtio'/></channel>",
             "<interface type='user'/>",
         ):
-            model = parse_domain(framed("devices", device * (MAX_DEVICES - 1)), defaults=DEFAULTS)
+            written = "".join(device.format(number) for number in range(MAX_DEVICES - 1))
+            model = parse_domain(framed("devices", written), defaults=DEFAULTS)
             self.assertIn("<devices>", format_domain(model, id=None, flags=0))
         self.assertLess(time.monotonic() - started, 5 * SECONDS)
 

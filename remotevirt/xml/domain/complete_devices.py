@@ -76,18 +76,41 @@ def insert_controller(controllers: list[Controller], controller: Controller) -> 
     controllers.insert(len(controllers) if position is None else position, controller)
 
 
+USB2_MODELS = frozenset({"ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3"})
+"""Controllers that together are one, with one index."""
+
+
 def index_controllers(devices: Devices) -> None:
     placed: list[Controller] = []
     for controller in devices.controllers:
         insert_controller(placed, controller)
     devices.controllers = placed
-    for controller in placed:
+    for number, controller in enumerate(placed):
+        if controller.index is None:
+            controller.index = _companion_index(controller, placed[:number])
         if controller.index is None:
             taken = {other.index for other in placed if other.type == controller.type}
             index = 0
             while index in taken:
                 index += 1
             controller.index = index
+    seen: set[tuple[str, int | None]] = set()
+    for controller in placed:
+        key = (controller.type, controller.index)
+        if key in seen and controller.type != "usb":
+            text = f"Multiple '{controller.type}' controllers with index '{controller.index}'"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
+        seen.add(key)
+
+
+def _companion_index(controller: Controller, earlier: list[Controller]) -> int | None:
+    """Return the index of the USB 2 controllers just before that a controller belongs to, None for none."""
+    usb = [other for other in earlier if other.type == "usb"]
+    if controller.type != "usb" or not usb or not {controller.model, usb[-1].model} <= USB2_MODELS:
+        return None
+    index = usb[-1].index
+    alike = any(other.index == index and other.model == controller.model for other in usb)
+    return None if alike else index
 
 
 def _port_of(device: Any) -> int:
@@ -112,7 +135,7 @@ def complete_characters(model: DomainModel) -> None:
     for number, console in enumerate(devices.consoles):
         assert console.target is not None
         console.target.port = number
-        if full and console.target.type is None:
+        if console.target.type is None:
             console.target.type = "serial"
         if number and console.target.type == "serial":
             raise ConfigUnsupported("Only the first console can be a serial port", domain=VIR_FROM_DOMAIN)

@@ -45,6 +45,9 @@ class RedirDevice(Model):
 
     @classmethod
     def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("bus") not in {None, "usb"}:
+            text = f"unknown redirdev bus '{source.get('bus')}'"
+            raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
         if source.get("type") is None:
             raise InternalError("missing type in redirdev", domain=VIR_FROM_DOMAIN)
         if source.get("type") not in TYPES.split():

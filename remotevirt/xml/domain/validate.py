@@ -14,6 +14,7 @@ from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.disk import Disk, VirtioOptions
 from remotevirt.xml.domain.disk_rules import check_kind
 from remotevirt.xml.domain.document import Devices, DomainModel
+from remotevirt.xml.domain.hostdev_rules import check_hostdevs
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
 from remotevirt.xml.domain.storage import NetworkSource, StorageSource
@@ -42,6 +43,7 @@ def validate_domain(model: DomainModel) -> None:
     _check_audio(model.devices)
     _check_once(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
+    _check_iommu(model)
 
 
 def unsupported(text: str) -> ConfigUnsupported:
@@ -249,15 +251,7 @@ def _check_once(devices: Devices, cells: int) -> None:
             name = panic.model or "default"
             raise XmlError(f"Multiple panic devices with model '{name}'", domain=VIR_FROM_DOMAIN)
         models.add(panic.model)
-    places: set[tuple[int, ...]] = set()
-    for hostdev in devices.hostdevs:
-        address = getattr(hostdev.source, "address", None) if hostdev.type == "pci" else None
-        if address is None:
-            continue
-        place = (address.domain, address.bus, address.slot, address.function)
-        if place in places:
-            raise XmlError("Hostdev already exists in the domain configuration", domain=VIR_FROM_DOMAIN)
-        places.add(place)
+    check_hostdevs(devices)
     for memory in devices.memories:
         path = memory.source.path if memory.source is not None else None
         if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
@@ -319,3 +313,13 @@ def _check_interface(interface: Interface) -> None:
     inbound = interface.bandwidth.inbound if interface.bandwidth else None
     if inbound is not None and inbound.floor and interface.type != "network":
         raise ConfigUnsupported("floor attribute is not supported for this config", domain=VIR_FROM_NONE)
+
+
+def _check_iommu(model: DomainModel) -> None:
+    driver = model.devices.iommu.driver if model.devices.iommu else None
+    if driver is None:
+        return
+    if driver.intremap and (model.features is None or model.features.ioapic != "qemu"):
+        raise unsupported("IOMMU interrupt remapping requires split I/O APIC (ioapic driver='qemu')")
+    if driver.eim and not driver.intremap:
+        raise unsupported("IOMMU eim requires interrupt remapping to be enabled")
