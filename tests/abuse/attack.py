@@ -10,6 +10,7 @@ The seeds of the rounds are fixed, so what was found once is found again.
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import struct
@@ -112,19 +113,33 @@ class Neighbour:
         return sorted(self.waits)[len(self.waits) * 9 // 10] if self.waits else 0.0
 
 
-class AbuseTestCase(SynchronousTestCase):
-    """A running daemon for each test."""
+_running: dict[str, Remotevirt] = {}
+"""Daemons that several tests attack one after the other, by their driver; they end with this process."""
 
-    options: tuple[str, ...] = ()
+
+def _shared(driver: str) -> Remotevirt:
+    """A daemon with this driver, which may have been attacked before."""
+    daemon = _running.get(driver)
+    if daemon is None or not daemon.is_alive():
+        daemon = _running[driver] = Remotevirt(driver=driver)
+        atexit.register(daemon.stop)
+        daemon.start()
+    return daemon
+
+
+class AbuseTestCase(SynchronousTestCase):
+    """A running daemon: one that has been attacked before, unless a test wants its own."""
+
     driver = "test:keep"
     config = ""
+    fresh = False
 
     def setUp(self) -> None:
-        self.daemon = self.start()
+        self.daemon = self.start() if self.fresh else _shared(self.driver)
 
     def start(self, **more: Any) -> Remotevirt:
         """Start a daemon; it is ended after the test."""
-        daemon = Remotevirt(driver=self.driver, options=self.options, **more)
+        daemon = Remotevirt(driver=self.driver, **more)
         if self.config:
             path = daemon.directory / "remotevirt.conf"
             path.write_text(self.config)

@@ -191,6 +191,8 @@ def bombs() -> Iterator[tuple[str, int, str]]:
 class DocumentTests(AbuseTestCase):
     """What a document can cost, and whom."""
 
+    fresh = True
+
     def test_bombs(self) -> None:
         """Each is answered within 4 s of processor time, and a neighbour's calls are answered in between."""
         slow = []

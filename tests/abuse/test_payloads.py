@@ -40,6 +40,8 @@ def payloads(program: Program, procedure: Procedure, random: Random) -> list[byt
 class PayloadTests(AbuseTestCase):
     """One daemon, all its procedures."""
 
+    fresh = True
+
     def test_every_procedure(self) -> None:
         """Each call is answered once, with a reply or an error; no exception reaches the log."""
         random = Random(3)

@@ -118,6 +118,8 @@ class PortTests(AbuseTestCase):
 class FileTests(AbuseTestCase):
     """Files that a client names."""
 
+    fresh = True
+
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir()
