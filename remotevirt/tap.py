@@ -15,10 +15,12 @@ from typing import Any
 
 import attrs
 from twisted.application.service import IService
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from remotevirt import config
+from remotevirt.drivers import DriverService
 from remotevirt.idle import IdleService
 from remotevirt.listening import tls_settings
 from remotevirt.notify import NotifyService
@@ -82,13 +84,18 @@ def makeService(options: Options) -> IService:
         reload.add("certificates", reload_certificates)
 
     service = DaemonService(options.logs, replaces=options.replaces_log)
-    service.drain = lambda: daemon.drain(
-        DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout
-    )
+    drivers = DriverService(options.drivers)
+
+    async def drain() -> None:
+        timeout = DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout
+        await maybeDeferred(daemon.drain, timeout)
+        drivers.finish()
+
+    service.drain = drain
     idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.server.clients), reactor.stop)
     # In this order they start; they stop in the opposite one.
     listening = ListeningService(options.listeners, make_factory, opened)
-    for part in (observation, listening, reload, idle, notify):
+    for part in (drivers, observation, listening, reload, idle, notify):
         service.addService(part)  # type: ignore[no-untyped-call]
     for note in settings.notes:
         log.info("{note}", note=note)

@@ -255,9 +255,7 @@ class Remotevirt(Daemon):
         command += ["--listen", "tcp:0:interface=127.0.0.1"]
         if self.pki is not None:
             command += ["--listen", f"libvirttls:0:pki={self.pki}:interface=127.0.0.1"]
-        state = self.directory / "state"
-        state.mkdir(exist_ok=True)
-        command += ["--state", str(state), *self.options]
+        command += self.options
         return command, {"PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(self.directory)}
 
     def _is_up(self) -> bool:
