@@ -1,8 +1,8 @@
 """Telling drivers when the daemon starts and ends, where they want to know.
 
 A driver may have the methods ``start()`` and ``stop()``. ``start`` is called once, in the process that will
-serve (after it went into the background and gave up its privileges), before the first client; ``stop`` when the
-last client's calls have ended.
+serve (after it went into the background and gave up its privileges), before the first client; ``stop`` when
+the last client's calls have ended.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,17 +169,18 @@ class Store:
             Damaged: the file, or a row, is not as it was written.
         """
         execute = self._connection.execute
-        (verdict,) = execute("PRAGMA quick_check(1)").fetchone()
+        ((verdict, *_), *_) = execute("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":
             raise Damaged(verdict)
         for kind in KINDS:
             found = execute(f"SELECT {', '.join(kind._fields)}, digest FROM {kind.TABLE} ORDER BY position")
             rows = self.rows[kind] = []
-            for *values, digest in found:
-                if digest_of(values) != digest:
-                    raise Damaged(f"a row of {kind.TABLE} is not as it was written")
-                rows.append(kind(*values))
-        if execute("PRAGMA foreign_key_check").fetchone() is not None:
+            with closing(found):  # one that is left open would keep the file's lock
+                for *values, digest in found:
+                    if digest_of(values) != digest:
+                        raise Damaged(f"a row of {kind.TABLE} is not as it was written")
+                    rows.append(kind(*values))
+        if execute("PRAGMA foreign_key_check").fetchall():
             raise Damaged("rows belong to others that are not there")
 
     def write(self, puts: Iterable[Any], drops: Iterable[tuple[Any, tuple[Any, ...]]]) -> None:

@@ -16,7 +16,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, Final
 
 from remotevirt.store.rows import KINDS, digest_of, key_of
@@ -131,11 +131,12 @@ def _walk(connection: sqlite3.Connection, kind: Any) -> Iterator[tuple[int, tupl
     for direction in ("ASC", "DESC"):
         last = 0
         try:
-            for number, *values in connection.execute(f"{query} ORDER BY rowid {direction}"):
-                last = number
-                if number not in seen:
-                    seen.add(number)
-                    yield number, tuple(values)
+            with closing(connection.execute(f"{query} ORDER BY rowid {direction}")) as found:
+                for number, *values in found:
+                    last = number
+                    if number not in seen:
+                        seen.add(number)
+                        yield number, tuple(values)
         except sqlite3.Error:
             ends.append(last)
             continue
@@ -146,12 +147,13 @@ def _walk(connection: sqlite3.Connection, kind: Any) -> Iterator[tuple[int, tupl
     low, high = ends[0] + 1, ends[1] or ends[0] + MAX_PROBES
     for number in range(low, min(high, low + MAX_PROBES)):
         try:
-            found = connection.execute(f"{query} WHERE rowid = ?", (number,)).fetchone()
+            single = connection.execute(f"{query} WHERE rowid = ?", (number,)).fetchall()
         except sqlite3.Error:
             yield number, None
             continue
-        if found is not None and number not in seen:
-            yield number, tuple(found[1:])
+        for _, *values in single:
+            if number not in seen:
+                yield number, tuple(values)
 
 
 def _checked(kind: Any, found: tuple[Any, ...]) -> Any | None:

@@ -6,7 +6,7 @@
 ``test:///PATH.xml``
     a world of the connection's own, from a node file below the folder of the option ``files``.
 ``test:///NAME``
-    with the option ``state``: a world that lasts (:mod:`remotevirt.drivers.test.worlds`); so does ``default``.
+    with the option ``state``: a world that lasts (:mod:`remotevirt.drivers.test.worlds`); ``default`` too.
 """
 
 from __future__ import annotations
