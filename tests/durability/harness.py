@@ -80,6 +80,7 @@ class Writer:
         self.pending: Operation | None = None
         self.generation = 0
         self.count = 0
+        self.refused: list[str] = []
         self.events: dict[str, int] = {}
         """How many calls of this round that were acknowledged say an event of their domain."""
         self._log = os.open(folder / f"writer-{number}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -113,7 +114,9 @@ class Writer:
         self.pending = operation
         reply = call(client, operation.procedure, *operation.arguments)
         if reply.status:
-            raise AssertionError(f"{operation} refused: {reply.payload!r}")
+            self.refused.append(f"{operation.procedure} of {name} in {self.acked[name]}: {reply.payload!r}")
+            self.pending = None
+            return
         self._note(acked=operation.procedure, name=name)
         self.count += 1
         self.acked[name], self.pending = operation.state, None
@@ -251,6 +254,8 @@ class Harness:
         with WireClient(str(daemon.unix)) as client:
             client.open()
             for writer in self.writers:
+                while writer.refused:
+                    self._find("lost", f"{where}: the daemon does not know of {writer.refused.pop()}")
                 pending, writer.pending = writer.pending, None
                 for name in writer.names:
                     later = pending if pending is not None and pending.name == name else None

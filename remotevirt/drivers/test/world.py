@@ -168,8 +168,9 @@ class World:
         if record is not None:
             self.touch(record)
         else:
-            self._make_room(definition, None)
             record = DomainRecord(definition, persistent=False)
+            self.touch(record)
+            self._make_room(definition, None)
             self.add(record)
             return record, False
         if live:
