@@ -5,6 +5,7 @@
 #   make check      what `make test` runs, without looking for peers and dependencies first
 #   make lint       ruff and mypy alone
 #   make generate   rebuild remotevirt/stubs from remotevirt/protocol
+#   make durability kill the daemon 500 times, and see whether anything is lost
 #   make bench      load remotevirt and a libvirtd side by side
 #   make docs       the manual, into docs/_build/html
 #   make clean      remove what the above made, .venv included
@@ -24,7 +25,7 @@ RUNDIR ?=
 TESTS ?= tests
 JOBS ?= -j2
 
-.PHONY: help run test check lint generate bench docs clean peers venv
+.PHONY: help run test check lint generate durability bench docs clean peers venv
 
 help:
 	@awk '!/^#/ {exit} {sub(/^# ?/, ""); print}' Makefile
@@ -65,6 +66,10 @@ lint: $(VENV)/.dev-ready
 
 generate: $(VENV)/.dev-ready
 	$(BIN)/python -m remotevirt.rpcgen generate
+
+# ROUNDS and SEED may be others.
+durability: $(VENV)/.dev-ready
+	$(BIN)/python -m tests.durability --rounds '$(or $(ROUNDS),500)' --seed '$(or $(SEED),1)'
 
 bench: peers $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""Drivers for the durability test: one that empties its log all the time, and two that break the promise."""
+"""Drivers for the durability test: one that empties its log all the time, and some that break the promise."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ class CompactingDriver(TestDriver):
     def change(self, store: Any) -> Any:
         """Return the store to use."""
         store.checkpoint_bytes = SMALL_LOG
+        return store
+
+
+class UnsyncedDriver(CompactingDriver):
+    """A hypervisor whose store leaves it to the kernel when something goes to the disk."""
+
+    def change(self, store: Any) -> Any:
+        """Return a store that does not wait for the disk."""
+        store._connection.execute("PRAGMA synchronous = OFF")
         return store
 
 
