@@ -5,6 +5,7 @@
 #   make check      what `make test` runs, without looking for peers and dependencies first
 #   make lint       ruff and mypy alone
 #   make generate   rebuild remotevirt/stubs from remotevirt/protocol
+#   make durability kill the daemon 500 times, and see whether anything is lost
 #   make bench      load remotevirt and a libvirtd side by side
 #   make abuse      many more rounds of the attacks on a running daemon that `make test` makes once
 #   make fuzz       fuzz frames, codecs, dispatch and documents with atheris, SECONDS=60 each
@@ -30,7 +31,7 @@ ROUNDS ?= 20
 TARGETS ?=
 SECONDS ?= 60
 
-.PHONY: help run test check lint generate bench abuse fuzz docs clean peers venv
+.PHONY: help run test check lint generate durability bench abuse fuzz docs clean peers venv
 
 help:
 	@awk '!/^#/ {exit} {sub(/^# ?/, ""); print}' Makefile
@@ -71,6 +72,10 @@ lint: $(VENV)/.dev-ready
 
 generate: $(VENV)/.dev-ready
 	$(BIN)/python -m remotevirt.rpcgen generate
+
+# ROUNDS and SEED may be others.
+durability: $(VENV)/.dev-ready
+	$(BIN)/python -m tests.durability --rounds '$(or $(ROUNDS),500)' --seed '$(or $(SEED),1)'
 
 bench: peers $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks

@@ -69,7 +69,7 @@ TWINS = [
     ("log-level", "log_level", "LEVEL", "What to log: 1 debug, 2 info, 3 warnings, 4 errors."),
     ("log-filters", "log_filters", "FILTERS", "Other levels for some sources: LEVEL:MATCH ..."),
     ("log-outputs", "log_outputs", "OUTPUTS", "Where to log: LEVEL:KIND[:WHERE] ..."),
-    ("state", "state_dir", "DIR", "Folder for what must outlive the daemon (driver test keeps nothing)."),
+    ("state", "state_dir", "DIR", "Folder for what must outlive the daemon."),
 ]
 """Options that say what a key of the file says: option, key, what it takes, help."""
 
@@ -356,9 +356,10 @@ class Options(usage.Options):
 
     def _load_drivers(self) -> Iterator[str]:
         """Load the drivers; what goes wrong."""
+        folder = self.config.state_dir
         for spec in self["driver"] or self.config.drivers or [DEFAULT_DRIVER]:
             try:
-                self.drivers.append(load_driver(spec))
+                self.drivers.append(load_driver(spec, None if folder is None else str(folder)))
             except Exception as error:  # a third party's module may raise anything
                 yield f"--driver {spec}: {error or type(error).__name__}"
         if self.drivers:

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from remotevirt import config
 from remotevirt.admin import Controls, admin_server
+from remotevirt.drivers import DriverService
 from remotevirt.idle import IdleService
 from remotevirt.listening import tls_settings
 from remotevirt.notify import NotifyService
@@ -103,7 +104,14 @@ def makeService(options: Options) -> IService:
         reload.add("certificates", reload_certificates)
 
     service = DaemonService(options.logs, replaces=options.replaces_log)
-    service.drain = lambda: drain(daemon, settings).addCallback(lambda _: observation.close())
+    drivers = DriverService(options.drivers)
+
+    async def drain() -> None:
+        await daemon.drain(DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout)
+        drivers.finish()
+        observation.close()
+
+    service.drain = lambda: Deferred.fromCoroutine(drain())
     idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.server.clients), reactor.stop)
     # In this order they start; they stop in the opposite one.
     parts: list[Any] = [
@@ -121,16 +129,11 @@ def makeService(options: Options) -> IService:
         parts.append(
             ListeningService([options.places.admin], make_admin_factory, when_running(announcer.opened_admin))
         )
-    for part in (*parts, observation, reload, idle, notify):
+    for part in (drivers, *parts, observation, reload, idle, notify):
         service.addService(part)  # type: ignore[no-untyped-call]
     for note in settings.notes:
         log.info("{note}", note=note)
     return service
-
-
-def drain(daemon: Daemon, settings: config.Config) -> Deferred[None]:
-    """Let running calls end, and everybody go."""
-    return daemon.drain(DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout)
 
 
 def tls_endpoints(options: Options) -> list[LibvirtTLSEndpoint]:

@@ -34,7 +34,8 @@ MAY_SEE: dict[str, set[str]] = {
     "policy": TABLES | {"drivers", "identity", "stubs", "xml"},
     "xml": {"errors", "stubs"},
     "description": {"errors"},
-    "drivers": TABLES | {"description", "identity", "stubs", "typed_params", "xml"},
+    "store": {"errors"},
+    "drivers": TABLES | {"description", "identity", "store", "stubs", "typed_params", "xml"},
     "server": TABLES | {"auth", "damper", "stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
     "observe": TABLES | {"damper", "identity", "outlets", "server", "stubs", "typed_params", "__init__"},
     "client": TABLES | {"stubs", "rpc", "transport"},
@@ -65,6 +66,7 @@ MAY_SEE: dict[str, set[str]] = {
     "tap": {
         "admin",
         "config",
+        "drivers",
         "idle",
         "listening",
         "notify",

@@ -3,6 +3,7 @@
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.events import Event, EventHub
 from remotevirt.drivers.registry import DriverRegistry, load_driver
+from remotevirt.drivers.service import DriverService
 from remotevirt.drivers.streams import DriverStream, Hole
 from remotevirt.procedures import FilesResult, StreamResult
 
@@ -10,6 +11,7 @@ __all__ = [
     "ClientInfo",
     "DriverConnection",
     "DriverRegistry",
+    "DriverService",
     "DriverStream",
     "DriverURI",
     "Event",

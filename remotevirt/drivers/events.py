@@ -46,12 +46,13 @@ class Event:
 class EventHub:
     """Hands published events to listeners, in order."""
 
-    __slots__ = ("_listeners",)
+    __slots__ = ("_held", "_listeners")
 
     log = Logger()
 
     def __init__(self) -> None:
         self._listeners: dict[object, Callable[[Event], None]] = {}
+        self._held: list[Event] | None = None
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call ``listener`` with every event from now on; return what ends that (idempotent)."""
@@ -65,8 +66,26 @@ class EventHub:
         What a listener raises (an event that does not encode, most likely) is logged; neither the publisher
         nor another listener pays for it.
         """
+        if self._held is not None:
+            self._held.append(event)
+            return
         for listener in tuple(self._listeners.values()):
             try:
                 listener(event)
             except Exception:
                 self.log.failure("{event} could not be delivered", event=event)
+
+    def hold(self) -> None:
+        """Keep what is published from now on until :meth:`release`: it may yet turn out not to happen."""
+        self._held = []
+
+    def drop(self) -> None:
+        """Forget what is held."""
+        if self._held is not None:
+            self._held = []
+
+    def release(self) -> None:
+        """Hand out what is held, in order, and hold no more."""
+        held, self._held = self._held, None
+        for event in held or ():
+            self.publish(event)

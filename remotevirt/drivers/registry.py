@@ -8,6 +8,7 @@ the entry-point group ``remotevirt.drivers``, in which any installed package can
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from itertools import takewhile
@@ -33,10 +34,15 @@ BUILTIN = {"test": "remotevirt.drivers.test.driver:TestDriver"}
 """Drivers of our own, found even where the package's metadata is not installed."""
 
 
-def load_driver(spec: str) -> Any:
+def load_driver(spec: str, state: str | None = None) -> Any:
     """Make the driver that a specification describes.
 
     Options are passed to the class as keyword arguments: ``keep`` as True, ``files=DIR`` as text.
+
+    Args:
+        spec: the specification.
+        state: the daemon's folder for what must outlive it; passed as the option ``state`` to a class that
+            has one, unless the specification says otherwise. None for no folder.
 
     Raises:
         ValueError: the text is no specification, there is no such driver, or it refuses the options.
@@ -51,6 +57,8 @@ def load_driver(spec: str) -> Any:
         if not key.isidentifier() or key in options:
             raise ValueError(f"driver {spec!r}: {name!r} is no option, or is given twice")
         options[key] = True if value is None else value
+    if state is not None and "state" not in options and _takes_state(target):
+        options["state"] = state
     try:
         driver = target(**options)
     except TypeError as error:
@@ -62,6 +70,14 @@ def load_driver(spec: str) -> Any:
     except Invalid as error:
         raise ValueError(f"driver {spec!r}: not a driver: {' '.join(str(error).split())}") from error
     return driver
+
+
+def _takes_state(target: Any) -> bool:
+    """Return whether a class has an option ``state``."""
+    try:
+        return "state" in inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _find(positional: list[str]) -> tuple[Any, int]:

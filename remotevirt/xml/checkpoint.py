@@ -113,7 +113,7 @@ class CheckpointModel(Moment):
 
 
 def parse_checkpoint(
-    text: str, *, defaults: DomainDefaults, now: Clock, redefine: bool = False
+    text: str, *, defaults: DomainDefaults, now: Clock, redefine: bool = False, validate: bool = True
 ) -> CheckpointModel:
     """Read a document.
 
@@ -122,13 +122,14 @@ def parse_checkpoint(
         defaults: what the driver adds to documents of guests.
         now: the time of a new checkpoint, which is its name too if it has no other.
         redefine: the document describes a checkpoint.
+        validate: refuse what libvirt's schema does not know, as libvirt does with all that clients send.
 
     Raises:
         VirError: with libvirt's code, domain and text.
     """
     domain = VIR_FROM_DOMAIN_CHECKPOINT
     root = parse_document(text, root="domaincheckpoint", source="(domain_checkpoint)", domain=domain)
-    if SCHEMA.exists():
+    if validate and SCHEMA.exists():
         validate_document(root, SCHEMA)
     model = CheckpointModel()
     read_moment(model, root)

@@ -99,6 +99,11 @@ class Daemon:
         Raises:
             DaemonError: it ended, or did not serve within ``START_SECONDS``.
         """
+        self.launch()
+        self.wait_until_up()
+
+    def launch(self) -> None:
+        """Start the process."""
         command, environment = self._command()
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
@@ -110,13 +115,27 @@ class Daemon:
                 env={**os.environ, "LC_ALL": "C.UTF-8", **environment},
                 pass_fds=self.passed,
             )
+
+    def wait_until_up(self) -> None:
+        """Wait until the process serves.
+
+        Raises:
+            DaemonError: it ended, or did not serve within ``START_SECONDS``.
+        """
+        assert self._process is not None, "not started"
         deadline = time.monotonic() + START_SECONDS
         while not self._is_up():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                text = f"{command[0]} does not serve (exit status {self._process.poll()}):\n{self.log()}"
+                text = f"{self.name} does not serve (exit status {self._process.poll()}):\n{self.log()}"
                 self.stop()
                 raise DaemonError(text)
             select.select([], [], [], 0.02)
+
+    def kill(self) -> None:
+        """End the process as a power cut would; the folder stays until :meth:`stop`."""
+        assert self._process is not None, "not started"
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> int | None:
         """End the process and remove its folder; returns its exit status. Safe to call again."""
@@ -265,9 +284,7 @@ class Remotevirt(Daemon):
         command += ["--admin-socket", str(self.unix_admin), "--listen", "tcp:0:interface=127.0.0.1"]
         if self.pki is not None:
             command += ["--listen", f"libvirttls:0:pki={self.pki}:interface=127.0.0.1"]
-        state = self.directory / "state"
-        state.mkdir(exist_ok=True)
-        command += ["--state", str(state), *self.options]
+        command += self.options
         return command, {"PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(self.directory)}
 
     def _is_up(self) -> bool:

@@ -33,6 +33,7 @@ class DomainCalls(HypervisorDriver):
         world: what the calls work on.
         uri: how the connection was opened.
         files: the folder below which the client may name files; None where the operator allows none.
+        note: told of every domain that a call finds, in a world that lasts.
     """
 
     def __init__(self, world: World, uri: str, files: Folder | None = None) -> None:
@@ -40,6 +41,7 @@ class DomainCalls(HypervisorDriver):
         self.uri = uri
         self.files = files
         self.domains = world.by_uuid
+        self.note = None if world.keeper is None else world.keeper.found
 
     def record(self, dom: NonnullDomain) -> DomainRecord:
         """Return the domain that a reference means.
@@ -50,6 +52,8 @@ class DomainCalls(HypervisorDriver):
         record = self.domains.get(dom.uuid)
         if record is None:
             raise no_domain(dom)
+        if self.note is not None:
+            self.note(record)
         return record
 
     def active(self, dom: NonnullDomain, domain: int = c.VIR_FROM_DOMAIN) -> DomainRecord:

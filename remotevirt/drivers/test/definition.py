@@ -10,12 +10,14 @@ model drops them.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from remotevirt.drivers.test.namespaces import element_text, find_element, replace_element, stored_element
 from remotevirt.drivers.test.runstate import NAMESPACE, RunState, read_run_state
+from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import Rpc
+from remotevirt.stubs.errors import InternalError, Rpc
 from remotevirt.xml.addresses import parse_mac
 from remotevirt.xml.bitmap import format_bitmap, parse_bitmap
 from remotevirt.xml.domain import DomainDefaults, DomainModel, copy_domain, format_domain, parse_domain
@@ -25,7 +27,7 @@ from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
 from remotevirt.xml.parse import MAX_BYTES, parse_document
 
-__all__ = ["DEFAULTS", "MAX_TEXTS", "Definition", "check_length"]
+__all__ = ["DEFAULTS", "MAX_TEXTS", "Definition", "Figures", "check_length"]
 
 DEFAULTS: Final = DomainDefaults()
 """What the test hypervisor adds to documents."""
@@ -34,22 +36,87 @@ MAX_TEXTS: Final = 4
 """Texts that are kept of a definition: with few combinations of flags asked for, all of them."""
 
 
+LASTING: Final[int] = c.VIR_DOMAIN_XML_SECURE | c.VIR_DOMAIN_XML_INACTIVE
+"""Flags of the document that says everything: with passwords, and without what only a running domain has."""
+
+
+class Figures(NamedTuple):
+    """What lists and hot calls need of a document that has not been read yet; named as in the model."""
+
+    name: str
+    uuid: bytes
+    memory: int
+    current_memory: int
+    vcpus: int
+
+
 class Definition:
     """One definition of a domain; memory in KiB, CPU sets as bitmaps.
 
     Attributes:
-        model: the document.
         size: the characters that it came in.
         run_state: what the document says of a domain that a node file describes.
+        stamp: another object after every change; copies share it.
     """
 
-    __slots__ = ("_texts", "model", "run_state", "size")
+    __slots__ = ("_figures", "_kept", "_model", "_texts", "run_state", "size", "stamp")
 
-    def __init__(self, model: DomainModel, size: int, run_state: RunState) -> None:
-        self.model = model
+    def __init__(self, model: DomainModel | None, size: int, run_state: RunState) -> None:
         self.size = size
         self.run_state = run_state
+        self.stamp = object()
+        self._model = model
+        self._kept: str | None = None
+        self._figures: Figures | None = None
         self._texts: dict[tuple[int, int], str] = {}
+
+    @classmethod
+    def kept(cls, document: str, size: int, figures: Figures) -> Definition:
+        """Return the definition whose :meth:`document` was kept; it is read when somebody looks inside."""
+        definition = cls(None, size, RunState())
+        definition._kept, definition._figures = document, figures
+        return definition
+
+    @property
+    def model(self) -> DomainModel:
+        """The document; raises InternalError if it was kept, and cannot be read any more."""
+        model = self._model
+        if model is None:
+            model = self._model = self._read()
+        return model
+
+    def _read(self) -> DomainModel:
+        """Read the document that was kept."""
+        try:
+            model = parse_domain(self._kept or "", defaults=DEFAULTS)
+        except VirError as error:
+            text = f"what was kept of domain '{self.name}' cannot be read: {error}"
+            raise InternalError(text, domain=c.VIR_FROM_TEST) from error
+        self._kept = self._figures = None
+        return model
+
+    @property
+    def _head(self) -> DomainModel | Figures:
+        """Something that knows name, UUID, memory and CPUs."""
+        return self._model or self._figures or self.model
+
+    def document(self) -> str:
+        """Return the document that says everything that lasts."""
+        if self._model is None and self._kept is not None:
+            return self._kept
+        return format_domain(self.model, id=None, flags=LASTING)
+
+    def remember(self) -> Callable[[], None]:
+        """Return what makes the definition as it is now."""
+        model = None if self._model is None else copy_domain(self._model)
+        kept, figures, size, stamp = self._kept, self._figures, self.size, self.stamp
+
+        def restore() -> None:
+            self._model, self._kept, self._figures = model, kept, figures
+            self.size, self.stamp = size, stamp
+            self._texts.clear()
+
+        return restore
 
     @classmethod
     def parse(cls, text: str, *, validate: bool = False) -> Definition:
@@ -71,7 +138,10 @@ class Definition:
 
     def copy(self) -> Definition:
         """Return a copy that shares nothing that can change."""
-        return Definition(copy_domain(self.model), self.size, self.run_state)
+        model = None if self._model is None else copy_domain(self._model)
+        copy = Definition(model, self.size, self.run_state)
+        copy._kept, copy._figures, copy.stamp = self._kept, self._figures, self.stamp
+        return copy
 
     def format(self, flags: int, id: int) -> str:
         """Return the document.
@@ -93,44 +163,42 @@ class Definition:
         return text
 
     def changing(self) -> DomainModel:
-        """Return the model to somebody who will change it; what was kept of it is dropped."""
+        """Return the model to somebody who will change it; the texts that were made of it are dropped."""
         self._texts.clear()
+        self.stamp = object()
         return self.model
 
     @property
     def name(self) -> str:
         """The domain's name."""
-        return self.model.name
+        return self._head.name
 
     @name.setter
     def name(self, name: str) -> None:
-        self._texts.clear()
-        self.model.name = name
+        self.changing().name = name
 
     @property
     def uuid(self) -> bytes:
         """The domain's UUID, 16 bytes."""
-        return self.model.uuid
+        return self._head.uuid
 
     @property
     def max_memory(self) -> int:
         """What the domain can have."""
-        return self.model.memory
+        return self._head.memory
 
     @max_memory.setter
     def max_memory(self, memory: int) -> None:
-        self._texts.clear()
-        self.model.memory = memory
+        self.changing().memory = memory
 
     @property
     def memory(self) -> int:
         """What the domain has."""
-        return self.model.current_memory
+        return self._head.current_memory
 
     @memory.setter
     def memory(self, memory: int) -> None:
-        self._texts.clear()
-        self.model.current_memory = memory
+        self.changing().current_memory = memory
 
     @property
     def max_vcpus(self) -> int:
@@ -139,18 +207,16 @@ class Definition:
 
     @max_vcpus.setter
     def max_vcpus(self, count: int) -> None:
-        self._texts.clear()
-        self.model.maxvcpus = count
+        self.changing().maxvcpus = count
 
     @property
     def vcpus(self) -> int:
         """How many CPUs are on."""
-        return self.model.vcpus
+        return self._head.vcpus
 
     @vcpus.setter
     def vcpus(self, count: int) -> None:
-        self._texts.clear()
-        self.model.vcpus = count
+        self.changing().vcpus = count
 
     @property
     def cpu_mask(self) -> int | None:
@@ -167,7 +233,6 @@ class Definition:
 
     def pin_vcpu(self, vcpu: int, cpumap: int) -> None:
         """Say where one CPU may run."""
-        self._texts.clear()
         tune = self._tune()
         pins = {pin.vcpu: pin for pin in tune.vcpupin}
         pins[vcpu] = VcpuPin(vcpu, _cpuset(cpumap))
@@ -181,14 +246,14 @@ class Definition:
 
     @emulator_pin.setter
     def emulator_pin(self, cpumap: int) -> None:
-        self._texts.clear()
         self._tune().emulatorpin = _cpuset(cpumap)
 
     def _tune(self) -> CpuTune:
-        """Return the block of CPU tuning, which is made if it is not there."""
-        if self.model.cputune is None:
-            self.model.cputune = CpuTune()
-        return self.model.cputune
+        """Return the block of CPU tuning to somebody who will change it; it is made if it is not there."""
+        model = self.changing()
+        if model.cputune is None:
+            model.cputune = CpuTune()
+        return model.cputune
 
     @property
     def on_poweroff(self) -> str:
@@ -202,8 +267,7 @@ class Definition:
 
     def set_action(self, event: str, action: str) -> None:
         """Say what an event leads to: ``poweroff``, ``reboot`` or ``crash``."""
-        self._texts.clear()
-        setattr(self.model, f"on_{event}", action)
+        setattr(self.changing(), f"on_{event}", action)
 
     def disk(self, name: str) -> Disk | None:
         """Return the first disk with a target, or a source if that begins with "/"; None if there is none."""
@@ -238,8 +302,7 @@ class Definition:
 
     @balloon_period.setter
     def balloon_period(self, period: int) -> None:
-        self._texts.clear()
-        balloon = self.model.devices.memballoon
+        balloon = self.changing().devices.memballoon
         if balloon is not None:
             balloon.period = period or None
 
@@ -250,8 +313,7 @@ class Definition:
 
     @title.setter
     def title(self, title: str | None) -> None:
-        self._texts.clear()
-        self.model.title = title
+        self.changing().title = title
 
     @property
     def description(self) -> str | None:
@@ -260,8 +322,7 @@ class Definition:
 
     @description.setter
     def description(self, description: str | None) -> None:
-        self._texts.clear()
-        self.model.description = description
+        self.changing().description = description
 
     def metadata(self, uri: str) -> str | None:
         """Return an application's element, None if there is none of that namespace.
@@ -286,9 +347,10 @@ class Definition:
         kept = self.model.metadata
         if text is None and kept is None:
             return
-        self._texts.clear()
         element = None if text is None else stored_element(text, uri, key)
-        self.model.metadata = Metadata(replace_element(None if kept is None else kept.root, uri, element))
+        self.changing().metadata = Metadata(
+            replace_element(None if kept is None else kept.root, uri, element)
+        )
 
     def metadata_size(self) -> int:
         """Return how many characters title, description and elements have together."""

@@ -12,6 +12,7 @@ numbers of ``domain_get_info``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from remotevirt.drivers.test.definition import Definition
@@ -55,6 +56,7 @@ class DomainRecord:
         polling: how the IO threads poll that calls have added.
         frozen: mount points of the guest's file systems that are frozen.
         facts: the list filters that are true of the domain; the world keeps them so.
+        position: which of the world's domains it is, in order of definition.
         max_memory, memory: of ``live``, in KiB.
         vcpus: of ``live``, the ones that are on; the wire has 16 bits for them, as libvirt has.
     """
@@ -73,6 +75,7 @@ class DomainRecord:
         "name",
         "persistent",
         "polling",
+        "position",
         "reason",
         "ref",
         "snapshots",
@@ -97,6 +100,7 @@ class DomainRecord:
         self.polling: list[Any] = []
         self.frozen: set[str] = set()
         self.facts = 0
+        self.position = 0
         self.max_memory = self.memory = self.vcpus = 0
         self.ref: DomainRef
         self.make_ref()
@@ -114,6 +118,19 @@ class DomainRecord:
     def persistent_definition(self) -> Definition:
         """The definition that survives a stop; ``live`` where there is no other."""
         return self.config or self.live
+
+    def remember(self) -> Callable[[], None]:
+        """Return what makes the record as it is now, definitions included and moments not."""
+        values = [(name, getattr(self, name)) for name in self.__slots__]
+        kept = [one.remember() for one in (self.live, self.config) if one is not None]
+
+        def restore() -> None:
+            for name, value in values:
+                setattr(self, name, value)
+            for one in kept:
+                one()
+
+        return restore
 
     def make_ref(self) -> None:
         """Make ``ref`` anew, after ``name`` or ``id`` changed. The one place where it is made."""

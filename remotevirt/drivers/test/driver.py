@@ -5,9 +5,13 @@
     the last connection has closed; with the option ``keep`` it lives as long as the daemon.
 ``test:///PATH.xml``
     a world of the connection's own, from a node file below the folder of the option ``files``.
+``test:///NAME``
+    with the option ``state``: a world that lasts (:mod:`remotevirt.drivers.test.worlds`); ``default`` too.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from zope.interface import implementer
 
@@ -17,12 +21,14 @@ from remotevirt.drivers.test.file_world import file_world
 from remotevirt.drivers.test.folder import Folder
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.interfaces import TestInterfaces
+from remotevirt.drivers.test.journal import Journal
 from remotevirt.drivers.test.networks import TestNetworks
 from remotevirt.drivers.test.nodedevs import TestDevices
 from remotevirt.drivers.test.secrets import TestSecrets
 from remotevirt.drivers.test.volumes import TestPools
 from remotevirt.drivers.test.vports import VportMaker
 from remotevirt.drivers.test.world import World
+from remotevirt.drivers.test.worlds import Worlds
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 
@@ -37,6 +43,8 @@ class TestDriver:
         keep: hold one default world for the daemon's life (``test:keep``).
         files: the folder below which clients may name files: node files, saved domains, dumps
             (``test:files=DIR``); None for no files.
+        state: the folder for what must outlive the daemon (``test:state=DIR``, or the daemon's ``--state``);
+            None for worlds that do not last.
 
     Raises:
         ValueError: an option makes no sense.
@@ -46,12 +54,17 @@ class TestDriver:
     schemes = ("test",)
     default_uri = "test:///default"
 
-    def __init__(self, keep: bool | str = False, files: str | bool | None = None) -> None:
+    def __init__(
+        self, keep: bool | str = False, files: str | bool | None = None, state: str | bool | None = None
+    ) -> None:
         if not isinstance(keep, bool):
             raise ValueError("keep takes no value")
         if isinstance(files, bool):
             raise ValueError("files needs a folder: files=DIR")
+        if isinstance(state, bool):
+            raise ValueError("state needs a folder: state=DIR")
         self.keep = keep
+        self.worlds = None if state is None else Worlds(state)
         self.folder = None if files is None else Folder(files)
         self.shared: World | None = None
         self.users = 0
@@ -64,13 +77,27 @@ class TestDriver:
         """
         if uri.path in ("", "/"):
             raise InvalidArg("testOpen: supply a path or use test:///default", domain=c.VIR_FROM_TEST)
-        if uri.path == "/default":
+        if self.worlds is not None:
+            name = self.worlds.name_in(uri.path)
+            if name is not None:
+                return self._connect(uri, *self.worlds.get(name, readonly=client.readonly))
+        elif uri.path == "/default":
             if self.shared is None:
                 self.shared = default_world()
             self.users += 1
-            return self._connect(uri, self.shared, _Once(self._leave))
+            return self._connect(uri, self.shared, on_close=_Once(self._leave))
         world = file_world(uri.path, self.folder, readonly=client.readonly)
-        return self._connect(uri, world, _Once(lambda: None))
+        return self._connect(uri, world)
+
+    def start(self) -> None:
+        """Be told that the daemon starts: open what lasts."""
+        if self.worlds is not None:
+            self.worlds.start()
+
+    def stop(self) -> None:
+        """Be told that the daemon ends: close what lasts."""
+        if self.worlds is not None:
+            self.worlds.stop()
 
     def _leave(self) -> None:
         """Note that a connection to the default world has closed."""
@@ -78,15 +105,29 @@ class TestDriver:
         if self.users == 0 and not self.keep:
             self.shared = None
 
-    def _connect(self, uri: DriverURI, world: World, on_close: _Once) -> DriverConnection:
+    def _connect(
+        self,
+        uri: DriverURI,
+        world: World,
+        journal: Journal | None = None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> DriverConnection:
         """Compose a connection to a world."""
+        hypervisor = TestHypervisor(world, uri.text, self.folder)
+        network = TestNetworks(world.networks, world.hub)
+        storage = TestPools(world.pools, world.hub, VportMaker(world.devices))
+        interface = TestInterfaces(world.interfaces)
+        nodedev = TestDevices(world.devices)
+        if journal is not None:
+            for part in (hypervisor, network, storage, interface, nodedev):
+                journal.guard(part)
         return DriverConnection(
             uri=uri.text,
-            hypervisor=TestHypervisor(world, uri.text, self.folder),
-            network=TestNetworks(world.networks, world.hub),
-            storage=TestPools(world.pools, world.hub, VportMaker(world.devices)),
-            interface=TestInterfaces(world.interfaces),
-            nodedev=TestDevices(world.devices),
+            hypervisor=hypervisor,
+            network=network,
+            storage=storage,
+            interface=interface,
+            nodedev=nodedev,
             secret=TestSecrets(),
             events=world.hub,
             on_close=on_close,

@@ -6,7 +6,7 @@ libvirt's test driver, which keeps only the definitions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
@@ -42,14 +42,16 @@ class InterfaceRecord:
         name, ref: what it is known by; the reference has the MAC address, "" if there is none.
         model: its definition, of ``size`` characters.
         active: whether it is up.
+        position: which one it is.
     """
 
-    __slots__ = ("active", "model", "name", "ref", "size")
+    __slots__ = ("active", "model", "name", "position", "ref", "size")
 
     def __init__(self, model: InterfaceModel, size: int, *, active: bool = False) -> None:
         self.name: str = model.name
         self.active = active
         self.size = size
+        self.position = 0
         self.model: InterfaceModel
         self.ref: InterfaceRef
         self.define(model)
@@ -85,6 +87,7 @@ class InterfaceTable(Table[InterfaceRecord]):
             record = InterfaceRecord(model, size)
             self.add(record)
             return record
+        self.touch(record)
         self.grow(size - record.size)
         record.size = size
         record.define(model)
@@ -97,10 +100,21 @@ class InterfaceTable(Table[InterfaceRecord]):
 
     def go_back(self, before: list[tuple[InterfaceModel, int]]) -> None:
         """Put definitions back, and nothing else."""
-        self.by_name = {model.name: InterfaceRecord(model, size) for model, size in before}
-        self.size = sum(size for _, size in before)
+        for record in tuple(self):
+            self.remove(record)
+        for model, size in before:
+            self.add(InterfaceRecord(model, size))
         self.before = None
-        self.changed()
+
+    def remember(self) -> Callable[[], None]:
+        """Return what makes the table's own numbers, and the transaction, as they are now."""
+        restore, before = super().remember(), self.before
+
+        def restore_all() -> None:
+            restore()
+            self.before = before
+
+        return restore_all
 
 
 class TestInterfaces(InterfaceDriver):
@@ -192,6 +206,7 @@ class TestInterfaces(InterfaceDriver):
         interface = self._named(name)
         if interface.active == active:
             raise OperationInvalid(domain=c.VIR_FROM_TEST)
+        self.interfaces.touch(interface)
         interface.active = active
         self.interfaces.changed()
 

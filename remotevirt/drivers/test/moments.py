@@ -12,7 +12,7 @@ Bound: at most :data:`MAX_MOMENTS` of a kind for a domain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 from remotevirt.drivers.test.filters import matches
@@ -35,14 +35,18 @@ class MomentTable(Generic[M]):
     Attributes:
         by_name: all of them, in the order in which they were made.
         current: the name of the one that the domain's state descends from, None for none.
+        places: by name, the moment's place among all, and its rank among the children of its parent: those of
+            higher ranks stand in front. The numbers only grow.
     """
 
-    __slots__ = ("_children", "by_name", "current")
+    __slots__ = ("_children", "_next", "by_name", "current", "places")
 
     def __init__(self) -> None:
         self.by_name: dict[str, M] = {}
         self.current: str | None = None
         self._children: dict[str | None, list[str]] = {}
+        self.places: dict[str, tuple[int, int]] = {}
+        self._next = 0
 
     def __len__(self) -> int:
         return len(self.by_name)
@@ -65,6 +69,8 @@ class MomentTable(Generic[M]):
             raise OperationFailed(text, domain=c.VIR_FROM_TEST)
         self.by_name[name] = moment
         self._children.setdefault(moment.parent, []).insert(0, name)
+        number = self._number()
+        self.places[name] = self.places[name][0] if old is not None else number, number
 
     def remove(self, name: str) -> None:
         """Forget a moment; its children become those of its parent."""
@@ -72,9 +78,43 @@ class MomentTable(Generic[M]):
         siblings = self._children[moment.parent]
         siblings.remove(name)
         orphans = self._children.pop(name, [])
-        for orphan in orphans:
+        del self.places[name]
+        for orphan in reversed(orphans):
             self.by_name[orphan].parent = moment.parent
+            self.places[orphan] = self.places[orphan][0], self._number()
         siblings[:0] = orphans
+
+    def _number(self) -> int:
+        """Return the next number for a place or a rank."""
+        self._next += 1
+        return self._next
+
+    def put_back(self, moments: Iterable[tuple[M, int, int]]) -> None:
+        """Fill an empty table with moments that were kept, each with its place and its rank.
+
+        One whose parent is not among them becomes a root.
+        """
+        found = sorted(moments, key=lambda kept: kept[1])
+        self.by_name = {moment.name: moment for moment, _, _ in found}
+        self.places = {moment.name: (place, rank) for moment, place, rank in found}
+        for moment, _, _ in sorted(found, key=lambda kept: -kept[2]):
+            if moment.parent not in self.by_name:
+                moment.parent = None
+            self._children.setdefault(moment.parent, []).append(moment.name)
+        self._next = max((max(place) for place in self.places.values()), default=0)
+
+    def remember(self) -> Callable[[], None]:
+        """Return what makes the table, and where its moments stand, as it is now."""
+        by_name, places, current = dict(self.by_name), dict(self.places), self.current
+        children = {parent: list(names) for parent, names in self._children.items()}
+        parents = [moment.parent for moment in self]
+
+        def restore() -> None:
+            self.by_name, self.places, self.current, self._children = by_name, places, current, children
+            for moment, parent in zip(self, parents, strict=True):
+                moment.parent = parent
+
+        return restore
 
     def children(self, name: str | None) -> list[str]:
         """The names of a moment's children; of None, those that have no parent."""

@@ -59,9 +59,21 @@ class NetworkRecord:
         live, pending: the definitions, see above.
         size: characters of both.
         active, persistent, autostart: what they say.
+        position: which one it is.
     """
 
-    __slots__ = ("active", "autostart", "live", "name", "pending", "persistent", "ref", "size", "uuid")
+    __slots__ = (
+        "active",
+        "autostart",
+        "live",
+        "name",
+        "pending",
+        "persistent",
+        "position",
+        "ref",
+        "size",
+        "uuid",
+    )
 
     def __init__(self, model: NetworkModel, size: int, *, persistent: bool = True) -> None:
         self.name: str = model.name
@@ -73,6 +85,7 @@ class NetworkRecord:
         self.active = False
         self.persistent = persistent
         self.autostart = False
+        self.position = 0
 
     def passes(self, flags: int) -> bool:
         """Return whether the network passes a list filter."""
@@ -125,6 +138,7 @@ class NetworkTable(KeyedTable[NetworkRecord]):
             raise OperationFailed(text, domain=NET)
         if live and record.active:
             raise OperationInvalid(f"network is already active as '{record.name}'", domain=NET)
+        self.touch(record)
         self.grow(size - record.size)
         record.size = size
         if live and record.persistent and record.pending is None:
@@ -218,7 +232,9 @@ class TestNetworks(NetworkDriver):
 
     def network_set_autostart(self, net: NonnullNetwork, autostart: int) -> None:
         """Set whether a network starts with its host."""
-        self._named(net.name).autostart = bool(autostart)
+        network = self._named(net.name)
+        self.networks.touch(network)
+        network.autostart = bool(autostart)
         self.networks.changed()
 
     def network_is_active(self, net: NonnullNetwork) -> int:
@@ -263,6 +279,7 @@ class TestNetworks(NetworkDriver):
         self._start(network)
 
     def _start(self, network: NetworkRecord) -> None:
+        self.networks.touch(network)
         network.active = True
         self.networks.changed()
         self._publish(network, c.VIR_NETWORK_EVENT_STARTED)
@@ -270,6 +287,7 @@ class TestNetworks(NetworkDriver):
     def network_destroy(self, net: NonnullNetwork) -> None:
         """Stop a network, active or not; a transient one is gone afterwards."""
         network = self._named(net.name)
+        self.networks.touch(network)
         network.active = False
         self.networks.changed()
         if not network.persistent:
@@ -314,6 +332,7 @@ class TestNetworks(NetworkDriver):
                 live = yield Work(size, update_network, live, command, section, parentIndex, xml)
             if impact & CONFIG:
                 config = yield Work(size, update_network, config, command, section, parentIndex, xml)
+        self.networks.touch(network)
         self.networks.grow(len(xml))
         network.size += len(xml)
         if impact & CONFIG and not network.active:

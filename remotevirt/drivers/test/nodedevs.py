@@ -82,16 +82,20 @@ class DeviceRecord:
         name, ref: what it is known by.
         model: its definition, of ``size`` characters.
         filters: the list filters of its capabilities and of those inside them.
+        lasts: it is there again after the host has been started anew; virtual adapters are not.
+        position: which one it is.
     """
 
-    __slots__ = ("filters", "model", "name", "ref", "size")
+    __slots__ = ("filters", "lasts", "model", "name", "position", "ref", "size")
 
-    def __init__(self, model: DeviceModel, size: int = 0) -> None:
+    def __init__(self, model: DeviceModel, size: int = 0, *, lasts: bool = True) -> None:
         self.name: str = model.name
         self.ref = DeviceRef(self.name)
         self.model = model
         self.size = size
         self.filters = 0
+        self.lasts = lasts
+        self.position = 0
         for kind in model.kinds:
             self.filters |= CAPABILITIES[kind]
 
@@ -126,7 +130,7 @@ class DeviceTable(Table[DeviceRecord]):
     def make_vport(self, wwnn: str, wwpn: str) -> DeviceRecord:
         """Make the virtual adapter, in place of one that may be there; raises NoNodeDevice."""
         template = self.named(TEMPLATE)
-        device = DeviceRecord(template.model.named(VPORT, wwnn, wwpn))
+        device = DeviceRecord(template.model.named(VPORT, wwnn, wwpn), lasts=False)
         self.put(device)
         self.hub.publish(device_lifecycle(device.ref, c.VIR_NODE_DEVICE_EVENT_CREATED))
         return device

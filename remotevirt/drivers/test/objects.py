@@ -8,6 +8,9 @@
 As for domains, lists are kept by filter until something changes that a list can show, and records hold
 ready made references. A table is bounded: by the number of its objects, which is what a list reply can
 carry, and by the characters of their definitions.
+
+In a world that lasts (:mod:`remotevirt.drivers.test.journal`) an object is noted before it changes: tables do
+it for those that come and go, and whoever changes one in place calls :meth:`Table.touch` first.
 """
 
 from __future__ import annotations
@@ -45,16 +48,24 @@ MAX_CACHED_LISTS: Final = 32
 
 
 class Named(Protocol):
-    """Something in a table: its name, and the characters that it counts for."""
+    """Something in a table: its name, the characters that it counts for, and which one in order it is."""
 
     name: str
     size: int
+    position: int
 
 
 class Keyed(Named, Protocol):
     """Something that has a UUID too."""
 
     uuid: bytes
+
+
+class Notes(Protocol):
+    """Notes objects before they change."""
+
+    def touch(self, thing: Any) -> None:
+        """Note an object, new or old."""
 
 
 T = TypeVar("T", bound=Named)
@@ -69,15 +80,19 @@ class Table(Generic[T]):
         by_name: all of them.
         lists: answers to list calls, by filter flags; dropped by every change.
         size: the characters of all definitions.
+        positions: how many objects have come; each gets its number.
+        keeper: notes changes in a world that lasts; None in one that does not.
     """
 
-    __slots__ = ("by_name", "kind", "lists", "size")
+    __slots__ = ("by_name", "keeper", "kind", "lists", "positions", "size")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.by_name: dict[str, T] = {}
         self.lists: dict[int, Any] = {}
         self.size = 0
+        self.positions = 0
+        self.keeper: Notes | None = None
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.by_name.values())
@@ -96,15 +111,42 @@ class Table(Generic[T]):
         if len(self.by_name) >= MAX_OBJECTS:
             text = f"a test node holds at most {MAX_OBJECTS} objects of a kind"
             raise OperationFailed(text, domain=c.VIR_FROM_TEST)
+        self.touch(thing)
         self.grow(thing.size)
-        self.by_name[thing.name] = thing
+        self.positions += 1
+        thing.position = self.positions
+        self.index(thing)
         self.changed()
 
     def remove(self, thing: T) -> None:
         """Forget an object."""
-        del self.by_name[thing.name]
+        self.touch(thing)
+        self.unindex(thing)
         self.size -= thing.size
         self.changed()
+
+    def index(self, thing: T) -> None:
+        """Let an object be found."""
+        self.by_name[thing.name] = thing
+
+    def unindex(self, thing: T) -> None:
+        """Let an object be found no more."""
+        del self.by_name[thing.name]
+
+    def touch(self, thing: T) -> None:
+        """Note that an object is about to change."""
+        if self.keeper is not None:
+            self.keeper.touch(thing)
+
+    def remember(self) -> Callable[[], None]:
+        """Return what makes the table's own numbers as they are now."""
+        size = self.size
+
+        def restore() -> None:
+            self.size = size
+            self.changed()
+
+        return restore
 
     def grow(self, size: int) -> None:
         """Count characters of definitions that come in, or with a negative number go.
@@ -156,14 +198,14 @@ class KeyedTable(Table[K]):
         super().__init__(kind)
         self.by_uuid: dict[bytes, K] = {}
 
-    def add(self, thing: K) -> None:
-        """Take in an object, whose name and UUID must be free; raises OperationFailed."""
-        super().add(thing)
+    def index(self, thing: K) -> None:
+        """Let an object be found."""
+        super().index(thing)
         self.by_uuid[thing.uuid] = thing
 
-    def remove(self, thing: K) -> None:
-        """Forget an object."""
-        super().remove(thing)
+    def unindex(self, thing: K) -> None:
+        """Let an object be found no more."""
+        super().unindex(thing)
         del self.by_uuid[thing.uuid]
 
 

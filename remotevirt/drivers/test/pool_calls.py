@@ -173,6 +173,7 @@ class PoolCalls(StorageDriver):
         found = self.named(pool.name)
         if not found.persistent:
             raise InvalidArg("pool has no config file", domain=c.VIR_FROM_TEST)
+        self.pools.touch(found)
         found.autostart = bool(autostart)
         self.pools.changed()
 
@@ -216,6 +217,7 @@ class PoolCalls(StorageDriver):
         self._start(self.in_state(pool.name, active=False))
 
     def _start(self, pool: PoolRecord) -> None:
+        self.pools.touch(pool)
         pool.active = True
         self.pools.changed()
         self._publish(pool, c.VIR_STORAGE_POOL_EVENT_STARTED)
@@ -223,6 +225,7 @@ class PoolCalls(StorageDriver):
     def storage_pool_destroy(self, pool: NonnullStoragePool) -> None:
         """Stop an active pool; a transient one is gone afterwards."""
         found = self.in_state(pool.name, active=True)
+        self.pools.touch(found)
         found.active = False
         self.pools.changed()
         self.vports.unmake(found.model)

@@ -69,12 +69,13 @@ class VolumeRecord:
         name, ref: what it is known by.
         model: its definition.
         size: the characters of it.
+        pool: where it is; position: which one there.
 
     Args:
         keep: the volume comes from a node file, whose word for path and key counts.
     """
 
-    __slots__ = ("model", "name", "ref", "size")
+    __slots__ = ("model", "name", "pool", "position", "ref", "size")
 
     def __init__(self, pool: PoolRecord, model: VolumeModel, size: int, *, keep: bool = False) -> None:
         # libvirt prints a path that is not there like this, and so pools without one have it in keys
@@ -85,6 +86,8 @@ class VolumeRecord:
         self.ref = VolumeRef(pool.name, self.name, model.key)
         self.model = model
         self.size = size
+        self.pool = pool
+        self.position = 0
 
 
 class PoolRecord:
@@ -97,6 +100,7 @@ class PoolRecord:
         volumes: by name; their list is cached as all lists are; by_key: the same by key.
         active, persistent: what they say.
         autostart: of a persistent pool.
+        position: which one it is.
     """
 
     __slots__ = (
@@ -107,6 +111,7 @@ class PoolRecord:
         "name",
         "pending",
         "persistent",
+        "position",
         "ref",
         "size",
         "uuid",
@@ -125,6 +130,7 @@ class PoolRecord:
         self.active = False
         self.persistent = False
         self.autostart = False
+        self.position = 0
         self.empty()
 
     def empty(self) -> None:
@@ -207,6 +213,7 @@ class PoolTable(KeyedTable[PoolRecord]):
             record = PoolRecord(model, size)
             self.add(record)
             return record
+        self.touch(record)
         self.grow(size - record.size)
         record.size = size
         if record.active:

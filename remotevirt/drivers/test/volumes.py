@@ -133,9 +133,9 @@ class TestPools(PoolCalls):
         if model.name in pool.volumes.by_name:
             raise OperationFailed("storage vol already exists", domain=c.VIR_FROM_TEST)
 
-    @staticmethod
-    def _add(pool: PoolRecord, model: VolumeModel, size: int) -> NonnullStorageVol:
+    def _add(self, pool: PoolRecord, model: VolumeModel, size: int) -> NonnullStorageVol:
         pool.check_room(model)
+        self.pools.touch(pool)
         volume = VolumeRecord(pool, model, size)
         pool.add(volume)
         return volume.ref
@@ -152,4 +152,5 @@ class TestPools(PoolCalls):
         """Delete a volume of an active pool."""
         check_flags(flags, 0, "testStorageVolDelete")
         pool, volume = self._found(vol)
+        self.pools.touch(pool)
         pool.remove(volume)

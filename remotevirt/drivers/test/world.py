@@ -10,6 +10,10 @@ Every change that a list filter can see goes through a method of :class:`World`,
 :meth:`World.changed`: the generation grows and the cached lists are dropped. Between two changes the
 same list is handed out again and again; it is a tuple of references, so nobody can spoil it.
 
+Where a world lasts (:mod:`remotevirt.drivers.test.journal`), each of these methods begins with
+:meth:`World.touch`, which notes the domain as it is. A call that changes a definition need not say so: it has
+found the domain through :meth:`remotevirt.drivers.test.calls.DomainCalls.record`, which notes it as well.
+
 Bounds: a world holds at most :data:`MAX_DOMAINS` domains, as many as a list reply can carry, with names of
 at most :data:`MAX_NAME` bytes, so that the reply fits a message, and at most :data:`MAX_TEXT` characters of
 definitions; more are refused with an error.
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 from remotevirt.drivers.events import EventHub
@@ -68,6 +72,19 @@ class DomainList(Kept, ConnectListAllDomainsRet):
     """A list whose encoding is kept as long as the list itself."""
 
 
+class DomainNotes(Protocol):
+    """Notes domains before they change."""
+
+    def touch(self, record: DomainRecord) -> None:
+        """Note a domain, new or old."""
+
+    def found(self, record: DomainRecord) -> None:
+        """Note a domain that a call may change, if it is one that may change something."""
+
+    def touch_moments(self, record: DomainRecord, table: MomentTable[Any]) -> None:
+        """Note a domain, and its snapshots or checkpoints."""
+
+
 class World:
     """The objects of one ``test:///`` URI.
 
@@ -79,6 +96,7 @@ class World:
         lists: cached lists of the present generation, by filter flags.
         now: the time in nanoseconds since 1970.
         networks, pools, interfaces, devices: the other objects.
+        keeper: notes changes of domains in a world that lasts; None in one that does not.
     """
 
     __slots__ = (
@@ -90,12 +108,14 @@ class World:
         "generation",
         "hub",
         "interfaces",
+        "keeper",
         "lists",
         "networks",
         "next_id",
         "node",
         "now",
         "pools",
+        "positions",
         "text",
     )
 
@@ -111,10 +131,17 @@ class World:
         self.next_id = 1
         self.now = now
         self.text = 0
+        self.positions = 0
+        self.keeper: DomainNotes | None = None
         self.networks = NetworkTable()
         self.pools = PoolTable()
         self.interfaces = InterfaceTable()
         self.devices = DeviceTable(self.hub)
+
+    def touch(self, record: DomainRecord) -> None:
+        """Note that a domain is about to change."""
+        if self.keeper is not None:
+            self.keeper.touch(record)
 
     def changed(self, record: DomainRecord) -> None:
         """Note that a domain, and with it lists, may look different from now on."""
@@ -139,12 +166,13 @@ class World:
         """
         _check_name(definition.name)
         record = self._find(definition, live=live)
-        if record is None:
-            self._make_room(definition, None)
+        if record is not None:
+            self.touch(record)
+        else:
             record = DomainRecord(definition, persistent=False)
-            self.by_uuid[record.uuid] = record
-            self.by_name[record.name] = record
-            self.changed(record)
+            self.touch(record)
+            self._make_room(definition, None)
+            self.add(record)
             return record, False
         if live:
             self._make_room(definition, None)
@@ -158,6 +186,15 @@ class World:
             record.live, replaced = definition, True
         record.refresh()
         return record, replaced
+
+    def add(self, record: DomainRecord) -> None:
+        """Take in a new domain, whose name and UUID are free."""
+        self.touch(record)
+        self.positions += 1
+        record.position = self.positions
+        self.by_uuid[record.uuid] = record
+        self.by_name[record.name] = record
+        self.changed(record)
 
     def _find(self, definition: Definition, *, live: bool) -> DomainRecord | None:
         """Return the domain that a definition means, None if it is a new one."""
@@ -203,6 +240,7 @@ class World:
 
     def remove(self, record: DomainRecord) -> None:
         """Forget a domain."""
+        self.touch(record)
         del self.by_uuid[record.uuid]
         del self.by_name[record.name]
         self.by_id.pop(record.id, None)
@@ -216,6 +254,7 @@ class World:
         Raises:
             OperationFailed: there is no room.
         """
+        self.touch(record)
         self._grow(definition.size - record.live.size)
         definition.name = record.name
         record.live = definition
@@ -236,6 +275,7 @@ class World:
             InvalidArg: its name is too long.
         """
         _check_name(moment.name, moment.KIND)
+        self._touch_moments(record, table)
         old = table.by_name.get(moment.name)
         moment.size += MOMENT_SIZE
         self._grow(moment.size - (old.size if old else 0))
@@ -260,6 +300,7 @@ class World:
             children: forget all that comes from it; otherwise its children become those of its parent.
             itself: forget the moment itself.
         """
+        self._touch_moments(record, table)
         names = table.descendants(moment.name)[::-1] if children else []
         if itself:
             names.append(moment.name)
@@ -273,8 +314,14 @@ class World:
 
     def set_current(self, record: DomainRecord, table: MomentTable[M], name: str | None) -> None:
         """Say which snapshot or checkpoint a domain's state descends from."""
+        self._touch_moments(record, table)
         table.current = name
         self.changed(record)
+
+    def _touch_moments(self, record: DomainRecord, table: MomentTable[M]) -> None:
+        """Note that the snapshots or checkpoints of a domain are about to change."""
+        if self.keeper is not None:
+            self.keeper.touch_moments(record, table)
 
     def rename(self, record: DomainRecord, name: str) -> None:
         """Give an inactive domain a free name.
@@ -283,6 +330,7 @@ class World:
             InvalidArg: it is too long.
         """
         _check_name(name)
+        self.touch(record)
         del self.by_name[record.name]
         record.name = record.live.name = name
         if record.config:
@@ -293,6 +341,7 @@ class World:
 
     def start(self, record: DomainRecord, reason: int, state: int = c.VIR_DOMAIN_RUNNING) -> None:
         """Make a domain active, with the next free id."""
+        self.touch(record)
         record.id = self._take_id()
         self.by_id[record.id] = record
         if record.persistent and record.config is None:
@@ -312,6 +361,7 @@ class World:
 
     def stop(self, record: DomainRecord, reason: int) -> None:
         """Make a domain inactive; the persistent definition, where there is one, takes over."""
+        self.touch(record)
         self.by_id.pop(record.id, None)
         record.id = INACTIVE_ID
         if record.config is not None:
@@ -338,22 +388,26 @@ class World:
 
     def set_state(self, record: DomainRecord, state: int, reason: int) -> None:
         """Change the state of a domain, and nothing else."""
+        self.touch(record)
         record.state = state
         record.reason = reason
         self.changed(record)
 
     def set_persistent(self, record: DomainRecord, persistent: bool) -> None:
         """Make a domain persistent, or transient."""
+        self.touch(record)
         record.persistent = persistent
         self.changed(record)
 
     def set_autostart(self, record: DomainRecord, autostart: bool) -> None:
         """Set whether a domain would start with its host."""
+        self.touch(record)
         record.autostart = autostart
         self.changed(record)
 
     def set_managed_save(self, record: DomainRecord, saved: bool) -> None:
         """Set whether a domain has a saved image."""
+        self.touch(record)
         record.managed_save = saved
         self.changed(record)
 
