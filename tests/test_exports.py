@@ -43,6 +43,7 @@ EXPORTS = {
         "ClientInfo",
         "DriverConnection",
         "DriverRegistry",
+        "DriverService",
         "DriverStream",
         "DriverURI",
         "Event",
