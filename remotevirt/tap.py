@@ -11,6 +11,7 @@ The options themselves are in :mod:`remotevirt.options`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ from remotevirt.notify import NotifyService
 from remotevirt.observation import Observation
 from remotevirt.options import Options
 from remotevirt.reload import ReloadService
-from remotevirt.server import Daemon, Limits, ServerFactory
+from remotevirt.server import Daemon, Limits, ServerFactory, Tracer
 from remotevirt.service import DaemonService
 from remotevirt.transport import Announcer, LibvirtTLSEndpoint, Listener, ListeningService, identify
 
@@ -47,7 +48,8 @@ def makeService(options: Options) -> IService:
     notify = NotifyService(reactor)
     reload = ReloadService(reactor, notify)
     observation = Observation(reactor, settings, options.places.metrics, options["trace"])
-    daemon = Daemon(options.drivers, limits(settings), reactor, tracers=observation.tracers)
+    tracers = [*observation.tracers, *(one for driver in options.drivers for one in tracers_of(driver))]
+    daemon = Daemon(options.drivers, limits(settings), reactor, tracers=tracers)
     daemon.policy = options.policy
     daemon.sasl = options.make_sasl(reactor)
     observation.watch(daemon, announcer, reload)
@@ -99,6 +101,12 @@ def tls_endpoints(options: Options) -> list[LibvirtTLSEndpoint]:
     """The listeners that have certificates."""
     endpoints = [listener.endpoint for listener in options.listeners]
     return [endpoint for endpoint in endpoints if isinstance(endpoint, LibvirtTLSEndpoint)]
+
+
+def tracers_of(driver: Any) -> Iterable[Tracer]:
+    """The tracers that a driver brings along; most have none."""
+    found: Iterable[Tracer] = getattr(driver, "tracers", ())
+    return found
 
 
 def limits(settings: config.Config) -> Limits:

@@ -5,6 +5,7 @@
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
     server, identity <- observe <- tap
+    drivers, server, observe, transport <- testing
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -36,6 +37,8 @@ MAY_SEE: dict[str, set[str]] = {
     "drivers": TABLES | {"description", "identity", "stubs", "typed_params", "xml"},
     "server": TABLES | {"auth", "stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
     "observe": TABLES | {"identity", "server", "stubs", "typed_params", "__init__"},
+    "testing": TABLES
+    | {"drivers", "identity", "observe", "rpc", "server", "stubs", "transport", "typed_params", "xml"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "auth": {"errors", "identity"},
     "transport": {"errors", "description", "identity"},

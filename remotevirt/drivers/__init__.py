@@ -2,6 +2,7 @@
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.events import Event, EventHub
+from remotevirt.drivers.raw import RawReply
 from remotevirt.drivers.registry import DriverRegistry, load_driver
 from remotevirt.drivers.streams import DriverStream, Hole
 from remotevirt.procedures import FilesResult, StreamResult
@@ -17,6 +18,7 @@ __all__ = [
     "FilesResult",
     "Hole",
     "IDriver",
+    "RawReply",
     "StreamResult",
     "load_driver",
 ]

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zope.interface import implementer
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
@@ -78,11 +80,17 @@ class TestDriver:
         if self.users == 0 and not self.keep:
             self.shared = None
 
-    def _connect(self, uri: DriverURI, world: World, on_close: _Once) -> DriverConnection:
-        """Compose a connection to a world."""
+    def _connect(
+        self,
+        uri: DriverURI,
+        world: World,
+        on_close: Callable[[], None],
+        make: Callable[[World, str, Folder | None], TestHypervisor] = TestHypervisor,
+    ) -> DriverConnection:
+        """Compose a connection to a world; ``make`` makes its hypervisor."""
         return DriverConnection(
             uri=uri.text,
-            hypervisor=TestHypervisor(world, uri.text, self.folder),
+            hypervisor=make(world, uri.text, self.folder),
             network=TestNetworks(world.networks, world.hub),
             storage=TestPools(world.pools, world.hub, VportMaker(world.devices)),
             interface=TestInterfaces(world.interfaces),
