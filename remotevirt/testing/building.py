@@ -52,7 +52,7 @@ def build(spec: WorldSpec, now: Callable[[], int]) -> World:
         for domain in spec.domain:
             _add_domains(world, domain)
     except VirError as error:
-        raise WorldError(error.message) from error
+        raise WorldError(" ".join(error.message.split())) from error
     return world
 
 

@@ -2,29 +2,51 @@
 
 ::
 
-    AUTO     seconds pass as they do; timers are the reactor's
-    MANUAL   advance(60) runs every timer of the next minute in order, each at its own time, and returns
+    WorldClock(reactor)   seconds pass as they do; timers are the reactor's
+    WorldClock()          advance(60) runs every timer of the next minute in order, each at its own time
 
 A manual clock begins at :data:`EPOCH`, so that what a world does is the same on every day.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.task import Clock
+from remotevirt.testing.values import SECONDS_MAXIMUM, WorldError, number
 
-from remotevirt.testing.values import SECONDS_MAXIMUM, WorldError
-
-__all__ = ["EPOCH", "STEPS_MAXIMUM", "WorldClock"]
+__all__ = ["EPOCH", "STEPS_MAXIMUM", "Timer", "WorldClock"]
 
 EPOCH: Final = 1_700_000_000
 """When a manual clock begins: 2023-11-14 22:13:20 UTC, in seconds since 1970."""
 
 STEPS_MAXIMUM: Final = 1_000_000
 """Timers that one advance runs; more, and it stops with an error rather than hang the daemon."""
+
+
+class Timer:
+    """Something that a manual clock will call, unless it is cancelled before."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+
+    def active(self) -> bool:
+        """Tell whether it is still to come."""
+        return self._call is not None
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+        self._call = None
+
+    def ring(self) -> None:
+        """Let it happen."""
+        call, self._call = self._call, None
+        if call is not None:
+            call()
 
 
 class WorldClock:
@@ -35,23 +57,33 @@ class WorldClock:
     """
 
     def __init__(self, reactor: Any = None) -> None:
-        self.manual = reactor is None
-        self._timers: Any = Clock() if reactor is None else reactor
-        self._origin: float = self._timers.seconds()
+        self._reactor = reactor
+        self._now = 0.0
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._count = 0
+        self._origin: float = 0.0 if reactor is None else reactor.seconds()
+
+    @property
+    def manual(self) -> bool:
+        """Whether it is moved by hand."""
+        return self._reactor is None
 
     def seconds(self) -> float:
         """Return the seconds since the world began."""
-        return float(self._timers.seconds() - self._origin)
+        return self._now if self._reactor is None else float(self._reactor.seconds() - self._origin)
 
     def now(self) -> int:
         """Return the time, in nanoseconds since 1970."""
-        if not self.manual:
-            return time.time_ns()
-        return EPOCH * 10**9 + int(self._timers.seconds() * 10**9)
+        return EPOCH * 10**9 + int(self._now * 10**9) if self._reactor is None else time.time_ns()
 
     def call_later(self, delay: float, call: Callable[..., Any], *args: Any) -> Any:
-        """Call something after so many seconds; return what can ``cancel()`` it."""
-        return self._timers.callLater(delay, call, *args)
+        """Call something after so many seconds; return what has ``cancel()`` and ``active()``."""
+        if self._reactor is not None:
+            return self._reactor.callLater(delay, call, *args)
+        timer = Timer(lambda: call(*args))
+        self._count += 1
+        heapq.heappush(self._timers, (self._now + delay, self._count, timer))
+        return timer
 
     def advance(self, seconds: float) -> float:
         """Move a manual clock on; return the seconds since the world began.
@@ -61,15 +93,12 @@ class WorldClock:
         """
         if not self.manual:
             raise WorldError("this world's clock is not manual: its time cannot be advanced")
-        clock = self._timers
-        if isinstance(seconds, bool) or not 0 <= seconds <= SECONDS_MAXIMUM:
-            raise WorldError(f"a clock advances by 0 to {SECONDS_MAXIMUM} seconds, not {seconds!r:.80}")
-        end = clock.seconds() + seconds
+        end = self._now + number("seconds", 0, SECONDS_MAXIMUM)(seconds)
         for _ in range(STEPS_MAXIMUM):
-            waiting = clock.getDelayedCalls()
-            if not waiting or waiting[0].getTime() > end:
-                clock.rightNow = end
-                return self.seconds()
-            clock.rightNow = max(clock.rightNow, waiting[0].getTime())
-            clock.advance(0)
+            if not self._timers or self._timers[0][0] > end:
+                self._now = end
+                return end
+            when, _, timer = heapq.heappop(self._timers)
+            self._now = max(self._now, when)
+            timer.ring()
         raise WorldError(f"more than {STEPS_MAXIMUM} things happen in these {seconds:g} seconds")

@@ -39,6 +39,9 @@ WORLDS_MAXIMUM: Final = 1000
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a world may be called."""
 
+BETWEEN: Final = re.compile(r",(?![^\[]*\])")
+"""What divides the words of a rule: commas, but not those of a list."""
+
 
 def parse_fault(text: str) -> Fault:
     """Read a rule of a command line: ``procedure=virDomainCreate*,error=operation_failed,count=2``.
@@ -47,7 +50,7 @@ def parse_fault(text: str) -> Fault:
         WorldError: it is no rule.
     """
     table: dict[str, Any] = {}
-    for word in text.split(","):
+    for word in BETWEEN.split(text):
         key, equals, value = word.partition("=")
         if not equals:
             raise WorldError(f"fault {text!r}: KEY=VALUE,KEY=VALUE,... is wanted")

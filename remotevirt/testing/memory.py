@@ -119,3 +119,9 @@ class MemoryClient:
                 self.events.append((procedure.name, procedure.args.unpack(message.payload, 0)[0]))
             elif message.kind in (Kind.REPLY, Kind.ERROR):
                 self._replies[message.serial] = message
+
+    def raw(self) -> bytes:
+        """Return the bytes that have come and were not read as messages, as they are."""
+        data = self._transport.value()
+        self._transport.clear()
+        return data

@@ -36,7 +36,7 @@ class Recorded:
         procedure: its name, ``domain_create``.
         client: the how manieth client of its world made it, from 1.
         started: when, in seconds of the world's clock.
-        outcome: ``"ok"``, ``"error"``, ``"garbage"``, ``"cancelled"`` (its client went away), or ``"pending"``.
+        outcome: ``"ok"``, ``"error"``, ``"garbage"``, ``"pending"``, ``"cancelled"`` (its client went away).
         error: the error that it was answered with; None without one.
         latency: seconds of the daemon's clock until it ended.
     """
