@@ -75,7 +75,7 @@ class Active:
         seen: how many calls or events were its business; done: how many it has spoilt.
     """
 
-    __slots__ = ("_random", "done", "fault", "held", "procedures", "seen")
+    __slots__ = ("_last", "_random", "done", "fault", "held", "procedures", "seen")
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -84,6 +84,7 @@ class Active:
         self.done = 0
         self.held: list[tuple[Callable[[Event], None], Event]] = []
         self._random = random.Random(fault.seed)
+        self._last: tuple[Event | None, bool] = (None, False)
 
     def counts(self, now: float) -> bool:
         """Note one more that is the rule's business, and tell whether it is to go wrong."""
@@ -97,6 +98,12 @@ class Active:
             return False
         self.done += 1
         return True
+
+    def counts_event(self, event: Event, now: float) -> bool:
+        """Note an event, once however many clients it goes to, and tell whether it is to go wrong."""
+        if self._last[0] is not event:
+            self._last = (event, self.counts(now))
+        return self._last[1]
 
     def delay(self) -> float:
         """Return for how long this one waits."""
@@ -236,7 +243,7 @@ class FaultEngine:
                 continue
             if not matches_any(fault.client, who.names) or not matches_any(fault.object, _names_of(event)):
                 continue
-            if rule.counts(self._clock.seconds()):
+            if rule.counts_event(event, self._clock.seconds()):
                 self._spoil_event(rule, event, listener)
                 return
         listener(event)

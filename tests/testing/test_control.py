@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -27,16 +28,17 @@ class RequestTests(SynchronousTestCase):
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, Any]:
         """Make a request; return status and content of the answer."""
-        request = self.site.requestFactory(DummyChannel(), False)
+        channel = DummyChannel()
+        request = self.site.requestFactory(channel, False)
         request.site = self.site
         data = (body or "").encode()
-        headers = {"host": "localhost", "content-type": "application/json", **headers}
+        headers = {"host": "localhost", "content_type": "application/json", **headers}
         for name, value in headers.items():
-            request.requestHeaders.addRawHeader(name.replace("_", "-"), value)
+            request.requestHeaders.setRawHeaders(name.replace("_", "-"), [value])
         request.gotLength(len(data))
         request.handleContentChunk(data)
         request.requestReceived(method.encode(), path.encode(), b"HTTP/1.1")
-        written = request.channel.transport.written.getvalue()
+        written = channel.transport.written.getvalue()
         return request.code, json.loads(written.rpartition(b"\r\n\r\n")[2])
 
     def test_worlds(self) -> None:
@@ -89,9 +91,9 @@ class RequestTests(SynchronousTestCase):
         """A page in a browser can send a form, or have a name of its own lead here; not both of ours."""
         for kind in ("text/plain", "application/x-www-form-urlencoded"):
             self.assertEqual(400, self.ask("POST", "/worlds/a/reset", "{}", content_type=kind)[0])
-        site, self.site = self.site, control_site(self.fake.driver)
-        del site
-        self.assertEqual([], self.flushLoggedErrors())
+        self.patch(DummyChannel.TCP, "getHost", lambda _: IPv4Address("TCP", "127.0.0.1", 80))
+        self.assertEqual(421, self.ask("POST", "/worlds/a/reset", "{}", host="evil.example")[0])
+        self.assertEqual(200, self.ask("POST", "/worlds/a/reset", "{}", host="127.0.0.1:4711")[0])
 
     def test_long_bodies_end_the_connection(self) -> None:
         request = self.site.requestFactory(DummyChannel(), False)

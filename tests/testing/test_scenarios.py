@@ -1,4 +1,4 @@
-"""What a user of the kit does: real clients through boot, faults, reconnecting and lost events, in seconds."""
+"""What a user of the kit does: real clients through boot, faults, reconnecting, lost events, in seconds."""
 
 from __future__ import annotations
 
