@@ -30,8 +30,8 @@ class RequestTests(SynchronousTestCase):
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, Any]:
         """Make a request; return status and content of the answer."""
         channel = DummyChannel()
+        channel.site = self.site
         request = self.site.requestFactory(channel, False)
-        request.site = self.site
         data = (body or "").encode()
         headers = {"host": "localhost", "content_type": "application/json", **headers}
         for name, value in headers.items():
