@@ -106,7 +106,9 @@ class FakeDriver(TestDriver):
         self.worlds: dict[str, FakeWorld] = {}
         self.tracers = (Recorder(),)
         self._reactor = reactor
-        FakeWorld("check", self.spec, WorldClock()).close()
+        first = FakeWorld("first", self.spec, WorldClock())  # what is wrong with it is said now
+        self._contents = first.contents
+        first.close()
         if control is not None:
             from remotevirt.testing.control import serve_with_reactor  # noqa: PLC0415 - it knows us
 
@@ -136,7 +138,8 @@ class FakeDriver(TestDriver):
         if name not in self.worlds and len(self.worlds) >= WORLDS_MAXIMUM:
             raise WorldError(f"there are {WORLDS_MAXIMUM} worlds already")
         clock = WorldClock() if self.manual else WorldClock(self._find_reactor())
-        world = FakeWorld(name, read_spec(content), clock)
+        spec = read_spec(content)
+        world = FakeWorld(name, spec, clock, self._contents if spec is self.spec else None)
         for fault in self.extra:
             world.engine.add(fault)
         self.forget_world(name)

@@ -44,8 +44,10 @@ class FakeWorld:
         name: as in its URI.
         spec: what it begins with.
         clock: its time.
+        contents: what a world of this description began with, to make another faster; None: build it.
 
     Attributes:
+        contents: what it began with.
         world: the hypervisor's objects.
         engine: its rules; guests: their lives; log: the calls that it has received.
 
@@ -53,18 +55,21 @@ class FakeWorld:
         WorldError: the description makes no sense.
     """
 
-    def __init__(self, name: str, spec: WorldSpec, clock: WorldClock) -> None:
+    def __init__(self, name: str, spec: WorldSpec, clock: WorldClock, contents: bytes | None = None) -> None:
         self.name = name
         self.spec = spec
         self.clock = clock
-        self.world = build(spec, clock.now)
+        self.world = build(spec if contents is None else WorldSpec(), clock.now)
+        if contents is not None:
+            memento.recall(self.world, contents)
+        self.contents = memento.remember(self.world) if contents is None else contents
         self.guests = Guests(self.world, clock, spec.profiles())
         self.engine = FaultEngine(clock)
         self.engine.replace(spec.fault)
         self.log = CallLog()
         self.clients = 0
         self._snapshots: dict[str, _Moment] = {}
-        self._initial = self._moment()
+        self._initial = _Moment(self.contents, self.guests.remember(), dict(self.guests.profiles))
 
     def __repr__(self) -> str:
         return f"<FakeWorld {self.name}>"
