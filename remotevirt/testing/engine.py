@@ -121,6 +121,7 @@ class FaultEngine:
     def __init__(self, clock: WorldClock) -> None:
         self._clock = clock
         self._rules: list[Active] = []
+        self._timers: list[Any] = []
         self._last = 0
 
     def __len__(self) -> int:
@@ -170,6 +171,19 @@ class FaultEngine:
         for fault in faults:
             self.add(fault)
 
+    def _later(self, delay: float, call: Callable[..., Any], *args: Any) -> Any:
+        self._timers = [timer for timer in self._timers if timer.active()]
+        timer = self._clock.call_later(delay, call, *args)
+        self._timers.append(timer)
+        return timer
+
+    def close(self) -> None:
+        """Take all rules away; what was delayed never comes."""
+        self._rules.clear()
+        for timer in self._timers:
+            if timer.active():
+                timer.cancel()
+
     # -- calls ---------------------------------------------------------------------------------------
 
     def call(
@@ -199,8 +213,8 @@ class FaultEngine:
         delay = rule.delay()
         if not delay:
             return self._act(rule.fault, method, args, who)
-        waiting: Deferred[Any] = Deferred(lambda _: timer.cancel())
-        timer = self._clock.call_later(delay, waiting.callback, None)
+        waiting: Deferred[Any] = Deferred(lambda _: timer.active() and timer.cancel())
+        timer = self._later(delay, waiting.callback, None)
         return waiting.addCallback(lambda _: self._act(rule.fault, method, args, who))
 
     def _act(self, fault: Fault, method: Callable[..., Any], args: tuple[Any, ...], who: Who) -> Any:
@@ -258,7 +272,7 @@ class FaultEngine:
         delay = rule.delay()
         for _ in range(2 if fault.duplicate else 1):
             if delay:
-                self._clock.call_later(delay, listener, event)
+                self._later(delay, listener, event)
             else:
                 listener(event)
 

@@ -122,6 +122,6 @@ class MemoryClient:
 
     def raw(self) -> bytes:
         """Return the bytes that have come and were not read as messages, as they are."""
-        data = self._transport.value()
+        data = bytes(self._transport.value())
         self._transport.clear()
         return data

@@ -217,7 +217,7 @@ class FakeWorld:
     def close(self) -> None:
         """End all timers."""
         self.guests.recall({})
-        self.engine.clear()
+        self.engine.close()
 
 
 VERBS: Final = (

@@ -120,6 +120,31 @@ class CallFaultTests(EngineTestCase):
         self.assertEqual("test", domain(self.fake.connect()).name)
 
 
+class AutomaticClockTests(SynchronousTestCase):
+    """Rules and guests on the reactor's time."""
+
+    def test_nothing_is_left(self) -> None:
+        """When a world is forgotten no timer of its remains, whatever was still to come."""
+        fake = in_memory(clock="auto")
+        client = fake.connect()
+        world = fake.world()
+        register(client)
+        world.behave("test", agent=50, reboot=100, shutdown=10)
+        world.fault(event="domain.*", delay=5)
+        world.fault(procedure="domain_resume", delay=5)
+        client.call("domain_suspend", domain(client))
+        serial = client.send("domain_resume", domain(client))
+        fake.reactor.advance(1)
+        self.assertEqual(1, world.time())
+        fake.reactor.advance(4)
+        client.reply(serial)
+        client.send("domain_suspend", domain(client))
+        client.send("domain_resume", domain(client))
+        client.close()
+        fake.driver.forget_world("default")
+        self.assertEqual([], fake.reactor.getDelayedCalls())
+
+
 class WhichCallTests(EngineTestCase):
     """Which calls a rule is about, and when it counts."""
 
