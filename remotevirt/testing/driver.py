@@ -26,6 +26,7 @@ from remotevirt.testing.clock import WorldClock
 from remotevirt.testing.description import WorldSpec, load_file, read_spec
 from remotevirt.testing.faulty import faulty
 from remotevirt.testing.guest_calls import GuestHypervisor
+from remotevirt.testing.leases import GuestNetworks
 from remotevirt.testing.recording import Recorder
 from remotevirt.testing.rules import OPEN, PROCEDURES, Fault
 from remotevirt.testing.values import WorldError, make
@@ -179,6 +180,8 @@ class FakeDriver(TestDriver):
         def connect() -> DriverConnection:
             make_hypervisor = partial(GuestHypervisor, world.guests)
             connection = self._connect(uri, world.world, lambda: None, make_hypervisor)
+            assert isinstance(connection.hypervisor, GuestHypervisor)
+            connection.network = GuestNetworks(world.guests, connection.hypervisor)
             return faulty(connection, world.engine, who)
 
         if not len(world.engine):

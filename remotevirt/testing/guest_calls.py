@@ -15,7 +15,13 @@ from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import AgentUnresponsive
-from remotevirt.stubs.remote import DomainInterface, DomainStatsRecord, NonnullDomain, TypedParam
+from remotevirt.stubs.remote import (
+    DomainInterface,
+    DomainIpAddr,
+    DomainStatsRecord,
+    NonnullDomain,
+    TypedParam,
+)
 from remotevirt.stubs.remote.domain import (
     DomainBlockStatsRet,
     DomainGetCpuStatsRet,
@@ -26,6 +32,7 @@ from remotevirt.stubs.remote.domain import (
 )
 from remotevirt.testing.guests import Guests, Life
 from remotevirt.typed_params import string, uint, ullong
+from remotevirt.xml.domain.interface import Interface
 
 __all__ = ["GuestHypervisor"]
 
@@ -234,6 +241,10 @@ class GuestHypervisor(TestHypervisor):
         if source == c.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT:
             return [interface._replace(addrs=[]) for interface in found]
         return []
+
+    def addresses_of(self, interface: Interface, number: int, id: int) -> Sequence[DomainIpAddr]:
+        """Return the addresses that the ``number``-th interface of the domain with this id is leased."""
+        return self._addresses(interface, number, id)
 
     def domain_get_hostname(self, dom: NonnullDomain, flags: int) -> str:
         """Return the guest's host name, which its agent knows."""

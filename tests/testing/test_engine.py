@@ -142,6 +142,7 @@ class AutomaticClockTests(SynchronousTestCase):
         client.send("domain_resume", domain(client))
         client.close()
         fake.driver.forget_world("default")
+        fake.reactor.advance(0)  # what the daemon itself has put off to its next turn
         self.assertEqual([], fake.reactor.getDelayedCalls())
 
 

@@ -91,6 +91,24 @@ class LifeTests(GuestTestCase):
         (interface,) = self.client.call("domain_interface_addresses", self.dom, source, 0).ifaces
         self.assertEqual(1, len(interface.addrs))
 
+    def test_dhcp(self) -> None:
+        """Their network knows the same."""
+        network = self.client.call("network_lookup_by_name", "default").net
+
+        def leases(mac: str | None = None) -> list[Any]:
+            return list(self.client.call("network_get_dhcp_leases", network, mac, 1, 0).leases)
+
+        self.start()
+        self.assertEqual([], leases())
+        self.world.advance(22)
+        (lease,) = leases()
+        source = vir.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE
+        (interface,) = self.client.call("domain_interface_addresses", self.dom, source, 0).ifaces
+        self.assertEqual((interface.addrs[0].addr, interface.hwaddr), (lease.ipaddr, lease.mac))
+        self.assertEqual(("virbr0", "webhost"), (lease.iface, lease.hostname))
+        self.assertEqual([lease], leases(lease.mac.upper()))
+        self.assertEqual([], leases("52:54:00:00:00:00"))
+
     def test_shutdown(self) -> None:
         register(self.client)
         self.start()
