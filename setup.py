@@ -23,6 +23,7 @@ TEST = [
     "hypothesis>=6.100",
     "mypy>=1.13",
     "mypy-zope>=1.0.9",
+    "pytest>=8",
     "ruff>=0.8",
     "trustme>=1.2",
 ]
@@ -74,10 +75,15 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "remotevirt-fake = remotevirt.testing.command:main",
             "remotevirt-passwd = remotevirt.auth.passwd:run",
             "remotevirt-policy = remotevirt.policy.cli:main",
         ],
-        "remotevirt.drivers": ["test = remotevirt.drivers.test.driver:TestDriver"],
+        "remotevirt.drivers": [
+            "fake = remotevirt.testing.driver:FakeDriver",
+            "test = remotevirt.drivers.test.driver:TestDriver",
+        ],
+        "pytest11": ["remotevirt = remotevirt.testing.pytest_plugin"],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -12,7 +12,7 @@ The options themselves are in :mod:`remotevirt.options`.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -30,7 +30,7 @@ from remotevirt.notify import NotifyService
 from remotevirt.observation import Observation
 from remotevirt.options import Options
 from remotevirt.reload import ReloadService
-from remotevirt.server import Daemon, Limits, ServerFactory
+from remotevirt.server import Daemon, Limits, ServerFactory, Tracer
 from remotevirt.service import DaemonService
 from remotevirt.transport import (
     Announcer,
@@ -69,7 +69,8 @@ def makeService(options: Options) -> IService:
     except config.ConfigError as error:
         print_error(str(error))
         raise StartupError(str(error)) from None
-    daemon = Daemon(options.drivers, limits(settings), reactor, tracers=observation.tracers)
+    tracers = [*observation.tracers, *(one for driver in options.drivers for one in tracers_of(driver))]
+    daemon = Daemon(options.drivers, limits(settings), reactor, tracers=tracers)
     daemon.policy = options.policy
     daemon.sasl = options.make_sasl(reactor)
     observation.watch(daemon, announcer, reload)
@@ -150,6 +151,12 @@ def admin_limits(settings: config.Config) -> Limits:
         keepalive_interval=settings.admin_keepalive_interval,
         keepalive_count=settings.admin_keepalive_count,
     )
+
+
+def tracers_of(driver: Any) -> Iterable[Tracer]:
+    """The tracers that a driver brings along; most have none."""
+    found: Iterable[Tracer] = getattr(driver, "tracers", ())
+    return found
 
 
 def limits(settings: config.Config) -> Limits:

@@ -5,6 +5,7 @@
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
     server, identity <- admin, observe <- tap
+    drivers, server, observe, transport <- testing
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -38,6 +39,8 @@ MAY_SEE: dict[str, set[str]] = {
     "drivers": TABLES | {"description", "identity", "store", "stubs", "typed_params", "xml"},
     "server": TABLES | {"auth", "damper", "stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
     "observe": TABLES | {"damper", "identity", "outlets", "server", "stubs", "typed_params", "__init__"},
+    "testing": TABLES
+    | {"drivers", "identity", "observe", "rpc", "server", "stubs", "transport", "typed_params", "xml"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "auth": {"errors", "identity"},
     "transport": {"errors", "damper", "description", "identity"},

@@ -2,6 +2,7 @@
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.events import Event, EventHub
+from remotevirt.drivers.raw import RawReply
 from remotevirt.drivers.registry import DriverRegistry, load_driver
 from remotevirt.drivers.service import DriverService
 from remotevirt.drivers.streams import DriverStream, Hole
@@ -19,6 +20,7 @@ __all__ = [
     "FilesResult",
     "Hole",
     "IDriver",
+    "RawReply",
     "StreamResult",
     "load_driver",
 ]

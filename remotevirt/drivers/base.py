@@ -57,6 +57,10 @@ class DriverURI:
         return cls(text, scheme, unquote(parts.path), query)
 
 
+def _no_client(reason: str) -> None:
+    """Disconnect nobody."""
+
+
 @attrs.frozen
 class ClientInfo:
     """What a driver may know of the client that opens a connection.
@@ -65,11 +69,13 @@ class ClientInfo:
         readonly: it may not change anything (it came in by the read-only socket, or asked for it).
         transport: ``"unix"``, ``"tcp"`` or ``"tls"``.
         identity: who it is, as far as it has shown.
+        disconnect: ends its connection, for the reason given; what is in flight is never answered.
     """
 
     readonly: bool = False
     transport: str = "unix"
     identity: Identity = attrs.field(factory=Identity)
+    disconnect: Callable[[str], None] = attrs.field(default=_no_client, eq=False, repr=False)
 
 
 def _nothing() -> None:

@@ -30,7 +30,10 @@ long ones would stay in memory when their clients are gone. libvirt's only bound
 GROUP = "remotevirt.drivers"
 """The entry-point group."""
 
-BUILTIN = {"test": "remotevirt.drivers.test.driver:TestDriver"}
+BUILTIN = {
+    "fake": "remotevirt.testing.driver:FakeDriver",
+    "test": "remotevirt.drivers.test.driver:TestDriver",
+}
 """Drivers of our own, found even where the package's metadata is not installed."""
 
 

@@ -28,6 +28,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from remotevirt.drivers.raw import RawReply
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure, Program
 from remotevirt.rpc.message import HEADER_SIZE, error_payload
@@ -330,6 +331,9 @@ class Dispatcher:
         return rpc_error(detail)
 
     def _refuse(self, head: bytes, serial: bytes, error: VirError) -> None:
+        if isinstance(error, RawReply):
+            self.out.append(error.make(head, serial))
+            return
         try:
             payload = error_payload(error)
         except Exception:

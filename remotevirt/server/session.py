@@ -223,7 +223,7 @@ class Session:
         self._rights = self._find_rights(uri.scheme)
         readonly = self.readonly or bool(flags & vir.VIR_CONNECT_RO)
         identity = self._client.identity
-        result = driver.open(uri, ClientInfo(readonly, identity.transport, identity))
+        result = driver.open(uri, ClientInfo(readonly, identity.transport, identity, self._client.drop))
         if iscoroutine(result):
             result = Deferred.fromCoroutine(result)
         if isinstance(result, Deferred):

@@ -104,6 +104,7 @@ class Sandbox:
             ("twistd", f'-c "{_TWISTD}" '),
             ("remotevirt-policy", "-m remotevirt.policy "),
             ("remotevirt-passwd", f"-m {PASSWD} "),
+            ("remotevirt-fake", "-m remotevirt.testing.command "),
         ):
             path = bin_ / name
             path.write_text(

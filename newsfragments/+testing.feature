@@ -1,0 +1,1 @@
+``remotevirt-fake`` is a libvirt for tests in any language: isolated worlds from a TOML file, faults by rule, guests that take their time, time that is advanced by hand, and the calls received. ``remotevirt.testing`` is the kit for trial, unittest and pytest; ``--driver fake`` the same hypervisor beside TLS, SASL and policies.
