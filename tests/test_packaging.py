@@ -148,7 +148,12 @@ class DistributionTests(ProcessTestCase):
         self.assertRegex(described, "License(-Expression)?: MIT")
         self.assertIn("Requires-Python: >=3.11", described)
         self.assertRegex(described, r"Requires-Dist: twisted\[tls\]>=26\.4")
-        self.assertIn("[remotevirt.drivers]\ntest = remotevirt.drivers.test.driver:TestDriver", entries)
+        self.assertIn(
+            "[remotevirt.drivers]\n"
+            "fake = remotevirt.testing.driver:FakeDriver\n"
+            "test = remotevirt.drivers.test.driver:TestDriver",
+            entries,
+        )
 
 
 class SourceTests(TestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -283,6 +283,7 @@ class CounterTests(GuestTestCase):
 class ProfileTests(SynchronousTestCase):
     """``Profile``."""
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.lists(st.tuples(st.floats(1, 100), st.floats(0, 1)), min_size=1, max_size=5),
         st.floats(0, 1e6),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -75,6 +75,7 @@ class FaultTests(SynchronousTestCase):
         }.items():
             self.assertIn(key, self.refused(**{"hang": True, key: value}))
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.fixed_dictionaries(
             {"error": st.sampled_from(["internal_error", "no_domain", 9])},

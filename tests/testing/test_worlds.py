@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -371,6 +371,7 @@ class ManyWorldsTests(SynchronousTestCase):
 class ClockTests(SynchronousTestCase):
     """``WorldClock``."""
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.floats(0, 100), max_size=20), st.lists(st.floats(0, 30), max_size=10))
     def test_each_timer_at_its_own_time(self, delays: list[float], steps: list[float]) -> None:
         clock = WorldClock()
