@@ -12,11 +12,21 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotevirt.drivers import documents
 from remotevirt.rpc import framing, message
 from remotevirt.server import limits
+from remotevirt.transport import settings
 from remotevirt.xml import parse
 from remotevirt.xml.domain import backing, document
 from tests.daemons import ROOT
 
-HOLDERS: tuple[ModuleType, ...] = (limits, framing, message, parse, document, backing, documents)
+HOLDERS: tuple[ModuleType, ...] = (
+    limits,
+    framing,
+    message,
+    parse,
+    document,
+    backing,
+    documents,
+    settings,
+)
 """Where the bounds are."""
 
 
