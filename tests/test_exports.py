@@ -65,6 +65,7 @@ EXPORTS = {
         "PoolRow",
         "Row",
         "Store",
+        "StoreBusy",
         "StoreError",
         "VolumeRow",
     },

@@ -12,7 +12,7 @@ from remotevirt.drivers.registry import load_driver
 from remotevirt.drivers.test import TestDriver
 from remotevirt.drivers.test.journal import CHANGING
 from remotevirt.drivers.test.worlds import MAX_WORLDS
-from remotevirt.store import StoreError
+from remotevirt.store import Store, StoreError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoConnect, NoDomain, OperationDenied, OperationFailed
 from tests.drivers.driving import READ_ONLY, Watcher, connect, domain_xml
@@ -300,6 +300,10 @@ class WorldsTests(LastingCase):
         driver.start()
         with self.assertRaisesRegex(OperationFailed, "put a copy back"):
             connect(driver)
+        looked = self.patch(Store, "open", None)
+        with self.assertRaisesRegex(OperationFailed, "put a copy back"):
+            connect(driver)  # the same file is not looked through again
+        looked.restore()
         connect(driver, "test:///other")
         os.replace(f"{path}.aside", path)
         self.assertEqual("test", dom(connect(driver), "test").name)
