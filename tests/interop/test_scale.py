@@ -19,7 +19,7 @@ class ScaleTests(SynchronousTestCase):
         self.patch(scale, "SECONDS", 0.001)
         figures = scale.measure_remotevirt(10)
         self.assertEqual(set(scale.ROWS) - {"define_all"}, set(figures))
-        self.assertTrue(all(value > 0 for value in figures.values()), figures)
+        self.assertTrue(all(value >= 0 for value in figures.values()), figures)
         table = scale.render({"ten": figures})
         for row in figures:
             self.assertIn(scale.ROWS[row], table)
