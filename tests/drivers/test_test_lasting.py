@@ -40,8 +40,8 @@ class LastingCase(TestCase):
     @property
     def journal(self) -> Any:
         """The journal of the default world."""
-        assert self.driver.worlds is not None
-        return self.driver.worlds.get("default")[1]
+        assert self.driver.lasting is not None
+        return self.driver.lasting.get("default")[1]
 
 
 class RestartTests(LastingCase):
@@ -320,9 +320,9 @@ class WorldsTests(LastingCase):
         """The daemon's folder is handed to drivers that want one; what the specification says counts more."""
         other = os.path.abspath(self.mktemp())
         os.mkdir(other)
-        self.assertEqual(f"{self.state}/test", load_driver("test", self.state).worlds.folder)
-        self.assertEqual(f"{other}/test", load_driver(f"test:state={other}", self.state).worlds.folder)
-        self.assertIsNone(load_driver("test").worlds)
+        self.assertEqual(f"{self.state}/test", load_driver("test", self.state).lasting.folder)
+        self.assertEqual(f"{other}/test", load_driver(f"test:state={other}", self.state).lasting.folder)
+        self.assertIsNone(load_driver("test").lasting)
         load_driver("tests.quiet_driver:QuietDriver", self.state)
         for wrong in ("test:state", "test:state=here", f"test:state={self.state}/nowhere"):
             with self.assertRaises(ValueError):

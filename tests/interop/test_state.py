@@ -112,8 +112,8 @@ class OrderTests(StateCase):
             self.assertEqual(0, self.define(f"d{number}").status)
         trace = tracer.detach()
         steps = "".join(self._step(line) for line in trace.splitlines())
-        # pages into the log, the log onto the disk, then one event and one reply: so for each call;
-        # the header of a new log goes to the disk by itself
+        # pages into the log, the log onto the disk, then one event and one reply: so for each call; when the
+        # log is new its header goes to the disk by itself
         self.assertRegex(steps, f"^((W+S)+PP){{{count}}}$")
 
     @staticmethod

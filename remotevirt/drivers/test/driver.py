@@ -64,7 +64,7 @@ class TestDriver:
         if isinstance(state, bool):
             raise ValueError("state needs a folder: state=DIR")
         self.keep = keep
-        self.worlds = None if state is None else Worlds(state)
+        self.lasting = None if state is None else Worlds(state)
         self.folder = None if files is None else Folder(files)
         self.shared: World | None = None
         self.users = 0
@@ -77,10 +77,10 @@ class TestDriver:
         """
         if uri.path in ("", "/"):
             raise InvalidArg("testOpen: supply a path or use test:///default", domain=c.VIR_FROM_TEST)
-        if self.worlds is not None:
-            name = self.worlds.name_in(uri.path)
+        if self.lasting is not None:
+            name = self.lasting.name_in(uri.path)
             if name is not None:
-                return self._connect(uri, *self.worlds.get(name, readonly=client.readonly))
+                return self._connect(uri, *self.lasting.get(name, readonly=client.readonly))
         elif uri.path == "/default":
             if self.shared is None:
                 self.shared = default_world()
@@ -91,13 +91,13 @@ class TestDriver:
 
     def start(self) -> None:
         """Be told that the daemon starts: open what lasts."""
-        if self.worlds is not None:
-            self.worlds.start()
+        if self.lasting is not None:
+            self.lasting.start()
 
     def stop(self) -> None:
         """Be told that the daemon ends: close what lasts."""
-        if self.worlds is not None:
-            self.worlds.stop()
+        if self.lasting is not None:
+            self.lasting.stop()
 
     def _leave(self) -> None:
         """Note that a connection to the default world has closed."""
