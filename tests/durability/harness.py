@@ -131,6 +131,7 @@ class Watcher:
     def __init__(self, names: list[str]) -> None:
         self.names = names
         self.seen: dict[str, int] = {}
+        self.torn: list[str] = []
         self.events: dict[str, int] = {}
 
     def work(self, path: str, chance: random.Random, enough: Callable[[], bool]) -> None:
@@ -140,13 +141,19 @@ class Watcher:
                 client.open()
                 call(client, "connect_domain_event_register")
                 while not enough():
-                    name = chance.choice(self.names)
-                    found = look(client, name)
-                    if found.generation:
-                        self.seen[name] = found.generation
+                    self._look(client, chance.choice(self.names))
                     self._take(client)
         except (Closed, OSError):
             self._take(client)
+
+    def _look(self, client: WireClient, name: str) -> None:
+        try:
+            found = look(client, name)
+        except Torn as error:
+            self.torn.append(f"{name}: {error}")
+            return
+        if found.generation:
+            self.seen[name] = found.generation
 
     def _take(self, client: WireClient) -> None:
         for frame in client.events:
@@ -255,6 +262,8 @@ class Harness:
 
     def _compare(self, daemon: Remotevirt, watcher: Watcher, where: str) -> None:
         """Compare every domain with what the logs say."""
+        for text in watcher.torn:
+            self._find("torn", f"{where}: read under load: {text}")
         with WireClient(str(daemon.unix)) as client:
             client.open()
             for writer in self.writers:
