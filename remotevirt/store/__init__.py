@@ -13,7 +13,7 @@ The room knows rows and files; what a row means is its owner's business.
 from __future__ import annotations
 
 from remotevirt.store.database import CHECKPOINT_BYTES, Store
-from remotevirt.store.errors import StoreError
+from remotevirt.store.errors import StoreBusy, StoreError
 from remotevirt.store.rows import (
     KINDS,
     DeviceRow,
@@ -39,6 +39,7 @@ __all__ = [
     "PoolRow",
     "Row",
     "Store",
+    "StoreBusy",
     "StoreError",
     "VolumeRow",
 ]

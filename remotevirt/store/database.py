@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
-from remotevirt.store.errors import StoreError
+from remotevirt.store.errors import StoreBusy, StoreError
 from remotevirt.store.rescue import Damaged, create, finish_rescue, rescue
 from remotevirt.store.rows import KINDS, digest_of
 from remotevirt.store.schema import migrate
@@ -112,6 +112,10 @@ class Store:
         for row in rows:
             by_kind[type(row)].append(row)
         try:
+            if os.path.exists(f"{path}-wal"):
+                # of a file that somebody removed; SQLite would take it for the log of the new one
+                os.replace(f"{path}-wal", f"{path}-wal.left")
+                log.warn("{path} is made; the log of an earlier one is now {path}-wal.left", path=path)
             create(path, by_kind, path)
         except (sqlite3.Error, OSError) as error:
             raise _unusable(path, error) from error
@@ -275,7 +279,7 @@ def _unusable(path: str, error: Exception) -> StoreError:
     """Return the error for a file that cannot be opened, with what can be done."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreError(f"{path} is in use by another process")
+        return StoreBusy(f"{path} is in use by another process")
     if code == sqlite3.SQLITE_NOTADB or isinstance(error, Damaged):
         advice = "put a copy back in its place, or move it away to begin with an empty one"
         return StoreError(f"{path} cannot be read ({error}): {advice}")

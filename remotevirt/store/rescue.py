@@ -66,8 +66,12 @@ def rescue(path: str, damage: Damaged) -> str:
     # copies, not links: SQLite puts the log into the file when the last connection closes
     for suffix in ("-wal", ""):
         _copy(path + suffix, kept + suffix)
-    intact, lost = _read(path)
-    create(path, intact, f"{path}.rescued")
+    try:
+        intact, lost = _read(path)
+        create(path, intact, f"{path}.rescued")
+    except BaseException:
+        _unlink(kept, f"{kept}-wal")  # nothing has come of it, and the file is where it was
+        raise
     finish_rescue(path)
     count = sum(len(rows) for rows in intact.values())
     named = "; ".join(lost[:MAX_NAMED]) + ("; ..." if len(lost) > MAX_NAMED else "")

@@ -273,6 +273,7 @@ def everything(connection: Any) -> dict[str, Any]:
         config = None if record.config is None else record.config.document()
         found[f"domain {record.name}"] = (
             (record.id, record.state, record.reason, record.persistent, record.autostart),
+            (list(record.polling), set(record.frozen)),
             (record.managed_save, record.ref, record.facts, record.max_memory, record.memory, record.vcpus),
             (record.live.document(), config, record.live.format(0, record.id)),
             _moments(record),

@@ -12,7 +12,7 @@ from remotevirt.drivers.registry import load_driver
 from remotevirt.drivers.test import TestDriver
 from remotevirt.drivers.test.journal import CHANGING
 from remotevirt.drivers.test.worlds import MAX_WORLDS
-from remotevirt.store import StoreError
+from remotevirt.store import Store, StoreError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoConnect, NoDomain, OperationDenied, OperationFailed
 from tests.drivers.driving import READ_ONLY, Watcher, connect, domain_xml
@@ -40,8 +40,8 @@ class LastingCase(TestCase):
     @property
     def journal(self) -> Any:
         """The journal of the default world."""
-        assert self.driver.worlds is not None
-        return self.driver.worlds.get("default")[1]
+        assert self.driver.lasting is not None
+        return self.driver.lasting.get("default")[1]
 
 
 class RestartTests(LastingCase):
@@ -300,6 +300,10 @@ class WorldsTests(LastingCase):
         driver.start()
         with self.assertRaisesRegex(OperationFailed, "put a copy back"):
             connect(driver)
+        looked = self.patch(Store, "open", None)
+        with self.assertRaisesRegex(OperationFailed, "put a copy back"):
+            connect(driver)  # the same file is not looked through again
+        looked.restore()
         connect(driver, "test:///other")
         os.replace(f"{path}.aside", path)
         self.assertEqual("test", dom(connect(driver), "test").name)
@@ -316,9 +320,9 @@ class WorldsTests(LastingCase):
         """The daemon's folder is handed to drivers that want one; what the specification says counts more."""
         other = os.path.abspath(self.mktemp())
         os.mkdir(other)
-        self.assertEqual(f"{self.state}/test", load_driver("test", self.state).worlds.folder)
-        self.assertEqual(f"{other}/test", load_driver(f"test:state={other}", self.state).worlds.folder)
-        self.assertIsNone(load_driver("test").worlds)
+        self.assertEqual(f"{self.state}/test", load_driver("test", self.state).lasting.folder)
+        self.assertEqual(f"{other}/test", load_driver(f"test:state={other}", self.state).lasting.folder)
+        self.assertIsNone(load_driver("test").lasting)
         load_driver("tests.quiet_driver:QuietDriver", self.state)
         for wrong in ("test:state", "test:state=here", f"test:state={self.state}/nowhere"):
             with self.assertRaises(ValueError):

@@ -24,8 +24,8 @@ class CompactingDriver(TestDriver):
     def open(self, uri: DriverURI, client: ClientInfo) -> DriverConnection:
         """Open a world, and make its log short."""
         connection = super().open(uri, client)
-        assert self.worlds is not None
-        _, journal = self.worlds.get("default")
+        assert self.lasting is not None
+        _, journal = self.lasting.get("default")
         journal.store = self.change(journal.store)
         return connection
 

@@ -105,8 +105,12 @@ class Daemon:
     def launch(self) -> None:
         """Start the process."""
         command, environment = self._command()
+        self._process = self._spawn(command, environment)
+
+    def _spawn(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start the process; what it prints goes into the log."""
         with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,7 @@ class SchemaTests(StoreCase):
         connection.close()
         with self.assertRaises(StoreError):
             Store.open(self.path)
+        self.assertEqual(["w.db"], os.listdir(self.folder))
         connection = sqlite3.connect(self.path)
         self.assertEqual(1, connection.execute("PRAGMA user_version").fetchone()[0])
         connection.close()
@@ -340,6 +342,17 @@ class DamageTests(StoreCase):
             file.write(b"of the damaged one")
         self.assertTrue(Store.exists(self.path))
         self.assertEqual(["d3"], self.names(self.open()))
+
+    def test_a_log_without_its_file(self) -> None:
+        """The log of a file that somebody removed is set aside, and does not follow a new one."""
+        store = self.open()
+        store.write([domain(99)], [])
+        shutil.copy(f"{self.path}-wal", f"{self.folder}/log")
+        store.close()
+        os.unlink(self.path)
+        os.rename(f"{self.folder}/log", f"{self.path}-wal")
+        self.assertEqual([domain(1)], self.create(domain(1)).rows[DomainRow])
+        self.assertTrue(os.path.exists(f"{self.path}-wal.left"))
 
     def test_keys(self) -> None:
         """A row's key is its first columns."""

@@ -122,11 +122,13 @@ class DomainRecord:
     def remember(self) -> Callable[[], None]:
         """Return what makes the record as it is now, definitions included and moments not."""
         values = [(name, getattr(self, name)) for name in self.__slots__]
+        polling, frozen = list(self.polling), set(self.frozen)
         kept = [one.remember() for one in (self.live, self.config) if one is not None]
 
         def restore() -> None:
             for name, value in values:
                 setattr(self, name, value)
+            self.polling, self.frozen = polling, frozen
             for one in kept:
                 one()
 

@@ -78,7 +78,7 @@ def open_world(path: str) -> tuple[World, Journal]:
     except VirError as error:
         log.error("{path}: what starts with the host does not: {error}", path=path, error=error)
     log.info(
-        "{path}: {count} domains, in {seconds:.2f} seconds",
+        "{path}: {count} domains, in {seconds:.3f} seconds",
         path=path,
         count=len(world.by_uuid),
         seconds=time.monotonic() - began,

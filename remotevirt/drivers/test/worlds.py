@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from remotevirt.drivers.test.journal import Journal
 from remotevirt.drivers.test.lasting import open_world
 from remotevirt.drivers.test.world import World
-from remotevirt.store import Store, StoreError
+from remotevirt.store import Store, StoreBusy, StoreError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoConnect, OperationDenied, OperationFailed
 
@@ -52,6 +52,7 @@ class Worlds:
             raise ValueError(f"state={state}: not an absolute path of a folder")
         self.folder = os.path.join(state, "test")
         self._open: dict[str, tuple[World, Journal]] = {}
+        self._refused: dict[str, tuple[object, OperationFailed]] = {}
 
     @staticmethod
     def name_in(path: str) -> str | None:
@@ -75,6 +76,12 @@ class Worlds:
         if found is not None:
             return found
         path = os.path.join(self.folder, f"{name}.db")
+        if name in self._refused:
+            # to look through a damaged file takes time, which clients must not be able to ask for at will
+            look, refusal = self._refused[name]
+            if look == _look_of(path):
+                raise refusal
+            del self._refused[name]
         try:
             if not Store.exists(path) and name != DEFAULT:
                 if readonly:
@@ -86,7 +93,10 @@ class Worlds:
             found = self._open[name] = open_world(path)
         except (StoreError, OSError) as error:
             log.critical("world {name}: {error}", name=name, error=error)
-            raise OperationFailed(f"world '{name}': {error}", domain=c.VIR_FROM_TEST) from error
+            refusal = OperationFailed(f"world '{name}': {error}", domain=c.VIR_FROM_TEST)
+            if isinstance(error, StoreError) and not isinstance(error, StoreBusy):
+                self._refused[name] = _look_of(path), refusal
+            raise refusal from error
         return found
 
     def _count(self) -> int:
@@ -106,3 +116,12 @@ class Worlds:
         while self._open:
             _, (_, journal) = self._open.popitem()
             journal.store.close()
+
+
+def _look_of(path: str) -> object:
+    """Return what changes when somebody puts another file in place."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,1 @@
+With ``--state DIR`` the worlds of the embedded hypervisor last: what was acknowledged, read or told as an event survives the sudden end of the daemon, and ``test:///NAME`` is a world of its own. ``make durability`` puts it to the test.
