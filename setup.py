@@ -83,7 +83,7 @@ setup(
             "fake = remotevirt.testing.driver:FakeDriver",
             "test = remotevirt.drivers.test.driver:TestDriver",
         ],
-        "pytest11": ["remotevirt = remotevirt.testing.pytest_plugin"],
+        "pytest11": ["remotevirt = remotevirt.pytest_plugin"],
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -5,7 +5,7 @@
     errors, xdr, procedures <- stubs <- rpc <- server, client <- tap
                                stubs <- typed_params, xml <- drivers <- server
     server, identity <- admin, observe <- tap
-    drivers, server, observe, transport <- testing
+    drivers, server, observe, transport <- testing <- pytest_plugin
     transport <- tap           rpcgen: seen by no other room
 
 A *room* is a module or package directly in ``remotevirt``.
@@ -41,6 +41,7 @@ MAY_SEE: dict[str, set[str]] = {
     "observe": TABLES | {"damper", "identity", "outlets", "server", "stubs", "typed_params", "__init__"},
     "testing": TABLES
     | {"drivers", "identity", "observe", "rpc", "server", "stubs", "transport", "typed_params", "xml"},
+    "pytest_plugin": {"testing"},
     "client": TABLES | {"stubs", "rpc", "transport"},
     "auth": {"errors", "identity"},
     "transport": {"errors", "damper", "description", "identity"},

@@ -259,7 +259,7 @@ class LimitsTests(TestCase):
         from remotevirt.drivers.registry import BUILTIN
 
         text = Path(__file__).parent.parent.joinpath("setup.py").read_text()
-        self.assertEqual(BUILTIN, dict(re.findall(r'"(\w+) = (remotevirt\.[\w.]+:\w+Driver)"', text)))
+        self.assertEqual(BUILTIN, dict(re.findall(r'"(\w+) = (remotevirt\.[\w.]+:[A-Z]\w+)"', text)))
         self.assertEqual(("test",), DriverRegistry([QuietDriver()]).drivers[0].schemes)
 
 

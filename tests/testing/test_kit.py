@@ -87,7 +87,7 @@ class CommandTests(ProcessTestCase):
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         (folder / "test_guests.py").write_text(PYTEST)
-        plugin = ("-p", "remotevirt.testing.pytest_plugin", "-p", "no:cacheprovider")
+        plugin = ("-p", "remotevirt.pytest_plugin", "-p", "no:cacheprovider")
         known = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         process = self.spawn(sys.executable, "-m", "pytest", *plugin, str(folder), cwd=folder, env=known)
         self.assertEqual(0, (yield self.ended(process)), process.printed())

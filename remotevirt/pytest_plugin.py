@@ -5,6 +5,8 @@
     ``pytest --libvirt-world FILE`` and ``--libvirt-clock manual`` say what it is like.
 ``libvirt_world``
     A world of the test's own in it (:class:`~remotevirt.testing.remote.RemoteWorld`); its ``uri`` reaches it.
+
+pytest imports this in every run, used or not; so it stands apart from the kit, which takes time to import.
 """
 
 from __future__ import annotations
