@@ -124,7 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
 
     def run(reactor: Any) -> Deferred[None]:
-        return Deferred.fromCoroutine(_run(reactor, options))
+        # Not before it runs: whoever reads the line may end us at once, and signals are heard only then.
+        running: Deferred[None] = Deferred()
+        reactor.callWhenRunning(running.callback, None)
+        return running.addCallback(lambda _: Deferred.fromCoroutine(_run(reactor, options)))
 
     react(run)
 
