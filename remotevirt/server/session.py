@@ -253,11 +253,10 @@ class Session:
             self._unlisten.append(connection.events.listen(self.events.deliver))
         self.readonly = readonly
         self.connection = connection
-        if self.daemon.policy is not None:
-            self._watch()
-            self._unlisten.append(
-                self.daemon.policy.listen(lambda policy: self._policy_changed(policy, scheme))
-            )
+        policy = self.daemon.policy
+        if policy is not None:
+            self._policy_changed(policy.current, scheme)  # it may be another than when the client asked
+            self._unlisten.append(policy.listen(lambda new: self._policy_changed(new, scheme)))
 
     def _find_rights(self, scheme: str) -> Rights | None:
         """Return what the client may do with a driver; None where nothing but its listener limits it.
