@@ -14,6 +14,7 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.parse import Element, parse_document
+from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import Choice, Integer, Where, missing_attribute, parse_integer, yes_no
 from remotevirt.xml.write import Tag, render
 
@@ -274,15 +275,21 @@ class InterfaceModel:
         return made
 
 
-def parse_interface(text: str) -> InterfaceModel:
+def parse_interface(text: str, *, validate: bool = False) -> InterfaceModel:
     """Read an interface document.
+
+    Args:
+        text: the document.
+        validate: refuse what libvirt's schema does not know.
 
     Raises:
         VirError: with the code, domain and text that libvirt gives.
     """
-    return read_interface(
-        parse_document(text, root="interface", source="(interface_definition)", domain=c.VIR_FROM_INTERFACE)
-    )
+    place = "(interface_definition)"
+    root = parse_document(text, root="interface", source=place, domain=c.VIR_FROM_INTERFACE)
+    if validate:
+        validate_document(root, SCHEMAS / "interface.rng")
+    return read_interface(root)
 
 
 def read_interface(element: Element) -> InterfaceModel:

@@ -24,6 +24,7 @@ from remotevirt.xml.domain.general import (
 )
 from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.os import OS_TYPES, Os
+from remotevirt.xml.domain.resource_groups import read_groups
 from remotevirt.xml.domain.security import KeyWrap, LaunchSecurity, SecLabel
 from remotevirt.xml.domain.sysinfo import SysInfo, choose_sysinfo
 from remotevirt.xml.domain.tuning import (
@@ -289,6 +290,8 @@ class DomainModel(Model):
                 raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
             if "/" in self.name:
                 raise XmlError(f"name {self.name} cannot contain '/'", domain=VIR_FROM_DOMAIN)
+        elif name == "cputune" and self.cputune is not None:
+            self.cputune.groups = read_groups(source.children["cputune"][0], self.maxvcpus)
         elif name == "os":
             kind = self.os.kind
             if kind is None and self.bootloader is None:
