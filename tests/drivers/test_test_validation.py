@@ -50,7 +50,8 @@ class ValidationTests(ObjectsCase):
         """Virtual host bus adapters."""
         text = (
             "<device><parent>scsi_host1</parent><odd/><capability type='scsi_host'>"
-            "<capability type='fc_host'><wwpn>1111222233334444</wwpn><wwnn>5555666677778888</wwnn></capability></capability></device>"
+            "<capability type='fc_host'><wwpn>1111222233334444</wwpn>"
+            "<wwnn>5555666677778888</wwnn></capability></capability></device>"
         )
         strict = c.VIR_NODE_DEVICE_CREATE_XML_VALIDATE
         self.check(self.connection.nodedev.node_device_create_xml, text, strict)
