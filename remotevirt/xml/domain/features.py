@@ -200,7 +200,7 @@ class Capabilities(Model):
     """What a container may do; kept by name."""
 
     TAG: ClassVar[str] = "capabilities"
-    HOLD: ClassVar[bool] = True
+    KEEP: ClassVar[bool] = True
     policy: str = attribute("policy", Choice("default allow deny"), default="default")
     switches: dict[str, bool] = attrs.field(factory=dict)
 

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.constants import (
+    VIR_FROM_DOMAIN,
+    VIR_FROM_NONE,
+)
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, XmlError
 from remotevirt.xml.domain.address import RomInfo
 from remotevirt.xml.domain.disk import VirtioOptions
@@ -43,6 +46,7 @@ from remotevirt.xml.values import (
     Integer,
     Mac,
     Text,
+    detail,
     missing_attribute,
     on_off,
     unsupported,
@@ -136,7 +140,7 @@ class InterfaceDriver(Model):
     txmode: str | None = attribute("txmode", Choice("iothread timer"))
     ioeventfd: bool | None = attribute("ioeventfd", on_off())
     event_idx: bool | None = attribute("event_idx", on_off())
-    queues: int | None = attribute("queues", Integer(zero="refused"))
+    queues: int | None = attribute("queues", Integer(zero="silent"))
     rx_queue_size: int | None = attribute("rx_queue_size", Integer(zero="silent"))
     tx_queue_size: int | None = attribute("tx_queue_size", Integer(zero="silent"))
     rss: bool | None = attribute("rss", on_off())
@@ -157,11 +161,19 @@ class InterfaceBackend(Model):
     vhost: str | None = attribute("vhost")
 
 
+_VARIABLE = re.compile(r"[A-Za-z0-9_]+\Z")
+_VARIABLE_VALUE = re.compile(r"[A-Za-z0-9_.:]+\Z")
+
+
 @attrs.define
 class FilterParameter(Model):
     TAG: ClassVar[str] = "parameter"
     name: str | None = attribute("name")
     value: str | None = attribute("value")
+
+    def is_valid(self) -> bool:
+        """Whether a filter can use it; libvirt drops others."""
+        return bool(_VARIABLE.match(self.name or "") and _VARIABLE_VALUE.match(self.value or ""))
 
 
 @attrs.define
@@ -171,14 +183,17 @@ class FilterRef(Model):
     parameters: list[FilterParameter] = children(FilterParameter)
 
     def complete(self, source: Source, how: Reading) -> None:
-        self.parameters = [one for one in self.parameters if one.name and one.value is not None]
+        self.parameters = [one for one in self.parameters if one.is_valid()]
         self.parameters.sort(key=lambda one: one.name or "")
 
 
 @attrs.define
 class CoalesceFrames(Model):
     TAG: ClassVar[str] = "frames"
-    max: int | None = attribute("max", Integer(zero="silent"))
+    max: int | None = attribute(
+        "max",
+        Integer(zero="silent", refusal=detail("cannot parse value '{}' for coalesce parameter")),
+    )
 
 
 @attrs.define
@@ -295,6 +310,9 @@ class Interface(Model):
                 f"<virtualport> element unsupported for <interface type='{self.type}'>",
                 domain=VIR_FROM_DOMAIN,
             )
+        port = source.first("virtualport")
+        if port is not None and port.get("type") is None and self.type in {"bridge", "direct", "hostdev"}:
+            raise XmlError("missing required virtualport type", domain=VIR_FROM_NONE)
         if self.model is not None and not _MODEL.match(self.model):
             raise InvalidArg("Model name contains invalid characters", domain=VIR_FROM_DOMAIN)
         if self.type != "hostdev":

@@ -108,7 +108,8 @@ class ResourceGroup(Model):
         if Monitor(tag, vcpus) in self.monitors:
             raise InvalidArg("Identical vcpus found in same type monitors", domain=VIR_FROM_DOMAIN)
         known = any(Monitor(other, vcpus) in self.monitors for other in (CACHE, MEMORY))
-        if vcpus != self.vcpus and not known:
+        whole = vcpus == self.vcpus and (self.caches or self.bandwidth)
+        if not whole and not known:
             if vcpus & self.monitored:
                 raise InvalidArg("vcpus overlaps in resctrl groups", domain=VIR_FROM_DOMAIN)
             self.monitored |= vcpus

@@ -233,8 +233,6 @@ class NetworkSource(StorageSource):
             self.tls_hostname = None
         if self.protocol != "rbd":
             self.config = None
-        if self.protocol not in {"rbd", "gluster"}:
-            self.snapshot = None
         if self.protocol != "nfs":
             self.identity = None
         if self.protocol != "iscsi":

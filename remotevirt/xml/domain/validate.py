@@ -105,7 +105,7 @@ def _first_at(disks: list[Disk], place: tuple[str | None, int, int, int, int]) -
 
 
 def _source(disk: Disk) -> str:
-    return (disk.source.place() if disk.source is not None else None) or "(null)"
+    return (disk.source.place() if disk.source is not None else None) or "<null>"
 
 
 def _check_input(device: Input, model: DomainModel) -> None:
