@@ -75,7 +75,7 @@ class Log(Model):
 
 
 _FIELDS: dict[str, tuple[str, ...]] = {
-    "pty": ("path", "seclabels"),
+    "pty": ("path",),
     "dev": ("path", "seclabels"),
     "file": ("path", "append", "seclabels"),
     "pipe": ("path", "seclabels"),

@@ -294,13 +294,11 @@ class Disk(Model):
         if target is None or target.dev is None:
             raise NoTarget(self.source.image() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
         target.dev = target.dev.removeprefix("ioemu:")
-        if (
-            self.encryption is not None
-            and getattr(self.source, "extra", None)
-            and self.source.extra.encryption
-        ):
-            text = "an <encryption> definition already found for disk source"
-            raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
+        extra = getattr(self.source, "extra", None)
+        for name in ("auth", "encryption"):
+            if getattr(self, name) is not None and getattr(extra, name, None) is not None:
+                text = f"an <{name}> definition already found for disk source"
+                raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
         if self.device == "cdrom":
             self.readonly = True
         if self.type == "vhostuser":

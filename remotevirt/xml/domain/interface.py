@@ -39,6 +39,7 @@ from remotevirt.xml.fields import (
     inline,
     leaf,
     nested_attribute,
+    variant,
 )
 from remotevirt.xml.parse import child_elements
 from remotevirt.xml.values import (
@@ -179,7 +180,7 @@ class FilterParameter(Model):
 @attrs.define
 class FilterRef(Model):
     TAG: ClassVar[str] = "filterref"
-    filter: str | None = attribute("filter")
+    filter: str | None = attribute("filter", Text(empty=True))
     parameters: list[FilterParameter] = children(FilterParameter)
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -286,7 +287,9 @@ class Interface(Model):
     model: str | None = nested_attribute("model/type")
     driver: InterfaceDriver | None = child(InterfaceDriver)
     backend: InterfaceBackend | None = child(InterfaceBackend)
-    filterref: FilterRef | None = child(FilterRef)
+    filterref: FilterRef | None = variant(
+        "filterref", lambda element: FilterRef if element.get("filter") is not None else None
+    )
     tune: Tune | None = child(Tune)
     teaming: Teaming | None = child(Teaming)
     link: str | None = nested_attribute(
@@ -301,8 +304,6 @@ class Interface(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         self._check_place()
-        if self.type != "user":
-            self.port_forwards = []
         if self.backend is not None and not (self.model or "").startswith("virtio"):
             self.backend.vhost = None
         if self.virtualport is not None and self.type not in {"network", "bridge", "direct", "hostdev"}:
