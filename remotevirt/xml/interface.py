@@ -14,6 +14,7 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.parse import Element, parse_document
+from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import Choice, Integer, Where, missing_attribute, parse_integer, yes_no
 from remotevirt.xml.write import Tag, render
 
@@ -79,7 +80,7 @@ class Protocol:
             text = found.get("peerdns")
             protocol.peer_dns = None if text is None else yes_no().read(text, Where("dhcp", "peerdns"))
         for found in element.findall("ip"):
-            address, text = found.get("address") or None, found.get("prefix")
+            address, text = found.get("address"), found.get("prefix")
             if address is not None:
                 prefix = None if text is None else Integer(signed=True).read(text, Where("ip", "prefix"))
                 protocol.addresses.append((address, prefix or 0))
@@ -132,7 +133,7 @@ class Bond:
             delay = _number(element, name)
             if delay is None and element.get(name) is not None:
                 raise refused(f"bond interface miimon {name} invalid")
-            made.set(name, delay or None)
+            made.set(name, delay if delay and delay > 0 else None)
         return made.set("carrier", _word(element, "carrier", CARRIERS, "mii bonding carrier"))
 
     @staticmethod
@@ -199,8 +200,9 @@ class InterfaceModel:
             return model
         if kind == "bridge":
             stp = found.get("stp")
-            model.stp = stp if stp in {"on", "off"} else None
-            model.delay = found.get("delay") or None
+            if stp not in {None, "on", "off"}:
+                return model  # libvirt reads no further
+            model.stp, model.delay = stp, found.get("delay")
         else:
             model.bond = Bond.read(found)
         model.parts = [cls.read(part, kind) for part in found.findall("interface")]
@@ -213,7 +215,7 @@ class InterfaceModel:
         speed, state = found.get("speed"), found.get("state")
         if speed is not None:
             self.link_speed = Integer().read(speed, Where("link", "speed")) or 0
-        self.link_state = None if state is None else LINK_STATES.read(state, Where("link", "state"))
+        self.link_state = None if not state else LINK_STATES.read(state, Where("link", "state"))
 
     def _read_settings(self, element: Element) -> None:
         found = element.find("start")
@@ -274,15 +276,21 @@ class InterfaceModel:
         return made
 
 
-def parse_interface(text: str) -> InterfaceModel:
+def parse_interface(text: str, *, validate: bool = False) -> InterfaceModel:
     """Read an interface document.
+
+    Args:
+        text: the document.
+        validate: refuse what libvirt's schema does not know.
 
     Raises:
         VirError: with the code, domain and text that libvirt gives.
     """
-    return read_interface(
-        parse_document(text, root="interface", source="(interface_definition)", domain=c.VIR_FROM_INTERFACE)
-    )
+    place = "(interface_definition)"
+    root = parse_document(text, root="interface", source=place, domain=c.VIR_FROM_INTERFACE)
+    if validate:
+        validate_document(root, SCHEMAS / "interface.rng")
+    return read_interface(root)
 
 
 def read_interface(element: Element) -> InterfaceModel:

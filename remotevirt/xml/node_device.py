@@ -15,6 +15,7 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, NoName, XmlError
 from remotevirt.xml.parse import Element, parse_document, text_of
+from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import Choice, Where, missing_attribute, parse_integer, parse_uuid
 from remotevirt.xml.write import Tag, leaf, render
 
@@ -187,10 +188,12 @@ def read_device(element: Element, *, new: bool = False) -> DeviceModel:
     return model
 
 
-def parse_device(text: str, *, new: bool = False) -> DeviceModel:
-    """Read a device document; see :func:`read_device`."""
+def parse_device(text: str, *, new: bool = False, validate: bool = False) -> DeviceModel:
+    """Read a device document; see :func:`read_device`. With ``validate`` it must fit libvirt's schema."""
     place = "(node_device_definition)"
     root = parse_document(text, root="device", source=place, domain=c.VIR_FROM_NODEDEV)
+    if validate:
+        validate_document(root, SCHEMAS / "nodedev.rng")
     return read_device(root, new=new)
 
 

@@ -190,6 +190,11 @@ class Adapter:
         kind, name = element.get("type"), element.get("name")
         if kind is not None:
             Choice("scsi_host fc_host").read(kind, Where("adapter", "type"))
+        elif any(element.get(word) is not None for word in ("wwnn", "wwpn", "parent")):
+            text = "Use of 'wwnn', 'wwpn', and 'parent' attributes requires use of the adapter 'type'"
+            raise refused(text)
+        elif element.find("parentaddr") is not None:
+            raise refused("Use of 'parentaddr' element requires use of the adapter 'type'")
         elif name is None:
             return None
         else:
@@ -287,9 +292,9 @@ class PoolSource:
         found = element.find("auth")
         source.auth = None if found is None else PoolAuth.read(found)
         found = element.find("protocol")
-        source.protocol = None if found is None or kind != "netfs" else found.get("ver") or None
-        if source.protocol is not None and source.format != "nfs":
-            raise unsupported(f"storage pool protocol ver unsupported for pool type '{source.format}'")
+        source.protocol = None if found is None else found.get("ver") or None
+        if source.protocol is not None and source.format is not None:
+            _check_protocol(traits.formats.index(source.format))
         for word in ("vendor", "product"):
             found = element.find(word)
             setattr(source, word, None if found is None else found.get("name") or None)
@@ -304,7 +309,7 @@ class PoolSource:
         if "device" in parts:
             for device in self.devices:
                 tag = Tag("device").set("path", device.path)
-                if device.part_separator is not None and kind == "disk":
+                if device.part_separator is not None:
                     tag.set("part_separator", "yes" if device.part_separator else "no")
                 made.add(tag)
         if "dir" in parts and self.dir is not None:
@@ -329,6 +334,14 @@ class PoolSource:
             if value is not None:
                 made.add(Tag(word).set(name, value))
         return made
+
+
+def _check_protocol(number: int) -> None:
+    """Refuse a version of NFS with a format; libvirt takes the number of any format for one of netfs's."""
+    formats = TRAITS["netfs"].formats
+    if number > formats.index("nfs"):
+        shown = formats[number] if number < len(formats) else "(null)"
+        raise unsupported(f"storage pool protocol ver unsupported for pool type '{shown}'")
 
 
 def _read_format(element: Element, traits: Traits) -> str | None:

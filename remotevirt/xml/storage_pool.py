@@ -12,6 +12,7 @@ from remotevirt.stubs.errors import NoSupport
 from remotevirt.xml.parse import Element, parse_document, text_of
 from remotevirt.xml.permissions import Permissions
 from remotevirt.xml.pool_source import TRAITS, Adapter, PoolSource, refused, sanitize, unsupported
+from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import Choice, Where, format_uuid, missing_attribute, parse_uuid, yes_no
 from remotevirt.xml.write import Tag, leaf, render
 
@@ -155,15 +156,20 @@ def _read_uuid(element: Element) -> bytes:
     return uuid
 
 
-def parse_pool(text: str) -> PoolModel:
+def parse_pool(text: str, *, validate: bool = False) -> PoolModel:
     """Read a pool document.
+
+    Args:
+        text: the document.
+        validate: refuse what libvirt's schema does not know.
 
     Raises:
         VirError: with the code, domain and text that libvirt gives.
     """
-    return read_pool(
-        parse_document(text, root="pool", source="(storage_pool_definition)", domain=c.VIR_FROM_STORAGE)
-    )
+    root = parse_document(text, root="pool", source="(storage_pool_definition)", domain=c.VIR_FROM_STORAGE)
+    if validate:
+        validate_document(root, SCHEMAS / "storagepool.rng")
+    return read_pool(root)
 
 
 def parse_pool_source(text: str, kind: str) -> PoolSource:

@@ -14,6 +14,7 @@ from remotevirt.xml.fields import Printing, Reading
 from remotevirt.xml.parse import Element, parse_document, text_of
 from remotevirt.xml.permissions import Permissions
 from remotevirt.xml.pool_source import refused, unsupported
+from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import parse_integer, parse_scaled
 from remotevirt.xml.write import Tag, leaf, render
 
@@ -196,14 +197,22 @@ def _malformed() -> VirError:
     return refused("malformed capacity element")
 
 
-def parse_volume(text: str, pool: str) -> VolumeModel:
-    """Read the document of a volume in a pool of a type.
+def parse_volume(text: str, pool: str, *, validate: bool = False) -> VolumeModel:
+    """Read the document of a volume.
+
+    Args:
+        text: the document.
+        pool: the type of the pool that it is in.
+        validate: refuse what libvirt's schema does not know.
 
     Raises:
         VirError: with the code, domain and text that libvirt gives.
     """
     place = "(storage_volume_definition)"
-    return read_volume(parse_document(text, root="volume", source=place, domain=c.VIR_FROM_STORAGE), pool)
+    root = parse_document(text, root="volume", source=place, domain=c.VIR_FROM_STORAGE)
+    if validate:
+        validate_document(root, SCHEMAS / "storagevol.rng")
+    return read_volume(root, pool)
 
 
 def read_volume(element: Element, pool: str) -> VolumeModel:

@@ -183,9 +183,10 @@ class TestInterfaces(InterfaceDriver):
 
     @in_steps
     def interface_define_xml(self, xml: str, flags: int) -> Steps[NonnullInterface]:
-        """Define an interface, or change its definition."""
+        """Define an interface; VIR_INTERFACE_DEFINE_VALIDATE checks the document more strictly first."""
         check_flags(flags, c.VIR_INTERFACE_DEFINE_VALIDATE, "testInterfaceDefineXML")
-        model = yield Work(len(xml), parse_interface, xml)
+        validate = bool(flags & c.VIR_INTERFACE_DEFINE_VALIDATE)
+        model = yield Work(len(xml), parse_interface, xml, validate=validate)
         return self.interfaces.assign(model, len(xml)).ref
 
     def interface_undefine(self, iface: NonnullInterface) -> None:

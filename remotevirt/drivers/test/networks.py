@@ -245,31 +245,33 @@ class TestNetworks(NetworkDriver):
         """Return 1 for a persistent network; found by its UUID."""
         return int(self._by_uuid(net.uuid).persistent)
 
-    @in_steps
-    def network_define_xml(self, xml: str) -> Steps[NonnullNetwork]:
+    def network_define_xml(self, xml: str) -> Result[NonnullNetwork]:
         """Define a network, or give one a newer definition."""
-        model = yield Work(len(xml), parse_network, xml)
+        return self.network_define_xml_flags(xml, 0)
+
+    @in_steps
+    def network_define_xml_flags(self, xml: str, flags: int) -> Steps[NonnullNetwork]:
+        """As network_define_xml; VIR_NETWORK_DEFINE_VALIDATE checks the document more strictly first."""
+        check_flags(flags, c.VIR_NETWORK_DEFINE_VALIDATE, "testNetworkDefineXMLFlags")
+        validate = bool(flags & c.VIR_NETWORK_DEFINE_VALIDATE)
+        model = yield Work(len(xml), parse_network, xml, validate=validate)
         network = self.networks.assign(model, len(xml), live=False)
         self._publish(network, c.VIR_NETWORK_EVENT_DEFINED)
         return network.ref
 
-    def network_define_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
-        """As network_define_xml; VIR_NETWORK_DEFINE_VALIDATE makes no difference."""
-        check_flags(flags, c.VIR_NETWORK_DEFINE_VALIDATE, "testNetworkDefineXMLFlags")
-        return self.network_define_xml(xml)
+    def network_create_xml(self, xml: str) -> Result[NonnullNetwork]:
+        """Start a network from a document; a new one is transient."""
+        return self.network_create_xml_flags(xml, 0)
 
     @in_steps
-    def network_create_xml(self, xml: str) -> Steps[NonnullNetwork]:
-        """Start a network from a document; a new one is transient."""
-        model = yield Work(len(xml), parse_network, xml)
+    def network_create_xml_flags(self, xml: str, flags: int) -> Steps[NonnullNetwork]:
+        """As network_create_xml; VIR_NETWORK_CREATE_VALIDATE checks the document more strictly first."""
+        check_flags(flags, c.VIR_NETWORK_CREATE_VALIDATE, "testNetworkCreateXMLFlags")
+        validate = bool(flags & c.VIR_NETWORK_CREATE_VALIDATE)
+        model = yield Work(len(xml), parse_network, xml, validate=validate)
         network = self.networks.assign(model, len(xml), live=True)
         self._start(network)
         return network.ref
-
-    def network_create_xml_flags(self, xml: str, flags: int) -> Result[NonnullNetwork]:
-        """As network_create_xml; VIR_NETWORK_CREATE_VALIDATE makes no difference."""
-        check_flags(flags, c.VIR_NETWORK_CREATE_VALIDATE, "testNetworkCreateXMLFlags")
-        return self.network_create_xml(xml)
 
     def network_create(self, net: NonnullNetwork) -> None:
         """Start an inactive network."""

@@ -224,9 +224,10 @@ class TestDevices(NodeDeviceDriver):
 
     @in_steps
     def node_device_create_xml(self, xml_desc: str, flags: int) -> Steps[NonnullNodeDevice]:
-        """Make a virtual host bus adapter; VIR_NODE_DEVICE_CREATE_XML_VALIDATE makes no difference."""
+        """Make a virtual host bus adapter; VIR_NODE_DEVICE_CREATE_XML_VALIDATE is stricter with it."""
         check_flags(flags, c.VIR_NODE_DEVICE_CREATE_XML_VALIDATE, "testNodeDeviceCreateXML")
-        model = yield Work(len(xml_desc), parse_device, xml_desc, new=True)
+        validate = bool(flags & c.VIR_NODE_DEVICE_CREATE_XML_VALIDATE)
+        model = yield Work(len(xml_desc), parse_device, xml_desc, new=True, validate=validate)
         if model.wwnn is None or model.wwpn is None:
             raise _impossible("Device is not a fibre channel HBA")
         self.devices.check_parent(model)

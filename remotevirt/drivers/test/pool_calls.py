@@ -189,7 +189,8 @@ class PoolCalls(StorageDriver):
     def storage_pool_define_xml(self, xml: str, flags: int) -> Steps[NonnullStoragePool]:
         """Define a pool, or give one a newer definition; it looks empty from then on."""
         check_flags(flags, c.VIR_STORAGE_POOL_DEFINE_VALIDATE, "testStoragePoolDefineXML")
-        model = yield Work(len(xml), parse_pool, xml)
+        validate = bool(flags & c.VIR_STORAGE_POOL_DEFINE_VALIDATE)
+        model = yield Work(len(xml), parse_pool, xml, validate=validate)
         pool = self.pools.assign(model, len(xml), live=False)
         pool.persistent = True
         self.pools.changed()

@@ -109,9 +109,11 @@ class TestPools(PoolCalls):
     def storage_vol_create_xml(
         self, pool: NonnullStoragePool, xml: str, flags: int
     ) -> Steps[NonnullStorageVol]:
-        """Make a volume in an active pool."""
-        check_flags(flags, 0, "testStorageVolCreateXML")
-        model = yield Work(len(xml), parse_volume, xml, self.in_state(pool.name, active=True).model.type)
+        """Make a volume in an active pool; VIR_STORAGE_VOL_CREATE_VALIDATE is stricter with its document."""
+        check_flags(flags, c.VIR_STORAGE_VOL_CREATE_VALIDATE, "testStorageVolCreateXML")
+        kind = self.in_state(pool.name, active=True).model.type
+        validate = bool(flags & c.VIR_STORAGE_VOL_CREATE_VALIDATE)
+        model = yield Work(len(xml), parse_volume, xml, kind, validate=validate)
         found = self.in_state(pool.name, active=True)
         self._check_new(found, model)
         return self._add(found, model, len(xml))

@@ -75,7 +75,7 @@ class Log(Model):
 
 
 _FIELDS: dict[str, tuple[str, ...]] = {
-    "pty": ("path", "seclabels"),
+    "pty": ("path",),
     "dev": ("path", "seclabels"),
     "file": ("path", "append", "seclabels"),
     "pipe": ("path", "seclabels"),
@@ -122,6 +122,10 @@ class Backend(Model):
         if len(self.sources) > (2 if kind == "udp" else 1):
             allowed = "two source elements are" if kind == "udp" else "one source element is"
             raise XmlError(f"only {allowed} allowed for character device", domain=VIR_FROM_DOMAIN)
+        for name in ("log", "protocol"):
+            if len(source.children.get(name, ())) > 1:
+                text = f"only one {name} element is allowed for character device"
+                raise XmlError(text, domain=VIR_FROM_DOMAIN)
         sources = [_keep_only(one, kind) for one in self.sources]
         if kind != "tcp":
             self.protocol = None

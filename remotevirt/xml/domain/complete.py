@@ -77,8 +77,7 @@ class DomainDefaults:
 
 def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool = False) -> None:
     """Fill in what the document left out. Raises VirError where its parts contradict each other."""
-    if not model.uuid:
-        model.uuid = defaults.new_uuid()
+    _complete_uuid(model, defaults)
     if genid and model.genid is None:
         model.genid = defaults.new_uuid()
     _complete_os(model, defaults)
@@ -116,6 +115,19 @@ def _complete_os(model: DomainModel, defaults: DomainDefaults) -> None:
         kind.arch = defaults.arch
     elif kind.arch not in ARCHITECTURES:
         raise ConfigUnsupported(f"Unknown architecture {kind.arch}", domain=VIR_FROM_DOMAIN)
+
+
+def _complete_uuid(model: DomainModel, defaults: DomainDefaults) -> None:
+    """A guest without a UUID gets the one that it shall find in its firmware's tables, which is the same."""
+    for table in model.sysinfo:
+        told = table.uuid()
+        if told is None:
+            continue
+        if model.uuid and told != model.uuid:
+            raise XmlDetail("UUID mismatch between <uuid> and <sysinfo>", domain=VIR_FROM_DOMAIN)
+        model.uuid = told
+    if not model.uuid:
+        model.uuid = defaults.new_uuid()
 
 
 def _complete_vcpus(model: DomainModel) -> None:

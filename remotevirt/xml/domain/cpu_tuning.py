@@ -11,13 +11,16 @@ from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
+from remotevirt.xml.domain.resource_groups import ResourceGroup, write_groups
 from remotevirt.xml.fields import (
     Model,
+    Printing,
     Reading,
     Source,
     attribute,
     child,
     children,
+    hidden,
     inline,
     leaf,
     nested_attribute,
@@ -34,6 +37,7 @@ from remotevirt.xml.values import (
     xml_error,
     yes_no,
 )
+from remotevirt.xml.write import Tag
 
 __all__ = [
     "CpuTune",
@@ -235,6 +239,11 @@ class CpuTune(Model):
     emulatorsched: EmulatorScheduling | None = child(EmulatorScheduling)
     vcpusched: list[VcpuScheduling] = children(VcpuScheduling)
     iothreadsched: list[IoThreadScheduling] = children(IoThreadScheduling)
+    groups: list[ResourceGroup] = hidden(factory=list)
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        super().fill(tag, how)
+        write_groups(self.groups, tag, how)
 
     def complete(self, source: Source, how: Reading) -> None:
         if len(source.children.get("emulatorpin", ())) > 1:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import NoTarget, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, NoTarget, XmlError
 from remotevirt.xml.domain.address import BootableInfo
 from remotevirt.xml.domain.backing import BackingStore
 from remotevirt.xml.domain.storage import (
@@ -209,7 +209,8 @@ class IoTune(Model):
     read_iops_sec_max_length: int | None = _tune("read_iops_sec_max_length")
     write_iops_sec_max_length: int | None = _tune("write_iops_sec_max_length")
 
-    def complete(self, source: Source, how: Reading) -> None:
+    def check(self) -> None:
+        """Refuse a limit of everything beside one of reading or writing; raises VirError."""
         for what in ("bytes_sec", "iops_sec", "bytes_sec_max", "iops_sec_max"):
             total = getattr(self, f"total_{what}")
             if total and (getattr(self, f"read_{what}") or getattr(self, f"write_{what}")):
@@ -293,6 +294,11 @@ class Disk(Model):
         if target is None or target.dev is None:
             raise NoTarget(self.source.image() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
         target.dev = target.dev.removeprefix("ioemu:")
+        extra = getattr(self.source, "extra", None)
+        for name in ("auth", "encryption"):
+            if getattr(self, name) is not None and getattr(extra, name, None) is not None:
+                text = f"an <{name}> definition already found for disk source"
+                raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
         if self.device == "cdrom":
             self.readonly = True
         if self.type == "vhostuser":

@@ -24,6 +24,7 @@ from remotevirt.xml.domain.general import (
 )
 from remotevirt.xml.domain.metadata import Metadata
 from remotevirt.xml.domain.os import OS_TYPES, Os
+from remotevirt.xml.domain.resource_groups import read_groups
 from remotevirt.xml.domain.security import KeyWrap, LaunchSecurity, SecLabel
 from remotevirt.xml.domain.sysinfo import SysInfo, choose_sysinfo
 from remotevirt.xml.domain.tuning import (
@@ -61,6 +62,7 @@ from remotevirt.xml.values import (
     on_off,
     parse_integer,
     unsupported,
+    xml_error,
 )
 from remotevirt.xml.write import Tag
 from remotevirt.xml.write import leaf as leaf_tag
@@ -229,7 +231,7 @@ class DomainModel(Model):
     iothread_ids: IoThreadIds | None = child(IoThreadIds)
     default_iothread: DefaultIoThread | None = child(DefaultIoThread)
     cputune: CpuTune | None = child(CpuTune)
-    numatune: NumaTune | None = child(NumaTune)
+    numatune: NumaTune | None = child(NumaTune, too_many=xml_error("only one numatune is supported"))
     resource: ResourcePartition | None = child(ResourcePartition)
     sysinfo: list[SysInfo] = variant("sysinfo", choose_sysinfo, many=True)
     bootloader: str | None = leaf("bootloader")
@@ -289,6 +291,10 @@ class DomainModel(Model):
                 raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
             if "/" in self.name:
                 raise XmlError(f"name {self.name} cannot contain '/'", domain=VIR_FROM_DOMAIN)
+        elif name == "bootloader_args" and self.bootloader is None:
+            self.bootloader_args = None
+        elif name == "cputune" and self.cputune is not None:
+            self.cputune.groups = read_groups(source.children["cputune"][0], self.maxvcpus)
         elif name == "os":
             kind = self.os.kind
             if kind is None and self.bootloader is None:

@@ -23,9 +23,18 @@ from remotevirt.xml.fields import (
     hook,
     nested_attribute,
 )
-from remotevirt.xml.parse import Element
-from remotevirt.xml.sizes import kibibytes_of, sized
-from remotevirt.xml.values import Choice, Integer, Where, missing_attribute, on_off, unsupported, xml_error
+from remotevirt.xml.parse import Element, text_of
+from remotevirt.xml.sizes import sized
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Where,
+    missing_attribute,
+    on_off,
+    parse_scaled,
+    unsupported,
+    xml_error,
+)
 from remotevirt.xml.write import Tag, leaf
 
 __all__ = ["Features"]
@@ -200,7 +209,7 @@ class Capabilities(Model):
     """What a container may do; kept by name."""
 
     TAG: ClassVar[str] = "capabilities"
-    HOLD: ClassVar[bool] = True
+    KEEP: ClassVar[bool] = True
     policy: str = attribute("policy", Choice("default allow deny"), default="default")
     switches: dict[str, bool] = attrs.field(factory=dict)
 
@@ -223,8 +232,8 @@ class Capabilities(Model):
             super().print_into(parent, how)
 
 
-def _tseg_unit(kibi: int) -> tuple[int, str]:
-    size, unit = kibi * 1024, "bytes"
+def _tseg_unit(size: int) -> tuple[int, str]:
+    unit = "B"
     for bigger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         if size % 1024 or not size:
             break
@@ -234,7 +243,9 @@ def _tseg_unit(kibi: int) -> tuple[int, str]:
 
 def _read_tseg(source: Source, how: Reading, model: Any) -> int | None:
     element = source.first("tseg")
-    return kibibytes_of(element, "./tseg") if element is not None else None
+    if element is None or not text_of(element):
+        return None
+    return parse_scaled(text_of(element), element.get("unit"), path="./tseg", default=2**20)
 
 
 def _write_tseg(value: int, how: Printing, model: Any) -> Tag:

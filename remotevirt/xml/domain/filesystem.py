@@ -160,6 +160,9 @@ class Filesystem(Model):
                 kept.units = "KiB"
             self.source = kept
             found = kept
+        if self.type == "volume" and found is not None and (found.pool is None) != (found.volume is None):
+            text = "'pool' and 'volume' must be specified together for 'pool' type source"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
         if found is None or all(getattr(found, key) is None for key in _KEYS[self.type]):
             if self.type == "ram" and found is not None:
                 raise XmlError("missing 'usage' attribute for RAM filesystem", domain=VIR_FROM_DOMAIN)
@@ -183,9 +186,7 @@ class Filesystem(Model):
 class LeaseTarget(Model):
     TAG: ClassVar[str] = "target"
     path: str | None = attribute("path", required=xml_error("Missing 'path' element for lease target"))
-    offset: int | None = attribute(
-        "offset", Integer(bits=64, zero="silent", refusal=xml_error("Malformed lease target offset {}"))
-    )
+    offset: int | None = attribute("offset", Integer(bits=64, zero="silent"))
 
 
 @attrs.define

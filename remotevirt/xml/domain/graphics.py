@@ -7,7 +7,11 @@ What is printed of ports depends on whether the guest runs: an automatic port is
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+)
 
 import attrs
 
@@ -225,12 +229,14 @@ def _print_children(models: list[Any], tag: Tag, how: Printing) -> None:
         model.print_into(tag, how)
 
 
+CHANNELS: Final = ("main", "display", "inputs", "cursor", "playback", "record", "smartcard", "usbredir")
+"""Of several settings of a channel the last counts; they are printed in this order."""
+
+
 @attrs.define
 class SpiceChannel(Model):
     TAG: ClassVar[str] = "channel"
-    name: str = attribute(
-        "name", Choice("main display inputs cursor playback record smartcard usbredir"), required=True
-    )
+    name: str = attribute("name", Choice(" ".join(CHANNELS)), required=True)
     mode: str = attribute("mode", Choice("any secure insecure"), required=True)
 
 
@@ -263,13 +269,14 @@ class Spice(ListeningGraphics):
     def complete(self, source: Source, how: Reading) -> None:
         self.complete_listens(source, how, sockets=False)
         _check_password(self)
-        self.channels = [channel for channel in self.channels if channel.mode != "any"]
+        last = {channel.name: channel for channel in self.channels}
+        self.channels = [last[name] for name in CHANNELS if name in last and last[name].mode != "any"]
         if self.port == -1 and self.tls_port == -1:
             self.autoport = True
         if self.autoport and not how.live:
             self.port = self.tls_port = None
         first = self.listens[0]
-        if not self.autoport and not self.port and not self.tls_port and first.type in {"address", "network"}:
+        if not self.autoport and not self.port and not self.tls_port and first.type == "address":
             self.listens[0] = _listen("none")
 
     def fill(self, tag: Tag, how: Printing) -> None:
@@ -345,6 +352,8 @@ class Sdl(Graphics):
 
     def complete(self, source: Source, how: Reading) -> None:
         self.fullscreen = self.fullscreen or None
+        if self.gl is not None:
+            self.gl.rendernode = None
 
 
 @attrs.define

@@ -55,14 +55,9 @@ class PciHostAddress(PciPlace):
 class PciHostSource(Model):
     TAG: ClassVar[str] = "source"
     write_filtering: bool | None = attribute("writeFiltering", yes_no())
-    startup_policy: str | None = attribute("startupPolicy")
     address: PciHostAddress | None = child(PciHostAddress)
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.startup_policy is not None:
-            raise ConfigUnsupported(
-                "Setting startupPolicy is only allowed for USB devices", domain=VIR_FROM_DOMAIN
-            )
         self.address = self.address or PciHostAddress()
 
 
@@ -248,6 +243,9 @@ def _read_model(source: Source, how: Reading, model: Any) -> str | None:
     kind = _MODELS.get(model.type) if model.mode == "subsystem" else None
     text = source.get("model")
     if kind is None:
+        if text is not None and model.mode == "subsystem":
+            text = f"'model' attribute in <hostdev> is only supported when type='{model.type}'"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
         return None
     if text is None:
         if model.type == "mdev":
@@ -292,6 +290,11 @@ class HostDevice(Model):
     info: RomInfo = inline(RomInfo)
 
     def complete(self, source: Source, how: Reading) -> None:
+        place = source.first("source")
+        policy = place.get("startupPolicy") if place is not None else None
+        if policy is not None and self.mode == "subsystem" and self.type != "usb":
+            text = "Setting startupPolicy is only allowed for USB devices"
+            raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
         if self.mode == "subsystem":
             self.managed = bool(self.managed)
         else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
 from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.devices import Devices
 from remotevirt.xml.domain.hostdev import HostDevice
@@ -15,12 +15,39 @@ __all__ = ["check_hostdevs"]
 
 def check_hostdevs(devices: Devices) -> None:
     """Check all host devices; raises VirError."""
+    for device in devices.hostdevs:
+        _check_address(device)
     _check_sources(devices.hostdevs)
     _check_addresses(devices)
     usb = any(device.mode == "subsystem" and device.type == "usb" for device in devices.hostdevs)
     if usb and any(one.type == "usb" and one.model == "none" for one in devices.controllers):
         text = "Can't add host USB device: USB is disabled in this host"
         raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
+
+
+_ADDRESSES: Final = {
+    "pci": ({"pci", "unassigned"}, "PCI host devices must use 'pci' or 'unassigned' address type"),
+    "usb": ({"usb"}, "USB host device must use 'usb' address type"),
+    "scsi": ({"drive"}, "SCSI host device must use 'drive' address type"),
+    "scsi_host": ({"pci", "ccw"}, "SCSI_host host device must use 'pci' or 'ccw' address type"),
+}
+"""Where devices of the host may be in the guest, and what is said if they are elsewhere."""
+
+_MEDIATED: Final = {"vfio-pci": "pci", "vfio-ccw": "ccw"}
+
+
+def _check_address(device: HostDevice) -> None:
+    """Refuse a place in the guest that does not suit the kind of device."""
+    place = getattr(device.info.address, "type", None)
+    if place is None or device.mode != "subsystem":
+        return
+    if device.type == "mdev" and place != _MEDIATED.get(device.model or "", place):
+        text = f"Unsupported address type '{place}' with mediated device model '{device.model}'"
+        raise XmlError(text, domain=VIR_FROM_DOMAIN)
+    allowed, text = _ADDRESSES.get(device.type, ({place}, ""))
+    if place not in allowed:
+        error = InternalError if device.type == "pci" else ConfigUnsupported
+        raise error(text, domain=VIR_FROM_DOMAIN)
 
 
 def _check_sources(hostdevs: list[HostDevice]) -> None:

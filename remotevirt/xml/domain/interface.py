@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.constants import (
+    VIR_FROM_DOMAIN,
+    VIR_FROM_NONE,
+)
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, XmlError
 from remotevirt.xml.domain.address import RomInfo
 from remotevirt.xml.domain.disk import VirtioOptions
@@ -36,6 +39,7 @@ from remotevirt.xml.fields import (
     inline,
     leaf,
     nested_attribute,
+    variant,
 )
 from remotevirt.xml.parse import child_elements
 from remotevirt.xml.values import (
@@ -43,6 +47,7 @@ from remotevirt.xml.values import (
     Integer,
     Mac,
     Text,
+    detail,
     missing_attribute,
     on_off,
     unsupported,
@@ -136,7 +141,7 @@ class InterfaceDriver(Model):
     txmode: str | None = attribute("txmode", Choice("iothread timer"))
     ioeventfd: bool | None = attribute("ioeventfd", on_off())
     event_idx: bool | None = attribute("event_idx", on_off())
-    queues: int | None = attribute("queues", Integer(zero="refused"))
+    queues: int | None = attribute("queues", Integer(zero="silent"))
     rx_queue_size: int | None = attribute("rx_queue_size", Integer(zero="silent"))
     tx_queue_size: int | None = attribute("tx_queue_size", Integer(zero="silent"))
     rss: bool | None = attribute("rss", on_off())
@@ -157,28 +162,39 @@ class InterfaceBackend(Model):
     vhost: str | None = attribute("vhost")
 
 
+_VARIABLE = re.compile(r"[A-Za-z0-9_]+\Z")
+_VARIABLE_VALUE = re.compile(r"[A-Za-z0-9_.:]+\Z")
+
+
 @attrs.define
 class FilterParameter(Model):
     TAG: ClassVar[str] = "parameter"
     name: str | None = attribute("name")
     value: str | None = attribute("value")
 
+    def is_valid(self) -> bool:
+        """Whether a filter can use it; libvirt drops others."""
+        return bool(_VARIABLE.match(self.name or "") and _VARIABLE_VALUE.match(self.value or ""))
+
 
 @attrs.define
 class FilterRef(Model):
     TAG: ClassVar[str] = "filterref"
-    filter: str | None = attribute("filter")
+    filter: str | None = attribute("filter", Text(empty=True))
     parameters: list[FilterParameter] = children(FilterParameter)
 
     def complete(self, source: Source, how: Reading) -> None:
-        self.parameters = [one for one in self.parameters if one.name and one.value is not None]
+        self.parameters = [one for one in self.parameters if one.is_valid()]
         self.parameters.sort(key=lambda one: one.name or "")
 
 
 @attrs.define
 class CoalesceFrames(Model):
     TAG: ClassVar[str] = "frames"
-    max: int | None = attribute("max", Integer(zero="silent"))
+    max: int | None = attribute(
+        "max",
+        Integer(zero="silent", refusal=detail("cannot parse value '{}' for coalesce parameter")),
+    )
 
 
 @attrs.define
@@ -271,7 +287,9 @@ class Interface(Model):
     model: str | None = nested_attribute("model/type")
     driver: InterfaceDriver | None = child(InterfaceDriver)
     backend: InterfaceBackend | None = child(InterfaceBackend)
-    filterref: FilterRef | None = child(FilterRef)
+    filterref: FilterRef | None = variant(
+        "filterref", lambda element: FilterRef if element.get("filter") is not None else None
+    )
     tune: Tune | None = child(Tune)
     teaming: Teaming | None = child(Teaming)
     link: str | None = nested_attribute(
@@ -286,8 +304,6 @@ class Interface(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         self._check_place()
-        if self.type != "user":
-            self.port_forwards = []
         if self.backend is not None and not (self.model or "").startswith("virtio"):
             self.backend.vhost = None
         if self.virtualport is not None and self.type not in {"network", "bridge", "direct", "hostdev"}:
@@ -295,6 +311,9 @@ class Interface(Model):
                 f"<virtualport> element unsupported for <interface type='{self.type}'>",
                 domain=VIR_FROM_DOMAIN,
             )
+        port = source.first("virtualport")
+        if port is not None and port.get("type") is None and self.type in {"bridge", "direct", "hostdev"}:
+            raise XmlError("missing required virtualport type", domain=VIR_FROM_NONE)
         if self.model is not None and not _MODEL.match(self.model):
             raise InvalidArg("Model name contains invalid characters", domain=VIR_FROM_DOMAIN)
         if self.type != "hostdev":

@@ -95,6 +95,8 @@ class VideoModel(Model):
     resolution: Resolution | None = child(Resolution)
 
     def complete(self, source: Source, how: Reading) -> None:
+        if self.type == "none":
+            self.heads = self.primary = self.acceleration = self.resolution = None
         self.primary = self.primary or None
         if self.type != "qxl":
             for name in ("ram", "vram64", "vgamem"):

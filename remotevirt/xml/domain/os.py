@@ -237,7 +237,7 @@ class Os(Model):
             for name in _EXE_ONLY:
                 setattr(self, name, [] if name in {"initargs", "initenv"} else None)
         if kind != "hvm":
-            self.boot, self.bootmenu, self.bios = [], None, None
+            self.boot, self.bootmenu, self.bios, self.firmware = [], None, None, None
         del self.boot[MAX_BOOT_DEVICES:]
         self._check_firmware()
 

@@ -68,6 +68,8 @@ class Auth(Model):
     secret: Secret | None = child(Secret)
 
     def complete(self, source: Source, how: Reading) -> None:
+        if not self.username:
+            raise XmlError("missing username for auth", domain=VIR_FROM_STORAGE)
         if self.secret is None:
             raise XmlError("Missing <secret> element in auth", domain=VIR_FROM_STORAGE)
 

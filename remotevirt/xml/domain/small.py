@@ -184,8 +184,13 @@ class RandomSource(Model):
 class TpmSource(Model):
     TAG: ClassVar[str] = "source"
     type: str = attribute("type", default="unix")
-    mode: str | None = attribute("mode")
+    mode: str | None = attribute("mode", Choice("connect bind"))
     path: str | None = attribute("path")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.mode == "bind":
+            text = "only 'client' mode is supported for external TPM device"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -289,6 +294,8 @@ class Iommu(Model):
     info: DeviceInfo = inline(DeviceInfo)
 
     def complete(self, source: Source, how: Reading) -> None:
+        if self.driver == IommuDriver():
+            self.driver = None
         if self.model != "intel" and self.driver is not None:
             raise XmlError(
                 f"iommu model '{self.model}' doesn't support additional attributes", domain=VIR_FROM_DOMAIN

@@ -12,7 +12,7 @@ from typing import ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.domain.address import PciPlace
 from remotevirt.xml.domain.secret import Auth, Encryption
 from remotevirt.xml.domain.security import DeviceSecLabel
@@ -233,8 +233,6 @@ class NetworkSource(StorageSource):
             self.tls_hostname = None
         if self.protocol != "rbd":
             self.config = None
-        if self.protocol not in {"rbd", "gluster"}:
-            self.snapshot = None
         if self.protocol != "nfs":
             self.identity = None
         if self.protocol != "iscsi":
@@ -311,8 +309,6 @@ class NvmeSource(StorageSource):
     def complete(self, source: Source, how: Reading) -> None:
         if self.address is None:
             raise XmlError("NVMe disk source is missing address", domain=VIR_FROM_DOMAIN)
-        if not self.namespace:
-            raise ConfigUnsupported("NVMe namespace can't be zero", domain=VIR_FROM_DOMAIN)
         if self.managed is None:
             self.managed = False
 

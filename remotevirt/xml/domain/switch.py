@@ -3,11 +3,11 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_NONE
+from remotevirt.stubs.constants import VIR_FROM_NET, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, XmlDetail, XmlError
 from remotevirt.xml.fields import (
     Model,
@@ -54,6 +54,14 @@ class PortParameters(Model):
     profileid: str | None = attribute("profileid")
 
 
+_ONLY_FOR: Final = (
+    (("managerid", "typeid", "typeidversion", "instanceid"), {"802.1Qbg"}),
+    (("profileid",), {"802.1Qbh", "openvswitch"}),
+    (("interfaceid",), {"openvswitch", "midonet"}),
+)
+"""Which parameters only some kinds of switches take."""
+
+
 @attrs.define
 class VirtualPort(Model):
     """What an intelligent switch wants to know."""
@@ -68,6 +76,17 @@ class VirtualPort(Model):
         ),
     )
     parameters: PortParameters | None = child(PortParameters)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type is None or self.parameters is None:
+            return
+        if self.type == "midonet":
+            self.parameters.profileid = None
+        for names, types in _ONLY_FOR:
+            for name in names:
+                if self.type not in types and getattr(self.parameters, name) is not None:
+                    text = f"extra {name} unsupported in <virtualport type='{self.type}'>"
+                    raise XmlError(text, domain=VIR_FROM_NET)
 
 
 def _rate(name: str) -> Any:

@@ -115,6 +115,10 @@ class SysInfo(Model):
     TAG: ClassVar[str] = "sysinfo"
     type: str = attribute("type")
 
+    def uuid(self) -> bytes | None:
+        """The guest's UUID as it stands here, if it does."""
+        return None
+
 
 @attrs.define
 class SmBios(SysInfo):
@@ -123,6 +127,12 @@ class SmBios(SysInfo):
     baseboards: list[BaseBoard] = children(BaseBoard)
     chassis: Chassis | None = child(Chassis)
     oem: OemStrings | None = child(OemStrings)
+
+    def uuid(self) -> bytes | None:
+        for entry in self.system.entries if self.system is not None else ():
+            if entry.name == "uuid":
+                return parse_uuid(entry.value or "")
+        return None
 
 
 @attrs.define

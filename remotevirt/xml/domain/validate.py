@@ -5,23 +5,20 @@ Every check raises the error that libvirt gives; their order is libvirt's, devic
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import DriveAddress
-from remotevirt.xml.domain.disk import Disk, VirtioOptions
-from remotevirt.xml.domain.disk_rules import check_kind
+from remotevirt.xml.domain.disk import Disk
+from remotevirt.xml.domain.disk_rules import check_disk
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.hostdev_rules import check_hostdevs
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
-from remotevirt.xml.domain.storage import NetworkSource, StorageSource
+from remotevirt.xml.domain.rules import check_virtio, unsupported
 
 __all__ = ["validate_domain"]
-
-_WWN = re.compile(r"(?:0[xX])?[0-9a-fA-F]{16}\Z")
 
 
 def validate_domain(model: DomainModel) -> None:
@@ -31,7 +28,7 @@ def validate_domain(model: DomainModel) -> None:
     if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
         raise unsupported("check attribute specified for CPU with no model")
     for disk in model.devices.disks:
-        _check_disk(disk)
+        check_disk(disk)
     _check_targets(model.devices.disks)
     for interface in model.devices.interfaces:
         _check_interface(interface)
@@ -44,20 +41,6 @@ def validate_domain(model: DomainModel) -> None:
     _check_once(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
     _check_iommu(model)
-
-
-def unsupported(text: str) -> ConfigUnsupported:
-    """A configuration that no hypervisor takes."""
-    return ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
-
-
-def check_virtio(options: VirtioOptions, virtio: bool) -> None:
-    """Virtio's switches are for virtio devices."""
-    if virtio:
-        return
-    for name in ("iommu", "ats", "packed", "page_per_vq"):
-        if getattr(options, name) is not None:
-            raise unsupported(f"{name} driver option is only supported for virtio devices")
 
 
 def _check_aliases(model: DomainModel) -> None:
@@ -81,82 +64,6 @@ def _check_aliases(model: DomainModel) -> None:
         if alias in seen:
             raise unsupported(f"non unique alias detected: {alias}")
         seen.add(alias)
-
-
-def _check_disk(disk: Disk) -> None:
-    target = disk.target
-    assert target is not None
-    bus = disk.bus
-    check_kind(disk)
-    if target.tray is not None and disk.device not in {"cdrom", "floppy"}:
-        raise unsupported("tray is only valid for cdrom and floppy")
-    if target.removable is not None and bus != "usb":
-        raise XmlError("removable is only valid for usb disks", domain=VIR_FROM_DOMAIN)
-    if disk.model is not None and bus != "virtio":
-        raise unsupported(f"disk model '{disk.model}' not supported for bus '{bus}'")
-    driver = disk.driver
-    if driver is not None:
-        check_virtio(driver.virtio, bus == "virtio")
-        if bus != "virtio":
-            for name in ("ioeventfd", "event_idx"):
-                if getattr(driver, name) is not None:
-                    raise unsupported(f"disk {name} mode supported only for virtio bus")
-            if driver.queues is not None:
-                raise unsupported("queues attribute in disk driver element is only supported by virtio-blk")
-            if driver.queue_size is not None:
-                raise unsupported("queue_size attribute in disk driver is only supported by virtio-blk")
-    source = disk.source
-    if source is not None:
-        _check_auth(disk, source)
-        policy = source.extra.startup_policy if hasattr(source, "extra") else None
-        if policy == "requisite" and disk.device not in {"cdrom", "floppy"}:
-            raise XmlError(
-                f"disk startupPolicy '{policy}' is allowed only for cdrom or floppy", domain=VIR_FROM_DOMAIN
-            )
-        if policy is not None and disk.type in {"network", "vhostuser"}:
-            raise XmlError(
-                f"disk startupPolicy '{policy}' is not allowed for disk of '{disk.type}' type",
-                domain=VIR_FROM_DOMAIN,
-            )
-        extra = getattr(source, "extra", None)
-        if extra is not None and extra.encryption is not None and extra.encryption.cipher is not None:
-            raise unsupported("supplying <cipher> for domain disk definition is unnecessary")
-        if extra is not None and extra.reservations is not None and disk.device != "lun":
-            raise unsupported("<reservations/> allowed only for lun devices")
-        if getattr(source, "fdgroup", None) is not None:
-            raise unsupported(f"driver does not support FD passing for disk '{disk.dev}'")
-    if disk.encryption is not None and disk.encryption.cipher is not None:
-        raise unsupported("supplying <cipher> for domain disk definition is unnecessary")
-    if disk.wwn is not None and not _WWN.match(disk.wwn):
-        raise InternalError(f"Malformed wwn: {disk.wwn}", domain=VIR_FROM_NONE)
-    for name, text, limit in (("vendor", disk.vendor, 8), ("product", disk.product, 16)):
-        if text is None:
-            continue
-        if not all(" " <= letter <= "~" for letter in text):
-            raise XmlError(f"disk {name} is not printable string", domain=VIR_FROM_DOMAIN)
-        if len(text) > limit:
-            raise unsupported(f"disk {name} is more than {limit} characters")
-    address = disk.info.address
-    if address is not None and getattr(address, "type", None) == "unassigned":
-        raise unsupported("address of type 'unassigned' is supported only for hostdevs")
-
-
-def _check_auth(disk: Disk, source: StorageSource) -> None:
-    """Secrets for network storage must be of the kind that its protocol uses."""
-    if not isinstance(source, NetworkSource):
-        return
-    auth = disk.auth or source.extra.auth
-    if auth is None or auth.secret is None:
-        return
-    kind = auth.secret.type
-    if kind not in _SECRETS:
-        raise unsupported(f"unknown secret type '{kind or '<null>'}'")
-    wanted = {"iscsi": "iscsi", "rbd": "ceph"}.get(source.protocol)
-    if wanted is not None and kind != wanted:
-        raise unsupported(f"invalid secret type '{kind}'")
-
-
-_SECRETS = frozenset(["none", "volume", "ceph", "iscsi", "tls", "vtpm"])
 
 
 def _check_targets(disks: list[Disk]) -> None:
@@ -198,7 +105,7 @@ def _first_at(disks: list[Disk], place: tuple[str | None, int, int, int, int]) -
 
 
 def _source(disk: Disk) -> str:
-    return (disk.source.place() if disk.source is not None else None) or "(null)"
+    return (disk.source.place() if disk.source is not None else None) or "<null>"
 
 
 def _check_input(device: Input, model: DomainModel) -> None:

@@ -10,20 +10,26 @@ from remotevirt.stubs.constants import VIR_FROM_NETWORK
 from remotevirt.xml.network.document import NetworkModel
 from remotevirt.xml.network.update import update_network
 from remotevirt.xml.parse import Element, parse_document
+from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.write import render
 
 __all__ = ["NetworkModel", "format_network", "parse_network", "read_network", "update_network"]
 
 
-def parse_network(text: str) -> NetworkModel:
+def parse_network(text: str, *, validate: bool = False) -> NetworkModel:
     """Read a network document.
+
+    Args:
+        text: the document.
+        validate: refuse what libvirt's schema does not know.
 
     Raises:
         VirError: with the code, domain and text that libvirt gives.
     """
-    return NetworkModel.read(
-        parse_document(text, root="network", source="(network_definition)", domain=VIR_FROM_NETWORK)
-    )
+    root = parse_document(text, root="network", source="(network_definition)", domain=VIR_FROM_NETWORK)
+    if validate:
+        validate_document(root, SCHEMAS / "network.rng")
+    return NetworkModel.read(root)
 
 
 def read_network(element: Element) -> NetworkModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import attrs
@@ -20,8 +21,18 @@ __all__ = ["Dns", "DnsHost", "DnsService", "DnsText", "Forwarder"]
 PORT_MAXIMUM: Final = 65535
 
 
+_SERVICE = re.compile(r"[A-Za-z0-9_-]*\Z")
+_PROTOCOL = re.compile(r"[A-Za-z0-9-]*\Z")
+
+
 def _wrong(text: str) -> VirError:
     return XmlDetail(text, domain=c.VIR_FROM_NETWORK)
+
+
+def _check_word(name: str, text: str | None, allowed: re.Pattern[str], network: str) -> None:
+    if text is not None and not allowed.match(text):
+        shown = f"invalid character in {name} attribute '{text}' in DNS SRV record of network '{network}'"
+        raise _wrong(shown)
 
 
 @attrs.frozen
@@ -127,9 +138,11 @@ class DnsService:
         service, protocol = element.get("service"), element.get("protocol")
         if service is None and not partial:
             raise _wrong(f"missing required service attribute in DNS SRV record of network '{network}'")
+        _check_word("service", service, _SERVICE, network)
         if protocol is None and not partial:
             text = f"missing required protocol attribute in DNS SRV record '{service}' of network '{network}'"
             raise _wrong(text)
+        _check_word("protocol", protocol, _PROTOCOL, network)
         target = element.get("target")
         where = f"for service '{service}' in network '{network}'"
         numbers: dict[str, int] = {}

@@ -126,7 +126,7 @@ class Forward:
         forward = cls(mode, (element.get("managed") or "").lower() == "yes")
         driver = element.find("driver")
         name = None if driver is None else driver.get("name")
-        if name is not None:
+        if name:
             if name not in DRIVERS:
                 raise unsupported(f"Unknown forward <driver name='{name}'/> in network {network}")
             forward.driver = name
@@ -142,13 +142,18 @@ class Forward:
                     f"The <nat> element can only be used when <forward> 'mode' is 'nat' in network {network}"
                 )
             forward.nat = Nat.read(found["nat"][0], network)
+        if device and (found["address"] or found["pf"]):
+            raise refused(
+                "the <forward> 'dev' attribute cannot be used when <address> or <pf> sub-elements are"
+                " present in network %s"  # libvirt forgets the name
+            )
         if found["interface"] or device is not None:
             forward._read_interfaces(found["interface"], device, network)
         elif found["address"]:
             forward._read_addresses(found["address"], network)
         if found["pf"]:
             forward.pf = found["pf"][0].get("dev")
-            if forward.pf is None:
+            if forward.pf is None and not forward.devices:
                 text = f"Missing required dev attribute in <pf> element of network '{network}'"
                 raise refused(text)
         return forward
@@ -226,7 +231,7 @@ class Forward:
         nat = self.nat.tag() if self.nat and self.mode == "nat" else None
         if nat:
             made.add(nat)
-        if self.pf and not self.devices:
+        if self.pf is not None and not self.devices:
             made.add(Tag("pf").set("dev", self.pf))
         made.children.extend(Tag("interface").set("dev", name) for name in self.interfaces)
         for place in self.addresses:

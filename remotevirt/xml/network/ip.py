@@ -182,7 +182,7 @@ class DhcpHost:
         address = None
         if text is not None:
             address = parse_address(text)
-            if address is None or address.version != subnet.address.version:
+            if address is None:
                 raise refused(f"Invalid IP address in static host definition for network '{network}'")
         if partial:
             if mac is None and name is None and address is None:

@@ -1,0 +1,23 @@
+"""What the checks of a document's devices share."""
+
+from __future__ import annotations
+
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported
+from remotevirt.xml.domain.disk import VirtioOptions
+
+__all__ = ["check_virtio", "unsupported"]
+
+
+def unsupported(text: str) -> ConfigUnsupported:
+    """A configuration that no hypervisor takes."""
+    return ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
+
+
+def check_virtio(options: VirtioOptions, virtio: bool) -> None:
+    """Virtio's switches are for virtio devices."""
+    if virtio:
+        return
+    for name in ("iommu", "ats", "packed", "page_per_vq"):
+        if getattr(options, name) is not None:
+            raise unsupported(f"{name} driver option is only supported for virtio devices")
