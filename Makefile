@@ -26,8 +26,8 @@ RUNDIR ?=
 # Tests to run, and how; for instance: make test TESTS=tests.transport JOBS=
 TESTS ?= tests
 JOBS ?= -j2
-# Rounds of `make abuse`; what `make fuzz` fuzzes (all of it), and for how long each.
-ROUNDS ?= 20
+# Rounds of `make abuse` (20) and `make durability` (500); what `make fuzz` fuzzes (all of it), and for how long each.
+ROUNDS ?=
 TARGETS ?=
 SECONDS ?= 60
 
@@ -81,7 +81,7 @@ bench: peers $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks
 
 abuse: peers $(VENV)/.dev-ready
-	ABUSE_ROUNDS=$(ROUNDS) $(BIN)/trial tests.abuse tests.fuzz
+	ABUSE_ROUNDS='$(or $(ROUNDS),20)' $(BIN)/trial tests.abuse tests.fuzz
 
 $(VENV)/.fuzz-ready: $(VENV)/.dev-ready
 	@tools/venv "$(PYTHON)" "$(VENV)" '[dev,fuzz]'
