@@ -16,6 +16,7 @@ bytes that have arrived, never for a length that was only claimed.
 from __future__ import annotations
 
 from remotevirt.errors import RemoteProtocolError
+from remotevirt.strangers import describe_known
 from remotevirt.stubs.message import (
     VIR_NET_MESSAGE_HEADER_MAX,
     VIR_NET_MESSAGE_LEN_MAX,
@@ -47,12 +48,7 @@ def describe(data: bytes) -> str:
     """Say what bytes that are no libvirt message look like, for the log."""
     if data[:3] in (b"\x16\x03\x00", b"\x16\x03\x01", b"\x16\x03\x02", b"\x16\x03\x03"):
         return "a TLS hello on a port without TLS"
-    for verb in (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"PRI * HTTP"):
-        if len(data) >= 4 and verb.startswith(data[: len(verb)]):
-            return "an HTTP request"  # or as much of it as has come
-    if data.startswith(b"SSH-"):
-        return "an SSH client"
-    return f"bytes that start with {data[:8].hex(' ')}"
+    return describe_known(data) or f"bytes that start with {data[:8].hex(' ')}"
 
 
 class FrameReader:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["describe_stranger"]
+from remotevirt.strangers import describe_known
 
-HTTP = (b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"PRI * HTTP")
+__all__ = ["describe_stranger"]
 
 HANDSHAKE, ALERT = 0x16, 0x15
 """The kinds of record that a client of TLS may begin with: an alert, if it thinks better of it."""
@@ -17,10 +17,9 @@ def describe_stranger(first: bytes) -> str | None:
     """Say what a client is by its first bytes; None if it may be one of TLS."""
     if not first:
         return "it sent nothing, as a port scan does"
-    if first.startswith(HTTP):
-        return "an HTTP request on a port with TLS"
-    if first.startswith(b"SSH-"):
-        return "an SSH client"
+    known = describe_known(first)
+    if known is not None:
+        return f"{known} on a port with TLS"
     if first[4:8] == REMOTE_PROGRAM:
         return "a libvirt client without TLS"
     if first[0] in (HANDSHAKE, ALERT) and first[1:2] in (b"", b"\x03"):

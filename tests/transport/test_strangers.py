@@ -20,7 +20,7 @@ class StrangerTests(TestCase):
             b"": "it sent nothing, as a port scan does",
             b"GET / HTTP/1.1\r\n": "an HTTP request on a port with TLS",
             b"PRI * HTTP/2.0\r\n": "an HTTP request on a port with TLS",
-            b"SSH-2.0-OpenSSH_": "an SSH client",
+            b"SSH-2.0-OpenSSH_": "an SSH client on a port with TLS",
             b"\0\0\0\x1c\x20\0\x80\x86\0\0\0\x01\0\0\0\x42": "a libvirt client without TLS",
             b"\0\0\0\x1c\x20\0\x80": "no TLS, but bytes that start with 00 00 00 1c 20 00 80",
             b"\x80\x2e\x01\x00\x02": "no TLS, but bytes that start with 80 2e 01 00 02",

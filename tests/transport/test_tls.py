@@ -428,7 +428,7 @@ class RefuseTests(TLSTestCase):
     def test_not_tls(self) -> None:
         for data, why in [
             (b"GET / HTTP/1.0\r\n\r\n", "an HTTP request on a port with TLS"),
-            (b"SSH-2.0-OpenSSH_9.2p1\r\n", "an SSH client"),
+            (b"SSH-2.0-OpenSSH_9.2p1\r\n", "an SSH client on a port with TLS"),
             (
                 bytes.fromhex("0000001c 20008086 00000001 00000042") + bytes(12),
                 "a libvirt client without TLS",
