@@ -28,6 +28,9 @@ from remotevirt.stubs.errors import OperationFailed
 
 BLOCK = 4096
 
+FULL = b"\xee" * 16
+"""What an upload is refused for, in the middle; no random bytes are like it."""
+
 VOLUMES: dict[str, bytearray] = {}
 """What each volume holds, by its key."""
 
@@ -62,7 +65,7 @@ class Download(DriverStream):
 
 
 class Upload(DriverStream):
-    """Takes a volume; a byte 0xee at the beginning is refused, as a disk that is full would."""
+    """Takes a volume, until FULL comes: then the disk is full."""
 
     writable = True
 
@@ -73,7 +76,7 @@ class Upload(DriverStream):
 
     def write(self, data: bytes) -> None:
         """Append."""
-        if data[:1] == b"\xee":
+        if data.startswith(FULL):
             raise OperationFailed("the disk is full")
         self.target += data
 
