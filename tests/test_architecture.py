@@ -33,7 +33,8 @@ MAY_SEE: dict[str, set[str]] = {
     "strangers": set(),
     "rpc": TABLES | {"strangers", "stubs"},
     "typed_params": {"errors", "stubs"},
-    "policy": TABLES | {"drivers", "identity", "stubs", "xml"},
+    "commands": set(),
+    "policy": TABLES | {"commands", "drivers", "identity", "stubs", "xml"},
     "xml": {"errors", "stubs"},
     "description": {"errors"},
     "store": {"errors"},
@@ -82,7 +83,7 @@ MAY_SEE: dict[str, set[str]] = {
         "service",
         "transport",
     },
-    "rpcgen": TABLES,
+    "rpcgen": TABLES | {"commands"},
     "__init__": set(),
 }
 """Which rooms a room may import from, besides itself."""

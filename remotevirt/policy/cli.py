@@ -12,13 +12,12 @@ Whatever goes wrong is told in one line on standard error, with exit status 2.
 from __future__ import annotations
 
 import argparse
-import os
 import pwd
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from remotevirt.commands import FAILED, Parser, run
 from remotevirt.errors import RemotevirtError
 from remotevirt.identity import Identity
 from remotevirt.policy.documents import read_document
@@ -32,19 +31,11 @@ __all__ = ["ALLOWED", "DENIED", "FAILED", "main"]
 
 ALLOWED: Final = 0
 DENIED: Final = 1
-FAILED: Final = 2
 
 ON: Final = ("name", "uuid", "parent")
 """What ``--on`` can say of an object."""
 
 WHEN: Final = {"": "", "sometimes": " (with some flags)", "filter": " (what it shows)"}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise PolicyError(f"{message} (see --help)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,24 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    try:
-        options = _parser().parse_args(arguments)
-        status: int = options.run(options)
-        sys.stdout.flush()
-        return status
-    except RemotevirtError as error:
-        print(f"remotevirt-policy: {error}", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    return run("remotevirt-policy", _parser(), arguments, RemotevirtError)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="remotevirt-policy", description="Check policies, and ask them.", allow_abbrev=False
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+def _parser() -> Parser:
+    parser = Parser(prog="remotevirt-policy", description="Check policies, and ask them.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     check = commands.add_parser("check", help="read a policy and say whether it can be used")
     check.add_argument("file", type=Path, metavar="FILE", help="the policy")
     check.set_defaults(run=_check)

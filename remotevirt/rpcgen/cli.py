@@ -14,13 +14,11 @@ dialect. Whatever goes wrong is told in one line on standard error, with exit st
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from remotevirt.commands import FAILED, Parser, run
 from remotevirt.rpcgen.check import compile_contract, summary
 from remotevirt.rpcgen.diff import compare, describe
 from remotevirt.rpcgen.errors import RpcgenError
@@ -32,16 +30,8 @@ __all__ = ["FAILED", "main"]
 
 SAME = 0
 DIFFERENT = 1
-FAILED = 2
 
 _DEFINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,99})=(-?[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RpcgenError(f"{message} (see --help)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,23 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    try:
-        options = _parser().parse_args(arguments)
-        status: int = options.run(options)
-        sys.stdout.flush()
-        return status
-    except RpcgenError as error:
-        print(f"rpcgen: {error}", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    return run("rpcgen", _parser(), arguments, RpcgenError)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m remotevirt.rpcgen", description="Compile and compare RPC contracts.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    defines = _Parser(add_help=False)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m remotevirt.rpcgen", description="Compile and compare RPC contracts.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    defines = Parser(add_help=False)
     defines.add_argument(
         "--define",
         action="append",
