@@ -1,4 +1,4 @@
-"""What our commands with subcommands share: a mistake is one line, and a reader that has seen enough is none."""
+"""What our commands with subcommands share: how they end, and how they report a mistake, in one line."""
 
 from __future__ import annotations
 
