@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.store import DomainRow, Store
 from remotevirt.stubs import constants as c
 from remotevirt.stubs import remote
@@ -94,7 +94,7 @@ def fill(path: str, count: int) -> None:
 
     def rows() -> Iterator[DomainRow]:
         for number in range(count):
-            found = Definition.parse(document_of(number))
+            found = TestDefinition.parse(document_of(number))
             figures = (found.size, found.max_memory, found.memory, found.vcpus)
             flags = (number % 2, 0, None, None)
             yield DomainRow(found.uuid, number + 1, found.name, found.document(), *figures, *flags)

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 from lxml import etree
 
 from remotevirt.drivers.test.default_world import NODE
-from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.node import Node, default_node
 from remotevirt.drivers.test.node_xml import load_world
 from remotevirt.drivers.test.world import World
@@ -116,7 +116,9 @@ def _add_domains(world: World, spec: DomainSpec) -> None:
     for name in spec.names():
         uuid = spec.uuid or _uuid("domain", name)
         element = _domain(spec, name, uuid) if spec.xml is None else _document(spec.xml, "domain", name, uuid)
-        record, _ = world.assign(Definition.parse(etree.tostring(element, encoding="unicode")), live=False)
+        record, _ = world.assign(
+            TestDefinition.parse(etree.tostring(element, encoding="unicode")), live=False
+        )
         world.set_persistent(record, spec.persistent)
         world.set_autostart(record, spec.autostart)
         if spec.state in STATES and not record.active:

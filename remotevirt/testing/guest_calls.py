@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.folder import Folder
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.folder import Folder
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from remotevirt.drivers.domains.domain import POWER_ACTIONS, DomainRecord
 from remotevirt.drivers.events import Event
-from remotevirt.drivers.test.domain import POWER_ACTIONS, DomainRecord
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote.event import (

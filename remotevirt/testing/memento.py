@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from remotevirt.drivers.test.objects import Table
+from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.world import World
 
 __all__ = ["recall", "remember"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.test import metadata as metadata_module
+from remotevirt.drivers.domains import metadata as metadata_module
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from tests.drivers.driving import Watcher, connect, domain_xml

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.base import DriverConnection
+from remotevirt.drivers.journal import CHANGING
 from remotevirt.drivers.registry import load_driver
 from remotevirt.drivers.test import TestDriver
-from remotevirt.drivers.test.journal import CHANGING
 from remotevirt.drivers.test.worlds import MAX_WORLDS
 from remotevirt.store import Store, StoreError
 from remotevirt.stubs import constants as c

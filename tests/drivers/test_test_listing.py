@@ -15,9 +15,10 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import TestCase
 
+from remotevirt.drivers.domains.table import MAX_CACHED_LISTS
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.node import Node
-from remotevirt.drivers.test.world import MAX_CACHED_LISTS, World
+from remotevirt.drivers.test.world import World
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotevirt.drivers.test.moments import MomentTable
+from remotevirt.drivers.domains.moments import MomentTable
 from remotevirt.errors import VirError
 from remotevirt.xml.moment import Moment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from remotevirt.drivers.test import objects
+from remotevirt.drivers import tables
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullNetwork
 from tests.drivers.objects import ObjectsCase
@@ -182,11 +182,11 @@ class ChangingTests(NetworksCase):
 
     def test_bounds(self) -> None:
         """Neither the number of networks nor their text grows without end."""
-        self.patch(objects, "MAX_OBJECTS", 2)
+        self.patch(tables, "MAX_OBJECTS", 2)
         self.calls.network_define_xml(network("a", 1))
-        text = "operation failed: a test node holds at most 2 objects of a kind"
+        text = "operation failed: a host holds at most 2 objects of a kind"
         self.assert_refused(self.calls.network_define_xml, network("b", 2), code=9, message=text)
-        self.patch(objects, "MAX_TEXT", 300)
+        self.patch(tables, "MAX_TEXT", 300)
         big = network("a", 1, f"<metadata><a xmlns='urn:a'>{'x' * 300}</a></metadata>")
         self.assertEqual(self.refusal(self.calls.network_define_xml, big)[0], 9)
         for _ in range(20):

@@ -8,7 +8,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from remotevirt.drivers.test import TestDriver, folder
+from remotevirt.drivers import folder
+from remotevirt.drivers.test import TestDriver
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from tests.drivers.driving import Watcher, connect, domain_xml

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from remotevirt.drivers.test import moments as moments_module
-from remotevirt.drivers.test import world as world_module
+from remotevirt.drivers.domains import moments as moments_module
+from remotevirt.drivers.domains import table as world_module
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomainSnapshot
@@ -509,7 +509,7 @@ class BoundTests(SnapshotCase):
         self.patch(moments_module, "MAX_MOMENTS", 3)
         for name in "abc":
             self.take(name)
-        text = "operation failed: a domain of a test node has at most 3 snapshots"
+        text = "operation failed: a domain has at most 3 snapshots"
         self.assert_refused(self.take, "d", code=9, message=text)
         self.describe("c")
         self.calls.domain_snapshot_delete(self.ref("a"), 0)
@@ -533,7 +533,7 @@ class BoundTests(SnapshotCase):
         self.describe("b")
         self.describe("c")
         self.patch(world_module, "MAX_TEXT", world.text)
-        text = f"operation failed: the definitions of a test node may hold {world.text} characters"
+        text = f"operation failed: the definitions of a host may hold {world.text} characters"
         self.assert_refused(self.take, "d", code=9, message=text)
         self.calls.domain_snapshot_delete(self.ref("c"), 0)
         self.calls.domain_snapshot_delete(self.ref("b"), 0)

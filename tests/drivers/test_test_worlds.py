@@ -11,8 +11,8 @@ from zope.interface.verify import verifyObject
 
 from remotevirt.drivers import DriverRegistry, IDriver, load_driver
 from remotevirt.drivers.base import DriverConnection
+from remotevirt.drivers.domains import table as world_module
 from remotevirt.drivers.test import TestDriver
-from remotevirt.drivers.test import world as world_module
 from remotevirt.errors import VirError
 from tests.drivers.driving import READ_ONLY, Watcher, connect, domain_xml
 

@@ -18,9 +18,9 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 
 from remotevirt.drivers.documents import LARGE
-from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.domains.namespaces import stored_element
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.driver import TestDriver
-from remotevirt.drivers.test.namespaces import stored_element
 from remotevirt.errors import VirError
 from remotevirt.procedures import Program
 from remotevirt.rpc.framing import FrameReader
@@ -195,11 +195,11 @@ def _network_update(text: str) -> None:
 
 
 def _domain(text: str) -> None:
-    definition = Definition.parse(text)
+    definition = TestDefinition.parse(text)
     first = definition.format(1, -1)
     definition.copy().format(0, 7)
     try:
-        Definition.parse(first).format(1, -1)
+        TestDefinition.parse(first).format(1, -1)
     except VirError as error:
         raise AssertionError(f"what was printed is refused: {error}") from error
 
@@ -218,7 +218,7 @@ _DOCUMENTS: tuple[Callable[[str], Any], ...] = (
     lambda text: format_volume(parse_volume(text, "logical")),
     lambda text: format_interface(parse_interface(text)),
     lambda text: format_device(parse_device(text, new=True)),
-    lambda text: Definition.parse(text, validate=True),
+    lambda text: TestDefinition.parse(text, validate=True),
     _metadata,
 )
 """What documents are read by; the first byte of an input chooses. New ones go to the end."""

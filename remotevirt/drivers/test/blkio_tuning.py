@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import IMPACT, DomainCalls
-from remotevirt.drivers.test.faults import check_flags, exclusive_flags, too_large
-from remotevirt.drivers.test.parameters import MAX_PARAMS, STRINGS, cut, need_params
+from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
+from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
+from remotevirt.drivers.faults import check_flags, exclusive_flags, too_large
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg

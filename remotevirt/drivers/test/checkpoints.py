@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.definition import DEFAULTS, check_length
-from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.faults import both_flags, check_flags, missing_flag, not_running
-from remotevirt.drivers.test.filters import groups_of
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.definition import check_length
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.domains.filters import groups_of
+from remotevirt.drivers.faults import both_flags, check_flags, missing_flag, not_running
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomainCheckpoint, OperationFailed, OperationUnsupported
 from remotevirt.stubs.remote import NonnullDomain, NonnullDomainCheckpoint
@@ -80,7 +81,9 @@ class CheckpointCalls(DomainCalls):
             text = "cannot create checkpoint for inactive domain"
             raise OperationUnsupported(text, domain=c.VIR_FROM_TEST)
         redefine = bool(flags & REDEFINE)
-        model = parse_checkpoint(xml_desc, defaults=DEFAULTS, now=self._seconds, redefine=redefine)
+        model = parse_checkpoint(
+            xml_desc, defaults=TestDefinition.DEFAULTS, now=self._seconds, redefine=redefine
+        )
         model.size = model.guest_size = len(xml_desc)
         if redefine:
             _redefine(record, model)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import argument_error, check_flags
 from remotevirt.drivers.test.cpu_models import CPU_MODELS, WITHOUT_DRIVER
-from remotevirt.drivers.test.faults import argument_error, check_flags
 from remotevirt.drivers.test.x86_models import FEATURES, X86_MODELS, X86Model
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, NoSupport, OperationFailed

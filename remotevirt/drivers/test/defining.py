@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.events import lifecycle
-from remotevirt.drivers.test.faults import argument_error, check_flags
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.events import lifecycle
+from remotevirt.drivers.faults import argument_error, check_flags
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid, XmlError
@@ -34,7 +34,7 @@ class DefiningCalls(DomainCalls):
         check_flags(flags, c.VIR_DOMAIN_DEFINE_VALIDATE, "testDomainDefineXMLFlags")
         world = self.world
         validate = bool(flags & c.VIR_DOMAIN_DEFINE_VALIDATE)
-        definition = yield Work(len(xml), Definition.parse, xml, validate=validate)
+        definition = yield Work(len(xml), TestDefinition.parse, xml, validate=validate)
         record, replaced = world.assign(definition, live=False)
         world.set_persistent(record, True)
         detail = c.VIR_DOMAIN_EVENT_DEFINED_UPDATED if replaced else c.VIR_DOMAIN_EVENT_DEFINED_ADDED
@@ -47,7 +47,7 @@ class DefiningCalls(DomainCalls):
         check_flags(flags, c.VIR_DOMAIN_START_VALIDATE, "testDomainCreateXML")
         world = self.world
         validate = bool(flags & c.VIR_DOMAIN_START_VALIDATE)
-        definition = yield Work(len(xml_desc), Definition.parse, xml_desc, validate=validate)
+        definition = yield Work(len(xml_desc), TestDefinition.parse, xml_desc, validate=validate)
         record, _ = world.assign(definition, live=True)
         world.start(record, c.VIR_DOMAIN_RUNNING_BOOTED)
         world.publish(record, c.VIR_DOMAIN_EVENT_STARTED, c.VIR_DOMAIN_EVENT_STARTED_BOOTED)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import IMPACT, DomainCalls
-from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags, too_large
-from remotevirt.drivers.test.parameters import STRINGS, cut
+from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
+from remotevirt.drivers.domains.parameters import STRINGS, cut
+from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from zope.interface import implementer
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
+from remotevirt.drivers.folder import Folder
+from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.test.default_world import default_world
 from remotevirt.drivers.test.file_world import file_world
-from remotevirt.drivers.test.folder import Folder
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.interfaces import TestInterfaces
-from remotevirt.drivers.test.journal import Journal
 from remotevirt.drivers.test.networks import TestNetworks
 from remotevirt.drivers.test.nodedevs import TestDevices
 from remotevirt.drivers.test.secrets import TestSecrets

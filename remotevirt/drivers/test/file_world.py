@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from remotevirt.drivers.test.folder import Folder
+from remotevirt.drivers.folder import Folder
 from remotevirt.drivers.test.node import Node
 from remotevirt.drivers.test.node_file import read_node_file, unreadable
 from remotevirt.drivers.test.node_xml import load_world

@@ -11,8 +11,8 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import check_flags, signed
+from remotevirt.drivers.faults import check_flags, signed
+from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, NoNetwork
 from remotevirt.stubs.remote import DomainInterface, DomainIpAddr, NonnullDomain
@@ -36,7 +36,7 @@ NOWHERE: Final = ipaddress.IPv4Address("192.168.0.0")
 NOWHERE_PREFIX: Final = 24
 
 
-class GuestAddressCalls(DomainCalls):
+class GuestAddressCalls(WorldCalls):
     """virDomainInterfaceAddresses."""
 
     def domain_interface_addresses(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import argument_error, check_flags, signed
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import argument_error, check_flags, signed
 from remotevirt.drivers.test.keycodes import CODESETS, KEYCODES
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg

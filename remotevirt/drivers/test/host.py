@@ -6,10 +6,10 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
+from remotevirt.drivers.domains.parameters import need_params
+from remotevirt.drivers.faults import argument_error, check_count, check_flags, too_large
+from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.drivers.test.cpu_models import CPU_MODELS, WITHOUT_DRIVER
-from remotevirt.drivers.test.faults import argument_error, check_count, check_flags, too_large
-from remotevirt.drivers.test.parameters import need_params
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, NoSupport
@@ -72,7 +72,7 @@ FEATURES: Final = frozenset(
 """What the driver has. The daemon knows of keepalive and callbacks by itself."""
 
 
-class HostCalls(DomainCalls):
+class HostCalls(WorldCalls):
     """Version, URI, capabilities, and the figures of the pretended host."""
 
     def connect_get_type(self) -> str:

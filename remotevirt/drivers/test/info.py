@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import check_flags, no_domain, not_running
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import check_flags, no_domain, not_running
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.stubs.remote.domain import (

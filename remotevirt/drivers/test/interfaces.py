@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
-from remotevirt.drivers.test.faults import check_flags
-from remotevirt.drivers.test.objects import Table, passes
+from remotevirt.drivers.faults import check_flags
+from remotevirt.drivers.tables import Table, passes
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import InterfaceDriver
@@ -73,7 +73,7 @@ class InterfaceTable(Table[InterfaceRecord]):
     __slots__ = ("before",)
 
     def __init__(self) -> None:
-        super().__init__("interface")
+        super().__init__("interface", c.VIR_FROM_TEST)
         self.before: list[tuple[InterfaceModel, int]] | None = None
 
     def load(self, element: Any, size: int = 0) -> None:

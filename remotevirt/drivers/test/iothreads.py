@@ -13,11 +13,11 @@ from typing import Final
 
 import attrs
 
-from remotevirt.drivers.test.calls import IMPACT, LIVE, DomainCalls
-from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags
-from remotevirt.drivers.test.parameters import need_params
+from remotevirt.drivers.domains.calls import IMPACT, LIVE, DomainCalls
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.domains.parameters import need_params
+from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, Rpc
 from remotevirt.stubs.remote import DomainIothreadInfo, NonnullDomain, TypedParam

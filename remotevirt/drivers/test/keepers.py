@@ -7,8 +7,8 @@ interfaces            definitions
 devices               the host's own; virtual adapters go with the host's next start
 ====================  =================================================================================
 
-Each keeper implements :class:`remotevirt.drivers.test.journal.Keeper`, and the notes that
-:class:`remotevirt.drivers.test.world.World` and :class:`remotevirt.drivers.test.objects.Table` take.
+Each keeper implements :class:`remotevirt.drivers.journal.Keeper`, and the notes that
+:class:`remotevirt.drivers.test.world.World` and :class:`remotevirt.drivers.tables.Table` take.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 
 import attrs
 
-from remotevirt.drivers.test.domain import DomainRecord
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.domains.moments import MomentTable
+from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.interfaces import InterfaceRecord
-from remotevirt.drivers.test.journal import Journal
-from remotevirt.drivers.test.moments import MomentTable
 from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.nodedevs import DeviceRecord
-from remotevirt.drivers.test.objects import Table
 from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
 from remotevirt.drivers.test.world import World
 from remotevirt.store import (

@@ -17,17 +17,18 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from remotevirt.drivers.domains.definition import Figures
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.default_world import default_world
-from remotevirt.drivers.test.definition import DEFAULTS, Definition, Figures
-from remotevirt.drivers.test.domain import DomainRecord
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.interfaces import InterfaceRecord
-from remotevirt.drivers.test.journal import Journal
 from remotevirt.drivers.test.keepers import all_rows, attach
 from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.node import default_node
 from remotevirt.drivers.test.nodedevs import DeviceRecord
 from remotevirt.drivers.test.object_events import network_lifecycle, pool_lifecycle
-from remotevirt.drivers.test.objects import Table
 from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
 from remotevirt.drivers.test.vports import VportMaker
 from remotevirt.drivers.test.world import World
@@ -140,7 +141,7 @@ class _Loader:
         """Take in a domain with its snapshots and checkpoints."""
         world = self.world
         figures = Figures(row.name, row.uuid, row.memory, row.current_memory, row.vcpus)
-        definition = Definition.kept(row.document, row.size, figures)
+        definition = TestDefinition.kept(row.document, row.size, figures)
         record = DomainRecord(definition, persistent=True)
         record.autostart = bool(row.autostart)
         record.managed_save = bool(row.managed_save)
@@ -164,10 +165,10 @@ def _moment(row: MomentRow) -> Any:
     """Return the snapshot or checkpoint of a row."""
     moment: Any
     if row.kind == "snapshot":
-        moment = parse_snapshot(row.document, defaults=DEFAULTS, now=lambda: 0, redefine=True)
+        moment = parse_snapshot(row.document, defaults=TestDefinition.DEFAULTS, now=lambda: 0, redefine=True)
     else:
         moment = parse_checkpoint(
-            row.document, defaults=DEFAULTS, now=lambda: 0, redefine=True, validate=False
+            row.document, defaults=TestDefinition.DEFAULTS, now=lambda: 0, redefine=True, validate=False
         )
     moment.created, moment.parent = row.created, row.parent
     moment.size, moment.guest_size = row.size, row.guest_size

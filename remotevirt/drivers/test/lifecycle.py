@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import IMPACT, DomainCalls
-from remotevirt.drivers.test.domain import POWER_ACTIONS, DomainRecord
-from remotevirt.drivers.test.faults import check_flags
+from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
+from remotevirt.drivers.domains.domain import POWER_ACTIONS, DomainRecord
+from remotevirt.drivers.faults import check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain

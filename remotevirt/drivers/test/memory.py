@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.calls import IMPACT, LIVE, DomainCalls
-from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.faults import argument_error, check_flags
+from remotevirt.drivers.domains.calls import IMPACT, LIVE, DomainCalls
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.faults import argument_error, check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid, Overflow
 from remotevirt.stubs.remote import NonnullDomain

@@ -18,9 +18,9 @@ from uuid import UUID
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import EventHub
-from remotevirt.drivers.test.faults import check_flags
+from remotevirt.drivers.faults import check_flags
+from remotevirt.drivers.tables import KeyedTable, passes
 from remotevirt.drivers.test.object_events import network_lifecycle
-from remotevirt.drivers.test.objects import KeyedTable, passes
 from remotevirt.errors import VirError
 from remotevirt.procedures import Kept, Result
 from remotevirt.stubs import constants as c
@@ -103,7 +103,7 @@ class NetworkTable(KeyedTable[NetworkRecord]):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__("network")
+        super().__init__("network", c.VIR_FROM_TEST)
 
     def load(self, element: Any, size: int = 0) -> None:
         """Take in an active network from a node file; raises VirError."""

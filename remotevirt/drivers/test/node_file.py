@@ -10,7 +10,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from remotevirt.drivers.test.folder import Folder
+from remotevirt.drivers.folder import Folder
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import XmlError
 

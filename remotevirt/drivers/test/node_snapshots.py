@@ -16,8 +16,8 @@ from typing import Any
 
 from lxml import etree
 
-from remotevirt.drivers.test.definition import DEFAULTS
-from remotevirt.drivers.test.domain import DomainRecord
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.runstate import NAMESPACE
 from remotevirt.drivers.test.snapshots import complete_description
 from remotevirt.drivers.test.world import World
@@ -47,7 +47,7 @@ def load_snapshots(world: World, record: DomainRecord, domain: Any, element_of: 
     current: str | None = None
     for element in domain.findall(TAG):
         text = _text_of(element_of(element))
-        model = parse_snapshot(text, defaults=DEFAULTS, now=lambda: 0, redefine=True)
+        model = parse_snapshot(text, defaults=TestDefinition.DEFAULTS, now=lambda: 0, redefine=True)
         model.size = model.guest_size = len(text)
         root = parse_document(text, root="domainsnapshot", source="(domain_snapshot)")
         active = root.find("active")

@@ -10,7 +10,7 @@ A node file describes a host and what is on it::
 
 Any object may stand in a file of its own (``<domain file='web.xml'/>``), relative to the node's. A domain
 says in elements of its own namespace in which state it is found (see
-:class:`remotevirt.drivers.test.definition.RunState`). libvirt takes domains first, then networks,
+:class:`remotevirt.drivers.test.runstate.RunState`). libvirt takes domains first, then networks,
 interfaces, pools and devices, each in the order of the file, and gives ids in that order.
 """
 
@@ -23,9 +23,10 @@ from typing import Any, Final
 import attrs
 from lxml import etree
 
-from remotevirt.drivers.test.definition import Definition
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.node import Node
 from remotevirt.drivers.test.node_snapshots import load_snapshots
+from remotevirt.drivers.test.runstate import read_run_state
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, XmlError
@@ -90,8 +91,8 @@ def _element_of(element: Any, path: str, kind: str, read: ReadFile | None) -> An
 def _add_domain(world: World, element: Any, path: str, read: ReadFile | None) -> None:
     """Take in a domain, in the state that it says, with its snapshots."""
     domain = _element_of(element, path, "domain", read)
-    definition = Definition.parse(str(etree.tostring(domain, encoding="unicode", with_tail=False)))
-    found = definition.run_state
+    definition = TestDefinition.parse(str(etree.tostring(domain, encoding="unicode", with_tail=False)))
+    found = read_run_state(domain)
     record, _ = world.assign(definition, live=False)
     world.set_persistent(record, not found.transient)
     if found.state == c.VIR_DOMAIN_SHUTOFF:

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import EventHub
-from remotevirt.drivers.test.faults import check_count, check_flags
+from remotevirt.drivers.faults import check_count, check_flags
+from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.object_events import device_lifecycle
-from remotevirt.drivers.test.objects import Table
 from remotevirt.errors import VirError
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
@@ -106,7 +106,7 @@ class DeviceTable(Table[DeviceRecord]):
     __slots__ = ("hub",)
 
     def __init__(self, hub: EventHub) -> None:
-        super().__init__("node device")
+        super().__init__("node device", c.VIR_FROM_TEST)
         self.hub = hub
 
     def load(self, element: Any, size: int = 0) -> None:

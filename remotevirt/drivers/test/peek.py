@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import argument_error, check_flags
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import argument_error, check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, NoSupport
 from remotevirt.stubs.remote import NonnullDomain

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import EventHub
-from remotevirt.drivers.test.faults import check_flags
+from remotevirt.drivers.faults import check_flags
 from remotevirt.drivers.test.object_events import pool_lifecycle, pool_refresh
 from remotevirt.drivers.test.pools import FILTERS, PoolRecord, PoolTable
 from remotevirt.drivers.test.vports import VportMaker

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from remotevirt.drivers.test.objects import KeyedTable, Table, passes
+from remotevirt.drivers.tables import KeyedTable, Table, passes
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed, OperationInvalid
@@ -125,7 +125,7 @@ class PoolRecord:
         self.model = model
         self.pending: PoolModel | None = None
         self.size = size
-        self.volumes: Table[VolumeRecord] = Table("storage volume")
+        self.volumes: Table[VolumeRecord] = Table("storage volume", c.VIR_FROM_TEST)
         self.by_key: dict[str, VolumeRecord] = {}
         self.active = False
         self.persistent = False
@@ -179,7 +179,7 @@ class PoolTable(KeyedTable[PoolRecord]):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__("storage pool")
+        super().__init__("storage pool", c.VIR_FROM_TEST)
 
     def load(self, element: Any, size: int = 0) -> None:
         """Take in an active pool with its volumes from a node file; raises VirError."""

@@ -14,8 +14,9 @@ import os
 import struct
 from typing import Final
 
-from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.folder import Folder
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.folder import Folder
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationUnsupported, VirSystemError, XmlError
@@ -72,7 +73,7 @@ def load(files: Folder | None, path: str) -> Definition:
         text = data[start : start + length].decode("utf-8")
     except UnicodeDecodeError:
         raise XmlError(f"the XML in '{path}' is not UTF-8", domain=c.VIR_FROM_TEST) from None
-    return Definition.parse(text)
+    return TestDefinition.parse(text)
 
 
 def store(files: Folder | None, path: str, xml: str, what: str) -> None:

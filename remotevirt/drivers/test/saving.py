@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.faults import argument_error, both_flags, check_flags
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import argument_error, both_flags, check_flags
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.saved_file import load, store, store_dump
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, OperationInvalid, OperationUnsupported
@@ -96,7 +96,7 @@ class SavingCalls(DomainCalls):
         _check_state(flags, "virDomainSaveImageDefineXML")
         check_flags(flags, RUNNING | PAUSED, "testDomainSaveImageDefineXML")
         load(self.files, file)
-        definition = Definition.parse(dxml)
+        definition = TestDefinition.parse(dxml)
         xml = definition.format(c.VIR_DOMAIN_XML_SECURE, -1)
         store(self.files, file, xml, f"saving domain '{definition.name}'")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import argument_error, check_flags, too_large
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import argument_error, check_flags, too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainGetSchedulerTypeRet

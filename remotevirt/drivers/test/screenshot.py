@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import check_flags
 from remotevirt.drivers.streams import DriverStream
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import check_flags
 from remotevirt.procedures import StreamResult
 from remotevirt.stubs.remote import NonnullDomain
 

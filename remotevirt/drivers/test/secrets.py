@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remotevirt.drivers.test.faults import argument_error
+from remotevirt.drivers.faults import argument_error
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import SecretDriver
 from remotevirt.stubs.errors import NoSupport

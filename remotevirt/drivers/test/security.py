@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.faults import check_flags
-from remotevirt.drivers.test.parameters import STRINGS, need_params
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.parameters import STRINGS, need_params
+from remotevirt.drivers.faults import check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoSupport
 from remotevirt.stubs.remote import NonnullDomain, TypedParam

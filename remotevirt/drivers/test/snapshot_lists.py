@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.faults import check_count, check_flags
-from remotevirt.drivers.test.filters import groups_of
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.domains.filters import groups_of
+from remotevirt.drivers.faults import check_count, check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoDomainSnapshot
 from remotevirt.stubs.remote import NonnullDomain, NonnullDomainSnapshot

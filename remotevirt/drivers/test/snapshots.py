@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.definition import DEFAULTS, Definition, check_length
-from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.faults import both_flags, check_flags, missing_flag
-from remotevirt.drivers.test.runstate import RunState
+from remotevirt.drivers.domains.definition import check_length
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.faults import both_flags, check_flags, missing_flag
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.snapshot_lists import SnapshotLists
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import (
@@ -91,7 +91,7 @@ class SnapshotCalls(SnapshotLists):
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         model = parse_snapshot(
             xml_desc,
-            defaults=DEFAULTS,
+            defaults=TestDefinition.DEFAULTS,
             now=self._seconds,
             redefine=bool(flags & REDEFINE),
             validate=bool(flags & VALIDATE),
@@ -137,7 +137,7 @@ class SnapshotCalls(SnapshotLists):
             text = "transient domain needs to request run or pause to revert to inactive snapshot"
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         assert found.domain is not None
-        definition = Definition(copy_domain(found.domain), found.guest_size, RunState())
+        definition = TestDefinition(copy_domain(found.domain), found.guest_size)
         self.world.check_room(definition.size)
         if record.active:
             self._stop(record)

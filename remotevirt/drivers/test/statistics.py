@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.domain import DomainRecord
-from remotevirt.drivers.test.faults import argument_error, check_flags, too_large
-from remotevirt.drivers.test.filters import GROUPS, groups_of, matches
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.domains.filters import GROUPS, groups_of, matches
+from remotevirt.drivers.faults import argument_error, check_flags, too_large
 from remotevirt.drivers.test.info import GUEST_TIME
 from remotevirt.drivers.test.iothreads import iothread_params
 from remotevirt.stubs import constants as c

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.calls import CONFIG, IMPACT, LIVE, DomainCalls
-from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags, signed, too_large
+from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, signed, too_large
+from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.drivers.test.host import MAX_VCPUS
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid, Rpc
@@ -35,7 +36,7 @@ MAX_MAP: Final = 2048
 """REMOTE_CPUMAP_MAX, in bytes."""
 
 
-class VcpuCalls(DomainCalls):
+class VcpuCalls(WorldCalls):
     """CPUs and their pinning."""
 
     def domain_get_max_vcpus(self, dom: NonnullDomain) -> int:

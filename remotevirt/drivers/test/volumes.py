@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
-from remotevirt.drivers.test.faults import argument_error, check_count, check_flags
-from remotevirt.drivers.test.objects import MAX_LIST
+from remotevirt.drivers.faults import argument_error, check_count, check_flags
+from remotevirt.drivers.tables import MAX_LIST
 from remotevirt.drivers.test.pool_calls import PoolCalls
 from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
 from remotevirt.procedures import Kept, Result

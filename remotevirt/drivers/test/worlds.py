@@ -16,7 +16,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from remotevirt.drivers.test.journal import Journal
+from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.test.lasting import open_world
 from remotevirt.drivers.test.world import World
 from remotevirt.store import Store, StoreBusy, StoreError

@@ -2,10 +2,10 @@
 
 A moment is plain data (:class:`remotevirt.xml.moment.Moment`); where it stands in the tree follows from the
 name of its parent. Children stand newest first, as in libvirt, and a moment that is described anew counts as
-new. Nobody but :class:`remotevirt.drivers.test.world.World` changes a table.
+new. Nobody but :class:`remotevirt.drivers.domains.table.DomainTable` changes a table.
 
-Lists have filters in groups, as lists of domains have (:mod:`remotevirt.drivers.test.filters`): each kind of
-moment says what is true of one.
+Lists have filters in groups, as lists of domains have (:mod:`remotevirt.drivers.domains.filters`): each
+kind of moment says what is true of one.
 
 Bound: at most :data:`MAX_MOMENTS` of a kind for a domain.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
-from remotevirt.drivers.test.filters import matches
+from remotevirt.drivers.domains.filters import matches
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationFailed
 from remotevirt.xml.moment import Moment
@@ -65,8 +65,8 @@ class MomentTable(Generic[M]):
         if old is not None:
             self._children[old.parent].remove(name)
         elif len(self.by_name) >= MAX_MOMENTS:
-            text = f"a domain of a test node has at most {MAX_MOMENTS} {moment.KIND}s"
-            raise OperationFailed(text, domain=c.VIR_FROM_TEST)
+            text = f"a domain has at most {MAX_MOMENTS} {moment.KIND}s"
+            raise OperationFailed(text, domain=c.VIR_FROM_DOMAIN)
         self.by_name[name] = moment
         self._children.setdefault(moment.parent, []).insert(0, name)
         number = self._number()
@@ -167,7 +167,7 @@ class MomentTable(Generic[M]):
             start: the moment whose children are meant, None for the domain.
             deep: not only the children but all descendants.
             ordered: parents stand before their children.
-            groups: the filter (:func:`remotevirt.drivers.test.filters.groups_of`).
+            groups: the filter (:func:`remotevirt.drivers.domains.filters.groups_of`).
             facts: the filter flags that are true of a moment; is told whether it has children.
         """
         if not deep:

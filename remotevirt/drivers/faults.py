@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 
-def no_domain(dom: NonnullDomain) -> VirError:
+def no_domain(dom: NonnullDomain, domain: int = c.VIR_FROM_TEST) -> VirError:
     """Return the error for a reference to a domain that is not (or no longer) there."""
     uuid = UUID(bytes=dom.uuid)
-    return NoDomain(f"no domain with matching uuid '{uuid}' ({dom.name})", domain=c.VIR_FROM_TEST)
+    return NoDomain(f"no domain with matching uuid '{uuid}' ({dom.name})", domain=domain)
 
 
 def not_running(domain: int = c.VIR_FROM_DOMAIN) -> VirError:

@@ -9,7 +9,7 @@ As for domains, lists are kept by filter until something changes that a list can
 ready made references. A table is bounded: by the number of its objects, which is what a list reply can
 carry, and by the characters of their definitions.
 
-In a world that lasts (:mod:`remotevirt.drivers.test.journal`) an object is noted before it changes: tables do
+In a world that lasts (:mod:`remotevirt.drivers.journal`) an object is noted before it changes: tables do
 it for those that come and go, and whoever changes one in place calls :meth:`Table.touch` first.
 """
 
@@ -18,8 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from remotevirt.drivers.test.faults import check_count
-from remotevirt.stubs import constants as c
+from remotevirt.drivers.faults import check_count
 from remotevirt.stubs.errors import OperationFailed
 
 __all__ = [
@@ -77,6 +76,7 @@ class Table(Generic[T]):
 
     Attributes:
         kind: what they are called in errors.
+        errors: which part of libvirt complains (virErrorDomain).
         by_name: all of them.
         lists: answers to list calls, by filter flags; dropped by every change.
         size: the characters of all definitions.
@@ -84,10 +84,11 @@ class Table(Generic[T]):
         keeper: notes changes in a world that lasts; None in one that does not.
     """
 
-    __slots__ = ("by_name", "keeper", "kind", "lists", "positions", "size")
+    __slots__ = ("by_name", "errors", "keeper", "kind", "lists", "positions", "size")
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, errors: int) -> None:
         self.kind = kind
+        self.errors = errors
         self.by_name: dict[str, T] = {}
         self.lists: dict[int, Any] = {}
         self.size = 0
@@ -107,10 +108,10 @@ class Table(Generic[T]):
             OperationFailed: the name is taken, or there is no room.
         """
         if thing.name in self.by_name:
-            raise OperationFailed(f"{self.kind} '{thing.name}' already exists", domain=c.VIR_FROM_TEST)
+            raise OperationFailed(f"{self.kind} '{thing.name}' already exists", domain=self.errors)
         if len(self.by_name) >= MAX_OBJECTS:
-            text = f"a test node holds at most {MAX_OBJECTS} objects of a kind"
-            raise OperationFailed(text, domain=c.VIR_FROM_TEST)
+            text = f"a host holds at most {MAX_OBJECTS} objects of a kind"
+            raise OperationFailed(text, domain=self.errors)
         self.touch(thing)
         self.grow(thing.size)
         self.positions += 1
@@ -155,8 +156,8 @@ class Table(Generic[T]):
             OperationFailed: there is no room.
         """
         if size > 0 and self.size + size > MAX_TEXT:
-            text = f"the definitions of a test node's {self.kind}s may hold {MAX_TEXT} characters"
-            raise OperationFailed(text, domain=c.VIR_FROM_TEST)
+            text = f"the definitions of a host's {self.kind}s may hold {MAX_TEXT} characters"
+            raise OperationFailed(text, domain=self.errors)
         self.size += size
 
     def changed(self) -> None:
@@ -194,8 +195,8 @@ class KeyedTable(Table[K]):
 
     __slots__ = ("by_uuid",)
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
+    def __init__(self, kind: str, errors: int) -> None:
+        super().__init__(kind, errors)
         self.by_uuid: dict[bytes, K] = {}
 
     def index(self, thing: K) -> None:

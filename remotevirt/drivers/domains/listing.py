@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.calls import DomainCalls
-from remotevirt.drivers.test.domain import INACTIVE_ID
-from remotevirt.drivers.test.faults import argument_error, check_count, check_flags
-from remotevirt.drivers.test.filters import ALL_FILTERS, groups_of, matches
-from remotevirt.drivers.test.world import MAX_CACHED_LISTS, DomainList
-from remotevirt.stubs import constants as c
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.domain import INACTIVE_ID
+from remotevirt.drivers.domains.filters import ALL_FILTERS, groups_of, matches
+from remotevirt.drivers.domains.table import MAX_CACHED_LISTS, DomainList
+from remotevirt.drivers.faults import argument_error, check_count
 from remotevirt.stubs.errors import NoDomain
 from remotevirt.stubs.remote import ConnectListAllDomainsRet, NonnullDomain
 
@@ -49,7 +48,7 @@ class ListingCalls(DomainCalls):
         """
         cached = self.world.lists.get(flags)
         if cached is None:
-            check_flags(flags, ALL_FILTERS, "testConnectListAllDomains")
+            self.check_flags(flags, ALL_FILTERS, "ConnectListAllDomains")
             refs = self._passing(groups_of(flags))
             cached = DomainList(refs, len(refs))
             if len(self.world.lists) >= MAX_CACHED_LISTS:
@@ -75,18 +74,18 @@ class ListingCalls(DomainCalls):
         if id < 0:
             function = "virDomainLookupByID"
             raise argument_error(function, "id", f"id in {function} must be zero or greater")
-        raise NoDomain(domain=c.VIR_FROM_TEST)
+        raise NoDomain(domain=self.world.ERRORS)
 
     def domain_lookup_by_uuid(self, uuid: bytes) -> NonnullDomain:
         """Return the domain of a UUID."""
         record = self.domains.get(uuid)
         if record is None:
-            raise NoDomain(domain=c.VIR_FROM_TEST)
+            raise NoDomain(domain=self.world.ERRORS)
         return record.ref
 
     def domain_lookup_by_name(self, name: str) -> NonnullDomain:
         """Return the domain of a name."""
         record = self.world.by_name.get(name)
         if record is None:
-            raise NoDomain(domain=c.VIR_FROM_TEST)
+            raise NoDomain(domain=self.world.ERRORS)
         return record.ref

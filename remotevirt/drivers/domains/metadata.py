@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.test.calls import IMPACT, DomainCalls
-from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.events import metadata_change
-from remotevirt.drivers.test.faults import argument_error, check_flags, exclusive_flags
+from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.events import metadata_change
+from remotevirt.drivers.faults import argument_error, exclusive_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomainMetadata
 from remotevirt.stubs.remote import NonnullDomain
@@ -41,7 +41,7 @@ class MetadataCalls(DomainCalls):
                 raise argument_error(function, "uri", f"uri in {function} must be NULL")
         elif type == ELEMENT and uri is None:
             raise argument_error(function, "uri", f"uri in {function} must not be NULL")
-        check_flags(flags, IMPACT, "testDomainGetMetadata")
+        self.check_flags(flags, IMPACT, "DomainGetMetadata")
         definition = self.one_definition(self.record(dom), flags)
         if type not in (DESCRIPTION, TITLE, ELEMENT):
             raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_DOMAIN)
@@ -71,7 +71,7 @@ class MetadataCalls(DomainCalls):
             flags: virDomainModificationImpact; both definitions at once are possible.
         """
         self._check_metadata(type, metadata, key, uri)
-        check_flags(flags, IMPACT, "testDomainSetMetadata")
+        self.check_flags(flags, IMPACT, "DomainSetMetadata")
         record = self.record(dom)
         definitions = [found for found in self.definitions(record, flags) if found]
         if not DESCRIPTION <= type <= ELEMENT:
@@ -106,7 +106,7 @@ def _change(
         added = len(metadata) + len(uri or "") + len(key or "")
         if definition.metadata_size() - len(replaced) + added > MAX_METADATA:
             text = f"the metadata of a domain may hold {MAX_METADATA} characters"
-            raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+            raise InvalidArg(text, domain=definition.ERRORS)
     if type == TITLE:
         definition.title = metadata or None
     elif type == DESCRIPTION:

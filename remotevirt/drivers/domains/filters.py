@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from remotevirt.stubs import constants as c
 
 if TYPE_CHECKING:
-    from remotevirt.drivers.test.domain import DomainRecord
+    from remotevirt.drivers.domains.domain import DomainRecord
 
 __all__ = ["ALL_FILTERS", "GROUPS", "facts_of", "groups_of", "matches"]
 

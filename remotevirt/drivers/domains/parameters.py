@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.test.faults import argument_error
+from remotevirt.drivers.faults import argument_error
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import TypedParam
 from remotevirt.typed_params import without_strings

@@ -4,10 +4,10 @@ A record holds two definitions. ``live`` is what the domain is now, whether it r
 what a running persistent domain will be after it stops, and None while nothing distinguishes the two
 (the domain is off, or transient). Starting copies ``live`` to ``config``; stopping moves ``config`` back.
 
-Nobody but :class:`remotevirt.drivers.test.world.World` changes ``name``, ``id``, ``state``, ``persistent``,
-``autostart``, ``managed_save``, ``snapshots`` or ``checkpoints``: lists are cached, and only the world knows
-when to drop them. What hot calls answer with is kept ready made beside the definition: the reference, and the
-numbers of ``domain_get_info``.
+Nobody but :class:`remotevirt.drivers.domains.table.DomainTable` changes ``name``, ``id``, ``state``,
+``persistent``, ``autostart``, ``managed_save``, ``snapshots`` or ``checkpoints``: lists are cached, and only
+the table knows when to drop them. What hot calls answer with is kept ready made beside the definition: the
+reference, and the numbers of ``domain_get_info``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from remotevirt.drivers.test.definition import Definition
-from remotevirt.drivers.test.moments import MomentTable
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.moments import MomentTable
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
