@@ -178,9 +178,9 @@ def _devices(setting: Setting) -> Iterable[Part]:
 
 
 def _iothreads(setting: Setting) -> list[Part]:
-    known = setting.model.iothread_ids
-    threads = known.threads if known is not None else []
-    return [Part("object", {"qom-type": "iothread", "id": f"iothread{one.id}"}) for one in threads]
+    return [
+        Part("object", {"qom-type": "iothread", "id": f"iothread{number}"}) for number in setting.iothreads
+    ]
 
 
 def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
@@ -197,6 +197,8 @@ def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield from fw_cfg_options(setting)
     yield option("-no-user-config")
     yield option("-nodefaults")
+    if not setting.model.devices.graphics:
+        yield option("-display", "none")
     yield monitor_part(monitor)
     yield option("-mon", "chardev=charmonitor,id=monitor,mode=control")
     yield from clock_options(setting)
