@@ -109,6 +109,12 @@ class DomainTable:
     ERRORS: ClassVar[int] = c.VIR_FROM_DOMAIN
     """Which part of libvirt complains (virErrorDomain)."""
 
+    DEFINITION: ClassVar[type[Definition]] = Definition
+    """How its definitions are read."""
+
+    RECORD: ClassVar[type[DomainRecord]] = DomainRecord
+    """What stands for a domain."""
+
     PREFIX: ClassVar[str] = ""
     """What libvirt's functions of the driver begin with, in texts (``test`` of ``testDomainGetMetadata``)."""
 
@@ -156,7 +162,7 @@ class DomainTable:
         if record is not None:
             self.touch(record)
         else:
-            record = DomainRecord(definition, persistent=False)
+            record = self.RECORD(definition, persistent=False)
             self.touch(record)
             self._make_room(definition, None)
             self.add(record)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from remotevirt.drivers.domains.table import DomainTable
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.interfaces import InterfaceTable
 from remotevirt.drivers.test.networks import NetworkTable
 from remotevirt.drivers.test.node import Node
@@ -27,6 +28,7 @@ class World(DomainTable):
     __slots__ = ("capabilities", "devices", "interfaces", "networks", "node", "pools")
 
     ERRORS = c.VIR_FROM_TEST
+    DEFINITION = TestDefinition
     PREFIX = "test"
 
     def __init__(self, node: Node, now: Callable[[], int] = time.time_ns) -> None:
