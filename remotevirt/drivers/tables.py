@@ -30,7 +30,6 @@ __all__ = [
     "KeyedTable",
     "Named",
     "Table",
-    "in_order",
     "passes",
 ]
 
@@ -219,10 +218,3 @@ def passes(flags: int, *facts: tuple[int, int, bool]) -> bool:
         facts: (flag if it is true, flag if it is not, whether it is) for each pair of alternatives.
     """
     return all(not flags & (yes | no) or bool(flags & (yes if fact else no)) for yes, no, fact in facts)
-
-
-def in_order(things: dict[Any, Any]) -> None:
-    """Put objects that can be found into the order in which they came."""
-    sorted_things = sorted(things.items(), key=lambda item: item[1].position)
-    things.clear()
-    things.update(sorted_things)

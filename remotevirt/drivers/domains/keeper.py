@@ -14,7 +14,7 @@ from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.moments import MomentTable
 from remotevirt.drivers.domains.table import DomainTable
 from remotevirt.drivers.journal import Journal
-from remotevirt.drivers.tables import in_order
+from remotevirt.drivers.keeping import in_order
 from remotevirt.store import DomainRow, MomentRow
 from remotevirt.xml.checkpoint import format_checkpoint
 from remotevirt.xml.moment import Moment

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from remotevirt.drivers.domains.loading import load_domains
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.pools.events import pool_lifecycle
 from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.default_world import default_world
 from remotevirt.drivers.test.interfaces import InterfaceRecord
@@ -26,7 +27,7 @@ from remotevirt.drivers.test.keepers import all_rows, attach
 from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.node import default_node
 from remotevirt.drivers.test.nodedevs import DeviceRecord
-from remotevirt.drivers.test.object_events import network_lifecycle, pool_lifecycle
+from remotevirt.drivers.test.object_events import network_lifecycle
 from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
 from remotevirt.drivers.test.vports import VportMaker
 from remotevirt.drivers.test.world import World
