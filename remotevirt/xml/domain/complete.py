@@ -40,7 +40,7 @@ from remotevirt.xml.domain.switch import PortParameters
 from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
 from remotevirt.xml.domain.validate import validate_domain
 
-__all__ = ["DomainDefaults", "complete_domain"]
+__all__ = ["DomainDefaults", "complete_devices", "complete_domain"]
 
 
 @attrs.frozen
@@ -87,6 +87,11 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
     _complete_iothreads(model)
     _place_iothreads(model)
     _check_seclabels(model)
+    complete_devices(model, defaults)
+
+
+def complete_devices(model: DomainModel, defaults: DomainDefaults) -> None:
+    """Fill in what devices lack, those too that were put into a completed guest; see the module's text."""
     devices = model.devices
     if devices.emulator is None:
         devices.emulator = defaults.emulator
