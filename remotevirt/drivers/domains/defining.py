@@ -27,7 +27,7 @@ class DefineCalls(DomainCalls):
         self.check_flags(flags, c.VIR_DOMAIN_DEFINE_VALIDATE, "DomainDefineXMLFlags")
         world = self.world
         validate = bool(flags & c.VIR_DOMAIN_DEFINE_VALIDATE)
-        definition = yield Work(len(xml), world.DEFINITION.parse, xml, validate=validate)
+        definition = yield Work(len(xml), world.definitions.parse, xml, validate=validate)
         record, replaced = world.assign(definition, live=False)
         world.set_persistent(record, True)
         detail = c.VIR_DOMAIN_EVENT_DEFINED_UPDATED if replaced else c.VIR_DOMAIN_EVENT_DEFINED_ADDED

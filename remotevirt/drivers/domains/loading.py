@@ -36,12 +36,12 @@ def load_domains(table: DomainTable, rows: dict[Any, list[Any]], attempt: Attemp
 def _add_domain(table: DomainTable, row: DomainRow, moments: Sequence[MomentRow], attempt: Attempt) -> None:
     """Take in a domain with its snapshots and checkpoints."""
     figures = Figures(row.name, row.uuid, row.memory, row.current_memory, row.vcpus)
-    definition = table.DEFINITION.kept(row.document, row.size, figures)
+    definition = table.definitions.kept(row.document, row.size, figures)
     record = table.RECORD(definition, persistent=True)
     record.autostart = bool(row.autostart)
     record.managed_save = bool(row.managed_save)
     if moments:
-        defaults = table.DEFINITION.DEFAULTS
+        defaults = table.definitions.DEFAULTS
         found = [(kept, attempt(kept, lambda row: _moment(row, defaults))) for kept in moments]
         read = [(kept, moment) for kept, moment in found if moment is not None]
         for kind, kept_table in (("snapshot", record.snapshots), ("checkpoint", record.checkpoints)):

@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
-from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.defining import DefineCalls
+from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import argument_error
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.record import QemuRecord
@@ -56,7 +56,7 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
         self.check_flags(flags, CREATE_FLAGS, "DomainCreateXML")
         world = self.world
         validate = bool(flags & c.VIR_DOMAIN_START_VALIDATE)
-        parsed: Deferred[Any] = maybeDeferred(_parse, world.DEFINITION, xml_desc, validate)
+        parsed: Deferred[Any] = maybeDeferred(_parse, world.definitions, xml_desc, validate)
         definition = await parsed
         known = cast(QemuRecord | None, world.by_uuid.get(definition.uuid))
         if known is not None and known.active:

@@ -106,8 +106,8 @@ class QemuDriver:
         settings = self.settings
         settings.state.mkdir(mode=0o711, exist_ok=True)
         emulators = EmulatorCache(reactor, user=settings.user)
-        world = QemuWorld(settings, emulators, reactor)
-        world.DEFINITION = await definitions_for(emulators)
+        definitions = definitions_for(await emulators.all(), nvram_directory=str(settings.nvram))
+        world = QemuWorld(settings, definitions, emulators, reactor)
         path = str(settings.state / "domains.db")
         store = Store.open(path) if Store.exists(path) else Store.create(path, [])
         load_domains(world, store.rows, _attempt)

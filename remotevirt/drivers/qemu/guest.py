@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from remotevirt.drivers.qemu.monitor import Monitor
 from remotevirt.drivers.qemu.process import Identity, QemuProcess
+from remotevirt.drivers.qemu.progress import Progress
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, OperationInvalid
 
@@ -61,6 +62,7 @@ class Guest:
         pausing, resuming: why it will be said to be paused or to run when QEMU tells so: reason and detail.
         waiting: who waits for an event of a device: by event and device id.
         console: who holds its console, None for nobody.
+        progress: of its memory, while that flows into a file or out of one.
     """
 
     def __init__(self, world: QemuWorld, record: QemuRecord, folder: Path, details: Details) -> None:
@@ -80,6 +82,7 @@ class Guest:
         self.pausing: tuple[int, int] | None = None
         self.resuming: tuple[int, int] | None = None
         self.console: Any = None
+        self.progress: Progress | None = None
 
     @property
     def socket(self) -> Path:

@@ -19,14 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.faults import both_flags
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.starting import BOOT, start
 from remotevirt.drivers.qemu.stopping import DESTROYED, end
-from remotevirt.drivers.qemu.watching import pause, resume
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, ConfigUnsupported, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
@@ -183,37 +182,3 @@ class LifecycleCalls(QemuCalls):
 def _remember_reboot(guest: Guest, reboot: bool) -> None:
     guest.details.reboot = reboot
     guest.remember()
-
-
-async def stop_cpus(guest: Guest, reason: int, detail: int) -> None:
-    """Pause a guest that runs.
-
-    Args:
-        guest: the guest.
-        reason: of virDomainPausedReason.
-        detail: of the SUSPENDED event.
-    """
-    guest.pausing = (reason, detail)
-    try:
-        await guest.execute("stop")
-    finally:
-        guest.pausing = None
-    guest.check_alive()
-    pause(guest, reason, detail)
-
-
-async def run_cpus(guest: Guest, reason: int, detail: int) -> None:
-    """Let a paused guest run.
-
-    Args:
-        guest: the guest.
-        reason: of virDomainRunningReason.
-        detail: of the RESUMED event.
-    """
-    guest.resuming = (reason, detail)
-    try:
-        await guest.execute("cont")
-    finally:
-        guest.resuming = None
-    guest.check_alive()
-    resume(guest, reason, detail)

@@ -6,12 +6,12 @@ import socket
 from contextlib import closing
 from typing import Final
 
-from remotevirt.drivers.qemu.complete import assign_aliases
+from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
-from remotevirt.xml.domain.graphics import Graphics
+from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = ["FIRST_PORT", "prepare_definition"]
 
@@ -31,11 +31,11 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     model = guest.record.live.changing()
     assign_aliases(model)
     for graphics in model.devices.graphics:
-        if graphics.type == "vnc":
+        if isinstance(graphics, Vnc):
             _choose_port(guest, graphics)
 
 
-def _choose_port(guest: Guest, graphics: Graphics) -> None:
+def _choose_port(guest: Guest, graphics: Vnc) -> None:
     if not graphics.autoport and (graphics.port or 0) > 0:
         guest.details.ports.append(graphics.port or 0)
         return

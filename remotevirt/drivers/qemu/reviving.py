@@ -59,8 +59,8 @@ async def revive(world: QemuWorld, rows: list[GuestRow]) -> None:
 
 def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
     """Make a domain active as it was; inside of a commit."""
-    model = world.DEFINITION.read(row.document, live=True)
-    live = world.DEFINITION(model, row.size)
+    model = world.definitions.read(row.document, live=True)
+    live = world.definitions(model, row.size)
     record, _ = world.assign(live, live=True)
     assert isinstance(record, QemuRecord)
     details = _details(row.details)

@@ -17,7 +17,6 @@ from twisted.logger import Logger
 
 from remotevirt.drivers.qemu.access import give_back
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.logger import Logger
 
 from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.table import DomainTable
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.record import QemuRecord
@@ -55,16 +56,16 @@ class QemuWorld(DomainTable):
     ERRORS = c.VIR_FROM_QEMU
     PREFIX = "qemu"
     RECORD = QemuRecord
-    DEFINITION: ClassVar[type[Definition]] = Definition
 
     def __init__(
         self,
         settings: Settings,
+        definitions: type[Definition],
         emulators: EmulatorCache,
         reactor: Any,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        super().__init__(now)
+        super().__init__(definitions, now)
         self.settings = settings
         self.emulators = emulators
         self.reactor = reactor
@@ -81,6 +82,18 @@ class QemuWorld(DomainTable):
         if self.journal is None:
             return change(*args)
         return cast(T, self.journal.run(change, *args))
+
+    def replace_live(self, record: DomainRecord, definition: Definition) -> None:
+        """Let an inactive domain start with another definition this once, or take that back."""
+        self.touch(record)
+        if record.persistent and record.config is None and definition is not record.live:
+            record.config = record.live
+            self.text += definition.size
+            record.live = definition
+        elif record.config is definition:
+            self.text -= record.live.size
+            record.live, record.config = definition, None
+        record.refresh()
 
     def records(self) -> Iterable[QemuRecord]:
         """Return all domains, in order of definition."""

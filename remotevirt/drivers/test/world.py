@@ -28,11 +28,10 @@ class World(DomainTable):
     __slots__ = ("capabilities", "devices", "interfaces", "networks", "node", "pools")
 
     ERRORS = c.VIR_FROM_TEST
-    DEFINITION = TestDefinition
     PREFIX = "test"
 
     def __init__(self, node: Node, now: Callable[[], int] = time.time_ns) -> None:
-        super().__init__(now)
+        super().__init__(TestDefinition, now)
         self.node = node
         self.capabilities = node.capabilities()
         self.networks = NetworkTable()

@@ -43,7 +43,9 @@ def add_devices(model: DomainModel, board: Board) -> None:
 def add_controller(devices: Devices, kind: str, index: int, model: str | None = None) -> bool:
     """Add a controller unless there is one of its type and number; returns whether it was added."""
     for controller in devices.controllers:
-        if controller.type == kind and (controller.index == index or (index == 0 and controller.index is None)):
+        if controller.type == kind and (
+            controller.index == index or (index == 0 and controller.index is None)
+        ):
             return False
     controller = Controller()
     controller.type, controller.index, controller.model = kind, index, model

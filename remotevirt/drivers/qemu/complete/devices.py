@@ -11,8 +11,8 @@ from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.disk import Disk, DiskDriver
 from remotevirt.xml.domain.hostdev import HostDevice
 from remotevirt.xml.domain.interface import Interface
-from remotevirt.xml.domain.small import Panic, Tpm
 from remotevirt.xml.domain.media import Video
+from remotevirt.xml.domain.small import Panic, Tpm
 
 __all__ = ["complete_device", "complete_devices", "video_type"]
 

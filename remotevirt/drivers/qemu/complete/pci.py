@@ -12,7 +12,7 @@ from typing import Any
 from remotevirt.drivers.qemu.complete.additions import add_controller
 from remotevirt.drivers.qemu.complete.board import Board, find_board, unsupported
 from remotevirt.drivers.qemu.complete.buses import Bus, Buses, Place
-from remotevirt.drivers.qemu.complete.connect import EXPRESS, Connect, needs_pci, pci_devices, slot_kind
+from remotevirt.drivers.qemu.complete.connect import EXPRESS, needs_pci, pci_devices, slot_kind
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import DomainModel
@@ -256,7 +256,11 @@ def _share_slots(buses: Buses, model: DomainModel) -> None:
         if place is None or place.function or place.bus >= len(buses.buses):
             continue
         bus = buses.buses[place.bus]
-        if place.slot in bus.shared and bus.taken[place.slot] & ~1 and device.info.address.multifunction is None:
+        if (
+            place.slot in bus.shared
+            and bus.taken[place.slot] & ~1
+            and device.info.address.multifunction is None
+        ):
             device.info.address.multifunction = True
 
 

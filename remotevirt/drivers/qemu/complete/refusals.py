@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from remotevirt.drivers.qemu.complete.board import Board, find_board, unsupported
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.xml.domain import DomainModel
 
