@@ -114,9 +114,7 @@ def read_topology(files: Files) -> Topology:
     if nodes * sockets * cores * threads != len(present):
         # What is not regular is told as one socket with so many cores, as libvirt does.
         nodes, sockets, cores, threads = 1, 1, len(present), 1
-    return Topology(
-        max(present) + 1, tuple(online), tuple(cells), has_numa, nodes, sockets, cores, threads
-    )
+    return Topology(max(present) + 1, tuple(online), tuple(cells), has_numa, nodes, sockets, cores, threads)
 
 
 def _arrangement(cells: list[Cell]) -> tuple[int, int, int]:
