@@ -86,6 +86,13 @@ class Files:
         """Return whether there is such a file."""
         return os.path.exists(self.path(name))
 
+    def size(self, name: str) -> int:
+        """Return the size that a file is said to have, in bytes; 0 if it is not there."""
+        try:
+            return os.stat(self.path(name)).st_size
+        except OSError:
+            return 0
+
     def link_name(self, name: str) -> str | None:
         """Return the last part of what a symbolic link points to; None if there is no link."""
         try:

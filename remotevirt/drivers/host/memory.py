@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.host.files import Files
-from remotevirt.drivers.host.topology import NODES, Topology
+from remotevirt.drivers.host.topology import NODES
 from remotevirt.stubs.errors import OperationFailed, OperationUnsupported, VirSystemError
 
 __all__ = ["WHOLE", "Memory"]
@@ -44,14 +44,14 @@ class Memory:
         name = "/proc/meminfo" if cell == WHOLE else f"{NODES}/node{cell}/meminfo"
         return {key: int(value) for key, value in _LINE.findall(self.files.read(name) or "")}
 
-    def total(self, topology: Topology, name: str = "MemTotal") -> int:
-        """Return a figure of the host: the sum of the cells' where there are any.
+    def in_cells(self, name: str, cell: int = WHOLE) -> int:
+        """Return a figure of a cell, or of the host: then it is the sum of the cells', if there are any.
 
-        The two differ while memory is only lent to the host (as a balloon does): it is in no cell.
+        libvirt counts so, and it makes a difference: memory that was added to a running host need not be in
+        a cell.
         """
-        if not topology.has_numa:
-            return self.figures().get(name, 0)
-        return sum(self.figures(cell.id).get(name, 0) for cell in topology.cells)
+        cells = self.files.numbers(f"{NODES}/online") if cell == WHOLE else []
+        return sum(self.figures(one).get(name, 0) for one in cells or [cell])
 
     def huge_sizes(self) -> list[int]:
         """Return the sizes of huge pages, in order."""
@@ -81,14 +81,13 @@ class Memory:
             place = self._pool(size, cell)
             numbers = [self.files.number(f"{place}/{name}_hugepages") or 0 for name in ("nr", "free")]
             return numbers[0], numbers[1]
-        figures = self.figures(cell)
         folder = POOLS if cell == WHOLE else f"{NODES}/node{cell}/hugepages"
         taken = sum(
             huge * (self.files.number(f"{folder}/hugepages-{huge}kB/nr_hugepages") or 0)
             for huge in self.huge_sizes()
         )
-        total = max(figures.get("MemTotal", 0) - taken, 0)
-        return total // size, figures.get("MemFree", 0) // size
+        total = max(self.in_cells("MemTotal", cell) - taken, 0)
+        return total // size, self.in_cells("MemFree", cell) // size
 
     def set_pages(self, size: int, count: int, cell: int, *, add: bool) -> None:
         """Change how many huge pages of a size there are.

@@ -109,7 +109,7 @@ class HostNodeCalls(HypervisorDriver):
         host, topology = self.host, self.host.topology()
         return NodeGetInfoRet(
             host.arch.encode().ljust(32, b"\0"),
-            host.memory.total(topology),
+            host.memory.in_cells("MemTotal"),
             len(topology.online),
             host.mhz(),
             topology.nodes,
@@ -121,7 +121,7 @@ class HostNodeCalls(HypervisorDriver):
     @aside
     def node_get_free_memory(self) -> int:
         """Return the free memory of all cells, in bytes."""
-        return self.host.memory.total(self.host.topology(), "MemFree") * 1024
+        return self.host.memory.in_cells("MemFree") * 1024
 
     @aside
     def node_get_cells_free_memory(self, startCell: int, maxcells: int) -> Sequence[int]:
