@@ -114,7 +114,29 @@ def _allocation(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE pools SET digest = ? WHERE uuid = ?", (new, values[0]))
 
 
-STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation)
+GUESTS: Final = """\
+CREATE TABLE guests (
+    uuid BLOB PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    details TEXT NOT NULL,
+    digest BLOB NOT NULL
+)
+"""
+
+
+def _guests(connection: sqlite3.Connection) -> None:
+    """Version 3: domains that run in processes of their own, which outlive the daemon."""
+    connection.execute(GUESTS)
+
+
+STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _guests)
 """``STEPS[n]`` leads from version ``n`` to the next."""
 
 VERSION: Final = len(STEPS)
