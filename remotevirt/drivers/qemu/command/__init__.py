@@ -16,8 +16,9 @@ from remotevirt.drivers.qemu.command.build import (
     orders_before_run,
     parts_of_device,
 )
+from remotevirt.drivers.qemu.command.chains import complete_chain, complete_chains
 from remotevirt.drivers.qemu.command.cpu import hotpluggable_vcpus, parts_of_vcpu
-from remotevirt.drivers.qemu.command.disk import parts_of_disk, throttle_of
+from remotevirt.drivers.qemu.command.disk import block_id, parts_of_disk, throttle_of
 from remotevirt.drivers.qemu.command.network import link_of, parts_of_interface
 from remotevirt.drivers.qemu.command.parts import (
     Descriptor,
@@ -52,8 +53,11 @@ __all__ = [
     "Passthrough",
     "Setting",
     "Surroundings",
+    "block_id",
     "block_parts",
     "build_command",
+    "complete_chain",
+    "complete_chains",
     "format_command",
     "hotpluggable_vcpus",
     "images_of",

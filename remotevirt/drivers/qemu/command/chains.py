@@ -1,13 +1,14 @@
 """What a qcow2 image is based on, where the configuration does not say: read from its header, format and all.
 
-Only the header of an image whose format is known to be qcow2 is read, and it must name its base's format: a base
-whose format would have to be guessed is refused, for the reasons that :mod:`.storage` gives. The base must be a
-plain file or block device: nothing that names a protocol or another of QEMU's drivers gets through.
+Only the header of an image whose format is known to be qcow2 is read, and it must name its base's format: a
+base whose format would have to be guessed is refused, for the reasons that :mod:`.storage` gives. The base is
+to be a plain file or block device: nothing that names a protocol or another of QEMU's drivers gets through,
+nor does an image whose data are in yet another file.
 
 The header (all numbers big-endian)::
 
     0   "QFI\\xfb"          8   u64 offset of the base's name     16  u32 its length
-    4   u32 version        100 u32 length of the header (version 3; 72 in version 2)
+    4   u32 version         72  u64 features (version 3)          100 u32 length of the header (version 3)
     then extensions:  u32 kind, u32 length, content, padded to 8 bytes; kind 0 ends them
 """
 
@@ -24,7 +25,7 @@ from typing import Final
 import attrs
 
 from remotevirt.drivers.qemu.command.setting import unsupported
-from remotevirt.drivers.qemu.command.storage import images_of
+from remotevirt.drivers.qemu.command.storage import WITH_BASE, images_of
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, VirSystemError
 from remotevirt.xml.domain import DomainModel
@@ -43,6 +44,9 @@ MAX_NAME: Final = 1023
 _START: Final = struct.Struct(">4sIQI")
 _EXTENSION: Final = struct.Struct(">II")
 _MAGIC: Final = b"QFI\xfb"
+_DATA_FILE: Final = 1 << 2
+"""The feature of an image whose data are in a file that its header names."""
+
 _FORMAT_KIND: Final = 0xE2792ACA
 """The extension that holds the base's format."""
 
@@ -68,7 +72,11 @@ def read_base(path: str) -> Base | None:
         VirError: it cannot be read, is no qcow2 image, or says something that cannot be followed.
     """
     try:
-        with open(path, "rb") as image:
+        # A FIFO would keep us waiting for its other end.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as image:
+            mode = os.fstat(image.fileno()).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+                raise unsupported(f"image '{path}' is neither a file nor a block device")
             head = image.read(MAX_HEADER)
     except OSError as error:
         text = f"Cannot access storage file '{path}': {error.strerror}"
@@ -76,6 +84,8 @@ def read_base(path: str) -> Base | None:
     if len(head) < _START.size or not head.startswith(_MAGIC):
         raise InternalError(f"image '{path}' is not of format qcow2", domain=c.VIR_FROM_STORAGE)
     _, version, offset, size = _START.unpack_from(head)
+    if version >= 3 and len(head) >= 80 and struct.unpack_from(">Q", head, 72)[0] & _DATA_FILE:
+        raise unsupported(f"image '{path}' has its data in another file")
     if not offset:
         return None
     if size > MAX_NAME or not size or offset + size > len(head):
@@ -138,6 +148,8 @@ def complete_chain(disk: Disk, read: Callable[[str], Base | None] = read_base) -
         last = last.backing
     path, format = images[-1].source.place() or "", images[-1].format
     for _ in range(MAX_BACKING - len(images)):
+        if format in WITH_BASE and format != "qcow2":
+            raise unsupported(f"the backing chain of image '{path}' is not known")
         base = read(path) if format == "qcow2" else None
         last.backing = BackingStore() if base is None else _store(base)
         if base is None:
