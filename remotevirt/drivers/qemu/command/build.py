@@ -225,6 +225,7 @@ def build_command(
     surroundings: Surroundings,
     *,
     passthrough: Passthrough | None = None,
+    numbers: Mapping[str, int] | None = None,
 ) -> Command:
     """Return the command that starts a guest, waiting before its first instruction.
 
@@ -234,6 +235,8 @@ def build_command(
         emulator: what runs it.
         surroundings: where it runs.
         passthrough: what is added as it is.
+        numbers: of the descriptors that it inherits, by name, where they are open already; otherwise they are
+            counted from 3.
 
     Raises:
         VirError: the configuration holds something that QEMU cannot do, or that this driver does not express.
@@ -249,7 +252,8 @@ def build_command(
     descriptors: dict[int, Descriptor] = {}
     for part in (*parts, *last):
         for one in part.descriptors:
-            descriptors[FIRST_DESCRIPTOR + len(descriptors)] = one
+            number = FIRST_DESCRIPTOR + len(descriptors) if numbers is None else numbers[one.name]
+            descriptors[number] = one
     numbers = {one.name: number for number, one in descriptors.items()}
     argv = [emulator.path]
     for part in parts:
