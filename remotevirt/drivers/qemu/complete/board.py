@@ -43,7 +43,9 @@ class Board:
     @property
     def is_i440fx(self) -> bool:
         """Whether it is the PC of old, with PCI."""
-        return self.is_x86 and (self.machine == "pc" or self.machine.startswith(("pc-i440fx-", "pc-0.", "pc-1.")))
+        return self.is_x86 and (
+            self.machine == "pc" or self.machine.startswith(("pc-i440fx-", "pc-0.", "pc-1."))
+        )
 
     @property
     def is_q35(self) -> bool:

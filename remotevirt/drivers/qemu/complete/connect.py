@@ -68,7 +68,18 @@ OF_CONTROLLER = {
 """What the PCI controllers themselves need."""
 
 OLD_CARDS = frozenset(
-    ["rtl8139", "e1000", "netfront", "spapr-vlan", "lan9118", "smc91c111", "vlance", "vmxnet", "vmxnet2", "vmxnet3"]
+    [
+        "rtl8139",
+        "e1000",
+        "netfront",
+        "spapr-vlan",
+        "lan9118",
+        "smc91c111",
+        "vlance",
+        "vmxnet",
+        "vmxnet2",
+        "vmxnet3",
+    ]
     + ["Am79C970A", "82540EM", "82545EM", "82543GC"]
 )
 """Network cards known to be older than PCI Express; of others libvirt thinks that they are not."""
@@ -142,7 +153,10 @@ def needs_pci(device: Any) -> bool:
         case Controller():
             if device.type == "pci":
                 return device.model not in {"pci-root", "pcie-root"}
-            return device.type not in {"fdc", "ccid", "isa", "xenbus"} and device.model not in {"none", "ncr53c90"}
+            return device.type not in {"fdc", "ccid", "isa", "xenbus"} and device.model not in {
+                "none",
+                "ncr53c90",
+            }
         case Sound():
             return device.model not in {"sb16", "pcspk", "usb"}
         case Watchdog():
@@ -150,7 +164,9 @@ def needs_pci(device: Any) -> bool:
         case HostDevice():
             if device.mode != "subsystem":
                 return False
-            return device.type in {"pci", "scsi_host"} or (device.type == "mdev" and device.model == "vfio-pci")
+            return device.type in {"pci", "scsi_host"} or (
+                device.type == "mdev" and device.model == "vfio-pci"
+            )
         case MemoryBalloon():
             return device.model != "none"
         case Video():
@@ -175,10 +191,11 @@ def pci_devices(model: DomainModel) -> Iterator[Any]:
     everything: tuple[Any, ...] = (
         *(one for one in devices.controllers if one.type == "pci"),
         *devices.filesystems,
-        *devices.interfaces,
+        *(one for one in devices.interfaces if one.type != "hostdev"),
         *devices.sounds,
         *(one for one in devices.controllers if one.type != "pci"),
         *devices.disks,
+        *(one for one in devices.interfaces if one.type == "hostdev"),
         *devices.hostdevs,
         *([devices.memballoon] if devices.memballoon else []),
         *devices.rngs,

@@ -127,9 +127,7 @@ def _place_memory(model: DomainModel) -> None:
 
 def _give_slot(model: DomainModel, device: MemoryDevice) -> None:
     taken = {
-        one.info.address.slot
-        for one in model.devices.memories
-        if isinstance(one.info.address, DimmAddress)
+        one.info.address.slot for one in model.devices.memories if isinstance(one.info.address, DimmAddress)
     }
     slot = 0
     while slot in taken:
