@@ -48,6 +48,7 @@ class QemuDefaults(DomainDefaults):
         emulator = find_emulator(model, self.emulators)
         machine = choose_machine(model, emulator)
         board = find_board(model)
+        additions.name_security(model)
         additions.add_nvram(model, self.nvram_directory)
         additions.add_devices(model, board)
         additions.add_cpu(model, machine)

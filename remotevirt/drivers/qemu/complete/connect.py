@@ -191,10 +191,11 @@ def pci_devices(model: DomainModel) -> Iterator[Any]:
     everything: tuple[Any, ...] = (
         *(one for one in devices.controllers if one.type == "pci"),
         *devices.filesystems,
-        *devices.interfaces,
+        *(one for one in devices.interfaces if one.type != "hostdev"),
         *devices.sounds,
         *(one for one in devices.controllers if one.type != "pci"),
         *devices.disks,
+        *(one for one in devices.interfaces if one.type == "hostdev"),
         *devices.hostdevs,
         *([devices.memballoon] if devices.memballoon else []),
         *devices.rngs,
