@@ -115,8 +115,7 @@ def _virtio(setting: Setting, disk: Disk, driver: DiskDriver) -> dict[str, Any]:
     model = disk.model if disk.model != "virtio" else None
     values: dict[str, Any] = {"driver": setting.virtio("blk", model, disk.info.address)}
     if driver.iothread is not None:
-        known = setting.model.iothread_ids
-        if known is None or all(one.id != driver.iothread for one in known.threads):
+        if driver.iothread not in setting.iothreads:
             raise unsupported(f"Disk iothread '{driver.iothread}' not defined in iothreadid")
         values["iothread"] = f"iothread{driver.iothread}"
     pairs = {

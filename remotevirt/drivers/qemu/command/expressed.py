@@ -1,9 +1,8 @@
 """What of a configuration the builders of this package express; all the rest is refused, never dropped.
 
 :func:`check_expressed` walks a whole configuration. A field may differ from its empty value only if it stands
-in ``EXPRESSED`` (a builder looks at it, or refuses the values that it cannot do), or in ``HOST`` (it is for
-the host's side only, so that there is nothing to tell QEMU). Whoever adds a field to a model must say here what
-becomes of it: a test compares the table with the models.
+in ``EXPRESSED`` (a builder looks at it, or refuses the values that it cannot do), or in ``HOST`` (there is
+nothing to tell QEMU). Whoever adds a field to a model that the builders look at says here what becomes of it.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     # the domain
     "document.DomainModel": _words(
         "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
-        " vcpu_list iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot on_crash pm"
-        " devices"
+        " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
+        " on_crash pm devices"
     ),
     "cpu_tuning.VcpuList": _words("vcpus"),
     "cpu_tuning.SingleVcpu": _words("id enabled hotpluggable order"),
@@ -211,7 +210,7 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
 """Fields that a builder looks at, by model."""
 
 HOST: Final[Mapping[str, frozenset[str]]] = {
-    "document.DomainModel": _words("title description metadata current_memory iothreads"),
+    "document.DomainModel": _words("title description metadata current_memory"),
     "cpu_tuning.Vcpu": _words("placement current"),
     "disk.Disk": _words("snapshot"),
     "storage.SourceExtra": _words("startup_policy"),
