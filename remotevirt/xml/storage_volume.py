@@ -18,14 +18,22 @@ from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import parse_integer, parse_scaled
 from remotevirt.xml.write import Tag, leaf, render
 
-__all__ = ["BackingFile", "Timestamps", "VolumeModel", "format_volume", "parse_volume", "read_volume", "volume_kind"]
+__all__ = [
+    "BackingFile",
+    "Timestamps",
+    "VolumeModel",
+    "format_volume",
+    "parse_volume",
+    "read_volume",
+    "volume_kind",
+]
 
 FILE_FORMATS: Final = (
     *("raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop"),
     *("cow", "qcow", "qcow2", "qed", "vmdk", "luks"),
 )
 DISK_FORMATS: Final = ("none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended")
-FORMATS: Final = {
+FORMATS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("dir", "fs", "netfs", "gluster", "rbd", "vstorage"), FILE_FORMATS),
     "disk": DISK_FORMATS,
 }
@@ -170,9 +178,7 @@ class VolumeModel:
         if self.backing is not None:
             backing = self.backing
             made.add(
-                _target(
-                    "backingStore", backing.path, backing.format, backing.permissions, backing.timestamps
-                )
+                _target("backingStore", backing.path, backing.format, backing.permissions, backing.timestamps)
             )
         return made
 
