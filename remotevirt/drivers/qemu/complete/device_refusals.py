@@ -13,8 +13,8 @@ from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.filesystem import Filesystem, SharedMemory
 from remotevirt.xml.domain.graphics import Graphics
-from remotevirt.xml.domain.small import Iommu, Panic, Tpm
 from remotevirt.xml.domain.media import Input, Video
+from remotevirt.xml.domain.small import Iommu, Panic, Tpm
 
 __all__ = ["check_device", "check_devices", "check_early_devices"]
 
@@ -151,7 +151,7 @@ def _check_filesystem(filesystem: Filesystem, model: DomainModel) -> None:
 
 
 def _check_tpm(tpm: Tpm, emulator: Emulator) -> None:
-    """libvirt runs emulated modules with another program, which this driver does not, as if it were missing."""
+    """Emulated modules need another program, which is not run here: libvirt says this if it is missing."""
     backend = tpm.backend
     if backend is not None and backend.type == "emulator":
         raise unsupported(f"TPM version '{backend.version}' is not supported")

@@ -1,8 +1,8 @@
-"""Where each device of a guest sits on PCI, in libvirt's order, so that a guest that moves finds its devices again.
+"""Where each device of a guest sits on PCI: in libvirt's order, so that a guest finds its devices again.
 
-The machine's own devices have places of their own; addresses of the document come next; the rest is filled in
-device by device. Buses that are wanting are found in a first round on a map that grows, become controllers, and
-get their own addresses in the second round.
+Addresses of the document are taken first; then the machine's own devices get the places where they must be;
+the rest is filled in device by device. Buses that are wanting are found in a first round, on a map that grows.
+They become controllers, which get their own addresses in the second round.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from remotevirt.drivers.qemu.complete.additions import add_controller
 from remotevirt.drivers.qemu.complete.board import Board, find_board
 from remotevirt.drivers.qemu.complete.buses import Bus, Buses, Place
-from remotevirt.drivers.qemu.complete.connect import EXPRESS, Connect, needs_pci, pci_devices, slot_kind
+from remotevirt.drivers.qemu.complete.connect import EXPRESS, needs_pci, pci_devices, slot_kind
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import DomainModel
@@ -32,7 +32,7 @@ FIRST_EXPANDER_BUS = 254
 
 
 def place_pci(model: DomainModel) -> None:
-    """Give an address to every PCI device that has none, and add the controllers they need. Raises VirError."""
+    """Give addresses to PCI devices that have none, adding the controllers they need. Raises VirError."""
     board = find_board(model)
     told = 1 + max((one.index or 0 for one in model.devices.controllers if one.type == "pci"), default=-1)
     if told:
