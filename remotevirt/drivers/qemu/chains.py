@@ -1,8 +1,8 @@
-"""The images below a guest's disks, found when it starts and spelled out for QEMU, which looks for none itself.
+"""The images below a guest's disks, found when it starts and spelled out for QEMU, which looks for none.
 
-The format of the topmost image is what the definition says, ``raw`` if nothing: looking at what is in an image to
-find out would let a guest make its raw disk into an image of something else. What is below is what the headers say,
-of which formats that have any; a header that names an image but not its format is refused.
+The format of the topmost image is what the definition says, ``raw`` if nothing: looking at what is in an
+image to find out would let a guest make its raw disk into an image of something else. What is below is what
+the headers say, of those formats that have any; a header that names an image but not its format is refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a prepared definition to a QEMU that answers: folders, files, descriptors, the process, its monitor."""
+"""From a prepared definition to a QEMU that answers: folders, files, descriptors, process, monitor."""
 
 from __future__ import annotations
 
