@@ -205,10 +205,10 @@ def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield option("-uuid", _uuid(setting.model.uuid))
     yield from firmware_table_options(setting)
     yield from fw_cfg_options(setting)
-    yield option("-no-user-config")
-    yield option("-nodefaults")
     if not setting.model.devices.graphics:
         yield option("-display", "none")
+    yield option("-no-user-config")
+    yield option("-nodefaults")
     yield monitor_part(monitor)
     yield option("-mon", "chardev=charmonitor,id=monitor,mode=control")
     yield from clock_options(setting)
