@@ -18,11 +18,12 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
+from remotevirt.drivers.documents import LARGE
 from remotevirt.drivers.storage.faults import internal, system
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 
-__all__ = ["MAX_OUTPUT", "Stop", "Stopped", "find_program", "in_thread", "run"]
+__all__ = ["MAX_OUTPUT", "Stop", "Stopped", "find_program", "in_thread", "parsed", "run"]
 
 MAX_OUTPUT: Final = 256 * 1024
 """Bytes of what a program may say; one that says more is killed."""
@@ -68,6 +69,13 @@ async def in_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kw
     """
     stop = Stop()
     return await _ended(deferToThread(work, stop, *args, **kwargs), stop.set)
+
+
+async def parsed(text: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read a document: at once, or a long one in a thread; raises what the parser raises."""
+    if len(text) < LARGE:
+        return parse(*args, **kwargs)
+    return await in_thread(lambda stop: parse(*args, **kwargs))
 
 
 async def _ended(work: Deferred[T], stop: Callable[[], None]) -> T:
@@ -176,9 +184,7 @@ async def run(
         descriptors[SECRET_FD] = "w"
     environment = {"LC_ALL": "C", "PATH": os.pathsep.join(PLACES)}
     try:
-        reactor.spawnProcess(  # type: ignore[attr-defined]
-            protocol, program, [program, *args], environment, path="/", childFDs=descriptors
-        )
+        reactor.spawnProcess(protocol, program, [program, *args], environment, path="/", childFDs=descriptors)
     except OSError as error:
         raise system(f"cannot run {program}", error) from error
     status = await _ended(protocol.done, protocol.kill)

@@ -15,7 +15,7 @@ from remotevirt.drivers.storage.faults import system
 from remotevirt.drivers.storage.files import Draft, open_volume
 from remotevirt.stubs import constants as c
 
-__all__ = ["make_folder", "make_raw", "next_part", "resize_raw", "wipe"]
+__all__ = ["make_folder", "make_raw", "next_part", "resize_raw", "wipe", "wipe_open"]
 
 RESERVE_STEP: Final = 1024**3
 """Bytes that are reserved at a time; where a file system cannot, the C library writes them all."""
@@ -168,8 +168,11 @@ def wipe(stop: Stop, path: str, name: str) -> None:
         VirSystemError: it cannot be written.
     """
     what = "Failed to open storage volume with path"
-    file = open_volume(stop, path, name, what, c.VIR_FROM_STORAGE, write=True)
-    where = f"{path}/{name}"
+    wipe_open(stop, open_volume(stop, path, name, what, c.VIR_FROM_STORAGE, write=True), f"{path}/{name}")
+
+
+def wipe_open(stop: Stop, file: int, where: str) -> None:
+    """Overwrite a volume that is open, and close it; see :func:`wipe`."""
     try:
         found = os.fstat(file)
         size = os.lseek(file, 0, os.SEEK_END)

@@ -31,7 +31,7 @@ from remotevirt.stubs.errors import ArgumentUnsupported, NoSupport, OperationInv
 from remotevirt.xml.storage_pool import PoolModel
 from remotevirt.xml.storage_volume import VolumeModel
 
-__all__ = ["DirectoryBackend", "MountBackend"]
+__all__ = ["DirectoryBackend", "MountBackend", "check_algorithm"]
 
 DEFAULT_MODE: Final = 0o711
 """The mode of folders that are made for pools."""
@@ -125,6 +125,8 @@ class DirectoryBackend:
             raise invalid(f"volume name {name!r} is not possible")
         model.path = model.key = f"{_path(pool)}/{name}"
         model.type = "dir" if model.format == "dir" else "file"
+        if model.format == "luks":
+            raise unsupported("unknown volume format type luks")
         if model.format == "ploop":
             raise internal("unable to find ploop, please install ploop tools", c.VIR_FROM_NONE)
 
@@ -194,8 +196,6 @@ class DirectoryBackend:
             raise unsupported("volumes that are encrypted cannot be cloned into another format")
         image = await in_thread(chain, source.path, source.format, folders)
         await qemu_img.convert(draft.folder, draft.name, args, image, where=model.path)
-        if model.format in ("raw", "iso") and model.capacity > source.capacity:
-            await in_thread(_lengthen, draft, model.capacity)
 
     @staticmethod
     async def _backing(pool: PoolModel, model: VolumeModel) -> int | None:
@@ -229,7 +229,7 @@ class DirectoryBackend:
 
     async def measure(self, pool: PoolModel, model: VolumeModel) -> VolumeModel | None:
         """Return what a volume is now; None if it is gone."""
-        return await in_thread(look, _path(pool), model.name)
+        return await in_thread(look, _path(pool), model.name, model.format)
 
     async def resize(
         self, pool: PoolModel, model: VolumeModel, capacity: int, flags: int, folders: Collection[str]
@@ -257,22 +257,27 @@ class DirectoryBackend:
         folder = _open(_path(pool))
         try:
             shrink = capacity < model.capacity
-            await qemu_img.resize(folder, image, capacity, shown={opened: model.path}, shrink=shrink)
+            await qemu_img.resize(folder, image, capacity, where=model.path, shrink=shrink)
         finally:
             os.close(folder)
 
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
-        if algorithm == c.VIR_STORAGE_VOL_WIPE_ALG_TRIM:
-            raise ArgumentUnsupported("'trim' algorithm not supported", domain=c.VIR_FROM_STORAGE)
-        if algorithm != c.VIR_STORAGE_VOL_WIPE_ALG_ZERO:
-            raise system("Cannot find 'scrub' in path", errno.ENOENT, c.VIR_FROM_NONE)
+        check_algorithm(algorithm)
         await in_thread(wipe, _path(pool), model.name)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume for a stream; returns its descriptor; raises VirError."""
         what = "Unable to open" if write else "Unable to read"
         return await in_thread(open_volume, _path(pool), model.name, what, c.VIR_FROM_STREAMS, write=write)
+
+
+def check_algorithm(algorithm: int) -> None:
+    """Refuse what takes the program scrub, as libvirt does without it; raises VirError."""
+    if algorithm == c.VIR_STORAGE_VOL_WIPE_ALG_TRIM:
+        raise ArgumentUnsupported("'trim' algorithm not supported", domain=c.VIR_FROM_STORAGE)
+    if algorithm != c.VIR_STORAGE_VOL_WIPE_ALG_ZERO:
+        raise system("Cannot find 'scrub' in path", errno.ENOENT, c.VIR_FROM_NONE)
 
 
 def _path(model: PoolModel) -> str:
@@ -283,19 +288,12 @@ def _path(model: PoolModel) -> str:
     return path
 
 
-def _lengthen(stop: Stop, draft: Draft, capacity: int) -> None:
-    file = os.open(draft.name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=draft.folder)
-    try:
-        os.ftruncate(file, capacity)
-    finally:
-        os.close(file)
-
-
 class MountBackend(DirectoryBackend):
     """A file system of a device; where it is mounted already, that counts."""
 
     async def build(self, model: PoolModel, flags: int) -> None:
         """Make the folder, and with a flag say that file systems are not made here; raises VirError."""
+        check_flags(flags, OVERWRITE | NO_OVERWRITE, "virStorageBackendFileSystemBuild", c.VIR_FROM_STORAGE)
         if flags & OVERWRITE and flags & NO_OVERWRITE:
             names = ("VIR_STORAGE_POOL_BUILD_OVERWRITE", "VIR_STORAGE_POOL_BUILD_NO_OVERWRITE")
             function = "virStorageBackendFileSystemBuild"

@@ -14,6 +14,7 @@ from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.keeping import TableKeeper
 from remotevirt.drivers.storage.active import ActivePools
 from remotevirt.drivers.storage.directory import DirectoryBackend, MountBackend
+from remotevirt.drivers.storage.logical import LogicalBackend, is_possible
 from remotevirt.drivers.storage.records import PoolRecord, PoolTable
 from remotevirt.drivers.storage.volumes import SecretValue, VolumeCalls
 from remotevirt.errors import VirError
@@ -68,7 +69,9 @@ class RealStorage(VolumeCalls):
             StoreError: what is kept cannot be read.
         """
         pools = PoolTable()
-        backends = {"dir": DirectoryBackend(), "fs": MountBackend()}
+        backends: dict[str, Any] = {"dir": DirectoryBackend(), "fs": MountBackend()}
+        if is_possible():
+            backends["logical"] = LogicalBackend()
         if folder is None:
             made = cls(pools, hub, backends)
         else:

@@ -56,6 +56,9 @@ FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 WRITE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
+PROBED: Final = ("qcow2", "qcow", "qed", "vmdk", "vdi", "vpc", "bochs", "dir")
+"""Formats that files show by themselves."""
+
 NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What systems say whose files can have but one name."""
 
@@ -113,8 +116,8 @@ def _timestamps(found: os.stat_result) -> Timestamps:
     return Timestamps(found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def describe(folder: int, name: str, path: str) -> VolumeModel | None:
-    """Return what a file is; None if it is no volume, or cannot be read."""
+def describe(folder: int, name: str, path: str, kind: str | None = None) -> VolumeModel | None:
+    """Return what a file is, or is as one of a format; None if it is no volume, or cannot be read."""
     try:
         if stat.S_IFMT(os.stat(name, dir_fd=folder).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
             return None
@@ -132,7 +135,8 @@ def describe(folder: int, name: str, path: str) -> VolumeModel | None:
             return model
         if not stat.S_ISREG(found.st_mode):
             return None
-        _fill(model, found, probe(os.pread(file, HEADER_BYTES, 0), found.st_size))
+        facts = ImageFacts(kind) if kind else probe(os.pread(file, HEADER_BYTES, 0), found.st_size)
+        _fill(model, found, facts)
     except OSError as error:
         log.debug("{path}/{name} is left out: {error}", path=path, name=name, error=error)
         return None
@@ -178,10 +182,18 @@ def complete_backing(folder: int, backing: BackingFile, path: str) -> None:
         os.close(file)
 
 
-def look(stop: Stop, path: str, name: str) -> VolumeModel | None:
-    """Return what a file of a folder is; None if it is no volume."""
+def look(stop: Stop, path: str, name: str, kind: str | None) -> VolumeModel | None:
+    """Return what a file of a folder is now; None if it is no volume any more.
+
+    Args:
+        stop: not asked.
+        path: of the folder.
+        name: of the file.
+        kind: its format. What is raw stays raw, whatever a guest has written into it; only who looks at the
+            whole pool sees that.
+    """
     with open_folder(path) as folder:
-        return describe(folder, name, path)
+        return describe(folder, name, path, None if kind in PROBED else kind)
 
 
 def open_volume(stop: Stop, path: str, name: str, what: str, domain: int, *, write: bool) -> int:

@@ -14,7 +14,7 @@ from remotevirt.drivers.storage.pools import PoolCalls
 from remotevirt.drivers.storage.records import PoolRecord, VolumeFile, VolumeRecord
 from remotevirt.drivers.tables import MAX_LIST
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoStoragePool, NoStorageVol
+from remotevirt.stubs.errors import NoStorageVol
 from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
 from remotevirt.stubs.remote.storage import (
     StoragePoolListAllVolumesRet,
@@ -101,32 +101,19 @@ class VolumeLookups(PoolCalls):
 
     def storage_vol_lookup_by_key(self, key: str) -> NonnullStorageVol:
         """Return the volume of a key in any active pool."""
-        found = self._anywhere(key)
-        if found is None:
-            raise NoStorageVol(f"no storage vol with matching key {key}", domain=DOMAIN)
-        return found
-
-    def storage_vol_lookup_by_path(self, path: str) -> NonnullStorageVol:
-        """Return the volume of a path in any active pool."""
-        found = self._anywhere(sanitize(path))
-        if found is None:
-            raise NoStorageVol(f"no storage vol with matching path '{path}'", domain=DOMAIN)
-        return found
-
-    def _anywhere(self, key: str) -> NonnullStorageVol | None:
-        """Return the volume of a key: of all our volumes that is the path."""
         for pool in self.pools:
             volume = pool.by_key.get(key) if pool.active else None
             if volume is not None:
                 return volume.ref
-        return None
+        raise NoStorageVol(f"no storage vol with matching key {key}", domain=DOMAIN)
 
-    def storage_pool_lookup_by_volume(self, vol: NonnullStorageVol) -> NonnullStoragePool:
-        """Return the pool that a reference to a volume names."""
-        found = self.pools.by_name.get(vol.pool)
-        if found is None:
-            raise NoStoragePool(f"no storage pool with matching name '{vol.pool}'", domain=DOMAIN)
-        return found.ref
+    def storage_vol_lookup_by_path(self, path: str) -> NonnullStorageVol:
+        """Return the volume of a path in any active pool."""
+        folder, _, name = sanitize(path).rpartition("/")
+        for pool in self.pools:
+            if pool.active and pool.model.path == folder and name in pool.volumes.by_name:
+                return pool.volumes.by_name[name].ref
+        raise NoStorageVol(f"no storage vol with matching path '{path}'", domain=DOMAIN)
 
     async def measure(self, pool: PoolRecord, volume: VolumeRecord) -> VolumeModel:
         """Note what a volume is now, and return that; raises VirError."""

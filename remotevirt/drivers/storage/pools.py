@@ -17,6 +17,7 @@ from remotevirt.drivers.pools.calls import PoolReading
 from remotevirt.drivers.pools.events import pool_lifecycle, pool_refresh
 from remotevirt.drivers.pools.kinds import TYPES
 from remotevirt.drivers.storage.active import ActivePools
+from remotevirt.drivers.storage.aside import parsed
 from remotevirt.drivers.storage.capabilities import format_capabilities
 from remotevirt.drivers.storage.faults import internal, invalid
 from remotevirt.drivers.storage.records import PoolRecord, PoolTable
@@ -129,7 +130,7 @@ class PoolCalls(PoolReading):
         find = getattr(backend, "find_sources", None)
         if find is None:
             raise NoSupport(f"pool type '{type}' does not support source discovery", domain=DOMAIN)
-        source = parse_pool_source(srcSpec, type) if srcSpec else None
+        source = await parsed(srcSpec, parse_pool_source, srcSpec, type) if srcSpec else None
         found: str = await find(source)
         return found
 
@@ -185,7 +186,7 @@ class PoolCalls(PoolReading):
 
     async def _create_xml(self, xml: str, flags: int) -> NonnullStoragePool:
         check_flags(flags, BUILDS, "storagePoolCreateXML", DOMAIN)
-        model = parse_pool(xml)
+        model = await parsed(xml, parse_pool, xml)
         self.backend(model.type)
         pool: PoolRecord = self.change(self._assign_live, model, len(xml))
         async with self.turn(pool.ref):
@@ -294,14 +295,17 @@ class PoolCalls(PoolReading):
     async def look_again(self, pool: PoolRecord) -> None:
         """Look at what a pool holds whose turn it is; raises VirError."""
         backend = self.backend(pool.model.type)
-        try:
-            contents = await backend.scan(pool.model)
-        except VirError:
-            await backend.stop(pool.model)
-            self.change(self._stop, pool)
-            raise
-        if pool.jobs:
-            return  # somebody has begun to work on its volumes, and notes what comes of it
+        begun = -1
+        while begun != pool.begun:
+            if pool.jobs:
+                return  # somebody has begun to work on its volumes, and notes what comes of it
+            begun = pool.begun
+            try:
+                contents = await backend.scan(pool.model)
+            except VirError:
+                await backend.stop(pool.model)
+                self.change(self._stop, pool)
+                raise
         self.pools.changed()
         pool.fill(contents)
         self.hub.publish(pool_refresh(pool.ref))

@@ -63,7 +63,8 @@ def creation(
     if backing is not None and metadata:
         raise unsupported("metadata preallocation conflicts with backing store")
     if metadata:
-        options.append("preallocation=metadata")
+        full = model.allocation >= model.capacity
+        options.append("preallocation=falloc" if full else "preallocation=metadata")
     if luks:
         prefix = "" if kind == "luks" else "encrypt."
         options += [] if kind == "luks" else ["encrypt.format=luks"]
@@ -173,18 +174,20 @@ async def convert(folder: int, name: str, args: list[str], source: Any, *, where
     """
     file = f"/proc/self/fd/{FOLDER_FD}/{name}"
     into = ["-O" if part == "-f" else part for part in args]
-    command = ["convert", *into, _json(source), file]
-    await run(_program(), command, folder=folder, shown={file: where})
+    image = _json(source)
+    command = ["convert", *into, image, file]
+    shown = {image: source["file"]["filename"], file: where}
+    await run(_program(), command, folder=folder, shown=shown)
 
 
-async def resize(folder: int, image: Any, capacity: int, *, shown: dict[str, str], shrink: bool) -> None:
+async def resize(folder: int, image: Any, capacity: int, *, where: str, shrink: bool) -> None:
     """Change the capacity of an image.
 
     Args:
         folder: a descriptor of the folder that it names as :data:`FOLDER_FD`.
         image: from :func:`remotevirt.drivers.storage.chains.chain`.
         capacity: bytes.
-        shown: see :func:`remotevirt.drivers.storage.aside.run`.
+        where: the path that clients see.
         shrink: it may get shorter.
 
     Raises:
@@ -192,7 +195,9 @@ async def resize(folder: int, image: Any, capacity: int, *, shown: dict[str, str
     """
     options = ["--shrink"] if shrink else []
     size = str(-(-capacity // SECTOR) * SECTOR)
-    await run(_program(), ["resize", *options, _json(image), size], folder=folder, shown=shown)
+    text = _json(image)
+    shown = {text: where, image["file"]["filename"]: where}
+    await run(_program(), ["resize", *options, text, size], folder=folder, shown=shown)
 
 
 def _json(image: Any) -> str:

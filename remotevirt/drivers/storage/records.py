@@ -79,13 +79,15 @@ class PoolRecord:
         volumes: by name; by_key: the same by key.
         active, persistent: what they say; autostart: of a persistent pool.
         position: which one it is.
-        jobs: how many calls work on the contents of its volumes; it stays active meanwhile.
+        jobs: how many calls work on the contents of its volumes; it stays active meanwhile. begun: how many
+            ever did.
         lock: held while it starts, stops, or is looked at.
     """
 
     __slots__ = (
         "active",
         "autostart",
+        "begun",
         "by_key",
         "jobs",
         "lock",
@@ -112,6 +114,7 @@ class PoolRecord:
         self.autostart = False
         self.position = 0
         self.jobs = 0
+        self.begun = 0
         self.lock = DeferredLock()
         self.volumes: Table[VolumeRecord] = Table("storage volume", c.VIR_FROM_STORAGE)
         self.by_key: dict[str, VolumeRecord] = {}
@@ -125,6 +128,11 @@ class PoolRecord:
             persistent=self.persistent,
             autostart=self.autostart,
         )
+
+    def begin(self) -> None:
+        """Note that a call works on its volumes from now on."""
+        self.jobs += 1
+        self.begun += 1
 
     def check_idle(self) -> None:
         """Raise InternalError if calls work on its volumes."""

@@ -15,6 +15,7 @@ from remotevirt.drivers.storage.bytes import next_part
 from remotevirt.drivers.storage.faults import system
 from remotevirt.drivers.streams import DriverStream, Hole
 from remotevirt.errors import VirError
+from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 
 __all__ = ["Download", "Upload"]
@@ -36,16 +37,16 @@ class _FileStream(DriverStream):
     Args:
         file: its descriptor; closed in the end.
         start, length: the part, in bytes; length 0 is all that follows.
-        over: called once, when the stream has ended and the file is closed; with whether it is complete.
+        over: called once, when the stream has ended and the file is closed.
     """
 
-    def __init__(self, file: int, start: int, length: int, over: Callable[[bool], None]) -> None:
+    def __init__(self, file: int, start: int, length: int, over: Callable[[], Result[None]]) -> None:
         self.file = file
         self.place = start
         self.end = min(start + length, BLOCK_SPACE) if length else BLOCK_SPACE
-        self._over: Callable[[bool], None] | None = over
+        self._over: Callable[[], Result[None]] | None = over
         self._busy = 0
-        self._complete: bool | None = None
+        self._ended = False
 
     async def work(self, do: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something with the file in a thread."""
@@ -56,24 +57,23 @@ class _FileStream(DriverStream):
             self._busy -= 1
             self._close()
 
-    def _close(self) -> None:
+    def _close(self) -> Result[None]:
         """Close the file if the stream has ended, and nothing goes on with it."""
-        if self._complete is None or self._busy or self._over is None:
-            return
+        if not self._ended or self._busy or self._over is None:
+            return None
         over, self._over = self._over, None
         os.close(self.file)
-        over(self._complete)
+        return over()
 
-    def finish(self) -> None:
+    def finish(self) -> Result[None]:
         """Complete."""
-        self._complete = True
-        self._close()
+        self._ended = True
+        return self._close()
 
     def abort(self) -> None:
         """Give up."""
-        if self._complete is None:
-            self._complete = False
-            self._close()
+        self._ended = True
+        self._close()
 
 
 class Download(_FileStream):
@@ -82,7 +82,7 @@ class Download(_FileStream):
     readable = True
 
     def __init__(
-        self, file: int, start: int, length: int, over: Callable[[bool], None], *, sparse: bool
+        self, file: int, start: int, length: int, over: Callable[[], Result[None]], *, sparse: bool
     ) -> None:
         super().__init__(file, start, length, over)
         self.sparse = sparse

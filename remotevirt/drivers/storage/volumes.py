@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from remotevirt.drivers.faults import argument_error, check_flags
+from remotevirt.drivers.storage.aside import parsed
 from remotevirt.drivers.storage.faults import internal
 from remotevirt.drivers.storage.lookups import VolumeLookups
 from remotevirt.drivers.storage.records import PoolRecord, VolumeRecord
@@ -54,8 +55,8 @@ class VolumeCalls(VolumeLookups):
     ) -> NonnullStorageVol:
         """Make a volume in an active pool."""
         check_flags(flags, METADATA | VALIDATE, "storageVolCreateXML", DOMAIN)
+        model = await self._parse(self.active(self.meant(pool)), xml, flags)
         record = self.active(self.meant(pool))
-        model = self._parse(record, xml, flags)
         if model.name in record.volumes.by_name:
             raise StorageVolExist(f"'{model.name}'", domain=DOMAIN)
         return await self._make(record, model, flags, None)
@@ -65,23 +66,22 @@ class VolumeCalls(VolumeLookups):
     ) -> NonnullStorageVol:
         """Make a volume that is a copy of one, of this or another pool."""
         check_flags(flags, METADATA | REFLINK | VALIDATE, "storageVolCreateXMLFrom", DOMAIN)
-        record = self.active(self.meant(pool))
+        model = await self._parse(self.active(self.meant(pool)), xml, flags)
         origin, source = self.found(clonevol)
-        model = self._parse(record, xml, flags)
-        if model.name in record.volumes.by_name:
-            raise internal(f"storage volume name '{model.name}' already in use.")
         self.check_complete(source)
         await self.measure(origin, source)
-        self.active(record)
+        record = self.active(self.meant(pool))
+        if model.name in record.volumes.by_name:
+            raise internal(f"storage volume name '{model.name}' already in use.")
         model.capacity = max(model.capacity, source.model.capacity)
         async with self._working(origin, source):
             return await self._make(record, model, flags, source)
 
-    def _parse(self, pool: PoolRecord, xml: str, flags: int) -> VolumeModel:
+    @staticmethod
+    async def _parse(pool: PoolRecord, xml: str, flags: int) -> VolumeModel:
         """Return the definition of a new volume; raises VirError."""
-        model = parse_volume(xml, pool.model.type, validate=bool(flags & VALIDATE))
-        model.backing = model.backing if model.backing and model.backing.path else None
-        return model
+        validate = bool(flags & VALIDATE)
+        return await parsed(xml, parse_volume, xml, pool.model.type, validate=validate)
 
     async def _make(
         self, pool: PoolRecord, model: VolumeModel, flags: int, source: VolumeRecord | None
@@ -92,7 +92,7 @@ class VolumeCalls(VolumeLookups):
         volume = VolumeRecord(pool.name, model)
         volume.building = True
         pool.add(volume)
-        pool.jobs += 1
+        pool.begin()
         try:
             secret = await self._secret(model.encryption) if source is None else None
             copied = None if source is None else source.model
@@ -134,7 +134,7 @@ class VolumeCalls(VolumeLookups):
     async def _working(self, pool: PoolRecord, volume: VolumeRecord) -> AsyncIterator[None]:
         """Keep a volume from changes by others, and its pool active."""
         volume.uses += 1
-        pool.jobs += 1
+        pool.begin()
         try:
             yield
         finally:
@@ -205,12 +205,7 @@ class VolumeCalls(VolumeLookups):
         pool, volume = self.found(vol)
         self.check_complete(volume)
         file = await self.backend(pool.model.type).open(pool.model, volume.model, write=False)
-        pool.jobs += 1
-
-        def over(complete: bool) -> None:
-            pool.jobs -= 1
-
-        return StreamResult(Download(file, offset, length, over, sparse=bool(flags & sparse)), None)
+        return StreamResult(Download(file, offset, length, _nothing, sparse=bool(flags & sparse)), None)
 
     async def storage_vol_upload(
         self, vol: NonnullStorageVol, offset: int, length: int, flags: int
@@ -220,18 +215,15 @@ class VolumeCalls(VolumeLookups):
         pool, volume = self.found(vol)
         self.check_free(volume)
         volume.uses += 1
-        pool.jobs += 1
         try:
             file = await self.backend(pool.model.type).open(pool.model, volume.model, write=True)
         except BaseException:
             volume.uses -= 1
-            pool.jobs -= 1
             raise
 
-        def over(complete: bool) -> None:
+        def over() -> Deferred[None]:
             volume.uses -= 1
-            pool.jobs -= 1
-            Deferred.fromCoroutine(self._after_upload(pool)).addErrback(
+            return Deferred.fromCoroutine(self._after_upload(pool)).addErrback(
                 lambda failure: log.failure("{pool} could not be looked at", failure, pool=pool.name)
             )
 
@@ -247,3 +239,7 @@ class VolumeCalls(VolumeLookups):
                     await self.look_again(found)
                 except VirError as error:
                     log.error("pool {name!r} has stopped: {error}", name=found.name, error=error)
+
+
+def _nothing() -> None:
+    """Do nothing at the end of a stream."""
