@@ -176,7 +176,7 @@ def _moment(row: MomentRow) -> Any:
 
 
 def _network(row: NetworkRow) -> NetworkRecord:
-    record = NetworkRecord(parse_network(row.document), row.size)
+    record = NetworkRecord(parse_network(row.document, titled=True), row.size)
     record.autostart = bool(row.autostart)
     return record
 

@@ -6,19 +6,32 @@ from remotevirt.drivers.events import Event
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullNetwork, NonnullNodeDevice, NonnullStoragePool
 from remotevirt.stubs.remote.event import (
+    NetworkEventCallbackMetadataChangeMsg,
     NetworkEventLifecycleMsg,
     NodeDeviceEventLifecycleMsg,
     StoragePoolEventLifecycleMsg,
     StoragePoolEventRefreshMsg,
 )
 
-__all__ = ["device_lifecycle", "network_lifecycle", "pool_lifecycle", "pool_refresh"]
+__all__ = [
+    "device_lifecycle",
+    "network_lifecycle",
+    "network_metadata_change",
+    "pool_lifecycle",
+    "pool_refresh",
+]
 
 
 def network_lifecycle(ref: NonnullNetwork, event: int) -> Event:
     """Return a lifecycle event of a network."""
     msg = NetworkEventLifecycleMsg(0, ref, event, 0)
     return Event("network", c.VIR_NETWORK_EVENT_ID_LIFECYCLE, ref.uuid, msg)
+
+
+def network_metadata_change(ref: NonnullNetwork, kind: int, uri: str | None) -> Event:
+    """Return the event that a title, a description, or the element of a namespace changed."""
+    msg = NetworkEventCallbackMetadataChangeMsg(0, ref, kind, uri)
+    return Event("network", c.VIR_NETWORK_EVENT_ID_METADATA_CHANGE, ref.uuid, msg)
 
 
 def pool_lifecycle(ref: NonnullStoragePool, event: int) -> Event:
