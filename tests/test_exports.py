@@ -66,6 +66,7 @@ EXPORTS = {
         "NetworkRow",
         "PoolRow",
         "Row",
+        "SecretRow",
         "Store",
         "StoreBusy",
         "StoreError",

@@ -23,6 +23,7 @@ from remotevirt.store.rows import (
     NetworkRow,
     PoolRow,
     Row,
+    SecretRow,
     VolumeRow,
 )
 from remotevirt.store.schema import VERSION
@@ -38,6 +39,7 @@ __all__ = [
     "NetworkRow",
     "PoolRow",
     "Row",
+    "SecretRow",
     "Store",
     "StoreBusy",
     "StoreError",

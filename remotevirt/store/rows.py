@@ -20,6 +20,7 @@ __all__ = [
     "NetworkRow",
     "PoolRow",
     "Row",
+    "SecretRow",
     "VolumeRow",
     "digest_of",
     "key_of",
@@ -175,6 +176,25 @@ class DeviceRow(_Device):
     OWNER = None
 
 
+class _Secret(NamedTuple):
+    uuid: bytes
+    position: int
+    usage_type: int
+    usage_id: str | None
+    document: str
+    size: int
+    value: bytes | None
+
+
+class SecretRow(_Secret):
+    """A secret that lasts: what it is for, and its value, encrypted; None if it was never set."""
+
+    __slots__ = ()
+    TABLE = "secrets"
+    KEYS = 1
+    OWNER = None
+
+
 KINDS: Final[tuple[type[Any], ...]] = (
     DomainRow,
     MomentRow,
@@ -183,6 +203,7 @@ KINDS: Final[tuple[type[Any], ...]] = (
     VolumeRow,
     InterfaceRow,
     DeviceRow,
+    SecretRow,
 )
 """All of them; owners before what they own."""
 

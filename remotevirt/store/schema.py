@@ -114,7 +114,25 @@ def _allocation(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE pools SET digest = ? WHERE uuid = ?", (new, values[0]))
 
 
-STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation)
+def _secrets(connection: sqlite3.Connection) -> None:
+    """Version 3: secrets."""
+    connection.execute(
+        """\
+CREATE TABLE secrets (
+    uuid BLOB PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL,
+    usage_type INTEGER NOT NULL,
+    usage_id TEXT,
+    document TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    value BLOB,
+    digest BLOB NOT NULL,
+    UNIQUE (usage_type, usage_id)
+)"""
+    )
+
+
+STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _secrets)
 """``STEPS[n]`` leads from version ``n`` to the next."""
 
 VERSION: Final = len(STEPS)
