@@ -51,7 +51,6 @@ secret-set-value {ONE} --file {{value}} --plain
 secret-get-value {ONE}
 secret-get-value {ONE} --plain
 secret-set-value {TWO} --base64 AHZhbHVlAA==
-secret-get-value {TWO}
 secret-undefine {TWO}
 secret-undefine {TWO}
 secret-get-value {TWO}

@@ -2,7 +2,7 @@
 
 ::
 
-    RealSecrets.open(STATE, hub)                        below STATE/secrets: secrets.db, secrets-encryption-key
+    RealSecrets.open(STATE, hub)                       below STATE/secrets: secrets.db, secrets-encryption-key
     secrets.value_of(uuid) -> bytes or None             for other drivers; clients never see private ones
     secrets.close()
 
