@@ -15,6 +15,9 @@ from tests.interop.daemons import Remotevirt
 from tests.interop.pair import start
 from tests.interop.peers import Running, require, run_virsh
 
+TRIES = 20
+"""How often something is done until a listener has heard of it; each time it has half a second."""
+
 DRIVER = "tests.secret_driver:SecretsOnly"
 ONE, TWO, THREE = (UUID.format(number) for number in (1, 2, 3))
 
@@ -51,9 +54,8 @@ secret-set-value {ONE} --file {{value}} --plain
 secret-get-value {ONE}
 secret-get-value {ONE} --plain
 secret-set-value {TWO} --base64 AHZhbHVlAA==
-secret-undefine {TWO}
-secret-undefine {TWO}
-secret-get-value {TWO}
+secret-undefine {THREE}
+secret-get-value {THREE}
 secret-list
 """
 
@@ -114,16 +116,27 @@ class SecretTests(SynchronousTestCase):
     def test_events(self) -> None:
         """A client that listens hears of definitions, values and farewells."""
         uri = self.uri(self.daemon)
-        listener = Running(["virsh", "-c", uri, "secret-event", "--all", "--loop"])
-        self.addCleanup(listener.stop)
-        # the listener says nothing when it is ready: define until it has heard of it
+        lives, values = self.listen(uri, "lifecycle"), self.listen(uri, "value-changed")
         document = str(self.folder / "one.xml")
-        while not listener.saw(f"event 'lifecycle' for secret {ONE}: Defined"):
-            self.assertEqual(0, run_virsh(uri, "secret-define", document).status)
-        run_virsh(uri, "secret-set-value", ONE, "--base64", "eA==")
-        listener.wait_for(f"event 'value-changed' for secret {ONE}")
+        run_virsh(uri, "secret-define", document)
+        # listeners do not say when they are ready: try until both have heard of something
+        for listener, words, command in (
+            (lives, f"event 'lifecycle' for secret {ONE}: Defined", ("secret-define", document)),
+            (values, f"event 'value-changed' for secret {ONE}", ("secret-set-value", ONE, "--base64", "eA==")),
+        ):
+            for _ in range(TRIES):
+                self.assertEqual(0, run_virsh(uri, *command).status)
+                if listener.saw(words):
+                    break
+            listener.wait_for(words)
         run_virsh(uri, "secret-undefine", ONE)
-        listener.wait_for(f"event 'lifecycle' for secret {ONE}: Undefined")
+        lives.wait_for(f"event 'lifecycle' for secret {ONE}: Undefined")
+
+    def listen(self, uri: str, event: str) -> Running:
+        """Start a client that prints events of a kind."""
+        listener = Running(["virsh", "-c", uri, "secret-event", "--event", event, "--loop"])
+        self.addCleanup(listener.stop)
+        return listener
 
 
 def _by_uuid(found: tuple[str, str, str]) -> tuple[str, str, str]:
