@@ -15,6 +15,7 @@ __all__ = [
     "KINDS",
     "DeviceRow",
     "DomainRow",
+    "GuestRow",
     "InterfaceRow",
     "MomentRow",
     "NetworkRow",
@@ -176,6 +177,28 @@ class DeviceRow(_Device):
     OWNER = None
 
 
+class _Guest(NamedTuple):
+    uuid: bytes
+    position: int
+    name: str
+    document: str
+    size: int
+    id: int
+    state: int
+    reason: int
+    process: str
+    details: str
+
+
+class GuestRow(_Guest):
+    """A domain that runs, and its live document; ``process`` and ``details`` are its driver's, as JSON."""
+
+    __slots__ = ()
+    TABLE = "guests"
+    KEYS = 1
+    OWNER = None
+
+
 class _Secret(NamedTuple):
     uuid: bytes
     position: int
@@ -203,6 +226,7 @@ KINDS: Final[tuple[type[Any], ...]] = (
     VolumeRow,
     InterfaceRow,
     DeviceRow,
+    GuestRow,
     SecretRow,
 )
 """All of them; owners before what they own."""

@@ -114,10 +114,29 @@ def _allocation(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE pools SET digest = ? WHERE uuid = ?", (new, values[0]))
 
 
-def _secrets(connection: sqlite3.Connection) -> None:
-    """Version 3: secrets."""
-    connection.execute(
-        """\
+GUESTS: Final = """\
+CREATE TABLE guests (
+    uuid BLOB PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    details TEXT NOT NULL,
+    digest BLOB NOT NULL
+)
+"""
+
+
+def _guests(connection: sqlite3.Connection) -> None:
+    """Version 3: domains that run in processes of their own, which outlive the daemon."""
+    connection.execute(GUESTS)
+
+
+SECRETS: Final = """\
 CREATE TABLE secrets (
     uuid BLOB PRIMARY KEY NOT NULL,
     position INTEGER NOT NULL,
@@ -128,11 +147,16 @@ CREATE TABLE secrets (
     value BLOB,
     digest BLOB NOT NULL,
     UNIQUE (usage_type, usage_id)
-)"""
-    )
+)
+"""
 
 
-STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _secrets)
+def _secrets(connection: sqlite3.Connection) -> None:
+    """Version 4: secrets."""
+    connection.execute(SECRETS)
+
+
+STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _guests, _secrets)
 """``STEPS[n]`` leads from version ``n`` to the next."""
 
 VERSION: Final = len(STEPS)

@@ -171,6 +171,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         "krb5-kdc, krb5-admin-server, krb5-user, libkrb5-dev, libsasl2-modules-gssapi-mit; extra gssapi",
     ),
     "cc": (lambda: shutil.which("cc") is not None, "gcc, libc6-dev"),
+    "qemu-system-x86_64": (lambda: shutil.which("qemu-system-x86_64") is not None, "qemu-system-x86"),
     "strace": (lambda: shutil.which("strace") is not None, "strace"),
 }
 """Each peer: whether it is here, and the Debian packages that bring it."""

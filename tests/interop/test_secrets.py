@@ -117,12 +117,16 @@ class SecretTests(SynchronousTestCase):
         """A client that listens hears of definitions, values and farewells."""
         uri = self.uri(self.daemon)
         lives, values = self.listen(uri, "lifecycle"), self.listen(uri, "value-changed")
-        document = str(self.folder / "one.xml")
+        document, value = str(self.folder / "one.xml"), ("secret-set-value", ONE, "--base64", "eA==")
         run_virsh(uri, "secret-define", document)
         # listeners do not say when they are ready: try until both have heard of something
         for listener, words, command in (
             (lives, f"event 'lifecycle' for secret {ONE}: Defined", ("secret-define", document)),
-            (values, f"event 'value-changed' for secret {ONE}", ("secret-set-value", ONE, "--base64", "eA==")),
+            (
+                values,
+                f"event 'value-changed' for secret {ONE}",
+                ("secret-set-value", ONE, "--base64", "eA=="),
+            ),
         ):
             for _ in range(TRIES):
                 self.assertEqual(0, run_virsh(uri, *command).status)

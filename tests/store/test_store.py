@@ -208,10 +208,10 @@ class SchemaTests(StoreCase):
         self.assertEqual([domain(1)], self.open().rows[DomainRow])
 
     def test_without_secrets(self) -> None:
-        """A file of version 2 becomes one with secrets, and keeps what it has."""
+        """A file of version 3 becomes one with secrets, and keeps what it has."""
         store = self.create(domain(1))
         store._connection.execute("DROP TABLE secrets")
-        store._connection.execute("PRAGMA user_version = 2")
+        store._connection.execute("PRAGMA user_version = 3")
         store.close()
         again = self.open()
         self.assertEqual([domain(1)], again.rows[DomainRow])

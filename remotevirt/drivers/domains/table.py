@@ -84,6 +84,7 @@ class DomainTable:
     """The domains of a host.
 
     Attributes:
+        definitions: how they are read.
         hub: where events go.
         by_uuid, by_name, by_id: the domains.
         generation: grows with every change that a list can show.
@@ -96,6 +97,7 @@ class DomainTable:
         "by_id",
         "by_name",
         "by_uuid",
+        "definitions",
         "generation",
         "hub",
         "keeper",
@@ -109,10 +111,14 @@ class DomainTable:
     ERRORS: ClassVar[int] = c.VIR_FROM_DOMAIN
     """Which part of libvirt complains (virErrorDomain)."""
 
+    RECORD: ClassVar[type[DomainRecord]] = DomainRecord
+    """What stands for a domain."""
+
     PREFIX: ClassVar[str] = ""
     """What libvirt's functions of the driver begin with, in texts (``test`` of ``testDomainGetMetadata``)."""
 
-    def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, definitions: type[Definition], now: Callable[[], int] = time.time_ns) -> None:
+        self.definitions = definitions
         self.hub = EventHub()
         self.by_uuid: dict[bytes, DomainRecord] = {}
         self.by_name: dict[str, DomainRecord] = {}
@@ -156,7 +162,7 @@ class DomainTable:
         if record is not None:
             self.touch(record)
         else:
-            record = DomainRecord(definition, persistent=False)
+            record = self.RECORD(definition, persistent=False)
             self.touch(record)
             self._make_room(definition, None)
             self.add(record)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.journal import Journal
-from remotevirt.drivers.keeper import TableKeeper
+from remotevirt.drivers.keeping import TableKeeper
 from remotevirt.drivers.tables import KeyedTable
 from remotevirt.errors import VirError
 from remotevirt.procedures import Kept

@@ -16,6 +16,7 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
 from remotevirt.xml.domain.complete_devices import (
+    VIDEO_OF_TYPE,
     add_controllers,
     address_disks,
     address_smartcards,
@@ -40,12 +41,12 @@ from remotevirt.xml.domain.switch import PortParameters
 from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
 from remotevirt.xml.domain.validate import validate_domain
 
-__all__ = ["DomainDefaults", "complete_domain"]
+__all__ = ["DomainDefaults", "complete_devices", "complete_domain"]
 
 
 @attrs.frozen
 class DomainDefaults:
-    """What a driver adds to the documents of its guests.
+    """What a driver adds to the documents of its guests: values here, steps in the methods of subclasses.
 
     Args:
         virt_type: the type of its guests, ``test`` for the test driver.
@@ -62,6 +63,25 @@ class DomainDefaults:
     mac_prefix: bytes = b"\x52\x54\x00"
     emulator: str | None = None
     random: Callable[[int], bytes] = os.urandom
+
+    def identify(self, model: DomainModel) -> None:
+        """Say which emulator runs the guest, before anything is counted. Raises VirError."""
+
+    def prepare(self, model: DomainModel) -> None:
+        """Add what every guest of the driver has, once its numbers are known. Raises VirError."""
+
+    def complete_devices(self, model: DomainModel) -> None:
+        """Fill in what devices leave out and only the driver knows. Raises VirError."""
+
+    def video_type(self, model: DomainModel) -> str:
+        """Return the kind of a graphics card that does not say."""
+        return VIDEO_OF_TYPE.get(model.type, "cirrus")
+
+    def place(self, model: DomainModel) -> None:
+        """Give addresses to devices that have none, and add the buses they need. Raises VirError."""
+
+    def check(self, model: DomainModel) -> None:
+        """Refuse what the driver cannot run. Raises VirError."""
 
     def new_uuid(self) -> bytes:
         """A random UUID (version 4)."""
@@ -81,27 +101,37 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
     if genid and model.genid is None:
         model.genid = defaults.new_uuid()
     _complete_os(model, defaults)
+    defaults.identify(model)
     _complete_vcpus(model)
     _complete_numa(model)
     _complete_memory(model)
     _complete_iothreads(model)
     _place_iothreads(model)
     _check_seclabels(model)
+    complete_devices(model, defaults)
+
+
+def complete_devices(model: DomainModel, defaults: DomainDefaults) -> None:
+    """Fill in what devices lack, those too that were put into a completed guest; see the module's text."""
     devices = model.devices
     if devices.emulator is None:
         devices.emulator = defaults.emulator
+    index_controllers(devices)
+    defaults.prepare(model)
     devices.disks = sorted_disks(devices.disks)
     for disk in devices.disks:
         disk.choose_bus()
-    index_controllers(devices)
     complete_characters(model)
     complete_inputs(model)
-    complete_videos(model)
+    defaults.complete_devices(model)
+    complete_videos(model, defaults.video_type(model))
     address_disks(devices)
     add_controllers(devices)
     address_smartcards(devices)
     _complete_interfaces(model, defaults)
     _complete_boot(model)
+    defaults.place(model)
+    defaults.check(model)
     validate_domain(model)
 
 

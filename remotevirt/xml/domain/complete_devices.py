@@ -22,6 +22,7 @@ from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.media import Video, VideoModel
 
 __all__ = [
+    "VIDEO_OF_TYPE",
     "add_controllers",
     "address_disks",
     "address_smartcards",
@@ -29,6 +30,7 @@ __all__ = [
     "complete_inputs",
     "complete_videos",
     "index_controllers",
+    "insert_controller",
     "mirror_console",
     "sorted_disks",
 ]
@@ -194,7 +196,7 @@ def complete_inputs(model: DomainModel) -> None:
             device.bus = "xen"
 
 
-_VIDEO_OF_TYPE = {
+VIDEO_OF_TYPE = {
     "vbox": "vbox",
     "vmware": "vmvga",
     "hyperv": "vga",
@@ -207,7 +209,8 @@ _VIDEO_OF_TYPE = {
 _VRAM = {"vga": 16384, "cirrus": 16384, "vmvga": 16384, "bochs": 16384, "xen": 4096, "qxl": 65536}
 
 
-def complete_videos(model: DomainModel) -> None:
+def complete_videos(model: DomainModel, usual: str) -> None:
+    """Add a graphics card where there is something to see, and fill in what cards leave out."""
     devices = model.devices
     if devices.graphics and not devices.videos:
         video = Video()
@@ -222,7 +225,7 @@ def complete_videos(model: DomainModel) -> None:
             continue
         if card.type is None:
             kind = model.os.kind.name if model.os.kind else ""
-            card.type = "xen" if kind in {"xen", "linux"} else _VIDEO_OF_TYPE.get(model.type, "cirrus")
+            card.type = "xen" if kind in {"xen", "linux"} else usual
         if card.type == "none":
             if len(devices.videos) > 1:
                 raise ConfigUnsupported(

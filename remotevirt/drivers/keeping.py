@@ -1,4 +1,4 @@
-"""What lasts of the objects of a table: the part of a journal's keeper that is the same for all kinds."""
+"""Keeping the objects of a table: what a journal asks about them, and how one becomes what it was."""
 
 from __future__ import annotations
 

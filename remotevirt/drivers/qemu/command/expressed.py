@@ -1,0 +1,334 @@
+"""What of a configuration the builders of this package express; all the rest is refused, never dropped.
+
+:func:`check_expressed` walks a whole configuration. A field may differ from its empty value only if it stands
+in ``EXPRESSED`` (a builder looks at it, or refuses the values that it cannot do), or in ``HOST`` (there is
+nothing to tell QEMU). Whoever adds a field to a model that the builders look at says here what becomes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from remotevirt.drivers.qemu.command.setting import unsupported
+from remotevirt.stubs.errors import ConfigUnsupported
+from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.model import Model
+
+__all__ = ["DEFAULTS", "EXPRESSED", "HOST", "REFUSALS", "check_expressed"]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_VIRTIO = "virtio"
+_INFO = _words("boot alias rom address master")
+
+EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
+    # the domain
+    "document.DomainModel": _words(
+        "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
+        " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
+        " on_crash pm devices"
+    ),
+    "cpu_tuning.VcpuList": _words("vcpus"),
+    "cpu_tuning.SingleVcpu": _words("id enabled hotpluggable order"),
+    "cpu_tuning.IoThreadIds": _words("threads"),
+    "cpu_tuning.IoThread": _words("id counted"),
+    "tuning.MemoryBacking": _words("hugepages nosharepages locked source access allocation discard"),
+    "tuning.HugePages": _words("pages"),
+    "tuning.HugePage": _words("size unit nodeset"),
+    "tuning.Allocation": _words("mode threads"),
+    "tuning.NumaTune": _words("memory memnodes"),
+    "tuning.NumaMemory": _words("mode placement nodeset"),
+    "tuning.MemoryNode": _words("cellid mode nodeset"),
+    "general.PowerManagement": _words("mem disk"),
+    "os.Os": _words(
+        "firmware kind firmware_features loader nvram kernel initrd cmdline dtb boot bootmenu bios smbios"
+    ),
+    "os.OsType": _words("arch machine name"),
+    "os.Firmware": _words("features"),
+    "os.FirmwareFeature": _words("enabled name"),
+    "os.Loader": _words("readonly secure type stateless path"),
+    "os.Nvram": _words("template path"),
+    "os.BootDevice": _words("dev"),
+    "os.BootMenu": _words("enable timeout"),
+    "os.Bios": _words("useserial reboot_timeout"),
+    "sysinfo.Entry": _words("name value"),
+    "sysinfo.Block": _words("entries"),
+    "sysinfo.SmBios": _words("type bios system baseboards chassis oem"),
+    "sysinfo.Bios": _words("entries"),
+    "sysinfo.System": _words("entries"),
+    "sysinfo.BaseBoard": _words("entries"),
+    "sysinfo.Chassis": _words("entries"),
+    "sysinfo.OemStrings": _words("entries"),
+    "sysinfo.FwCfg": _words("type entries"),
+    "sysinfo.FwCfgEntry": _words("name file value"),
+    "clock.Clock": _words("offset adjustment basis timezone start timers"),
+    "clock.Timer": _words("name present tickpolicy track frequency mode catchup"),
+    "clock.Catchup": _words("threshold slew limit"),
+    # features and CPUs
+    "features.Features": _words(
+        "acpi apic pae hyperv kvm pvspinlock pmu vmport gic smm ioapic vmcoreinfo tcg"
+    ),
+    "features.Apic": _words("eoi"),
+    "features.HyperV": _words(
+        "mode relaxed vapic spinlocks vpindex runtime synic stimer reset vendor_id frequencies"
+        " reenlightenment tlbflush ipi evmcs avic"
+    ),
+    "features.Spinlocks": _words("state retries"),
+    "features.SyntheticTimer": _words("state direct"),
+    "features.VendorId": _words("state value"),
+    "features.Kvm": _words("hidden hint_dedicated poll_control pv_ipi dirty_ring"),
+    "features.DirtyRing": _words("state size"),
+    "features.Gic": _words("version"),
+    "features.Smm": _words("state tseg"),
+    "features.Tcg": _words("tb_cache"),
+    "cpu.Cpu": _words("mode match check migratable model vendor topology cache maxphysaddr features numa"),
+    "cpu.CpuModel": _words("fallback name"),
+    "cpu.Topology": _words("sockets dies cores threads"),
+    "cpu.Cache": _words("level mode"),
+    "cpu.MaxPhysAddr": _words("mode bits"),
+    "cpu.Feature": _words("policy name"),
+    "cpu.Numa": _words("cells"),
+    "cpu.Cell": _words("id cpus memory unit access discard distances"),
+    "cpu.Distances": _words("siblings"),
+    "cpu.Sibling": _words("id value"),
+    # devices
+    "devices.Devices": _words(
+        "emulator disks controllers interfaces serials parallels consoles channels inputs graphics sounds"
+        " audios videos hubs watchdogs memballoon rngs panics memories"
+    ),
+    "address.DeviceInfo": _INFO,
+    "address.BootableInfo": _INFO,
+    "address.RomInfo": _INFO,
+    "address.Boot": _words("order"),
+    "address.Rom": _words("enabled bar file"),
+    "address.Master": _words("startport"),
+    "address.PciPlace": _words("domain bus slot function"),
+    "address.PciAddress": _words("type place multifunction zpci"),
+    "address.DriveAddress": _words("type controller bus target unit"),
+    "address.VirtioSerialAddress": _words("type controller bus port"),
+    "address.UsbAddress": _words("type bus port"),
+    "address.IsaAddress": _words("type iobase irq"),
+    "address.DimmAddress": _words("type slot base"),
+    "address.PlainAddress": _words("type"),
+    "disk.Disk": _words(
+        "type device model driver source backing blockio target iotune readonly shareable serial wwn vendor"
+        " product encryption info"
+    ),
+    "disk.VirtioOptions": _words("iommu ats packed page_per_vq"),
+    "disk.VirtioDriver": _words("options"),
+    "disk.DiskDriver": _words(
+        "name type cache error_policy rerror_policy io ioeventfd event_idx copy_on_read discard iothread"
+        " detect_zeroes queues queue_size virtio metadata_cache"
+    ),
+    "disk.MetadataCache": _words("max_size"),
+    "disk.BlockIo": _words("logical physical"),
+    "disk.DiskTarget": _words("dev bus tray removable rotation_rate"),
+    "disk.IoTune": _words(
+        "total_bytes_sec read_bytes_sec write_bytes_sec total_iops_sec read_iops_sec write_iops_sec"
+        " total_bytes_sec_max read_bytes_sec_max write_bytes_sec_max total_iops_sec_max read_iops_sec_max"
+        " write_iops_sec_max size_iops_sec group_name total_bytes_sec_max_length read_bytes_sec_max_length"
+        " write_bytes_sec_max_length total_iops_sec_max_length read_iops_sec_max_length"
+        " write_iops_sec_max_length"
+    ),
+    "backing.BackingStore": _words("type index format source backing"),
+    "backing.Format": _words("type"),
+    "storage.FileSource": _words("file fdgroup extra"),
+    "storage.BlockSource": _words("dev extra"),
+    "storage.SourceExtra": _words("index slices auth reservations encryption"),
+    "storage.Slices": _words("slices"),
+    "secret.Encryption": _words("format engine secrets"),
+    "secret.VolumeSecret": _words("type uuid usage"),
+    "controller.Controller": _words("type index model ports vectors pci_model target driver info pcihole64"),
+    "controller.ControllerDriver": _words("queues cmd_per_lun max_sectors ioeventfd iothread virtio"),
+    "controller.PciModel": _words("name"),
+    "controller.PciTarget": _words("chassis_nr chassis port bus_nr hotplug node"),
+    "interface.Interface": _words(
+        "type mac place ips routes port_forwards script downscript target model driver backend tune link mtu"
+        " info"
+    ),
+    "interface.MacAddress": _words("address type"),
+    "interface.PortForward": _words("proto address dev ranges"),
+    "interface.InterfaceTarget": _words("dev"),
+    "interface.InterfaceDriver": _words(
+        "name txmode ioeventfd event_idx queues rx_queue_size tx_queue_size rss rss_hash_report virtio host"
+        " guest"
+    ),
+    "interface.HostOffloads": _words("csum gso tso4 tso6 ecn ufo mrg_rxbuf"),
+    "interface.GuestOffloads": _words("csum tso4 tso6 ecn ufo"),
+    "interface.InterfaceBackend": _words("vhost"),
+    "interface.Tune": _words("sndbuf"),
+    "interface_source.NetworkPlace": _words("network portgroup portid"),
+    "interface_source.BridgePlace": _words("bridge"),
+    "ip.IpAddress": _words("address family prefix peer"),
+    "chardev.Backend": _words("type sources protocol log"),
+    "chardev.CharSource": _words("mode host service path append tls reconnect"),
+    "storage.Reconnect": _words("enabled timeout"),
+    "chardev.Log": _words("file append"),
+    "chardev.Serial": _words("backend target info"),
+    "chardev.SerialTarget": _words("type port model"),
+    "chardev.TargetModel": _words("name"),
+    "chardev.Parallel": _words("backend target info"),
+    "chardev.ParallelTarget": _words("port"),
+    "chardev.Console": _words("backend target info"),
+    "chardev.ConsoleTarget": _words("type port"),
+    "chardev.Channel": _words("backend target info"),
+    "chardev.ChannelTarget": _words("type address port name"),
+    "graphics.Graphics": _words("type"),
+    "graphics.Vnc": _words(
+        "type listens port autoport websocket keymap share_policy power_control passwd audio"
+    ),
+    "graphics.Listen": _words("type address network socket"),
+    "graphics.AudioRef": _words("id"),
+    "media.Video": _words("driver model info"),
+    "media.VideoDriver": _words("name virtio"),
+    "media.VideoModel": _words("type ram vram vram64 vgamem heads primary acceleration resolution"),
+    "media.Acceleration": _words("accel3d rendernode"),
+    "media.Resolution": _words("x y"),
+    "media.Sound": _words("model codecs audio info"),
+    "media.Codec": _words("type"),
+    "media.Audio": _words("id type timer_period input output"),
+    "media.Input": _words("type bus model driver info"),
+    "media.Hub": _words("type info"),
+    "small.Watchdog": _words("model action info"),
+    "small.MemoryBalloon": _words("model autodeflate free_page_reporting period info driver"),
+    "small.Rate": _words("bytes period"),
+    "small.RandomDevice": _words("model path"),
+    "small.RandomBuiltin": _words("model"),
+    "small.RandomDaemon": _words("model backend"),
+    "small.RandomSource": _words("model rate backend driver info"),
+    "small.Panic": _words("model info"),
+    "memory_device.MemoryDevice": _words("model access discard source target info"),
+    "memory_device.MemorySource": _words("nodemask pagesize path alignsize"),
+    "memory_device.MemoryTarget": _words("size node"),
+}
+"""Fields that a builder looks at, by model."""
+
+HOST: Final[Mapping[str, frozenset[str]]] = {
+    "document.DomainModel": _words("title description metadata current_memory"),
+    "cpu_tuning.Vcpu": _words("placement current"),
+    "disk.Disk": _words("snapshot"),
+    "storage.SourceExtra": _words("startup_policy"),
+    "chardev.Backend": _words("tty"),
+    "chardev.ChannelTarget": _words("state"),
+    "interface.MacAddress": _words("check"),
+    "interface.GuestSide": _words("dev actual"),
+    "graphics.Vnc": _words("connected passwd_valid_to"),
+    "secret.Encryption": _words("cipher ivgen"),
+    "secret.Cipher": _words("name size mode hash"),
+    "secret.IvGen": _words("name hash"),
+}
+"""Fields that say nothing to QEMU: what describes, what the daemon tracks, what an image tells itself."""
+
+DEFAULTS: Final[Mapping[tuple[str, str], frozenset[Any]]] = {
+    ("media.Acceleration", "accel2d"): frozenset([False]),
+    ("interface.InterfaceTarget", "managed"): frozenset([True]),
+    ("disk.Disk", "rawio"): frozenset([False]),
+    ("features.Features", "hap"): frozenset([True]),
+}
+"""Values besides the empty one that ask for nothing."""
+
+REFUSALS: Final[Mapping[tuple[str, str], str]] = {
+    ("document.DomainModel", "cputune"): "CPU tuning is not available on this host",
+    ("document.DomainModel", "blkiotune"): "Block I/O tuning is not available on this host",
+    ("document.DomainModel", "memtune"): "Memory cgroup is not available on this host",
+    ("document.DomainModel", "resource"): "Resource partition is not available on this host",
+    ("document.DomainModel", "launch_security"): "SEV launch security is not supported with this QEMU binary",
+    ("document.DomainModel", "bootloader"): "bootloader is not supported by QEMU",
+    ("document.DomainModel", "perf"): "perf events are not available on this host",
+    ("document.DomainModel", "idmap"): "idmap is not supported by QEMU",
+    ("document.DomainModel", "seclabels"): "security labels are not supported by this driver",
+    ("cpu_tuning.Vcpu", "cpuset"): "CPU tuning is not available on this host",
+    ("devices.Devices", "hostdevs"): "host device passthrough is not supported by this driver",
+    ("devices.Devices", "filesystems"): "filesystem passthrough is not supported by this driver",
+    ("devices.Devices", "redirdevs"): "USB redirection is not supported by this version of QEMU",
+    ("devices.Devices", "redirfilter"): "USB redirection filter is not supported by this version of QEMU",
+    ("devices.Devices", "smartcards"): "this QEMU binary lacks smartcard support",
+    ("devices.Devices", "tpms"): "The QEMU executable does not support TPM backend type",
+    ("devices.Devices", "leases"): "leases are not supported by this driver",
+    ("devices.Devices", "shmems"): "shared memory devices are not supported by this driver",
+    ("devices.Devices", "iommu"): "IOMMU device is not supported with this QEMU binary",
+    ("devices.Devices", "vsock"): "vhost-vsock device is not supported with this QEMU",
+    ("devices.Devices", "nvram"): "nvram device is only supported for PPC64",
+    (
+        "interface.Interface",
+        "bandwidth",
+    ): "setting bandwidth on network interfaces is not supported by this driver",
+    ("interface.Interface", "filterref"): "filterref is not supported by this driver",
+    ("disk.Disk", "transient"): "transient disks are not supported by this driver",
+}
+"""What is said of a field that is refused, where it is worth words of its own."""
+
+_MAX_DEPTH: Final = 400
+"""Models in models: a document's depth (256) bounds it, with those that have no element of their own."""
+
+
+def model_name(cls: type[Model]) -> str:
+    """Return what a model is called in the tables: its module's name and its own."""
+    return f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}"
+
+
+def check_expressed(model: DomainModel, elsewhere: frozenset[str] = frozenset()) -> None:
+    """Refuse a configuration that holds anything that the command line does not express.
+
+    Args:
+        model: the whole configuration.
+        elsewhere: fields of the domain that somebody else carries out; what is in them is not looked at.
+
+    Raises:
+        VirError: the first such thing.
+    """
+    _check(model, elsewhere, 0)
+
+
+def check_device(device: Model) -> None:
+    """Refuse a device that holds anything that its parts do not express. Raises VirError."""
+    _check(device, frozenset(), 0)
+
+
+_EMPTY: Final[dict[type[Model], Model]] = {}
+"""An empty model of each kind, to compare with."""
+
+
+def _check(model: Model, elsewhere: frozenset[str], depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise unsupported("the configuration is nested too deeply")
+    cls = type(model)
+    name = model_name(cls)
+    empty = _EMPTY.get(cls)
+    if empty is None:
+        empty = _EMPTY[cls] = cls()
+    expressed, host = EXPRESSED.get(name, frozenset()), HOST.get(name, frozenset())
+    for field in attrs.fields(cls):
+        value = getattr(model, field.name)
+        if field.name in host or (depth == 0 and field.name in elsewhere):
+            continue
+        if field.name not in expressed:
+            if _says_nothing(value, getattr(empty, field.name), (name, field.name)):
+                continue
+            raise _no_such_field(cls, name, field.name)
+        for part in value if isinstance(value, list) else (value,):
+            if isinstance(part, Model):
+                _check(part, elsewhere, depth + 1)
+
+
+def _says_nothing(value: Any, empty: Any, place: tuple[str, str]) -> bool:
+    if value is None or value == empty or value in DEFAULTS.get(place, ()):
+        return True
+    return isinstance(value, Model) and _is_bare(value)
+
+
+def _is_bare(model: Model) -> bool:
+    """Whether an element is there with nothing in it."""
+    return bool(attrs.fields(type(model))) and model == type(model)()
+
+
+def _no_such_field(cls: type[Model], name: str, field: str) -> ConfigUnsupported:
+    words = REFUSALS.get((name, field))
+    tag = cls.TAG or name.partition(".")[2].lower()
+    return unsupported(words or f"'{field}' of <{tag}> is not supported by this driver")

@@ -1,0 +1,60 @@
+"""The firmware that a guest starts from: a BIOS image, or flash with UEFI's code and variables."""
+
+from __future__ import annotations
+
+from remotevirt.drivers.qemu.command.machine import FIRMWARE_NODES
+from remotevirt.drivers.qemu.command.parts import GuestFile, Part, option
+from remotevirt.drivers.qemu.command.setting import Setting, unsupported
+
+__all__ = ["firmware_parts"]
+
+
+def firmware_parts(setting: Setting) -> list[Part]:
+    """Return the block nodes of flash, or ``-bios``.
+
+    The path of a loader that was to be chosen by its features must have been filled in.
+
+    Raises:
+        VirError: no loader was chosen, or one that cannot be.
+    """
+    os = setting.model.os
+    loader = os.loader
+    if loader is None or loader.path is None:
+        if os.firmware is not None:
+            raise unsupported("Unable to find any firmware to satisfy '" + os.firmware + "'")
+        return []
+    if loader.type != "pflash":
+        if os.nvram is not None:
+            raise unsupported("NVRAM is not available with this loader")
+        return [option("-bios", loader.path, files=[GuestFile(loader.path, shared=True)])]
+    if loader.secure and not (setting.is_q35 and _has_smm(setting)):
+        raise unsupported("Secure boot requires SMM feature enabled")
+    writable = loader.readonly is False
+    parts = _flash(0, loader.path, writable=writable)
+    if os.nvram is not None:
+        if os.nvram.path is None:
+            raise unsupported("the NVRAM of the domain lacks a path")
+        parts += _flash(1, os.nvram.path, writable=True)
+    if loader.secure:
+        parts.append(option("-global", "driver=cfi.pflash01,property=secure,value=on"))
+    return parts
+
+
+def _has_smm(setting: Setting) -> bool:
+    features = setting.model.features
+    return features is not None and features.smm is not None and features.smm.state
+
+
+def _flash(number: int, path: str, *, writable: bool) -> list[Part]:
+    node = FIRMWARE_NODES[number]
+    storage = node.replace("-format", "-storage")
+    file = {
+        "driver": "file",
+        "filename": path,
+        "node-name": storage,
+        "auto-read-only": True,
+        "discard": "unmap",
+    }
+    layer = {"node-name": node, "read-only": not writable, "driver": "raw", "file": storage}
+    opened = GuestFile(path, writable=writable, shared=not writable)
+    return [Part("blockdev", file, files=(opened,)), Part("blockdev", layer)]

@@ -1,0 +1,102 @@
+"""Definitions of QEMU's domains: what libvirt's driver adds to a document, and what it turns down."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import ClassVar
+
+import attrs
+
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.qemu.complete import additions
+from remotevirt.drivers.qemu.complete.board import choose_machine, find_board, find_emulator
+from remotevirt.drivers.qemu.complete.devices import complete_devices, video_type
+from remotevirt.drivers.qemu.complete.places import place_devices
+from remotevirt.drivers.qemu.complete.refusals import check_early, check_guest
+from remotevirt.drivers.qemu.emulator import Emulator
+from remotevirt.stubs import constants as c
+from remotevirt.xml.domain import DomainDefaults, DomainModel
+
+__all__ = ["NVRAM_DIRECTORY", "QemuDefaults", "QemuDefinition", "definitions_for"]
+
+NVRAM_DIRECTORY = "/var/lib/libvirt/qemu/nvram"
+"""Where libvirt's system daemon keeps what the guests' firmware remembers."""
+
+
+@attrs.frozen
+class QemuDefaults(DomainDefaults):
+    """What this driver adds.
+
+    Args:
+        emulators: the binaries it can start; of several for an architecture the first is taken.
+        nvram_directory: the folder for variables of guests' firmware.
+    """
+
+    virt_type: str = "qemu"
+    arch: str = attrs.field(factory=platform.machine)
+    interface_prefix: str | None = None
+    emulators: Sequence[Emulator] = ()
+    nvram_directory: str = NVRAM_DIRECTORY
+
+    def identify(self, model: DomainModel) -> None:
+        """Find the emulator."""
+        find_emulator(model, self.emulators)
+
+    def prepare(self, model: DomainModel) -> None:
+        """Add what every guest has."""
+        emulator = find_emulator(model, self.emulators)
+        machine = choose_machine(model, emulator)
+        board = find_board(model)
+        additions.name_security(model)
+        additions.add_nvram(model, self.nvram_directory)
+        additions.add_devices(model, board)
+        additions.add_cpu(model, machine)
+        additions.add_features(model, board)
+
+    def complete_devices(self, model: DomainModel) -> None:
+        """Fill in models, targets and sizes."""
+        check_early(model)
+        complete_devices(model, find_board(model))
+
+    def video_type(self, model: DomainModel) -> str:
+        """Return what the machine's firmware can draw on."""
+        return video_type(find_board(model))
+
+    def place(self, model: DomainModel) -> None:
+        """Complete the controllers that were added, and give addresses."""
+        complete_devices(model, find_board(model))
+        place_devices(model)
+
+    def check(self, model: DomainModel) -> None:
+        """Refuse what this driver cannot run."""
+        check_guest(model, find_emulator(model, self.emulators))
+
+
+class QemuDefinition(Definition):
+    """A definition to which this driver adds what libvirt's adds; see :func:`definitions_for`."""
+
+    __slots__ = ()
+
+    DEFAULTS: ClassVar[DomainDefaults] = QemuDefaults()
+    ERRORS = c.VIR_FROM_QEMU
+
+
+def definitions_for(
+    emulators: Sequence[Emulator], *, nvram_directory: str = NVRAM_DIRECTORY
+) -> type[QemuDefinition]:
+    """Return the class of definitions of a driver.
+
+    Args:
+        emulators: the binaries that the driver can start.
+        nvram_directory: the folder for variables of guests' firmware.
+    """
+    made = QemuDefaults(emulators=tuple(emulators), nvram_directory=nvram_directory)
+
+    class KnownDefinition(QemuDefinition):
+        """A definition for the emulators that a driver has found."""
+
+        __slots__ = ()
+        DEFAULTS: ClassVar[DomainDefaults] = made
+
+    return KnownDefinition
