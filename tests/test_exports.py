@@ -67,6 +67,7 @@ EXPORTS = {
         "NetworkRow",
         "PoolRow",
         "Row",
+        "SecretRow",
         "Store",
         "StoreBusy",
         "StoreError",
