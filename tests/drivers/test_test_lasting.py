@@ -12,6 +12,7 @@ from remotevirt.drivers.journal import CHANGING
 from remotevirt.drivers.registry import load_driver
 from remotevirt.drivers.test import TestDriver
 from remotevirt.drivers.test.worlds import MAX_WORLDS
+from remotevirt.errors import VirError
 from remotevirt.store import Store, StoreError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoConnect, NoDomain, OperationDenied, OperationFailed
@@ -46,6 +47,20 @@ class LastingCase(TestCase):
 
 class RestartTests(LastingCase):
     """What is there again."""
+
+    def test_long_documents(self) -> Any:
+        """What is made of a document that was read aside lasts too."""
+        connection: Any = self.open()
+        ways = "".join(f"<interface dev='e{number}'/>" for number in range(3000))
+        text = f"<network><name>long</name><forward mode='private'>{ways}</forward></network>"
+
+        def check(ref: Any) -> Any:
+            again: Any = self.again()
+            self.assertEqual(ref, again.network.network_lookup_by_name("long"))
+            bad = again.network.network_define_xml(text.replace("private", "bad"))
+            return self.assertFailure(bad, VirError)
+
+        return connection.network.network_define_xml(text).addCallback(check)
 
     def test_everything_that_lasts(self) -> None:
         """After each of many calls a daemon that starts anew finds what the call left."""

@@ -1,24 +1,25 @@
 """What a guest's QEMU is told before the guest runs, and asked: what the command line cannot say.
 
-Passwords (which would be seen there), what a reset leads to, the names of pseudo-terminals, the balloon's size, the
-threads of the processors.
+Passwords (which would be seen there), what a reset leads to, the names of pseudo-terminals, the balloon's
+size, the threads of the processors.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from remotevirt.drivers.qemu.command import Setting, orders_before_run
+from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.chardev import CharSource
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = ["configure", "find_terminals", "find_threads"]
 
-RESTARTS: Final = ("restart", "rename-restart")
 
-
-async def configure(guest: Guest) -> None:
+async def configure(guest: Guest, emulator: Emulator) -> None:
     """Make a guest ready to run.
 
     Raises:
@@ -26,8 +27,9 @@ async def configure(guest: Guest) -> None:
     """
     record, world = guest.record, guest.world
     model = record.live.model
-    reboot = "reset" if model.on_reboot in RESTARTS else "shutdown"
-    await guest.execute("set-action", {"reboot": reboot, "shutdown": "pause", "panic": "pause"})
+    setting = Setting(model, emulator, surroundings_of(guest))
+    for order in orders_before_run(setting):
+        await guest.execute(order.execute, order.arguments)
     for screen in model.devices.graphics:
         if isinstance(screen, Vnc) and screen.passwd is not None:
             await guest.execute("set_password", {"protocol": "vnc", "password": screen.passwd})

@@ -48,9 +48,10 @@ class QemuDefaults(DomainDefaults):
         emulator = find_emulator(model, self.emulators)
         machine = choose_machine(model, emulator)
         board = find_board(model)
+        additions.name_security(model)
         additions.add_nvram(model, self.nvram_directory)
         additions.add_devices(model, board)
-        additions.add_cpu(model, machine)
+        additions.add_cpu(model, board, machine)
         additions.add_features(model, board)
 
     def complete_devices(self, model: DomainModel) -> None:
@@ -82,15 +83,18 @@ class QemuDefinition(Definition):
 
 
 def definitions_for(
-    emulators: Sequence[Emulator], *, nvram_directory: str = NVRAM_DIRECTORY
+    emulators: Sequence[Emulator], *, arch: str | None = None, nvram_directory: str = NVRAM_DIRECTORY
 ) -> type[QemuDefinition]:
     """Return the class of definitions of a driver.
 
     Args:
         emulators: the binaries that the driver can start.
+        arch: of guests that do not say; None for the host's.
         nvram_directory: the folder for variables of guests' firmware.
     """
-    made = QemuDefaults(emulators=tuple(emulators), nvram_directory=nvram_directory)
+    made = QemuDefaults(
+        arch=arch or platform.machine(), emulators=tuple(emulators), nvram_directory=nvram_directory
+    )
 
     class KnownDefinition(QemuDefinition):
         """A definition for the emulators that a driver has found."""

@@ -105,7 +105,13 @@ class QemuDriver:
     async def _open(self, reactor: Any) -> None:
         settings = self.settings
         settings.state.mkdir(mode=0o711, exist_ok=True)
-        emulators = EmulatorCache(reactor, user=settings.user)
+        user = settings.user
+        emulators = EmulatorCache(
+            reactor,
+            uid=None if user is None else user.uid,
+            gid=None if user is None else user.gid,
+            groups=() if user is None else user.groups,
+        )
         definitions = definitions_for(await emulators.all(), nvram_directory=str(settings.nvram))
         world = QemuWorld(settings, definitions, emulators, reactor)
         path = str(settings.state / "domains.db")

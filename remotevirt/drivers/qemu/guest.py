@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from remotevirt.drivers.qemu.monitor import Monitor
-from remotevirt.drivers.qemu.process import Identity, QemuProcess
+from remotevirt.drivers.qemu.process import QemuProcess
 from remotevirt.drivers.qemu.progress import Progress
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, OperationInvalid
@@ -54,7 +54,6 @@ class Guest:
         folder: its own folder.
         process, monitor: None until they are there.
         details: see there; whoever changes them commits (:meth:`remember`).
-        identity: what was kept of its process, before it was found again.
         ending: (reason, detail) of a stop that was asked for or announced; None while it just runs.
         powered_off: QEMU has said that the guest is off.
         started: it has begun to run, or to be paused: that was told, and its end will be.
@@ -76,7 +75,6 @@ class Guest:
         self.powered_off = False
         self.started = False
         self.threads: dict[int, int] = {}
-        self.identity: Identity | None = None
         self.stamp = object()
         self.waiting: dict[tuple[str, str], list[Deferred[None]]] = {}
         self.pausing: tuple[int, int] | None = None

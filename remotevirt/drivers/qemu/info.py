@@ -7,8 +7,8 @@ from typing import Any
 from remotevirt.drivers.domains.info import DomainInfoCalls
 from remotevirt.drivers.faults import no_domain
 from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.lifecycle import no_agent
-from remotevirt.drivers.qemu.process import cpu_time
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
@@ -26,7 +26,8 @@ class InfoCalls(QemuCalls, DomainInfoCalls):
         if record is None:
             raise no_domain(dom, c.VIR_FROM_QEMU)
         guest = record.guest
-        spent = 0 if guest is None or guest.process is None else cpu_time(guest.process.pid)
+        figures = None if guest is None or guest.process is None else task_figures(guest.process.pid)
+        spent = figures.user + figures.system if figures else 0
         return DomainGetInfoRet(record.state, record.max_memory, record.memory, record.vcpus, spent)
 
     def domain_get_control_info(self, dom: NonnullDomain, flags: int) -> DomainGetControlInfoRet:

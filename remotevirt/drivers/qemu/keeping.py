@@ -67,7 +67,9 @@ class GuestKeeper:
         guest = record.guest
         assert guest is not None
         process = guest.process
-        identity = {} if process is None else attrs.asdict(process.identity)
+        identity: dict[str, Any] = {}
+        if process is not None:
+            identity = {"pid": process.pid, "start_time": process.start_time, "boot": process.boot}
         return GuestRow(
             record.uuid,
             record.position,

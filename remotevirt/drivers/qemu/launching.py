@@ -1,11 +1,11 @@
-"""From a prepared definition to a QEMU that answers: folders, files, descriptors, the process, its monitor."""
+"""From a prepared definition to a QEMU that answers: folders, files, descriptors, process, monitor."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +14,8 @@ from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
 from remotevirt.drivers.qemu.access import give
+from remotevirt.drivers.qemu.chains import complete_chains
 from remotevirt.drivers.qemu.command import (
-    Command,
     Descriptor,
     GuestFile,
     NeededSecret,
@@ -25,39 +25,38 @@ from remotevirt.drivers.qemu.command import (
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest, Owner
 from remotevirt.drivers.qemu.monitor import Monitor, connect
-from remotevirt.drivers.qemu.process import QemuProcess, read_log_tail
+from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, NoSecret, VirSystemError
+from remotevirt.stubs.errors import NoSecret, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
 
-__all__ = ["attend", "give_files", "launch", "make_command", "opened"]
+__all__ = ["PID_FILE", "attend", "converse", "give_files", "launch", "opened", "surroundings_of"]
 
-LOG_TAIL: Final = 4096
-"""Bytes of what QEMU said last that an error shows. libvirt: 1024 characters or so."""
+PID_FILE: Final = "qemu.pid"
+"""Where QEMU writes the number of its process, in the guest's folder."""
+
+ELSEWHERE: Final[frozenset[str]] = frozenset()
+"""What of a definition others than the command line carry out."""
 
 
-def make_command(guest: Guest, emulator: Emulator) -> Command:
-    """Return how a guest's QEMU is to be started.
-
-    Raises:
-        VirError: its definition says something that cannot be done.
-    """
-    model, settings = guest.record.live.model, guest.world.settings
+def surroundings_of(guest: Guest) -> Surroundings:
+    """Return where a guest runs."""
+    settings = guest.world.settings
     ports = {
         number: screen.port
-        for number, screen in enumerate(model.devices.graphics)
+        for number, screen in enumerate(guest.record.live.model.devices.graphics)
         if isinstance(screen, Vnc) and screen.port
     }
-    surroundings = Surroundings(
+    return Surroundings(
         folder=str(guest.folder),
         channel_folder=str(settings.channel / guest.record.uuid.hex()),
         vnc_ports=ports,
+        elsewhere=ELSEWHERE,
     )
-    return build_command(model, emulator, surroundings)
 
 
 async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
@@ -72,40 +71,39 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
         VirError: something cannot be had, or QEMU refuses.
     """
     world, settings = guest.world, guest.world.settings
-    command = make_command(guest, emulator)
+    model, surroundings = guest.record.live.model, surroundings_of(guest)
+    await deferToThread(complete_chains, model)
+    command = build_command(model, emulator, surroundings)
     await deferToThread(_make_folders, guest.folder, settings)
     await deferToThread(_make_variables, guest, settings)
     for secret in command.secrets:
         _write_secret(guest, secret)
     give_files(guest, command.files)
     log = settings.log / f"{guest.record.name.replace('/', '_')[:200]}.log"
-    with opened(command.descriptors, settings) as descriptors:
-        argv = command.arguments(descriptors)
+    with opened(command.descriptors, settings) as numbers:
+        argv = [*command.arguments(numbers), "-pidfile", str(guest.folder / PID_FILE)]
         if incoming:
-            argv = [*argv, "-incoming", "defer"]
-        start = log.stat().st_size if log.exists() else 0
+            argv += ["-incoming", "defer"]
         user = settings.user
-        process = await QemuProcess.spawn(
+        process = await spawn(
             argv,
+            reactor=world.reactor,
             environment=command.environment,
-            descriptors={number: number for number in descriptors.values()},
-            log=str(log),
+            log=log,
+            descriptors=sorted(numbers.values()),
             uid=None if user is None else user.uid,
             gid=None if user is None else user.gid,
             groups=() if user is None else user.groups,
-            directory=str(guest.folder),
-            reactor=world.reactor,
+            directory=guest.folder,
         )
     attend(guest, process)
     world.commit(guest.remember)
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
-        said = await deferToThread(_said, log, start)
-        if not said:
+        if not process.exited:
             raise
-        text = f"process exited while connecting to monitor: {said}"
-        raise InternalError(text, domain=c.VIR_FROM_QEMU) from error
+        raise await deferToThread(exit_error, log, process.log_start) from error
     guest.monitor = monitor
     guest.check_alive()
     for secret in command.secrets:
@@ -128,8 +126,9 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
 
     def lost(reason: VirError) -> None:
         # a QEMU that nobody can talk to is of no use; when it is over, its process tells
-        if guest.process is not None and guest.record.guest is guest:
-            watching.later(guest, lambda: guest.process.kill(guest.world.settings.shutdown_timeout), "kill")
+        process = guest.process
+        if process is not None and guest.record.guest is guest:
+            watching.later(guest, lambda: process.kill(guest.world.settings.shutdown_timeout), "kill")
 
     return await connect(
         guest.world.reactor,
@@ -138,11 +137,6 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
         on_event=lambda name, data, *_: watching.heard(guest, name, data),
         on_close=lost,
     )
-
-
-def _said(log: Path, start: int) -> str:
-    """Return what QEMU said since it was started."""
-    return read_log_tail(str(log), LOG_TAIL, start=start)
 
 
 def _make_folders(folder: Path, settings: Settings) -> None:
@@ -233,7 +227,7 @@ def give_files(guest: Guest, files: tuple[GuestFile, ...]) -> list[Owner]:
 
 
 @contextmanager
-def opened(descriptors: tuple[Descriptor, ...], settings: Settings) -> Iterator[Mapping[str, int]]:
+def opened(descriptors: Iterable[Descriptor], settings: Settings) -> Iterator[Mapping[str, int]]:
     """Open what QEMU is given already open; it is closed here when the block ends.
 
     Yields:

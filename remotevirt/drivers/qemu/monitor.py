@@ -398,6 +398,7 @@ async def connect(
         InternalError: it ended, or does not speak QMP.
     """
     factory = Factory.forProtocol(lambda: Monitor(reactor, on_event, on_close))
+    factory.noisy = False
     try:
         monitor = await UNIXClientEndpoint(reactor, path, timeout=timeout).connect(factory)
     except ConnectError as error:

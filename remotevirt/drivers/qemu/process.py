@@ -153,11 +153,12 @@ class QemuProcess:
         self._waiting.append(waiting)
         return waiting
 
-    async def kill(self, timeout: float = TERM_SECONDS) -> int | None:
+    async def kill(self, timeout: float = TERM_SECONDS, *, force: bool = True) -> int | None:
         """End the process, and wait until it has ended.
 
         Args:
             timeout: seconds from SIGTERM to SIGKILL; with 0 it is killed at once.
+            force: send SIGKILL if SIGTERM was not enough.
 
         Returns:
             its status.
@@ -165,7 +166,7 @@ class QemuProcess:
         Raises:
             VirSystemError: the kernel does not let it go.
         """
-        steps = ((signal.SIGTERM, timeout), (signal.SIGKILL, KILL_SECONDS))
+        steps = ((signal.SIGTERM, timeout), (signal.SIGKILL, KILL_SECONDS if force else 0))
         for number, seconds in steps:
             if seconds <= 0:
                 continue
@@ -175,7 +176,8 @@ class QemuProcess:
             except TimeoutError:
                 continue
         reason = os.strerror(errno.EBUSY)
-        message = f"Failed to terminate process {self.pid} with SIGKILL: {reason}"
+        last = "SIGKILL" if force else "SIGTERM"
+        message = f"Failed to terminate process {self.pid} with {last}: {reason}"
         raise VirSystemError(message=message, domain=c.VIR_FROM_QEMU, int1=errno.EBUSY)
 
     def _reap(self) -> int | None:

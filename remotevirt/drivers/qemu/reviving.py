@@ -2,14 +2,15 @@
 
 ::
 
-    row of a guest ──► its process? ──no──► the guest ended meanwhile: off (crashed, or the host was restarted)
+    row of a guest ──► its process? ──no──► the guest ended meanwhile: off (crashed)
                           │
                          yes ──► its monitor? ──no──► nobody can talk to it: ended
                                     │
                                    yes ──► query-status ──► running, paused (why is in the row), off
 
-A QEMU that was told to start and whose daemon died before it could note the process is found by the file into which it
-writes its number. All guests are looked for at once; one that does not answer holds up nobody but calls on itself.
+A QEMU that was told to start and whose daemon died before it could note the process is found by the file
+into which it writes its number. All guests are looked for at once; one that does not answer holds up nobody
+but calls on itself.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from remotevirt.drivers.qemu.configuring import find_threads
+from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.guest import Details, Guest, Owner
-from remotevirt.drivers.qemu.launching import attend, converse
-from remotevirt.drivers.qemu.process import Identity, QemuProcess
+from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
+from remotevirt.drivers.qemu.process import QemuProcess, find
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.stopping import CRASHED, OFF, end, gone
 from remotevirt.drivers.qemu.world import QemuWorld
@@ -44,17 +46,17 @@ async def revive(world: QemuWorld, rows: list[GuestRow]) -> None:
         world: with the persistent domains of the store; transient ones come with their guests.
         rows: what was kept of them.
     """
-    guests: list[Guest] = []
+    guests: list[tuple[Guest, GuestRow]] = []
 
     def take_in() -> None:
         for row in rows:
             try:
-                guests.append(_take_in(world, row))
+                guests.append((_take_in(world, row), row))
             except VirError as error:
                 log.error("guest {name!r} is left alone: {error}", name=row.name, error=error)
 
     world.commit(take_in)
-    await DeferredList([Deferred.fromCoroutine(_reattach(guest)) for guest in guests], consumeErrors=True)
+    await DeferredList([Deferred.fromCoroutine(_reattach(*one)) for one in guests], consumeErrors=True)
 
 
 def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
@@ -69,7 +71,6 @@ def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
     record.guest = guest
     world.next_id = row.id
     world.start(record, row.reason, row.state)
-    guest.identity = _identity(row.process)
     return guest
 
 
@@ -81,18 +82,25 @@ def _details(text: str) -> Details:
     return Details(owners=owners, **{name: value for name, value in kept.items() if name in known})
 
 
-def _identity(text: str) -> Identity | None:
-    kept: dict[str, Any] = json.loads(text)
-    return Identity(**kept) if kept else None
+def _find(guest: Guest, kept: dict[str, Any]) -> QemuProcess | None:
+    """Return the process of a guest, None if it is over."""
+    world, program = guest.world, guest.record.live.model.devices.emulator
+    if not kept:
+        # the daemon ended before it could note the process; QEMU itself writes its number into a file
+        try:
+            pid = int((guest.folder / PID_FILE).read_text()[:32])
+        except (OSError, ValueError):
+            return None
+        figures = task_figures(pid)
+        kept = {"pid": pid, "start_time": figures.start_time if figures else 0, "boot": boot_id()}
+    return find(kept["pid"], kept["start_time"], kept["boot"], reactor=world.reactor, program=program)
 
 
-async def _reattach(guest: Guest) -> None:
+async def _reattach(guest: Guest, row: GuestRow) -> None:
     """Find a guest's QEMU, or note that it is over."""
     world, record = guest.world, guest.record
     try:
-        process = await QemuProcess.find(
-            guest.identity, pid_file=str(guest.folder / "pid"), reactor=world.reactor
-        )
+        process = _find(guest, json.loads(row.process))
         if process is None:
             guest.ending = CRASHED if guest.started else None
             gone(guest)

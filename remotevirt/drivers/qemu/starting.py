@@ -89,7 +89,7 @@ async def start(
         raise
     try:
         await launch(guest, emulator, incoming=incoming is not None)
-        await configure(guest)
+        await configure(guest, emulator)
         if incoming is not None:
             await incoming(guest)
         await _run(guest, why, paused=paused)

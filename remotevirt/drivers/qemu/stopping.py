@@ -3,7 +3,7 @@
 ::
 
     end(guest, why) ──► SIGTERM, SIGKILL ─┐
-    the guest powers off ──► end          ├─► process is over ──► gone(guest) ──► record, event, files given back
+    the guest powers off ──► end          ├─► process is over ──► gone(guest) ──► record, event, files
     QEMU crashes ─────────────────────────┘
 """
 
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from remotevirt.drivers.qemu.access import give_back
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
 
@@ -50,10 +51,11 @@ async def end(guest: Guest, why: End, *, graceful: bool = False) -> None:
         guest.ending = why
     process = guest.process
     if process is not None:
-        over = await process.kill(guest.world.settings.shutdown_timeout, force=not graceful)
-        if not over:
+        try:
+            await process.kill(guest.world.settings.shutdown_timeout, force=not graceful)
+        except VirError:
             guest.ending = None
-            raise OperationFailed("failed to kill qemu process with SIGTERM", domain=c.VIR_FROM_QEMU)
+            raise
     gone(guest)
 
 

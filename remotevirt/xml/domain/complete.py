@@ -116,11 +116,11 @@ def complete_devices(model: DomainModel, defaults: DomainDefaults) -> None:
     devices = model.devices
     if devices.emulator is None:
         devices.emulator = defaults.emulator
+    index_controllers(devices)
     defaults.prepare(model)
     devices.disks = sorted_disks(devices.disks)
     for disk in devices.disks:
         disk.choose_bus()
-    index_controllers(devices)
     complete_characters(model)
     complete_inputs(model)
     defaults.complete_devices(model)

@@ -68,19 +68,10 @@ OF_CONTROLLER = {
 """What the PCI controllers themselves need."""
 
 OLD_CARDS = frozenset(
-    [
-        "rtl8139",
-        "e1000",
-        "netfront",
-        "spapr-vlan",
-        "lan9118",
-        "smc91c111",
-        "vlance",
-        "vmxnet",
-        "vmxnet2",
-        "vmxnet3",
-    ]
-    + ["Am79C970A", "82540EM", "82545EM", "82543GC"]
+    (
+        "rtl8139 e1000 netfront spapr-vlan lan9118 smc91c111 vlance vmxnet vmxnet2 vmxnet3"
+        " Am79C970A 82540EM 82545EM 82543GC"
+    ).split()
 )
 """Network cards known to be older than PCI Express; of others libvirt thinks that they are not."""
 
@@ -191,10 +182,11 @@ def pci_devices(model: DomainModel) -> Iterator[Any]:
     everything: tuple[Any, ...] = (
         *(one for one in devices.controllers if one.type == "pci"),
         *devices.filesystems,
-        *devices.interfaces,
+        *(one for one in devices.interfaces if one.type != "hostdev"),
         *devices.sounds,
         *(one for one in devices.controllers if one.type != "pci"),
         *devices.disks,
+        *(one for one in devices.interfaces if one.type == "hostdev"),
         *devices.hostdevs,
         *([devices.memballoon] if devices.memballoon else []),
         *devices.rngs,

@@ -1,8 +1,8 @@
-"""Where each device of a guest sits on PCI, in libvirt's order, so that a guest that moves finds its devices again.
+"""Where each device of a guest sits on PCI: in libvirt's order, so that a guest finds its devices again.
 
-The machine's own devices have places of their own; addresses of the document come next; the rest is filled in
-device by device. Buses that are wanting are found in a first round on a map that grows, become controllers, and
-get their own addresses in the second round.
+Addresses of the document are taken first; then the machine's own devices get the places where they must be;
+the rest is filled in device by device. Buses that are wanting are found in a first round, on a map that grows.
+They become controllers, which get their own addresses in the second round.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from remotevirt.drivers.qemu.complete.additions import add_controller
-from remotevirt.drivers.qemu.complete.board import Board, find_board, unsupported
+from remotevirt.drivers.qemu.complete.board import Board, find_board
 from remotevirt.drivers.qemu.complete.buses import Bus, Buses, Place
 from remotevirt.drivers.qemu.complete.connect import EXPRESS, needs_pci, pci_devices, slot_kind
 from remotevirt.stubs import constants as c
@@ -32,13 +32,12 @@ FIRST_EXPANDER_BUS = 254
 
 
 def place_pci(model: DomainModel) -> None:
-    """Give an address to every PCI device that has none, and add the controllers they need. Raises VirError."""
+    """Give addresses to PCI devices that have none, adding the controllers they need. Raises VirError."""
     board = find_board(model)
     told = 1 + max((one.index or 0 for one in model.devices.controllers if one.type == "pci"), default=-1)
     if told:
         plan = _map(model, board, growing=True)
         express = board.root == "pcie-root"
-        _check_order(model)
         _assign(plan, model, board, dry=True)
         _add_buses(plan, model)
         if express and told == 1 and len(plan.buses) > 1:
@@ -102,17 +101,6 @@ def _map(model: DomainModel, board: Board, *, growing: bool) -> Buses:
     return buses
 
 
-def _check_order(model: DomainModel) -> None:
-    for controller in model.devices.controllers:
-        place = _address(controller)
-        if controller.type == "pci" and place is not None and place.bus >= (controller.index or 0):
-            index = controller.index or 0
-            raise unsupported(
-                f"PCI controller at index {index} (0x{index:02x}) has bus='0x{place.bus:02x}', but index must"
-                " be larger than bus"
-            )
-
-
 def _assign(buses: Buses, model: DomainModel, board: Board, *, dry: bool) -> None:
     """Fill in addresses; in a dry run they are only counted."""
     express = board.root == "pcie-root"
@@ -172,6 +160,8 @@ def _fix_i440fx(buses: Buses, model: DomainModel) -> None:
         _fix(buses, ide, Place(0, 1, 1), "Primary IDE controller must have PCI address 0:0:1.1")
     if usb is not None and usb.model == "piix3-uhci":
         _fix(buses, usb, Place(0, 1, 2), "PIIX3 USB controller at index 0 must have PCI address 0:0:1.2")
+    if any(one.type == "ide" and one.index for one in model.devices.controllers):
+        raise InternalError("Only 1 IDE controller is supported", domain=c.VIR_FROM_QEMU)
     buses.reserve(Place(0, 1, 0))
     _fix_video(buses, model, VIDEO_SLOT["pci-root"])
 
@@ -185,7 +175,7 @@ def _fix_q35(buses: Buses, model: DomainModel) -> None:
     for controller in model.devices.controllers:
         if not _wants(controller):
             continue
-        if controller.type == "usb" and controller.model in COMPANIONS:
+        if controller.type == "usb" and controller.model == "ich9-uhci1":
             _fix_companion(buses, model, controller)
         elif controller.type == "pci" and controller.model == "dmi-to-pci-bridge":
             _take_free(buses, controller, Place(0, 0x1E))
@@ -206,7 +196,7 @@ def _take_free(buses: Buses, device: Any, place: Place) -> None:
 
 
 def _fix_companion(buses: Buses, model: DomainModel, controller: Controller) -> None:
-    """USB 2 controllers sit in slot 0x1d, a second set of them in 0x1a, if nothing else does."""
+    """Sets of USB 2 controllers sit in slots 0x1d and 0x1a, if nothing else does; the first of it decides."""
     if _companion_slot(model, controller) is not None:
         return
     for slot in (0x1D, 0x1A):
@@ -245,8 +235,11 @@ def _place_companion(buses: Buses, model: DomainModel, controller: Controller, e
 def _fix_video(buses: Buses, model: DomainModel, slot: int) -> None:
     """The first graphics card has a slot of its own, unless the document has put something else there."""
     videos = model.devices.videos
-    if videos and needs_pci(videos[0]) and _wants(videos[0]):
-        _take_free(buses, videos[0], Place(0, slot))
+    if not videos or not needs_pci(videos[0]) or not _wants(videos[0]):
+        return
+    _take_free(buses, videos[0], Place(0, slot))
+    if _wants(videos[0]):
+        _set(videos[0], buses.next(slot_kind(videos[0], buses.buses[0].model == "pcie-root")))
 
 
 def _share_slots(buses: Buses, model: DomainModel) -> None:
