@@ -16,7 +16,6 @@ from remotevirt.drivers.qemu.command.build import (
     orders_before_run,
     parts_of_device,
 )
-from remotevirt.drivers.qemu.command.chains import complete_chain, complete_chains
 from remotevirt.drivers.qemu.command.cpu import hotpluggable_vcpus, parts_of_vcpu
 from remotevirt.drivers.qemu.command.disk import block_id, parts_of_disk, throttle_of
 from remotevirt.drivers.qemu.command.network import link_of, parts_of_interface
@@ -56,8 +55,6 @@ __all__ = [
     "block_id",
     "block_parts",
     "build_command",
-    "complete_chain",
-    "complete_chains",
     "format_command",
     "hotpluggable_vcpus",
     "images_of",

@@ -23,9 +23,9 @@ from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.secret import Encryption
 from remotevirt.xml.domain.storage import BlockSource, FileSource, SourceExtra, StorageSource
 
-__all__ = ["WITH_BASE", "Image", "block_parts", "images_of", "node_of", "number_disk", "number_images"]
+__all__ = ["_WITH_BASE", "Image", "block_parts", "images_of", "node_of", "number_disk", "number_images"]
 
-WITH_BASE: Final = frozenset(("qcow2", "qcow", "qed", "vmdk"))
+_WITH_BASE: Final = frozenset(("qcow2", "qcow", "qed", "vmdk"))
 """Formats whose images can be based on another."""
 
 _FORMATS: Final = {
@@ -235,7 +235,7 @@ def _image_parts(setting: Setting, disk: Disk, image: Image, base: Image | None)
     layer["file"] = image.storage
     if base is not None:
         layer["backing"] = base.node
-    elif image.format in WITH_BASE and image.ends:
+    elif image.format in _WITH_BASE and image.ends:
         layer["backing"] = None
     shared = disk.shareable or not writable
     opened = GuestFile(path, writable=writable, shared=shared, block=block)
@@ -246,10 +246,10 @@ def _check_image(setting: Setting, image: Image, base: Image | None) -> None:
     path = image.source.place()
     if image.format not in _FORMATS:
         raise unsupported(f"unsupported disk format '{image.format}' of image '{path}'")
-    if base is not None and image.format not in WITH_BASE:
+    if base is not None and image.format not in _WITH_BASE:
         raise unsupported(f"image '{path}' of format '{image.format}' cannot have a backing image")
     known = base is not None or image.ends
-    if image.format in WITH_BASE and not known and not setting.surroundings.preview:
+    if image.format in _WITH_BASE and not known and not setting.surroundings.preview:
         raise unsupported(f"the backing chain of image '{path}' is not known")
     extra = image.source.extra
     if extra.slices is not None and extra.slices.slices:
