@@ -45,6 +45,10 @@ print(child.pid, flush=True)
 """
 
 
+PYTHON = "/usr/bin/python3"
+"""Debian's own, which every user can run."""
+
+
 class ProcessCase(TestCase):
     """A folder for logs, and what starts processes there."""
 
@@ -57,7 +61,7 @@ class ProcessCase(TestCase):
     async def spawn(self, code: str, **arguments: Any) -> QemuProcess:
         """A Python that runs this, and is ended with the test at the latest."""
         defaults: dict[str, Any] = {"environment": {}, "log": self.log, "on_exit": self.ends.append}
-        child = await spawn([sys.executable, "-c", code], reactor=reactor, **(defaults | arguments))
+        child = await spawn([PYTHON, "-c", code], reactor=reactor, **(defaults | arguments))
         self.addCleanup(lambda: ensureDeferred(child.kill(0)))
         return child
 
