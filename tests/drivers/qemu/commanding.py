@@ -1,4 +1,4 @@
-"""Guests whose command lines the tests build: documents that libvirt's QEMU driver completed, and emulators."""
+"""Guests whose command lines the tests build: documents that libvirt's driver completed, and emulators."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ SMALL = """
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type='pci' index='0' model='pcie-root'><alias name='pcie.0'/></controller>
-    <controller type='usb' index='0' model='none'/>
+    <controller type='usb' index='0' model='qemu-xhci'>
+      <alias name='usb'/>
+      <address type='pci' domain='0x0000' bus='0x00' slot='0x02' function='0x0'/>
+    </controller>
     <controller type='sata' index='0'>
       <alias name='ide'/>
       <address type='pci' domain='0x0000' bus='0x00' slot='0x1f' function='0x2'/>
