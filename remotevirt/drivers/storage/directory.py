@@ -10,7 +10,7 @@ from typing import Final
 
 from remotevirt.drivers.faults import both_flags, check_flags
 from remotevirt.drivers.storage import qemu_img
-from remotevirt.drivers.storage.aside import FOLDER_FD, Stop, find_program, in_thread, run
+from remotevirt.drivers.storage.aside import FOLDER_FD, Stop, find_program, in_long_thread, in_thread, run
 from remotevirt.drivers.storage.bytes import make_folder, make_raw, resize_raw, wipe
 from remotevirt.drivers.storage.chains import chain, read_facts
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
@@ -173,10 +173,10 @@ class DirectoryBackend:
                 origin = None if source is None else source.path
                 reflink = bool(flags & c.VIR_STORAGE_VOL_CREATE_REFLINK)
                 size, allocation = model.capacity, model.allocation
-                await in_thread(make_raw, draft, size, allocation, origin, reflink=reflink)
+                await in_long_thread(make_raw, draft, size, allocation, origin, reflink=reflink)
             else:
                 await self._make_image(draft, model, args, secret, source, folders)
-            await in_thread(draft.publish, model.permissions)
+            await in_long_thread(draft.publish, model.permissions)
         finally:
             await in_thread(draft.remove)
 
@@ -238,7 +238,7 @@ class DirectoryBackend:
         allocate = bool(flags & c.VIR_STORAGE_VOL_RESIZE_ALLOCATE)
         raw = model.format in ("raw", "iso", None) and model.encryption is None
         if raw:
-            await in_thread(resize_raw, _path(pool), model.name, capacity, allocate=allocate)
+            await in_long_thread(resize_raw, _path(pool), model.name, capacity, allocate=allocate)
             return
         if allocate:
             text = "preallocate is only supported for raw type volume"
@@ -264,7 +264,7 @@ class DirectoryBackend:
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
         check_algorithm(algorithm)
-        await in_thread(wipe, _path(pool), model.name)
+        await in_long_thread(wipe, _path(pool), model.name)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume for a stream; returns its descriptor; raises VirError."""
