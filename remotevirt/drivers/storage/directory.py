@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from remotevirt.drivers.faults import both_flags, check_flags
 from remotevirt.drivers.storage import qemu_img
@@ -31,7 +31,7 @@ from remotevirt.stubs.errors import ArgumentUnsupported, NoSupport, OperationInv
 from remotevirt.xml.storage_pool import PoolModel
 from remotevirt.xml.storage_volume import VolumeModel
 
-__all__ = ["DirectoryBackend", "MountBackend", "check_algorithm"]
+__all__ = ["DirectoryBackend", "GetSecret", "MountBackend", "check_algorithm", "no_secret"]
 
 DEFAULT_MODE: Final = 0o711
 """The mode of folders that are made for pools."""
@@ -85,6 +85,14 @@ def _open(path: str) -> int:
         raise system(f"cannot open directory '{path}'", error, c.VIR_FROM_NONE) from error
 
 
+GetSecret: TypeAlias = Callable[[], Awaitable[bytes | None]]
+
+
+async def no_secret() -> bytes | None:
+    """Return None: there is no passphrase."""
+    return None
+
+
 class DirectoryBackend:
     """A folder of the host."""
 
@@ -136,7 +144,7 @@ class DirectoryBackend:
         model: VolumeModel,
         flags: int,
         *,
-        secret: bytes | None = None,
+        secret: GetSecret = no_secret,
         source: VolumeModel | None = None,
         folders: Collection[str] = (),
     ) -> None:
@@ -146,7 +154,7 @@ class DirectoryBackend:
             pool: where.
             model: what :meth:`prepare` has made of its definition.
             flags: virStorageVolCreateFlags.
-            secret: the passphrase of one that is encrypted.
+            secret: returns the passphrase of one that is encrypted.
             source: the volume that it is a copy of.
             folders: those of active pools.
 
@@ -175,7 +183,7 @@ class DirectoryBackend:
                 size, allocation = model.capacity, model.allocation
                 await in_long_thread(make_raw, draft, size, allocation, origin, reflink=reflink)
             else:
-                await self._make_image(draft, model, args, secret, source, folders)
+                await self._make_image(draft, model, args, await secret(), source, folders)
             await in_long_thread(draft.publish, model.permissions)
         finally:
             await in_thread(draft.remove)

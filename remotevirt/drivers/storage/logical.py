@@ -11,7 +11,7 @@ from typing import Final
 from remotevirt.drivers.faults import check_flags
 from remotevirt.drivers.storage.aside import Stop, find_program, in_long_thread, in_thread, run
 from remotevirt.drivers.storage.bytes import wipe_open
-from remotevirt.drivers.storage.directory import check_algorithm
+from remotevirt.drivers.storage.directory import GetSecret, check_algorithm, no_secret
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
 from remotevirt.drivers.storage.records import Contents
 from remotevirt.stubs import constants as c
@@ -126,7 +126,7 @@ class LogicalBackend:
         model: VolumeModel,
         flags: int,
         *,
-        secret: bytes | None = None,
+        secret: GetSecret = no_secret,
         source: VolumeModel | None = None,
         folders: Collection[str] = (),
     ) -> None:
