@@ -14,6 +14,9 @@ a thread, and the method returns a Deferred; the reactor serves other calls mean
 So what a method has looked up before it yields may have changed when it goes on: look up again. And what is
 done in a thread must change nothing, and look at nothing that others change.
 
+Where changes are kept (:mod:`remotevirt.drivers.journal`), each stretch between two works is a call of its
+own: :data:`STRETCH` says through what it is made.
+
 One such work is done at a time. More at once would take no less time together, for the interpreter runs one
 thread at a time, and would leave less of it to the reactor.
 """
@@ -22,16 +25,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
-__all__ = ["LARGE", "Steps", "Work", "in_steps"]
+__all__ = ["LARGE", "STRETCH", "Steps", "Work", "in_steps"]
 
 LARGE: Final = 32 * 1024
 """Characters of a document from which on work on it is done in a thread. The costliest of this size takes
 some 20 ms, as long as two turns of a client; a guest with a hundred devices has about as many."""
+
+STRETCH: Final[ContextVar[Callable[..., Any]]] = ContextVar("STRETCH")
+"""Set around a call: calls a function with arguments, and does what has to be done before and after. A method
+that goes on later goes on through it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,10 +97,16 @@ def _run(steps: Steps[T], advance: Callable[[], Work]) -> T | Deferred[T]:
     except StopIteration as end:
         result: T = end.value
         return result
+    through = STRETCH.get(_just)
     return _do_aside(work).addCallbacks(
-        lambda value: _run(steps, lambda: steps.send(value)),
-        lambda failure: _run(steps, lambda: steps.throw(failure.value)),
+        lambda value: through(_run, steps, lambda: steps.send(value)),
+        lambda failure: through(_run, steps, lambda: steps.throw(failure.value)),
     )
+
+
+def _just(function: Callable[..., T], *args: Any) -> T:
+    """Call a function, and nothing else."""
+    return function(*args)
 
 
 def _do_aside(work: Work) -> Deferred[Any]:

@@ -7,8 +7,9 @@
                         ──> events go out, the reply goes out
              if that fails:  objects as they were, no events, an error
 
-Calls of this driver are synchronous, so nobody can look in between: what one client sees of another's call is
-on the disk. A call that changes nothing that lasts (a guest that is paused) writes nothing.
+Nobody can look in between: what one client sees of another's call is on the disk. A call that changes nothing
+that lasts (a guest that is paused) writes nothing. A call that waits for work on a long document
+(:mod:`remotevirt.drivers.documents`) is as many calls here as it has stretches between its waits.
 
 An object is noted by whoever holds the objects of its kind (:class:`Keeper`), before its first change in a
 call. To change one outside of :meth:`Journal.run` is a mistake that is refused.
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Final, Protocol, TypeVar, cast
 
+from remotevirt.drivers.documents import STRETCH
 from remotevirt.drivers.events import EventHub
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure
@@ -165,6 +167,7 @@ class Journal:
         if self.unit is not None:
             return method(*args)
         unit = self.unit = Unit()
+        token = STRETCH.set(self.run)
         self.hub.hold()
         try:
             try:
@@ -178,6 +181,7 @@ class Journal:
             self._undo(unit)
             raise
         finally:
+            STRETCH.reset(token)
             self.unit = None
             self.hub.release()
         return result
