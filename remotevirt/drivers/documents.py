@@ -97,11 +97,15 @@ def _run(steps: Steps[T], advance: Callable[[], Work]) -> T | Deferred[T]:
     except StopIteration as end:
         result: T = end.value
         return result
-    through = STRETCH.get(_just)
-    return _do_aside(work).addCallbacks(
-        lambda value: through(_run, steps, lambda: steps.send(value)),
-        lambda failure: through(_run, steps, lambda: steps.throw(failure.value)),
-    )
+    through: Callable[..., Any] = STRETCH.get(_just)
+
+    def send(value: Any) -> Any:
+        return through(_run, steps, lambda: steps.send(value))
+
+    def throw(failure: Any) -> Any:
+        return through(_run, steps, lambda: steps.throw(failure.value))
+
+    return _do_aside(work).addCallbacks(send, throw)
 
 
 def _just(function: Callable[..., T], *args: Any) -> T:
