@@ -12,7 +12,7 @@ from threading import Event
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThread
@@ -23,7 +23,7 @@ from remotevirt.drivers.storage.faults import internal, system
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 
-__all__ = ["MAX_OUTPUT", "Stop", "Stopped", "find_program", "in_thread", "parsed", "run"]
+__all__ = ["MAX_OUTPUT", "Stop", "Stopped", "find_program", "in_long_thread", "in_thread", "parsed", "run"]
 
 MAX_OUTPUT: Final = 256 * 1024
 """Bytes of what a program may say; one that says more is killed."""
@@ -33,6 +33,15 @@ MAX_COMPLAINT: Final = 4096
 
 PLACES: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where programs are looked for besides ``PATH``; daemons often have a short one."""
+
+LONG_THREADS: Final = 4
+"""Threads that copy, fill or wipe at a time; the others of the reactor's ten stay for what is short."""
+
+PROGRAMS: Final = 8
+"""Programs that run at a time. The rest waits its turn; libvirt starts as many as it has workers."""
+
+_long_threads = DeferredSemaphore(LONG_THREADS)
+_programs = DeferredSemaphore(PROGRAMS)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,6 +78,15 @@ async def in_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kw
     """
     stop = Stop()
     return await _ended(deferToThread(work, stop, *args, **kwargs), stop.set)
+
+
+async def in_long_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do something in a thread that may take long, when it is its turn; as :func:`in_thread`."""
+    await _long_threads.acquire()
+    try:
+        return await in_thread(work, *args, **kwargs)
+    finally:
+        _long_threads.release()
 
 
 async def parsed(text: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -183,11 +201,15 @@ async def run(
     if secret is not None:
         descriptors[SECRET_FD] = "w"
     environment = {"LC_ALL": "C", "PATH": os.pathsep.join(PLACES)}
+    await _programs.acquire()
     try:
-        reactor.spawnProcess(protocol, program, [program, *args], environment, path="/", childFDs=descriptors)
+        command = [program, *args]
+        reactor.spawnProcess(protocol, program, command, environment, path="/", childFDs=descriptors)
+        status = await _ended(protocol.done, protocol.kill)
     except OSError as error:
         raise system(f"cannot run {program}", error) from error
-    status = await _ended(protocol.done, protocol.kill)
+    finally:
+        _programs.release()
     if status == 0 and not protocol.flooded:
         return bytes(protocol.output)
     raise _failed([program, *args], status, protocol, shown or {})

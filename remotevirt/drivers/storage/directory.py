@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from remotevirt.drivers.faults import both_flags, check_flags
 from remotevirt.drivers.storage import qemu_img
-from remotevirt.drivers.storage.aside import FOLDER_FD, Stop, find_program, in_thread, run
+from remotevirt.drivers.storage.aside import FOLDER_FD, Stop, find_program, in_long_thread, in_thread, run
 from remotevirt.drivers.storage.bytes import make_folder, make_raw, resize_raw, wipe
 from remotevirt.drivers.storage.chains import chain, read_facts
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
@@ -31,7 +31,7 @@ from remotevirt.stubs.errors import ArgumentUnsupported, NoSupport, OperationInv
 from remotevirt.xml.storage_pool import PoolModel
 from remotevirt.xml.storage_volume import VolumeModel
 
-__all__ = ["DirectoryBackend", "MountBackend", "check_algorithm"]
+__all__ = ["DirectoryBackend", "GetSecret", "MountBackend", "check_algorithm", "no_secret"]
 
 DEFAULT_MODE: Final = 0o711
 """The mode of folders that are made for pools."""
@@ -85,6 +85,14 @@ def _open(path: str) -> int:
         raise system(f"cannot open directory '{path}'", error, c.VIR_FROM_NONE) from error
 
 
+GetSecret: TypeAlias = Callable[[], Awaitable[bytes | None]]
+
+
+async def no_secret() -> bytes | None:
+    """Return None: there is no passphrase."""
+    return None
+
+
 class DirectoryBackend:
     """A folder of the host."""
 
@@ -136,7 +144,7 @@ class DirectoryBackend:
         model: VolumeModel,
         flags: int,
         *,
-        secret: bytes | None = None,
+        secret: GetSecret = no_secret,
         source: VolumeModel | None = None,
         folders: Collection[str] = (),
     ) -> None:
@@ -146,7 +154,7 @@ class DirectoryBackend:
             pool: where.
             model: what :meth:`prepare` has made of its definition.
             flags: virStorageVolCreateFlags.
-            secret: the passphrase of one that is encrypted.
+            secret: returns the passphrase of one that is encrypted.
             source: the volume that it is a copy of.
             folders: those of active pools.
 
@@ -173,10 +181,10 @@ class DirectoryBackend:
                 origin = None if source is None else source.path
                 reflink = bool(flags & c.VIR_STORAGE_VOL_CREATE_REFLINK)
                 size, allocation = model.capacity, model.allocation
-                await in_thread(make_raw, draft, size, allocation, origin, reflink=reflink)
+                await in_long_thread(make_raw, draft, size, allocation, origin, reflink=reflink)
             else:
-                await self._make_image(draft, model, args, secret, source, folders)
-            await in_thread(draft.publish, model.permissions)
+                await self._make_image(draft, model, args, await secret(), source, folders)
+            await in_long_thread(draft.publish, model.permissions)
         finally:
             await in_thread(draft.remove)
 
@@ -238,7 +246,7 @@ class DirectoryBackend:
         allocate = bool(flags & c.VIR_STORAGE_VOL_RESIZE_ALLOCATE)
         raw = model.format in ("raw", "iso", None) and model.encryption is None
         if raw:
-            await in_thread(resize_raw, _path(pool), model.name, capacity, allocate=allocate)
+            await in_long_thread(resize_raw, _path(pool), model.name, capacity, allocate=allocate)
             return
         if allocate:
             text = "preallocate is only supported for raw type volume"
@@ -264,7 +272,7 @@ class DirectoryBackend:
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
         check_algorithm(algorithm)
-        await in_thread(wipe, _path(pool), model.name)
+        await in_long_thread(wipe, _path(pool), model.name)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume for a stream; returns its descriptor; raises VirError."""

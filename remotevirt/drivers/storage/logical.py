@@ -9,9 +9,9 @@ from collections.abc import Collection
 from typing import Final
 
 from remotevirt.drivers.faults import check_flags
-from remotevirt.drivers.storage.aside import Stop, find_program, in_thread, run
+from remotevirt.drivers.storage.aside import Stop, find_program, in_long_thread, in_thread, run
 from remotevirt.drivers.storage.bytes import wipe_open
-from remotevirt.drivers.storage.directory import check_algorithm
+from remotevirt.drivers.storage.directory import GetSecret, check_algorithm, no_secret
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
 from remotevirt.drivers.storage.records import Contents
 from remotevirt.stubs import constants as c
@@ -126,7 +126,7 @@ class LogicalBackend:
         model: VolumeModel,
         flags: int,
         *,
-        secret: bytes | None = None,
+        secret: GetSecret = no_secret,
         source: VolumeModel | None = None,
         folders: Collection[str] = (),
     ) -> None:
@@ -163,7 +163,7 @@ class LogicalBackend:
         """Overwrite a volume; raises VirError."""
         check_algorithm(algorithm)
         file = await self.open(pool, model, write=True)
-        await in_thread(wipe_open, file, model.path)
+        await in_long_thread(wipe_open, file, model.path)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume; returns its descriptor; raises VirError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -94,7 +95,7 @@ class VolumeCalls(VolumeLookups):
         pool.add(volume)
         pool.begin()
         try:
-            secret = await self._secret(model.encryption) if source is None else None
+            secret = partial(self._secret, model.encryption)
             copied = None if source is None else source.model
             await backend.create(
                 pool.model, model, flags, secret=secret, source=copied, folders=self._folders()

@@ -68,10 +68,7 @@ OF_CONTROLLER = {
 """What the PCI controllers themselves need."""
 
 OLD_CARDS = frozenset(
-    (
-        "rtl8139 e1000 netfront spapr-vlan lan9118 smc91c111 vlance vmxnet vmxnet2 vmxnet3"
-        " Am79C970A 82540EM 82545EM 82543GC"
-    ).split()
+    ["rtl8139", "e1000", "netfront", "spapr-vlan", "lan9118", "smc91c111", "vlance", "vmxnet", "vmxnet2", "vmxnet3", "Am79C970A", "82540EM", "82545EM", "82543GC"]
 )
 """Network cards known to be older than PCI Express; of others libvirt thinks that they are not."""
 

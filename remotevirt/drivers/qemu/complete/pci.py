@@ -1,6 +1,6 @@
 """Where each device of a guest sits on PCI: in libvirt's order, so that a guest finds its devices again.
 
-Addresses of the document are taken first; then the machine's own devices get the places where they must be;
+Addresses of the document are taken first; then the machine's own devices get the places they must have;
 the rest is filled in device by device. Buses that are wanting are found in a first round, on a map that grows.
 They become controllers, which get their own addresses in the second round.
 """
