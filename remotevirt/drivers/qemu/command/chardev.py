@@ -56,8 +56,8 @@ def chardev_part(setting: Setting, backend: Backend, alias: str, *, channel: str
         data = {}
     elif kind in {"dev", "pipe"}:
         data = {"device": source.path}
-        files.append(GuestFile(source.path or "", writable=True, shared=True))
         if kind == "dev":
+            files.append(GuestFile(source.path or "", writable=True, shared=True))
             kind = "parallel" if alias.startswith("parallel") else "serial"
     elif kind == "file":
         descriptor = Descriptor(
