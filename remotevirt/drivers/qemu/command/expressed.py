@@ -8,7 +8,6 @@ nothing to tell QEMU). Whoever adds a field to a model that the builders look at
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
 
 import attrs
@@ -342,8 +341,17 @@ class _Plan:
     open: tuple[str, ...]
 
 
-@cache
+_PLANS: Final[dict[type[Model], _Plan]] = {}
+
+
 def _plan(cls: type[Model]) -> _Plan:
+    known = _PLANS.get(cls)
+    if known is None:
+        known = _PLANS[cls] = _make_plan(cls)
+    return known
+
+
+def _make_plan(cls: type[Model]) -> _Plan:
     name = model_name(cls)
     expressed, host = EXPRESSED.get(name, frozenset()), HOST.get(name, frozenset())
     empty = cls()
