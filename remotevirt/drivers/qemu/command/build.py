@@ -254,6 +254,8 @@ def build_command(
     setting = Setting(model, emulator, surroundings)
     if setting.arch != emulator.arch and not (setting.arch == "i686" and emulator.arch == "x86_64"):
         raise unsupported(f"Emulator '{emulator.path}' does not support arch '{setting.arch}'")
+    if any(label.type != "none" for label in model.seclabels):
+        raise unsupported("security labels are not supported by this driver")
     monitor = f"{surroundings.folder}/{MONITOR_SOCKET}"
     extra = passthrough or Passthrough()
     given = [option(word) for word in extra.arguments]

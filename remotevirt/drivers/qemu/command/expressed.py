@@ -40,8 +40,9 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     "document.DomainModel": _words(
         "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
         " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
-        " on_crash pm devices"
+        " on_crash pm devices seclabels"
     ),
+    "security.SecLabel": _words("type model relabel"),
     "cpu_tuning.VcpuList": _words("vcpus"),
     "cpu_tuning.SingleVcpu": _words("id enabled hotpluggable order"),
     "cpu_tuning.IoThreadIds": _words("threads"),
@@ -250,7 +251,9 @@ REFUSALS: Final[Mapping[tuple[str, str], str]] = {
     ("document.DomainModel", "bootloader"): "bootloader is not supported by QEMU",
     ("document.DomainModel", "perf"): "perf events are not available on this host",
     ("document.DomainModel", "idmap"): "idmap is not supported by QEMU",
-    ("document.DomainModel", "seclabels"): "security labels are not supported by this driver",
+    ("security.SecLabel", "label"): "security labels are not supported by this driver",
+    ("security.SecLabel", "imagelabel"): "security labels are not supported by this driver",
+    ("security.SecLabel", "baselabel"): "security labels are not supported by this driver",
     ("cpu_tuning.Vcpu", "cpuset"): "CPU tuning is not available on this host",
     ("devices.Devices", "hostdevs"): "host device passthrough is not supported by this driver",
     ("devices.Devices", "filesystems"): "filesystem passthrough is not supported by this driver",
