@@ -1,8 +1,8 @@
-"""Which firmware a guest gets that leaves the choice: what QEMU's firmware descriptors offer, first come first.
+"""Which firmware a guest gets that leaves the choice: what QEMU's descriptors offer, first come first.
 
-Descriptors are JSON files that the firmware's packages install (QEMU's ``docs/interop/firmware.json`` says what
-is in them). Files of a later folder replace those of the same name in an earlier one, and an empty file hides
-one. Their names give the order.
+Descriptors are JSON files that the firmware's packages install (QEMU's ``docs/interop/firmware.json`` says
+what is in them). Files of a later folder replace those of the same name in an earlier one, and an empty file
+hides one. Their names give the order.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class FirmwareTests(TestCase):
     """Descriptors of firmware."""
 
     def test_folders(self) -> None:
-        """A later folder replaces descriptors of the same name, an empty one hides, and names give the order."""
+        """A later folder's descriptor replaces one of that name, an empty one hides it; names give the order."""
         first, second = Path(self.mktemp()), Path(self.mktemp())
         for folder in (first, second):
             folder.mkdir()
