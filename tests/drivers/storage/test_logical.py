@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from remotevirt.drivers.storage import aside
+from remotevirt.drivers.storage import aside, logical
 from tests.drivers.storage.driving import MIB, StorageCase, volume_xml
 
 VGS = "echo 104857600#73400320"
@@ -78,8 +77,7 @@ class LogicalTests(StorageCase):
         self.assertEqual(["vgchange -aly -- vg0", "vgchange -aln -- vg0"] * 2, self.calls())
 
     async def test_without_programs(self) -> None:
-        self.patch(aside, "PLACES", ())
-        self.patch(os, "environ", {})
+        self.patch(logical, "find_program", lambda name: None)
         self.storage = self.open(None)
         text = "missing backend for pool type 3 (logical)"
         await self.no(text, "storage_pool_define_xml", XML.format("vg0"), 0)

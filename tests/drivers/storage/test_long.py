@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -94,7 +94,7 @@ class LongTests(VolumeCase):
         work = Deferred.fromCoroutine(self.storage.storage_vol_create_xml(self.ref, volume_xml("v"), 0))
         await gate.reached()
         work.cancel()
-        with suppress(CancelledError):
+        with contextlib.suppress(CancelledError):
             await work
         await self._settled()
         self.assertEqual([], self.left())
