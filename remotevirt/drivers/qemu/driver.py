@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -124,7 +123,7 @@ class QemuDriver:
         store.rows = {}
         world.journal = Journal(store, world.hub)
         world.keeper = QemuKeeper(world, world.journal)
-        self.place = place = await deferToThread(Place.open, settings, world.hub)
+        self.place = place = Place.open(settings, world.hub)
         world.firmware = place.about.firmware
         world.secret_value = place.secret_value
         world.storage = place.storage

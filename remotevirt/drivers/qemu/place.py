@@ -40,7 +40,7 @@ class Place:
 
     @classmethod
     def open(cls, settings: Settings, hub: EventHub) -> Place:
-        """Open them; this reads files, and belongs into a thread.
+        """Open them, when the daemon starts.
 
         Args:
             settings: say where what they know is kept, and who guests run as.
