@@ -30,6 +30,7 @@ __all__ = [
     "comma_list",
     "escaped",
     "option",
+    "shown",
     "to_arguments",
     "to_commands",
 ]
@@ -250,6 +251,22 @@ def _filled(value: Any, name_of: Callable[[str], str], sets: Mapping[str, int]) 
         return {key: _filled(item, name_of, sets) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_filled(item, name_of, sets) for item in value]
+    return value
+
+
+def shown(part: Part) -> Part:
+    """Return a part as it is shown to people: with the paths of what would be opened, not with numbers."""
+    paths = {one.name: one.path for one in part.descriptors}
+    return attrs.evolve(part, arguments=_with_paths(part.arguments, paths), descriptors=())
+
+
+def _with_paths(value: Any, paths: Mapping[str, str | None]) -> Any:
+    if isinstance(value, Fd | FdSet):
+        return paths.get(value.name) or value.name
+    if isinstance(value, Mapping):
+        if value.get("type") == "fd":
+            return {"type": "unix", "data": {"path": _with_paths(value["data"]["str"], paths)}}
+        return {key: _with_paths(item, paths) for key, item in value.items()}
     return value
 
 
