@@ -170,6 +170,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         ),
         "krb5-kdc, krb5-admin-server, krb5-user, libkrb5-dev, libsasl2-modules-gssapi-mit; extra gssapi",
     ),
+    "qemu-img": (lambda: shutil.which("qemu-img") is not None, "qemu-utils"),
     "cc": (lambda: shutil.which("cc") is not None, "gcc, libc6-dev"),
     "strace": (lambda: shutil.which("strace") is not None, "strace"),
 }
