@@ -1,8 +1,8 @@
 """Methods that run in a thread: what asks the kernel about the host may take milliseconds, or more.
 
 Threads are shared with the rest of the daemon. So few of these methods run at once: a device that does not
-answer the kernel holds up only those who ask about the host. Others wait for their turn, and those whose client
-has gone are not begun.
+answer the kernel holds up only those who ask about the host. Others wait for their turn, and those whose
+client has gone are not begun.
 """
 
 from __future__ import annotations
