@@ -24,6 +24,7 @@ from remotevirt.store.rows import (
     NetworkRow,
     PoolRow,
     Row,
+    SecretRow,
     VolumeRow,
 )
 from remotevirt.store.schema import VERSION
@@ -40,6 +41,7 @@ __all__ = [
     "NetworkRow",
     "PoolRow",
     "Row",
+    "SecretRow",
     "Store",
     "StoreBusy",
     "StoreError",

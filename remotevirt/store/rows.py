@@ -21,6 +21,7 @@ __all__ = [
     "NetworkRow",
     "PoolRow",
     "Row",
+    "SecretRow",
     "VolumeRow",
     "digest_of",
     "key_of",
@@ -198,6 +199,25 @@ class GuestRow(_Guest):
     OWNER = None
 
 
+class _Secret(NamedTuple):
+    uuid: bytes
+    position: int
+    usage_type: int
+    usage_id: str | None
+    document: str
+    size: int
+    value: bytes | None
+
+
+class SecretRow(_Secret):
+    """A secret that lasts: what it is for, and its value, encrypted; None if it was never set."""
+
+    __slots__ = ()
+    TABLE = "secrets"
+    KEYS = 1
+    OWNER = None
+
+
 KINDS: Final[tuple[type[Any], ...]] = (
     DomainRow,
     MomentRow,
@@ -207,6 +227,7 @@ KINDS: Final[tuple[type[Any], ...]] = (
     InterfaceRow,
     DeviceRow,
     GuestRow,
+    SecretRow,
 )
 """All of them; owners before what they own."""
 

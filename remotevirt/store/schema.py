@@ -136,7 +136,27 @@ def _guests(connection: sqlite3.Connection) -> None:
     connection.execute(GUESTS)
 
 
-STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _guests)
+SECRETS: Final = """\
+CREATE TABLE secrets (
+    uuid BLOB PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL,
+    usage_type INTEGER NOT NULL,
+    usage_id TEXT,
+    document TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    value BLOB,
+    digest BLOB NOT NULL,
+    UNIQUE (usage_type, usage_id)
+)
+"""
+
+
+def _secrets(connection: sqlite3.Connection) -> None:
+    """Version 4: secrets."""
+    connection.execute(SECRETS)
+
+
+STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _guests, _secrets)
 """``STEPS[n]`` leads from version ``n`` to the next."""
 
 VERSION: Final = len(STEPS)

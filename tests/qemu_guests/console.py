@@ -15,7 +15,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol, ProcessProtocol, connectionDone
+from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 __all__ = ["BOOT_TIMEOUT", "Console"]
@@ -38,8 +38,9 @@ reactor: Any = _reactor
 class Console(Protocol):
     """What a guest prints, and a way to type.
 
-    Carriage returns are left out. Make one with :meth:`unix`, :meth:`device`, :meth:`spawn`, :meth:`file` or :meth:`adopt`, and
+    Make one with :meth:`unix`, :meth:`device`, :meth:`spawn`, :meth:`file` or :meth:`adopt`, and
     ``self.addCleanup(console.close)``. One wait at a time; each goes on behind what the last one found.
+    Carriage returns are left out of what is seen.
     """
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class Console(Protocol):
         self._unread = ""
         self._wanted: tuple[re.Pattern[str], Deferred[re.Match[str]]] | None = None
         self._lost: str | None = None
+        self._closed: Deferred[None] = Deferred()
 
     @classmethod
     async def unix(cls, path: str | Path) -> Console:
@@ -100,6 +102,7 @@ class Console(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = reason.getErrorMessage()
+        self._gone()
         self._look()
 
     def _look(self) -> None:
@@ -120,10 +123,10 @@ class Console(Protocol):
         return AssertionError(f"no {pattern.pattern!r}: {why}; the console's end:\n{self.seen}")
 
     async def wait_for(self, pattern: str, timeout: float = TIMEOUT) -> re.Match[str]:
-        """Wait until a line is printed that nobody has waited for yet; it, and what is before it, is then past.
+        """Wait until a line is printed that nobody has waited for yet; it and those before it are then past.
 
         Args:
-            pattern: a regular expression to find in whole lines, which end with ``\\n``; ``^`` and ``$`` match at each.
+            pattern: a regular expression to find in whole lines; ``^`` and ``$`` match at each.
             timeout: seconds.
 
         Raises:
@@ -174,10 +177,21 @@ class Console(Protocol):
         assert self.transport is not None, "not connected"
         self.transport.write(data)
 
-    def close(self) -> None:
-        """Let go of the console; a program that shows it is ended."""
+    def close(self) -> Deferred[None]:
+        """Let go of the console; a program that shows it is ended.
+
+        Returns:
+            a Deferred that fires when that is done.
+        """
         if self.transport is not None and self._lost is None:
             self.transport.loseConnection()
+        else:
+            self._gone()
+        return self._closed
+
+    def _gone(self) -> None:
+        if not self._closed.called:
+            self._closed.callback(None)
 
 
 class _Terminal(FileDescriptor):

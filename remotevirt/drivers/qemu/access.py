@@ -1,12 +1,14 @@
 """Giving a guest the files that its definition names, and nothing else.
 
-Where the daemon is root, QEMU runs as somebody who owns nothing. What a guest shall open is made its user's while
-it runs, and given back when it has ended. Who had it is kept with the guest's row, so that a restart of the daemon
-in between loses nothing. A file that several guests share stays theirs until the last of them has ended.
+Where the daemon is root, QEMU runs as somebody who owns nothing. What a guest shall open is made its user's
+while it runs, and given back when it has ended. Who had it is kept with the guest's row, so that a restart
+of the daemon in between loses nothing. A file that several guests share stays theirs until the last of them
+has ended.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -70,13 +72,18 @@ def give(path: str, settings: Settings, *, writable: bool) -> Owner | None:
     user = settings.user
     if user is None:
         return None
+    closed = user.closed_to(real)
+    if closed is not None:
+        who = f"(as uid:{user.uid}, gid:{user.gid})"
+        text = f"Cannot access storage file '{path}' {who}: cannot enter '{closed}'"
+        raise VirSystemError(text, domain=c.VIR_FROM_STORAGE, int1=errno.EACCES)
     try:
         descriptor = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise _cannot("access storage file", path, error) from error
     try:
         found = os.fstat(descriptor)
-        if _reaches(found, settings, writable=writable):
+        if user.may(found, 6 if writable else 4):
             return None
         # by its descriptor, so that nobody can put another file in its place meanwhile
         os.chown(f"/proc/self/fd/{descriptor}", user.uid, user.gid)
@@ -89,18 +96,6 @@ def give(path: str, settings: Settings, *, writable: bool) -> Owner | None:
         ) from error
     finally:
         os.close(descriptor)
-
-
-def _reaches(found: os.stat_result, settings: Settings, *, writable: bool) -> bool:
-    """Return whether QEMU can open a file as it is."""
-    user = settings.user
-    assert user is not None
-    wanted = 0o6 if writable else 0o4
-    if found.st_uid == user.uid:
-        return found.st_mode >> 6 & wanted == wanted
-    if found.st_gid == user.gid or found.st_gid in user.groups:
-        return found.st_mode >> 3 & wanted == wanted
-    return found.st_mode & wanted == wanted
 
 
 def give_back(owners: Iterable[Owner], settings: Settings, still: frozenset[str] = frozenset()) -> None:

@@ -29,6 +29,28 @@ class GuestUser:
     gid: int
     groups: tuple[int, ...] = ()
 
+    def may(self, found: os.stat_result, wanted: int) -> bool:
+        """Return whether the mode of a file lets this user do something.
+
+        Args:
+            found: what is known of the file.
+            wanted: 4 to read, 2 to write, 1 to enter, or a sum of these.
+        """
+        if found.st_uid == self.uid:
+            return found.st_mode >> 6 & wanted == wanted
+        if found.st_gid == self.gid or found.st_gid in self.groups:
+            return found.st_mode >> 3 & wanted == wanted
+        return found.st_mode & wanted == wanted
+
+    def closed_to(self, path: str) -> str | None:
+        """Return the first folder on the way to a file that this user cannot enter, None if there is none.
+
+        Raises:
+            OSError: a folder is not there.
+        """
+        folders = list(Path(path).parents)[::-1]
+        return next((str(folder) for folder in folders if not self.may(folder.stat(), 1)), None)
+
     @classmethod
     def of(cls, name: str) -> GuestUser:
         """Look a user up.
@@ -65,6 +87,11 @@ class Settings:
     monitor_timeout: float = 30.0
     start_timeout: float = 60.0
     shutdown_timeout: float = 10.0
+
+    @property
+    def root(self) -> Path:
+        """The daemon's folder for what must outlive it."""
+        return self.state.parent
 
     @property
     def run(self) -> Path:
@@ -117,7 +144,11 @@ class Settings:
         for place in places:
             if not place.is_absolute():
                 raise ValueError(f"images={place}: not an absolute path")
-        return cls(folder, _choose_user(user), places)
+        who = _choose_user(user)
+        closed = None if who is None else who.closed_to(os.path.join(os.path.realpath(state), "qemu"))
+        if closed is not None:
+            raise ValueError(f"state={state}: guests, who are not root, cannot enter {closed} (chmod o+x)")
+        return cls(folder, who, places)
 
 
 def _choose_user(name: str | None) -> GuestUser | None:

@@ -94,6 +94,9 @@ class Firmware(Model):
     TAG: ClassVar[str] = "firmware"
     features: list[FirmwareFeature] = children(FirmwareFeature)
 
+    def complete(self, source: Source, how: Reading) -> None:
+        self.features = [one for _, one in sorted({one.name: one for one in self.features}.items())]
+
 
 @attrs.define
 class Loader(Model):

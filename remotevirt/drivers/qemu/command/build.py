@@ -72,7 +72,7 @@ from remotevirt.xml.model import Model
 __all__ = ["Command", "build_command", "format_command", "orders_before_run", "parts_of_device"]
 
 FIRST_DESCRIPTOR: Final = 3
-"""The first number of a descriptor that is passed to the process, after standard input, output and error."""
+"""The first number of a descriptor in a command that is only shown."""
 
 SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """System calls that QEMU never needs again once it runs: it may start no process and gain no right."""
@@ -89,20 +89,30 @@ class Command:
     """What the launcher starts.
 
     Attributes:
-        argv: the program and its arguments.
+        program: the emulator's path.
+        parts: what stands on the command line, in order.
         environment: all of the process's environment.
-        descriptors: what it inherits, by its number there.
+        descriptors: what it inherits; the launcher opens them and tells their numbers to :meth:`arguments`.
         files: what it opens itself, each path once.
         secrets: what must lie in files before it starts, and may go once its monitor answers.
         monitor: the path of the monitor's socket.
     """
 
-    argv: tuple[str, ...]
+    program: str
+    parts: tuple[Part, ...]
     environment: Mapping[str, str]
-    descriptors: Mapping[int, Descriptor]
+    descriptors: tuple[Descriptor, ...]
     files: tuple[GuestFile, ...]
     secrets: tuple[NeededSecret, ...]
     monitor: str
+
+    def arguments(self, numbers: Mapping[str, int]) -> list[str]:
+        """Return the program and its arguments.
+
+        Args:
+            numbers: of the descriptors in the process, by name.
+        """
+        return [self.program, *chain.from_iterable(to_arguments(part, numbers) for part in self.parts)]
 
 
 _BUILDERS: Final[Mapping[type[Model], Callable[[Setting, Any], list[Part]]]] = {
@@ -178,9 +188,9 @@ def _devices(setting: Setting) -> Iterable[Part]:
 
 
 def _iothreads(setting: Setting) -> list[Part]:
-    known = setting.model.iothread_ids
-    threads = known.threads if known is not None else []
-    return [Part("object", {"qom-type": "iothread", "id": f"iothread{one.id}"}) for one in threads]
+    return [
+        Part("object", {"qom-type": "iothread", "id": f"iothread{number}"}) for number in setting.iothreads
+    ]
 
 
 def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
@@ -195,6 +205,8 @@ def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield option("-uuid", _uuid(setting.model.uuid))
     yield from firmware_table_options(setting)
     yield from fw_cfg_options(setting)
+    if not setting.model.devices.graphics:
+        yield option("-display", "none")
     yield option("-no-user-config")
     yield option("-nodefaults")
     yield monitor_part(monitor)
@@ -225,7 +237,6 @@ def build_command(
     surroundings: Surroundings,
     *,
     passthrough: Passthrough | None = None,
-    numbers: Mapping[str, int] | None = None,
 ) -> Command:
     """Return the command that starts a guest, waiting before its first instruction.
 
@@ -235,8 +246,6 @@ def build_command(
         emulator: what runs it.
         surroundings: where it runs.
         passthrough: what is added as it is.
-        numbers: of the descriptors that it inherits, by name, where they are open already; otherwise they are
-            counted from 3.
 
     Raises:
         VirError: the configuration holds something that QEMU cannot do, or that this driver does not express.
@@ -245,27 +254,18 @@ def build_command(
     setting = Setting(model, emulator, surroundings)
     if setting.arch != emulator.arch and not (setting.arch == "i686" and emulator.arch == "x86_64"):
         raise unsupported(f"Emulator '{emulator.path}' does not support arch '{setting.arch}'")
+    if any(label.type != "none" for label in model.seclabels):
+        raise unsupported("security labels are not supported by this driver")
     monitor = f"{surroundings.folder}/{MONITOR_SOCKET}"
     extra = passthrough or Passthrough()
-    parts = list(_all_parts(setting, monitor))
-    last = list(_last_parts(setting))
-    descriptors: dict[int, Descriptor] = {}
-    for part in (*parts, *last):
-        for one in part.descriptors:
-            number = FIRST_DESCRIPTOR + len(descriptors) if numbers is None else numbers[one.name]
-            descriptors[number] = one
-    numbers = {one.name: number for number, one in descriptors.items()}
-    argv = [emulator.path]
-    for part in parts:
-        argv += to_arguments(part, numbers)
-    argv += extra.arguments
-    for part in last:
-        argv += to_arguments(part, numbers)
+    given = [option(word) for word in extra.arguments]
+    parts = (*_all_parts(setting, monitor), *given, *_last_parts(setting))
     return Command(
-        tuple(argv),
+        emulator.path,
+        parts,
         _environment(surroundings, extra),
-        descriptors,
-        _files((*parts, *last)),
+        tuple(one for part in parts for one in part.descriptors),
+        _files(parts),
         tuple(secret for part in parts for secret in part.secrets),
         monitor,
     )
@@ -324,10 +324,12 @@ def orders_before_run(setting: Setting) -> list[Order]:
 
 def format_command(command: Command) -> str:
     """Show a command as libvirt does: environment, program and arguments, a line for each option."""
+    numbers = {one.name: FIRST_DESCRIPTOR + place for place, one in enumerate(command.descriptors)}
     lines = [f"{name}={_quoted(value)}" for name, value in command.environment.items()]
-    lines.append(_quoted(command.argv[0]))
-    for word in command.argv[1:]:
-        if word.startswith("-") or lines[-1] == _quoted(command.argv[0]):
+    lines.append(_quoted(command.program))
+    words = command.arguments(numbers)[1:]
+    for place, word in enumerate(words):
+        if word.startswith("-") or not place:
             lines.append(_quoted(word))
         else:
             lines[-1] += f" {_quoted(word)}"

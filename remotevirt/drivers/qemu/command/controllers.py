@@ -175,6 +175,8 @@ def _scsi(setting: Setting, controller: Controller) -> dict[str, Any]:
     values: dict[str, Any] = {"driver": name}
     if driver is not None:
         if driver.iothread is not None:
+            if driver.iothread not in setting.iothreads:
+                raise unsupported(f"controller iothread '{driver.iothread}' not defined in iothreadid")
             values["iothread"] = f"iothread{driver.iothread}"
         values |= virtio_options(driver.virtio)
     values["id"] = alias

@@ -2,7 +2,7 @@
 
 A device of the guest is a few parts: the back end on the host (block nodes, a character device, a network)
 and the device that the guest sees. At the start :func:`to_arguments` renders each for the command line, in
-JSON where QEMU takes it; while the guest runs :func:`to_commands` gives the QMP commands, with what undoes them.
+JSON where QEMU takes it; while it runs :func:`to_commands` gives the QMP commands, with what undoes them.
 
 What must be opened by somebody else (a tap device, a listening socket, a log file) stands in the arguments as
 an :class:`Fd` or :class:`FdSet` and in the part's ``descriptors``, because its number is known only later.

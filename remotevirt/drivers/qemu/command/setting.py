@@ -129,6 +129,14 @@ class Setting:
         """Whether the machine is ARM's ``virt``."""
         return self.machine == "virt" or self.machine.startswith("virt-")
 
+    @property
+    def iothreads(self) -> list[int]:
+        """The numbers of the IO threads: those that the domain names, or as many as it wants."""
+        named = self.model.iothread_ids
+        if named is not None:
+            return [one.id for one in named.threads]
+        return list(range(1, (self.model.iothreads or 0) + 1))
+
     def controller(self, kind: str, index: int | None) -> Controller:
         """Return a controller that an address names. Raises VirError if there is none."""
         for one in self.model.devices.controllers:

@@ -7,7 +7,6 @@ from remotevirt.drivers.qemu.emulator import Machine
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.domain import Devices, DomainModel
-from remotevirt.xml.domain.complete_devices import insert_controller
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.cpu import Cpu, CpuModel
 from remotevirt.xml.domain.features import Features, Gic
@@ -15,7 +14,7 @@ from remotevirt.xml.domain.media import Audio, Input
 from remotevirt.xml.domain.os import Nvram
 from remotevirt.xml.domain.small import MemoryBalloon
 
-__all__ = ["add_cpu", "add_devices", "add_features", "add_nvram"]
+__all__ = ["add_controller", "add_cpu", "add_devices", "add_features", "add_nvram", "name_security"]
 
 
 def add_devices(model: DomainModel, board: Board) -> None:
@@ -25,13 +24,15 @@ def add_devices(model: DomainModel, board: Board) -> None:
         XmlError: the document has another first PCI controller than the machine.
     """
     devices = model.devices
+    if any(one.mode == "subsystem" and one.type == "scsi" for one in devices.hostdevs):
+        add_controller(devices, "scsi", 0)
     if board.is_x86:
         add_controller(devices, "usb", 0, "qemu-xhci" if board.is_q35 else None)
     if board.is_q35:
         add_controller(devices, "sata", 0)
     if board.root is not None:
         _add_root(devices, board.root)
-    if devices.memballoon is None and not board.is_virt:
+    if devices.memballoon is None and board.is_x86:
         devices.memballoon = MemoryBalloon()
         devices.memballoon.model = "virtio"
     if board.has_ps2:
@@ -49,7 +50,7 @@ def add_controller(devices: Devices, kind: str, index: int, model: str | None = 
             return False
     controller = Controller()
     controller.type, controller.index, controller.model = kind, index, model
-    insert_controller(devices.controllers, controller)
+    devices.controllers.append(controller)
     return True
 
 
@@ -71,7 +72,7 @@ def _add_root(devices: Devices, root: str) -> None:
 
 
 def _add_input(devices: Devices, kind: str) -> None:
-    if any(device.type == kind and device.bus == "ps2" for device in devices.inputs):
+    if any(device.type == kind and device.bus in {None, "ps2"} for device in devices.inputs):
         return
     device = Input()
     device.type, device.bus = kind, "ps2"
@@ -79,7 +80,7 @@ def _add_input(devices: Devices, kind: str) -> None:
 
 
 def _add_audio(devices: Devices) -> None:
-    """What plays the sound goes with what shows the picture: a viewer of SPICE hears it, one of VNC does not."""
+    """What plays the sound goes with what shows the picture: a viewer with SPICE hears it, with VNC not."""
     if devices.audios:
         return
     kind = None if devices.graphics else "none"
@@ -91,7 +92,7 @@ def _add_audio(devices: Devices) -> None:
         devices.audios.append(audio)
 
 
-def add_cpu(model: DomainModel, machine: Machine | None) -> None:
+def add_cpu(model: DomainModel, board: Board, machine: Machine | None) -> None:
     """Say which CPU the machine has of its own, where the document asks for none, and how it is checked."""
     cpu = model.cpu
     if (cpu is None or cpu.mode is None) and machine is not None and machine.default_cpu is not None:
@@ -106,9 +107,8 @@ def add_cpu(model: DomainModel, machine: Machine | None) -> None:
     if cpu.check is None:
         partial = cpu.mode == "host-model" or (cpu.mode == "custom" and model.type == "kvm")
         cpu.check = "partial" if partial else "none"
-    if cpu.mode == "host-passthrough" and cpu.migratable is None and model.os.kind is not None:
-        if model.os.kind.arch in {"i686", "x86_64"}:
-            cpu.migratable = True
+    if cpu.mode == "host-passthrough" and cpu.migratable is None and board.is_x86:
+        cpu.migratable = True
 
 
 def add_features(model: DomainModel, board: Board) -> None:
@@ -118,6 +118,13 @@ def add_features(model: DomainModel, board: Board) -> None:
     features = model.features = model.features or Features()
     features.gic = features.gic or Gic()
     features.gic.version = features.gic.version or "2"
+
+
+def name_security(model: DomainModel) -> None:
+    """Labels belong to a security driver; here there is none, and that is its name."""
+    for label in model.seclabels:
+        if label.type is not None and label.model is None:
+            label.model = "none"
 
 
 def add_nvram(model: DomainModel, directory: str) -> None:

@@ -79,8 +79,11 @@ OLD_CARDS = frozenset(
         "vmxnet",
         "vmxnet2",
         "vmxnet3",
+        "Am79C970A",
+        "82540EM",
+        "82545EM",
+        "82543GC",
     ]
-    + ["Am79C970A", "82540EM", "82545EM", "82543GC"]
 )
 """Network cards known to be older than PCI Express; of others libvirt thinks that they are not."""
 
@@ -102,13 +105,18 @@ def slot_kind(device: Any, express: bool) -> Connect:
             return _of_controller(device, express)
         case Interface():
             return _of_interface(device, express)
+        case Filesystem():
+            driver = device.driver.type if device.driver is not None else None
+            if driver not in {None, "path", "handle", "virtiofs"}:
+                return Connect.NOTHING
+            return _virtio(device.model, express)
         case Sound():
             return OLD if device.model in {"es1370", "ac97", "ich6", "ich9"} else Connect.NOTHING
         case Watchdog():
             return OLD if device.model == "i6300esb" else Connect.NOTHING
         case Video():
             kind = device.model.type if device.model else None
-            return EXPRESS if kind == "virtio" and express else OLD
+            return EXPRESS if kind in {"virtio", "bochs"} and express else OLD
         case SharedMemory() | Serial():
             return OLD
         case Iommu():
@@ -191,10 +199,11 @@ def pci_devices(model: DomainModel) -> Iterator[Any]:
     everything: tuple[Any, ...] = (
         *(one for one in devices.controllers if one.type == "pci"),
         *devices.filesystems,
-        *devices.interfaces,
+        *(one for one in devices.interfaces if one.type != "hostdev"),
         *devices.sounds,
         *(one for one in devices.controllers if one.type != "pci"),
         *devices.disks,
+        *(one for one in devices.interfaces if one.type == "hostdev"),
         *devices.hostdevs,
         *([devices.memballoon] if devices.memballoon else []),
         *devices.rngs,

@@ -12,7 +12,7 @@ from remotevirt.xml.domain.disk import Disk, DiskDriver
 from remotevirt.xml.domain.hostdev import HostDevice
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Video
-from remotevirt.xml.domain.small import Panic, Tpm
+from remotevirt.xml.domain.small import Panic, Tpm, Vsock
 
 __all__ = ["complete_device", "complete_devices", "video_type"]
 
@@ -34,6 +34,7 @@ def complete_devices(model: DomainModel, board: Board) -> None:
         devices.panics,
         devices.tpms,
         devices.hostdevs,
+        [devices.vsock] if devices.vsock is not None else [],
     )
     for family in families:
         for device in family:
@@ -56,14 +57,17 @@ def complete_device(device: Any, board: Board) -> None:
         device.model = device.model or "isa"
     elif isinstance(device, Tpm):
         _complete_tpm(device)
+    elif isinstance(device, Vsock):
+        device.model = device.model or "virtio"
     elif isinstance(device, HostDevice):
-        if device.type == "mdev" and device.model == "vfio-pci" and device.display is None:
-            device.display = False
+        _complete_hostdev(device)
 
 
 def _complete_disk(disk: Disk) -> None:
     driver = disk.driver = disk.driver or DiskDriver()
     driver.name = driver.name or "qemu"
+    if disk.type == "volume":
+        return
     # Nobody looks into an image to find out what it is: its first bytes are the guest's.
     driver.type = driver.type or "raw"
 
@@ -78,7 +82,8 @@ def _complete_controller(controller: Controller, board: Board) -> None:
 
 def _complete_interface(interface: Interface, board: Board) -> None:
     if interface.model is None and interface.type != "hostdev":
-        interface.model = "rtl8139" if board.is_x86 else "virtio"
+        old = board.is_x86 and interface.type != "vdpa"
+        interface.model = "rtl8139" if old else "virtio"
 
 
 _SERIAL_MODELS = {
@@ -91,10 +96,12 @@ _SERIAL_MODELS = {
 
 def _complete_serial(serial: Serial, board: Board) -> None:
     target = serial.target = serial.target or SerialTarget()
-    if target.type is None:
+    if target.type is None or (target.type == "isa-serial" and board.is_virt):
         target.type = "isa-serial" if board.is_x86 else "system-serial"
     if target.model is None or target.model.name is None:
-        name = "pl011" if target.type == "system-serial" else _SERIAL_MODELS.get(target.type)
+        name = _SERIAL_MODELS.get(target.type)
+        if target.type == "system-serial" and board.is_virt:
+            name = "pl011"
         if name is not None:
             target.model = TargetModel()
             target.model.name = name
@@ -102,12 +109,23 @@ def _complete_serial(serial: Serial, board: Board) -> None:
 
 def _complete_video(video: Video) -> None:
     card = video.model
-    if card is not None and card.type == "qxl" and card.vgamem is None:
+    if card is None:
+        return
+    if card.type == "qxl" and card.vgamem is None:
         card.vgamem = QXL_FRAME_BUFFER
+    for name in ("ram", "vram", "vram64", "vgamem"):
+        size = getattr(card, name)
+        if size:
+            setattr(card, name, 1 << (size - 1).bit_length())
 
 
 QXL_FRAME_BUFFER = 16384
 """KiB that QXL has for what is on the screen."""
+
+
+def _complete_hostdev(device: HostDevice) -> None:
+    if device.type == "mdev" and device.model == "vfio-pci" and device.display is None:
+        device.display = False
 
 
 def _complete_tpm(tpm: Tpm) -> None:
