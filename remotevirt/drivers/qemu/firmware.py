@@ -64,7 +64,9 @@ def read_firmware(folders: Iterable[str] = FOLDERS) -> tuple[Firmware, ...]:
     found = []
     for name in sorted(paths)[:MAX_DESCRIPTORS]:
         try:
-            with open(paths[name], "rb") as file:
+            # a pipe would block whoever opens it
+            descriptor = os.open(paths[name], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
             if not data:
                 continue
