@@ -61,6 +61,7 @@ EXPORTS = {
         "VERSION",
         "DeviceRow",
         "DomainRow",
+        "GuestRow",
         "InterfaceRow",
         "MomentRow",
         "NetworkRow",

@@ -118,10 +118,29 @@ class Model:
 
     def copy(self) -> Self:
         """A copy that shares nothing that can change."""
-        twin = type(self)()
-        for field in attrs.fields(type(self)):
-            setattr(twin, field.name, _copied(getattr(self, field.name)))
+        cls = type(self)
+        twin = cls.__new__(cls)
+        for name in field_names(cls):
+            value = getattr(self, name)
+            if value is not None and type(value) not in PLAIN:
+                value = _copied(value)
+            setattr(twin, name, value)
         return twin
+
+
+PLAIN: frozenset[type] = frozenset({str, int, bool, bytes})
+"""Values that copies share."""
+
+
+NAMES: dict[type[Model], tuple[str, ...]] = {}
+
+
+def field_names(cls: type[Model]) -> tuple[str, ...]:
+    """The names of a model's fields, those too that do not stand in the XML."""
+    known = NAMES.get(cls)
+    if known is None:
+        known = NAMES[cls] = tuple(field.name for field in attrs.fields(cls))
+    return known
 
 
 def _copied(value: Any) -> Any:

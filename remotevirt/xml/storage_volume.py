@@ -33,7 +33,7 @@ FILE_FORMATS: Final = (
     *("cow", "qcow", "qcow2", "qed", "vmdk", "luks"),
 )
 DISK_FORMATS: Final = ("none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended")
-FORMATS: Final = {
+FORMATS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("dir", "fs", "netfs", "gluster", "rbd", "vstorage"), FILE_FORMATS),
     "disk": DISK_FORMATS,
 }

@@ -108,9 +108,10 @@ NEVER = {
 
 
 class DeviceTests(SynchronousTestCase):
-    def edit(self, definition: Definition, change: str, xml: str) -> None:
+    def edit(self, definition: Definition, change: str, xml: str) -> Definition:
         device = parse_device(xml)
-        definition.change_devices(lambda editor: getattr(editor, change)(device))
+        changed, _ = definition.with_devices(lambda editor: getattr(editor, change)(device))
+        return changed
 
     def refused(self, definition: Definition, change: str, xml: str) -> tuple[int, int, str]:
         """Change a device, which fails and leaves the definition as it was; return the error."""
@@ -123,11 +124,11 @@ class DeviceTests(SynchronousTestCase):
         for xml, (second, gone) in THERE_ONCE.items():
             definition = define()
             before = definition.document()
-            self.edit(definition, "attach", xml)
+            definition = self.edit(definition, "attach", xml)
             self.assertNotEqual(before, definition.document())
             self.assertEqual(len(definition.document()), definition.size)
             self.assertEqual(second, self.refused(definition, "attach", xml), xml)
-            self.edit(definition, "detach", xml)
+            definition = self.edit(definition, "detach", xml)
             if "channel" not in xml and "cdrom" not in xml:  # of these the controller stays
                 self.assertEqual(before, definition.document())
             self.assertEqual(gone, self.refused(definition, "detach", xml), xml)
@@ -137,7 +138,7 @@ class DeviceTests(SynchronousTestCase):
             definition = define()
             before = definition.document()
             for change in ("attach", "attach", "detach", "detach"):
-                self.edit(definition, change, xml)
+                definition = self.edit(definition, change, xml)
             self.assertEqual(before, definition.document())
             self.assertEqual(gone, self.refused(definition, "detach", xml), xml)
 
@@ -159,9 +160,9 @@ class DeviceTests(SynchronousTestCase):
             (84, 10, f"Operation not supported: {text}"), self.refused(definition, "attach", console)
         )
         self.assertEqual(55, self.refused(definition, "detach", console)[0])
-        self.edit(definition, "attach", "<serial type='pty'/>")
+        definition = self.edit(definition, "attach", "<serial type='pty'/>")
         self.assertIn("<console type='pty'>", definition.document())
-        self.edit(definition, "detach", "<serial type='pty'><target port='0'/></serial>")
+        definition = self.edit(definition, "detach", "<serial type='pty'><target port='0'/></serial>")
         self.assertNotIn("<console", definition.document())
         self.assertNotIn("<serial", definition.document())
 
@@ -173,10 +174,10 @@ class DeviceTests(SynchronousTestCase):
             text = absent.format(at, f"52:54:00:00:00:{mac}", "(<null>)")
             found = self.refused(definition, "detach", NETWORK_CARD.format(mac, more))
             self.assertEqual((99, 20, text), found)
-        self.edit(definition, "update", NETWORK_CARD.format("01", "<link state='down'/>"))
+        definition = self.edit(definition, "update", NETWORK_CARD.format("01", "<link state='down'/>"))
         self.assertIn("<link state='down'/>", definition.document())
-        self.edit(definition, "attach", NETWORK_CARD.format("02", ""))
-        self.edit(definition, "attach", NETWORK_CARD.format("02", ""))
+        definition = self.edit(definition, "attach", NETWORK_CARD.format("02", ""))
+        definition = self.edit(definition, "attach", NETWORK_CARD.format("02", ""))
         self.assertEqual(
             (9, 20, "operation failed: multiple devices matching MAC address 52:54:00:00:00:02 found"),
             self.refused(definition, "detach", NETWORK_CARD.format("02", "")),
@@ -185,7 +186,7 @@ class DeviceTests(SynchronousTestCase):
             (9, 20, "operation failed: multiple matching devices found"),
             self.refused(definition, "detach", "<interface type='user'/>"),
         )
-        self.edit(definition, "attach", "<interface type='user'/>")
+        definition = self.edit(definition, "attach", "<interface type='user'/>")
         self.assertTrue(all(card.mac is not None for card in definition.model.devices.interfaces))
 
     def test_aliases(self) -> None:
@@ -195,10 +196,11 @@ class DeviceTests(SynchronousTestCase):
         self.assertEqual((67, 20, text), self.refused(definition, "attach", card))
         other = NETWORK_CARD.format("01", "<alias name='ua-z'/>")
         self.assertEqual(99, self.refused(definition, "detach", other)[0])
-        error = self.assertRaises(VirError, definition.change_devices, lambda one: one.find_alias("ua-z"))
+        error = self.assertRaises(VirError, definition.with_devices, lambda one: one.find_alias("ua-z"))
         self.assertEqual("internal error: no device found with alias ua-z", str(error))
-        definition.change_devices(lambda one: one.remove(one.find_alias("ua-n")))
-        self.assertEqual([], definition.model.devices.interfaces)
+        changed, card = definition.with_devices(lambda one: one.remove(one.find_alias("ua-n")))
+        self.assertEqual("52:54:00:00:00:01", card.mac.address)
+        self.assertEqual([], changed.model.devices.interfaces)
 
     def test_boot_order(self) -> None:
         first = NETWORK_CARD.format("05", "<boot order='1'/>")
@@ -215,7 +217,7 @@ class DeviceTests(SynchronousTestCase):
             (67, 20, "unsupported configuration: boot order 1 is already used by another device"),
             self.refused(definition, "attach", first),
         )
-        self.edit(definition, "attach", NETWORK_CARD.format("05", "<boot order='2'/>"))
+        definition = self.edit(definition, "attach", NETWORK_CARD.format("05", "<boot order='2'/>"))
 
     def test_disks_are_changed(self) -> None:
         definition = define()
@@ -224,13 +226,13 @@ class DeviceTests(SynchronousTestCase):
             (8, 10, "invalid argument: target vdx doesn't exist."),
             self.refused(definition, "update", disk.format("vdx")),
         )
-        self.edit(definition, "update", disk.format("vda"))
+        definition = self.edit(definition, "update", disk.format("vda"))
         self.assertIn("<source file='/c'/>", definition.document())
         self.assertNotIn("/a.img", definition.document())
 
     def test_screens_are_changed(self) -> None:
         definition = define(more="<graphics type='vnc' port='5901'/>")
-        self.edit(definition, "update", "<graphics type='vnc' port='5905'/>")
+        definition = self.edit(definition, "update", "<graphics type='vnc' port='5905'/>")
         self.assertIn("port='5905'", definition.document())
         self.assertEqual(
             (8, 10, "invalid argument: cannot find existing graphics type 'sdl' device to modify"),
@@ -249,7 +251,7 @@ class DeviceTests(SynchronousTestCase):
         )
         self.assertEqual(35, self.refused(definition, "attach", DIMM.format(524288, 3))[0])
         for total in (1572864, 2097152):
-            self.edit(definition, "attach", DIMM.format(524288, 0))
+            definition = self.edit(definition, "attach", DIMM.format(524288, 0))
             self.assertEqual((total, total), (definition.max_memory, definition.memory))
         self.assertEqual(
             (67, 10, "unsupported configuration: no free memory device slot available"),

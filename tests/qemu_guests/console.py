@@ -15,7 +15,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol, ProcessProtocol, connectionDone
+from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 __all__ = ["BOOT_TIMEOUT", "Console"]
@@ -38,8 +38,9 @@ reactor: Any = _reactor
 class Console(Protocol):
     """What a guest prints, and a way to type.
 
-    Carriage returns are left out. Make one with :meth:`unix`, :meth:`device`, :meth:`spawn`, :meth:`file` or :meth:`adopt`, and
+    Make one with :meth:`unix`, :meth:`device`, :meth:`spawn`, :meth:`file` or :meth:`adopt`, and
     ``self.addCleanup(console.close)``. One wait at a time; each goes on behind what the last one found.
+    Carriage returns are left out of what is seen.
     """
 
     def __init__(self) -> None:
@@ -120,10 +121,10 @@ class Console(Protocol):
         return AssertionError(f"no {pattern.pattern!r}: {why}; the console's end:\n{self.seen}")
 
     async def wait_for(self, pattern: str, timeout: float = TIMEOUT) -> re.Match[str]:
-        """Wait until a line is printed that nobody has waited for yet; it, and what is before it, is then past.
+        """Wait until a line is printed that nobody has waited for yet; it and those before it are then past.
 
         Args:
-            pattern: a regular expression to find in whole lines, which end with ``\\n``; ``^`` and ``$`` match at each.
+            pattern: a regular expression to find in whole lines; ``^`` and ``$`` match at each.
             timeout: seconds.
 
         Raises:

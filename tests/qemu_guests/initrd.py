@@ -53,7 +53,7 @@ def provided() -> Path:
 
 
 def stored(name: str, suffix: str, key: bytes, make: Callable[[], bytes]) -> Path:
-    """The file that was made for a key, or is made now; whole at any time, also if several make it at once."""
+    """The file that was made for a key, or is made now; never half of one, whoever else makes it."""
     path = MADE / f"{name}-{hashlib.sha256(key).hexdigest()[:16]}{suffix}"
     if not path.exists():
         MADE.mkdir(parents=True, exist_ok=True)
@@ -67,8 +67,8 @@ def guest_kernel(*, packed: bool = False) -> Path:
     """The kernel for ``<kernel>`` or ``-kernel``.
 
     Args:
-        packed: the bzImage as Debian ships it, which EFI firmware and boot loaders take; unpacking it costs an
-            emulated guest five seconds. By default the ELF file inside it, which SeaBIOS takes.
+        packed: the bzImage as Debian ships it, which EFI firmware and boot loaders take; unpacking it costs
+            an emulated guest five seconds. By default the ELF file inside it, for QEMU's own loader.
     """
     image = provided() / "vmlinuz"
     if packed:
@@ -89,7 +89,7 @@ def guest_initrd(*, files: Mapping[str, bytes] | None = None, modules: Iterable[
     """An initrd that reports, obeys and watches as the package's docstring tells.
 
     Args:
-        files: more files, by their paths without the first slash; a program ``bin/on-ready`` runs after the report.
+        files: more files, by their paths without the first slash; ``bin/on-ready`` runs after the report.
         modules: which of modules.txt to load, in their order there; all of them by default.
     """
     source = provided()
@@ -149,9 +149,9 @@ def pack(contents: Mapping[str, bytes | str]) -> bytes:
 
 
 def _entry(path: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> bytes:
-    """A file in a cpio archive: fields of eight hexadecimal digits, the name, the content; each part aligned."""
+    """A file in a cpio archive: fields of eight hexadecimal digits and the name, then the content."""
     name = path.encode() + b"\0"
-    # inode, mode, uid, gid, links, mtime, size, device of the file, device that it is, length of the name, check.
+    # inode, mode, uid, gid, links, mtime, size, device it is on, device it is, length of name, check
     fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(name), 0)
     head = b"070701" + b"".join(b"%08x" % field for field in fields) + name
     return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from tests.daemons import Process, ProcessTestCase
 from tests.interop.peers import require
-from tests.qemu_guests import KERNEL_ARGS, Console, guest_initrd, guest_kernel
+from tests.qemu_guests import KERNEL_ARGS, Console, boot_disk, guest_initrd, guest_kernel
 from tests.qemu_guests.initrd import module_names, provided
 
 SERIAL_FD = 3
 """The emulator's end of the serial line."""
+
+OVMF = Path("/usr/share/OVMF")
+"""Where Debian has the EFI firmware."""
 
 MIB = 1 << 20
 
@@ -141,10 +144,10 @@ class HotPlug(GuestTestCase):
     """What is plugged in while a guest runs, and keys pressed."""
 
     async def test_devices(self) -> None:
-        """Disks, interfaces, CPUs, memory and keys are noticed; disks, interfaces also when they are removed."""
+        """Disks, interfaces, memory and keys are noticed; disks and interfaces also when they are removed."""
         disk = self.disk()
         guest = await self.start(
-            *("-smp", "1,sockets=2,maxcpus=2", "-m", "256M,slots=2,maxmem=1G"),
+            *("-m", "256M,slots=2,maxmem=1G"),
             *("-device", "pcie-root-port,id=port1,chassis=1"),
             *("-device", "pcie-root-port,id=port2,chassis=2"),
             *("-blockdev", f"driver=file,node-name=disk,filename={disk}"),
@@ -163,13 +166,6 @@ class HotPlug(GuestTestCase):
             await guest.execute("device_del", f'{{"id": "{device}"}}', "DEVICE_DELETED")
             await guest.console.wait_for(line)
 
-        cpu = '{"driver": "qemu64-x86_64-cpu", "id": "c", "socket-id": 1, "core-id": 0, "thread-id": 0}'
-        await guest.execute("device_add", cpu)
-        await guest.console.wait_for(r"cpu\+ 1$")
-        self.assertEqual(await guest.console.command("nproc"), "2")
-        await guest.execute("device_del", '{"id": "c"}')
-        await guest.console.wait_for(r"cpu- 1$")
-
         await guest.execute(
             "object-add", f'{{"qom-type": "memory-backend-ram", "id": "m", "size": {128 * MIB}}}'
         )
@@ -179,6 +175,49 @@ class HotPlug(GuestTestCase):
 
         await guest.execute("send-key", '{"keys": [{"type": "qcode", "data": "b"}]}')
         await guest.console.wait_for(r"key 48$")
+
+    async def test_cpu(self) -> None:
+        """A CPU plugged in is put to work."""
+        # It stays: when a CPU is removed, QEMU 7.2 without KVM corrupts its memory and dies soon after.
+        guest = await self.start("-smp", "1,sockets=2,maxcpus=2")
+        await guest.console.boot()
+        cpu = '{"driver": "qemu64-x86_64-cpu", "id": "c", "socket-id": 1, "core-id": 0, "thread-id": 0}'
+        await guest.execute("device_add", cpu)
+        await guest.console.wait_for(r"cpu\+ 1$")
+        self.assertEqual(await guest.console.command("nproc"), "2")
+
+
+class BootDisk(GuestTestCase):
+    """The disk that boots by itself."""
+
+    async def boot_from(self, *options: str) -> str:
+        """Boot a guest from it; its report."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        disk = boot_disk(folder)
+        guest = await self.start(
+            *("-drive", f"if=none,id=disk,format=raw,file={disk}", "-device", "virtio-blk-pci,drive=disk"),
+            *options,
+            direct=False,
+        )
+        return await guest.console.boot()
+
+    async def test_bios(self) -> None:
+        """SeaBIOS starts its boot loader."""
+        report = await self.boot_from()
+        self.assertRegex(report, r"(?m)^cmdline BOOT_IMAGE=vmlinuz.efi .*console=ttyS0")
+        self.assertRegex(report, r"(?m)^block vda 16777216 -$")
+
+    async def test_efi(self) -> None:
+        """OVMF's shell starts the kernel."""
+        require("ovmf")
+        variables = Path(self.mktemp())
+        shutil.copyfile(OVMF / "OVMF_VARS_4M.fd", variables)
+        report = await self.boot_from(
+            *("-drive", f"if=pflash,format=raw,readonly=on,file={OVMF / 'OVMF_CODE_4M.fd'}"),
+            *("-drive", f"if=pflash,format=raw,file={variables}"),
+        )
+        self.assertRegex(report, r"(?m)^cmdline fs0:\\vmlinuz.efi .*console=ttyS0")
 
 
 class Modules(ProcessTestCase):

@@ -181,14 +181,14 @@ class Definition:
         self.stamp = object()
         return self.model
 
-    def change_devices(self, change: Callable[[DeviceEditor], T]) -> T:
-        """Change devices, all of it or nothing, and fill in what the new ones lack.
+    def with_devices(self, change: Callable[[DeviceEditor], T]) -> tuple[Self, T]:
+        """Return a copy whose devices were changed, with what the new ones lack filled in.
 
         Args:
-            change: is given the editor of a copy, which takes the model's place when all went well.
+            change: is given the editor of the copy.
 
         Returns:
-            What ``change`` returned.
+            The copy, and what ``change`` returned.
 
         Raises:
             VirError: from ``change``, or because the parts contradict each other now.
@@ -197,9 +197,7 @@ class Definition:
         result = change(DeviceEditor(model, self.ERRORS))
         complete_devices(model, self.DEFAULTS)
         size = len(format_domain(model, id=None, flags=LASTING))
-        self.changing()
-        self._model, self.size = model, size
-        return result
+        return type(self)(model, size), result
 
     @property
     def name(self) -> str:

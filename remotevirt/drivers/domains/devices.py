@@ -1,11 +1,12 @@
 """Attaching, changing and detaching devices of a definition, by libvirt's rules and in its words.
 
 :class:`DeviceEditor` works on a model, and knows nothing of running guests: a driver that has plugged a
-device into its hypervisor puts it into the live definition by the same methods. Use it by
-:meth:`~remotevirt.drivers.domains.definition.Definition.change_devices`, which changes all or nothing::
+device into its hypervisor puts it into the live definition by the same methods. A definition hands out
+editors by :meth:`~remotevirt.drivers.domains.definition.Definition.with_devices`, and
+:meth:`~remotevirt.drivers.domains.table.DomainTable.change_devices` gives a domain its changed definitions,
+all of them or none::
 
-    device = parse_device(xml)
-    definition.change_devices(lambda editor: editor.attach(device))
+    changed, _ = definition.with_devices(lambda editor: editor.attach(parse_device(xml)))
 
 Which device of a guest a document means differs by family: disks and file systems go by their name in the
 guest, network cards by MAC address, others by everything that the document says. Alias and place count where
@@ -143,6 +144,14 @@ class DeviceEditor:
         if tag == "memory":
             self.model.memory += device.target.size - old.target.size
         return old
+
+    def insert_medium(self, device: Device) -> bool:
+        """Give the drive that a disk's document names its source; return False if there is no such drive."""
+        for disk in self._devices.disks:
+            if disk.dev == device.dev:
+                disk.type, disk.source = device.type, device.source
+                return True
+        return False
 
     def find(self, wanted: Device) -> Device:
         """Return the device that a document means.

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from remotevirt.drivers.host.host import Host
-from remotevirt.drivers.host.memory import WHOLE
 from remotevirt.drivers.host.topology import CacheBank, Cell, Topology, read_caches
 from remotevirt.xml.bitmap import format_bitmap
 from remotevirt.xml.write import Tag, leaf, render
@@ -91,12 +90,11 @@ def cpu_tag(host: Host) -> Tag:
 
 def _cell_tag(host: Host, topology: Topology, cell: Cell) -> Tag:
     tag = Tag("cell").set("id", cell.id)
-    number = cell.id if topology.has_numa else WHOLE
-    memory = leaf("memory", host.memory.figures(number).get("MemTotal", 0))
+    memory = leaf("memory", host.memory.figures(cell.id).get("MemTotal", 0))
     tag.add(memory.set("unit", "KiB"))
     if topology.has_numa:
         for size in host.memory.page_sizes():
-            pages = leaf("pages", host.memory.pages(size, number)[0])
+            pages = leaf("pages", host.memory.pages(size, cell.id)[0])
             tag.add(pages.set("unit", "KiB").set("size", size))
     if cell.distances:
         distances = Tag("distances")

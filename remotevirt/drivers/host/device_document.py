@@ -254,7 +254,7 @@ def read_devices(host: Host, names: PciNames) -> dict[str, DeviceModel]:
                     texts = {one.name: one.text for one in inner.children if isinstance(one, Tag)}
                     model.wwnn, model.wwpn = texts.get("wwnn"), texts.get("wwpn")
                     model.fabric_wwn = texts.get("fabric_wwn")
-        model.path, model.driver = device.path, device.properties.get("DRIVER")
+        model.path, model.driver = device.path, host.files.link_name(f"{device.path}/driver")
         model.node, model.links = device.node, device.links
         found[model.name] = model
     return found

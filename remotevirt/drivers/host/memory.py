@@ -39,9 +39,19 @@ class Memory:
         self.files = files
         self.page_size = os.sysconf("SC_PAGE_SIZE") // 1024
 
+    def _place(self, cell: int) -> int:
+        """Return whose files tell of a cell: the host's, where the kernel knows of no cells."""
+        return WHOLE if cell == 0 and not self.files.exists(f"{NODES}/node0") else cell
+
+    def _pools(self, cell: int) -> str:
+        """Return where the pools of a cell are."""
+        place = self._place(cell)
+        return POOLS if place == WHOLE else f"{NODES}/node{place}/hugepages"
+
     def figures(self, cell: int = WHOLE) -> dict[str, int]:
         """Return what the kernel says of a cell, or of the host: ``MemTotal``, ``MemFree``, ..."""
-        name = "/proc/meminfo" if cell == WHOLE else f"{NODES}/node{cell}/meminfo"
+        place = self._place(cell)
+        name = "/proc/meminfo" if place == WHOLE else f"{NODES}/node{place}/meminfo"
         return {key: int(value) for key, value in _LINE.findall(self.files.read(name) or "")}
 
     def in_cells(self, name: str, cell: int = WHOLE) -> int:
@@ -64,8 +74,7 @@ class Memory:
 
     def _pool(self, size: int, cell: int) -> str:
         """Return where the pool of a size is; raises OperationFailed if there is none."""
-        folder = POOLS if cell == WHOLE else f"{NODES}/node{cell}/hugepages"
-        place = f"{folder}/hugepages-{size}kB"
+        place = f"{self._pools(cell)}/hugepages-{size}kB"
         if not self.files.exists(place):
             on_node = "" if cell == WHOLE else f" on node {cell}"
             raise OperationFailed(f"page size {size} is not available{on_node}")
@@ -81,9 +90,9 @@ class Memory:
             place = self._pool(size, cell)
             numbers = [self.files.number(f"{place}/{name}_hugepages") or 0 for name in ("nr", "free")]
             return numbers[0], numbers[1]
-        folder = POOLS if cell == WHOLE else f"{NODES}/node{cell}/hugepages"
+        pools = self._pools(cell)
         taken = sum(
-            huge * (self.files.number(f"{folder}/hugepages-{huge}kB/nr_hugepages") or 0)
+            huge * (self.files.number(f"{pools}/hugepages-{huge}kB/nr_hugepages") or 0)
             for huge in self.huge_sizes()
         )
         total = max(self.in_cells("MemTotal", cell) - taken, 0)

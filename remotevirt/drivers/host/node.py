@@ -135,8 +135,6 @@ class HostNodeCalls(HypervisorDriver):
             text = f"startCell in {function} must be zero or greater"
             raise argument_error(function, "startCell", text)
         cells = self._cells(startCell, maxcells)
-        if not self.host.topology().has_numa:
-            return [self.host.memory.figures().get("MemFree", 0) * 1024]
         return [self.host.memory.figures(cell).get("MemFree", 0) * 1024 for cell in cells]
 
     def _cells(self, start: int, count: int) -> list[int]:

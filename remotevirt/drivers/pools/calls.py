@@ -53,6 +53,10 @@ class PoolReading(StorageDriver):
         """Return the pool of a reference; raises NoStoragePool."""
         return self.named(ref.name)
 
+    def keyed(self, ref: NonnullStoragePool) -> Any:
+        """Return the pool of a reference by its UUID; raises NoStoragePool."""
+        return self.identified(ref.uuid)
+
     def connect_num_of_storage_pools(self) -> int:
         """Return how many pools are active."""
         return self.pools.count(lambda pool: pool.active)
@@ -107,8 +111,8 @@ class PoolReading(StorageDriver):
 
     def storage_pool_is_active(self, pool: NonnullStoragePool) -> int:
         """Return 1 for an active pool; found by its UUID."""
-        return int(self.identified(pool.uuid).active)
+        return int(self.keyed(pool).active)
 
     def storage_pool_is_persistent(self, pool: NonnullStoragePool) -> int:
         """Return 1 for a persistent pool; found by its UUID."""
-        return int(self.identified(pool.uuid).persistent)
+        return int(self.keyed(pool).persistent)

@@ -1,8 +1,9 @@
 """Giving a guest the files that its definition names, and nothing else.
 
-Where the daemon is root, QEMU runs as somebody who owns nothing. What a guest shall open is made its user's while
-it runs, and given back when it has ended. Who had it is kept with the guest's row, so that a restart of the daemon
-in between loses nothing. A file that several guests share stays theirs until the last of them has ended.
+Where the daemon is root, QEMU runs as somebody who owns nothing. What a guest shall open is made its user's
+while it runs, and given back when it has ended. Who had it is kept with the guest's row, so that a restart
+of the daemon in between loses nothing. A file that several guests share stays theirs until the last of them
+has ended.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def give(path: str, settings: Settings, *, writable: bool) -> Owner | None:
         return None
     closed = user.closed_to(real)
     if closed is not None:
-        text = f"Cannot access storage file '{path}' (as uid:{user.uid}, gid:{user.gid}): cannot enter '{closed}'"
+        who = f"(as uid:{user.uid}, gid:{user.gid})"
+        text = f"Cannot access storage file '{path}' {who}: cannot enter '{closed}'"
         raise VirSystemError(text, domain=c.VIR_FROM_STORAGE, int1=errno.EACCES)
     try:
         descriptor = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)

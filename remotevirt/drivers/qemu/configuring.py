@@ -1,7 +1,7 @@
 """What a guest's QEMU is told before the guest runs, and asked: what the command line cannot say.
 
-Passwords (which would be seen there), what a reset leads to, the names of pseudo-terminals, the balloon's size, the
-threads of the processors.
+Passwords (which would be seen there), what a reset leads to, the names of pseudo-terminals, the balloon's
+size, the threads of the processors.
 """
 
 from __future__ import annotations

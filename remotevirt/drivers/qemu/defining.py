@@ -45,7 +45,8 @@ UNDEFINE_FLAGS: Final[int] = (
 @in_steps
 def _parse(kind: type[Definition], xml: str, validate: bool) -> Steps[Definition]:
     """Read a document, in a thread if it is long."""
-    return (yield Work(len(xml), kind.parse, xml, validate=validate))
+    definition: Definition = yield Work(len(xml), kind.parse, xml, validate=validate)
+    return definition
 
 
 class DefiningCalls(DefineCalls, LifecycleCalls):

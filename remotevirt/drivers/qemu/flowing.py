@@ -1,7 +1,7 @@
 """A guest's memory on its way into a file, or out of one: QEMU's migration, watched until it is over.
 
-QEMU is handed a descriptor, so it opens nothing itself. While memory flows the call holds its guest's turn; how far
-it is can be asked (``domjobinfo``), and it can be given up (``domjobabort``), without that turn.
+QEMU is handed a descriptor, so it opens nothing itself. While memory flows the call holds its guest's turn;
+how far it is can be asked (``domjobinfo``), and it can be given up (``domjobabort``), without that turn.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
+from remotevirt.drivers.host import HostNodeCalls
 from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.defining import DefiningCalls
 from remotevirt.drivers.qemu.info import InfoCalls
@@ -14,7 +15,7 @@ from remotevirt.drivers.qemu.world import QemuWorld
 __all__ = ["QemuHypervisor"]
 
 
-class QemuHypervisor(ListingCalls, DefiningCalls, LifecycleCalls, InfoCalls, SavingCalls, MetadataCalls):
+class QemuHypervisor(HostNodeCalls, ListingCalls, DefiningCalls, LifecycleCalls, InfoCalls, SavingCalls, MetadataCalls):
     """The hypervisor sub-driver of one connection; the families share its world."""
 
     def __init__(self, world: QemuWorld, uri: str, client: Client) -> None:

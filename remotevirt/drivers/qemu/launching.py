@@ -1,4 +1,4 @@
-"""From a prepared definition to a QEMU that answers: folders, files, descriptors, the process, its monitor."""
+"""From a prepared definition to a QEMU that answers: folders, files, descriptors, process, monitor."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
 from remotevirt.drivers.qemu.access import give
+from remotevirt.drivers.qemu.chains import find_images
 from remotevirt.drivers.qemu.command import (
     Descriptor,
     GuestFile,
@@ -71,6 +72,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     """
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
+    await find_images(world, model)
     command = build_command(model, emulator, surroundings)
     await deferToThread(_make_folders, guest.folder, settings)
     await deferToThread(_make_variables, guest, settings)
@@ -78,9 +80,8 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
         _write_secret(guest, secret)
     give_files(guest, command.files)
     log = settings.log / f"{guest.record.name.replace('/', '_')[:200]}.log"
-    with opened(command.descriptors.values(), settings) as numbers:
-        command = build_command(model, emulator, surroundings, numbers=numbers)
-        argv = [*command.argv, "-pidfile", str(guest.folder / PID_FILE)]
+    with opened(command.descriptors, settings) as numbers:
+        argv = [*command.arguments(numbers), "-pidfile", str(guest.folder / PID_FILE)]
         if incoming:
             argv += ["-incoming", "defer"]
         user = settings.user

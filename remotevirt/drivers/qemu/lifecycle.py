@@ -131,7 +131,7 @@ class LifecycleCalls(QemuCalls):
         await self._press(dom, flags, "on_poweroff", "remoteDispatchDomainShutdownFlags")
 
     async def domain_reboot(self, dom: NonnullDomain, flags: int) -> None:
-        """Press the power button; when the guest is off, reset it and let it run, unless ``on_reboot`` says no."""
+        """Press the power button; when the guest is off, let it boot again, unless ``on_reboot`` says no."""
         self.check_flags(flags, REBOOT_FLAGS, "DomainReboot")
         await self._press(dom, flags, "on_reboot", "remoteDispatchDomainReboot")
 
@@ -165,7 +165,7 @@ class LifecycleCalls(QemuCalls):
         await self.domain_destroy_flags(dom, 0)
 
     async def domain_destroy_flags(self, dom: NonnullDomain, flags: int) -> None:
-        """End a guest's QEMU, whatever it or a call is doing; with VIR_DOMAIN_DESTROY_GRACEFUL not by force."""
+        """End a guest's QEMU, whatever a call is doing; with VIR_DOMAIN_DESTROY_GRACEFUL not by force."""
         self.check_flags(flags, c.VIR_DOMAIN_DESTROY_GRACEFUL, "DomainDestroyFlags")
         guest = self.guest(self.record(dom))
         await end(guest, DESTROYED, graceful=bool(flags & c.VIR_DOMAIN_DESTROY_GRACEFUL))

@@ -35,7 +35,7 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed, OperationTimeout, VirSystemError
 
-__all__ = ["COMMAND_SECONDS", "Monitor", "connect", "qmp_class"]
+__all__ = ["COMMAND_SECONDS", "Monitor", "connect", "qmp_class", "ready"]
 
 COMMAND_SECONDS: Final = 30.0
 """How long a command may take by default, as libvirt's own jobs wait for one another."""
@@ -197,12 +197,16 @@ class Monitor(Protocol):
             line = encode_command(command, arguments, serial, oob)
             if self._bytes + len(line) > PENDING_BYTES_MAXIMUM:
                 raise _too_many()
+            file = os.dup(files[0]) if files else None
         except ValueError:
             error = InternalError(f"unable to encode QEMU command '{command}'", domain=c.VIR_FROM_QEMU)
             return _failed(error)
-        except VirError as error:
-            return _failed(error)
-        call = _Call(serial, command, line, os.dup(files[0]) if files else None, oob)
+        except OSError as cause:
+            message = f"unable to pass a descriptor to QEMU: {os.strerror(cause.errno or 0)}"
+            return _failed(VirSystemError(message=message, domain=c.VIR_FROM_QEMU, int1=cause.errno or 0))
+        except VirError as refusal:
+            return _failed(refusal)
+        call = _Call(serial, command, line, file, oob)
         call.answer = Deferred(lambda _: self._forget(call))
         answer = call.answer
         if timeout is not None:
@@ -398,6 +402,7 @@ async def connect(
         InternalError: it ended, or does not speak QMP.
     """
     factory = Factory.forProtocol(lambda: Monitor(reactor, on_event, on_close))
+    factory.noisy = False
     try:
         monitor = await UNIXClientEndpoint(reactor, path, timeout=timeout).connect(factory)
     except ConnectError as error:

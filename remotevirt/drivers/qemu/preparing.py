@@ -1,4 +1,4 @@
-"""What of a definition is decided when a guest starts: the names of its devices, the ports of its displays."""
+"""What of a definition is decided when a guest starts: names of devices, ports of displays."""
 
 from __future__ import annotations
 

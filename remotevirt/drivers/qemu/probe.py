@@ -100,6 +100,16 @@ async def probe(
         OperationTimeout: it does not answer.
     """
     user = {"uid": uid, "gid": gid, "groups": groups}
+    try:
+        return await _probe(path, reactor, user)
+    except OSError as error:
+        # Of the folder or the socket; what concerns the binary has been told apart by now.
+        message = f"cannot probe QEMU binary {path}: {os.strerror(error.errno or 0)}"
+        raise VirSystemError(message=message, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
+
+
+async def _probe(path: str, reactor: Any, user: Mapping[str, Any]) -> Emulator:
+    """Ask with TCG, and with KVM where that works."""
     async with _running(path, "tcg", reactor, user) as monitor:
         emulator, present = await _ask(path, monitor)
     if not present:
@@ -108,7 +118,7 @@ async def probe(
         async with _running(path, "kvm", reactor, user) as monitor:
             kvm = _record(await monitor.execute("query-kvm", timeout=PROBE_SECONDS), "query-kvm")
             models = await _cpus(monitor)
-    except VirError as error:
+    except InternalError as error:
         log.info("{path} runs without KVM: {error}", path=path, error=error.message)
         return emulator
     if kvm.get("enabled") is not True:

@@ -344,14 +344,16 @@ def read_log_tail(path: str | os.PathLike[str], size: int = LOG_TAIL, start: int
 def exit_error(
     path: str | os.PathLike[str],
     start: int = 0,
-    what: str = "process exited while connecting to monitor",
+    what: str = "qemu unexpectedly closed the monitor",
 ) -> VirError:
     """Return the error for a QEMU that did not start, or not well, with what it said.
 
     Args:
         path: of its log.
         start: the ``log_start`` of its process.
-        what: libvirt says ``qemu unexpectedly closed the monitor`` where the monitor had been there.
+        what: happened. libvirt says this one of a QEMU that ends before its monitor has answered, too: the
+            socket
+            has been there since before QEMU.
     """
     said = read_log_tail(path, start=start)
     return InternalError(f"{what}: {said}" if said else what, domain=c.VIR_FROM_QEMU)

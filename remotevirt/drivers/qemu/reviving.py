@@ -2,14 +2,15 @@
 
 ::
 
-    row of a guest ──► its process? ──no──► the guest ended meanwhile: off (crashed, or the host was restarted)
+    row of a guest ──► its process? ──no──► the guest ended meanwhile: off (crashed)
                           │
                          yes ──► its monitor? ──no──► nobody can talk to it: ended
                                     │
                                    yes ──► query-status ──► running, paused (why is in the row), off
 
-A QEMU that was told to start and whose daemon died before it could note the process is found by the file into which it
-writes its number. All guests are looked for at once; one that does not answer holds up nobody but calls on itself.
+A QEMU that was told to start and whose daemon died before it could note the process is found by the file
+into which it writes its number. All guests are looked for at once; one that does not answer holds up nobody
+but calls on itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of saved guests, in the format of libvirt's QEMU driver, so that either can read what the other wrote.
+"""Files of saved guests, in the format of libvirt's QEMU driver: either reads what the other wrote.
 
 ::
 
@@ -29,7 +29,7 @@ PARTIAL: Final = b"LibvirtQemudPart"
 VERSION: Final = 2
 HEADER: Final = struct.Struct("=16s19I")
 ROOM: Final = 1024
-"""Bytes left free after the XML, so that it may be replaced by one that is a little longer. As libvirt does."""
+"""Bytes left free after the XML, so that it may be replaced by a longer one. As libvirt does."""
 
 
 @attrs.frozen

@@ -184,7 +184,7 @@ class SavingCalls(QemuCalls):
             await save(guest, to, self._document(record, dxml), flags, managed=False)
 
     def _document(self, record: QemuRecord, dxml: str | None) -> str:
-        """Return what a guest is saved with: its own document, or another that the guest cannot tell apart."""
+        """Return what a guest is saved with: its own document, or one that the guest cannot tell apart."""
         definition = record.live
         if dxml is not None:
             other = self.world.definitions.parse(dxml)

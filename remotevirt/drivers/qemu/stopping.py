@@ -3,7 +3,7 @@
 ::
 
     end(guest, why) ──► SIGTERM, SIGKILL ─┐
-    the guest powers off ──► end          ├─► process is over ──► gone(guest) ──► record, event, files given back
+    the guest powers off ──► end          ├─► process is over ──► gone(guest) ──► record, event, files
     QEMU crashes ─────────────────────────┘
 """
 

@@ -10,8 +10,8 @@ BLOCK_IO_ERROR        an event, and paused where the disk's policy is to stop
 DEVICE_DELETED        an unplugged device is gone: whoever waits goes on
 ====================  ===================================================================================
 
-Events come from a process that a guest may have taken over: fields are checked before they are used, and what makes
-no sense is logged and dropped.
+Events come from a process that a guest may have taken over: fields are checked before they are used, and what
+makes no sense is dropped.
 """
 
 from __future__ import annotations

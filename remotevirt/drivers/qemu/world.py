@@ -25,6 +25,7 @@ from remotevirt.drivers.domains.table import DomainTable
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.settings import Settings
+from remotevirt.drivers.storage import RealStorage
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 
@@ -48,10 +49,11 @@ class QemuWorld(DomainTable):
         emulators: what the binaries can do.
         journal: keeps what lasts; None where nothing does (in tests).
         dump_panicked: keeps the memory of a guest that has panicked.
+        storage: finds the volumes that disks name.
         secret_value: returns the value of a secret, by UUID or usage.
     """
 
-    __slots__ = ("dump_panicked", "emulators", "journal", "reactor", "secret_value", "settings")
+    __slots__ = ("dump_panicked", "emulators", "journal", "reactor", "secret_value", "settings", "storage")
 
     ERRORS = c.VIR_FROM_QEMU
     PREFIX = "qemu"
@@ -70,6 +72,7 @@ class QemuWorld(DomainTable):
         self.emulators = emulators
         self.reactor = reactor
         self.journal: Journal | None = None
+        self.storage: RealStorage | None = None
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
 

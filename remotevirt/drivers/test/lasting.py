@@ -130,7 +130,7 @@ class _Loader:
 
 
 def _network(row: NetworkRow) -> NetworkRecord:
-    record = NetworkRecord(parse_network(row.document), row.size)
+    record = NetworkRecord(parse_network(row.document, titled=True), row.size)
     record.autostart = bool(row.autostart)
     return record
 

@@ -336,6 +336,11 @@ class DescriptorTests(MonitorCase):
     def test_two(self) -> None:
         self.assertRaises(ValueError, self.monitor.execute, "getfd", files=[0, 1])
 
+    def test_none(self) -> None:
+        call = self.monitor.execute("getfd", files=[-1])
+        self.refuse(call, VirSystemError, "unable to pass a descriptor to QEMU: Bad file descriptor")
+        self.assertEqual([], self.heard())
+
     def test_received(self) -> None:
         descriptor = os.dup(self.ours)
         self.monitor.fileDescriptorReceived(descriptor)

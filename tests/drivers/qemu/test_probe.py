@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from unittest import skipUnless
@@ -86,6 +87,12 @@ class FakeTests(FakeCase):
     async def test_no_file(self) -> None:
         text = "cannot execute binary /nowhere/qemu: No such file or directory"
         await self.refuse("/nowhere/qemu", VirSystemError, text)
+
+    async def test_no_folder(self) -> None:
+        self.patch(tempfile, "tempdir", str(self.directory / "none"))
+        path = self.fake({})
+        text = f"cannot probe QEMU binary {path}: No such file or directory"
+        await self.refuse(path, VirSystemError, text)
 
     async def test_no_qemu(self) -> None:
         path = self.script(f"#!{sys.executable}\nimport sys; sys.exit('I am something else')")

@@ -17,7 +17,7 @@ from remotevirt.drivers.qemu.command.build import (
     parts_of_device,
 )
 from remotevirt.drivers.qemu.command.cpu import hotpluggable_vcpus, parts_of_vcpu
-from remotevirt.drivers.qemu.command.disk import parts_of_disk, throttle_of
+from remotevirt.drivers.qemu.command.disk import block_id, parts_of_disk, throttle_of
 from remotevirt.drivers.qemu.command.network import link_of, parts_of_interface
 from remotevirt.drivers.qemu.command.parts import (
     Descriptor,
@@ -52,6 +52,7 @@ __all__ = [
     "Passthrough",
     "Setting",
     "Surroundings",
+    "block_id",
     "block_parts",
     "build_command",
     "format_command",

@@ -205,10 +205,10 @@ def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield option("-uuid", _uuid(setting.model.uuid))
     yield from firmware_table_options(setting)
     yield from fw_cfg_options(setting)
-    yield option("-no-user-config")
-    yield option("-nodefaults")
     if not setting.model.devices.graphics:
         yield option("-display", "none")
+    yield option("-no-user-config")
+    yield option("-nodefaults")
     yield monitor_part(monitor)
     yield option("-mon", "chardev=charmonitor,id=monitor,mode=control")
     yield from clock_options(setting)
@@ -254,6 +254,8 @@ def build_command(
     setting = Setting(model, emulator, surroundings)
     if setting.arch != emulator.arch and not (setting.arch == "i686" and emulator.arch == "x86_64"):
         raise unsupported(f"Emulator '{emulator.path}' does not support arch '{setting.arch}'")
+    if any(label.type != "none" for label in model.seclabels):
+        raise unsupported("security labels are not supported by this driver")
     monitor = f"{surroundings.folder}/{MONITOR_SOCKET}"
     extra = passthrough or Passthrough()
     given = [option(word) for word in extra.arguments]

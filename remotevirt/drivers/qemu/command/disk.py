@@ -8,10 +8,10 @@ from remotevirt.drivers.qemu.command.controllers import is_built_in
 from remotevirt.drivers.qemu.command.parts import Order, Part
 from remotevirt.drivers.qemu.command.setting import Setting, alias_of, unsupported, virtio_options
 from remotevirt.drivers.qemu.command.storage import block_parts, node_of
-from remotevirt.xml.domain.address import DriveAddress
+from remotevirt.xml.domain.address import DriveAddress, PlainAddress
 from remotevirt.xml.domain.disk import Disk, DiskDriver, IoTune
 
-__all__ = ["parts_of_disk", "throttle_of"]
+__all__ = ["block_id", "parts_of_disk", "throttle_of"]
 
 _WRITE_BACK: Final = {
     "none": "on",
@@ -55,19 +55,27 @@ def parts_of_disk(setting: Setting, disk: Disk) -> list[Part]:
     return [*block_parts(setting, disk), Part("device", _device(setting, disk))]
 
 
+def block_id(disk: Disk) -> str:
+    """Return what QMP calls a disk among block devices: ``id`` in commands, ``qdev`` in answers."""
+    alias = alias_of(disk.info, "disk")
+    if disk.bus != "virtio" or isinstance(disk.info.address, PlainAddress):
+        return alias
+    return f"/machine/peripheral/{alias}/virtio-backend"
+
+
 def throttle_of(disk: Disk) -> Order | None:
     """Return the command that sets a disk's limits once it is there, None if it has none."""
     if disk.iotune is None or disk.iotune == IoTune():
         return None
     tune = disk.iotune
-    arguments: dict[str, Any] = {"id": alias_of(disk.info, "disk")}
+    arguments: dict[str, Any] = {"id": block_id(disk)}
     arguments |= {word: getattr(tune, name) or 0 for word, name in _THROTTLES.items()}
     for word, name in _BURSTS.items():
         value = getattr(tune, name)
         if value is not None:
             arguments[word] = value
     if "group" not in arguments:
-        arguments["group"] = f"drive-{arguments['id']}"
+        arguments["group"] = f"drive-{alias_of(disk.info, 'disk')}"
     return Order("block_set_io_throttle", arguments)
 
 

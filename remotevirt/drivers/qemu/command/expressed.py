@@ -17,23 +17,32 @@ from remotevirt.stubs.errors import ConfigUnsupported
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.model import Model
 
-__all__ = ["DEFAULTS", "EXPRESSED", "HOST", "REFUSALS", "check_expressed"]
+__all__ = [
+    "DEFAULTS",
+    "EXPRESSED",
+    "HOST",
+    "REFUSALS",
+    "WHOLE",
+    "check_device",
+    "check_expressed",
+    "model_name",
+]
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_VIRTIO = "virtio"
-_INFO = _words("boot alias rom address master")
+_INFO = _words("alias address")
 
 EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     # the domain
     "document.DomainModel": _words(
         "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
         " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
-        " on_crash pm devices"
+        " on_crash pm devices seclabels"
     ),
+    "security.SecLabel": _words("type model relabel"),
     "cpu_tuning.VcpuList": _words("vcpus"),
     "cpu_tuning.SingleVcpu": _words("id enabled hotpluggable order"),
     "cpu_tuning.IoThreadIds": _words("threads"),
@@ -102,9 +111,9 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
         "emulator disks controllers interfaces serials parallels consoles channels inputs graphics sounds"
         " audios videos hubs watchdogs memballoon rngs panics memories"
     ),
-    "address.DeviceInfo": _INFO,
-    "address.BootableInfo": _INFO,
-    "address.RomInfo": _INFO,
+    "address.DeviceInfo": _INFO | {"master"},
+    "address.BootableInfo": _INFO | {"boot"},
+    "address.RomInfo": _INFO | {"boot", "rom"},
     "address.Boot": _words("order"),
     "address.Rom": _words("enabled bar file"),
     "address.Master": _words("startport"),
@@ -242,7 +251,9 @@ REFUSALS: Final[Mapping[tuple[str, str], str]] = {
     ("document.DomainModel", "bootloader"): "bootloader is not supported by QEMU",
     ("document.DomainModel", "perf"): "perf events are not available on this host",
     ("document.DomainModel", "idmap"): "idmap is not supported by QEMU",
-    ("document.DomainModel", "seclabels"): "security labels are not supported by this driver",
+    ("security.SecLabel", "label"): "security labels are not supported by this driver",
+    ("security.SecLabel", "imagelabel"): "security labels are not supported by this driver",
+    ("security.SecLabel", "baselabel"): "security labels are not supported by this driver",
     ("cpu_tuning.Vcpu", "cpuset"): "CPU tuning is not available on this host",
     ("devices.Devices", "hostdevs"): "host device passthrough is not supported by this driver",
     ("devices.Devices", "filesystems"): "filesystem passthrough is not supported by this driver",
@@ -263,6 +274,30 @@ REFUSALS: Final[Mapping[tuple[str, str], str]] = {
     ("disk.Disk", "transient"): "transient disks are not supported by this driver",
 }
 """What is said of a field that is refused, where it is worth words of its own."""
+
+WHOLE: Final[Mapping[str, str]] = {
+    "graphics.Spice": "spice graphics are not supported with this QEMU",
+    "graphics.Sdl": "sdl graphics are not supported by this driver",
+    "graphics.EglHeadless": "egl-headless display is not supported with this QEMU",
+    "graphics.Dbus": "dbus display is not supported with this QEMU",
+    "graphics.Rdp": "unsupported graphics type 'rdp'",
+    "graphics.Desktop": "unsupported graphics type 'desktop'",
+    "interface_source.DirectPlace": "network interfaces of type 'direct' are not supported by this driver",
+    "interface_source.DevicePlace": "network interfaces of type 'vdpa' are not supported by this driver",
+    "interface_source.InternalPlace": "internal network interfaces are not supported by this driver",
+    "interface_source.SocketPlace": "network interfaces over sockets are not supported by this driver",
+    "interface_source.VhostUserPlace": "vhostuser network interfaces are not supported by this driver",
+    "interface_source.SwitchPlace": "network interfaces of type 'vds' are not supported by this driver",
+    "hostdev.InterfaceHostSource": "host device passthrough is not supported by this driver",
+    "storage.NetworkSource": "network storage is not supported by this driver",
+    "storage.NvmeSource": "NVMe storage is not supported by this driver",
+    "storage.DirSource": "directories as disks are not supported by this driver",
+    "storage.VhostUserSource": "vhost-user disks are not supported by this driver",
+    "storage.VolumeSource": "a volume of a storage pool was not translated to its path",
+    "storage.ReservationSource": "reservations not supported with this QEMU binary",
+    "storage.Slice": "slices of images are not supported by this driver",
+}
+"""Models that are refused whatever is in them, and what is said of them."""
 
 _MAX_DEPTH: Final = 400
 """Models in models: a document's depth (256) bounds it, with those that have no element of their own."""
@@ -300,6 +335,8 @@ def _check(model: Model, elsewhere: frozenset[str], depth: int) -> None:
         raise unsupported("the configuration is nested too deeply")
     cls = type(model)
     name = model_name(cls)
+    if name in WHOLE:
+        raise unsupported(WHOLE[name])
     empty = _EMPTY.get(cls)
     if empty is None:
         empty = _EMPTY[cls] = cls()
@@ -318,14 +355,14 @@ def _check(model: Model, elsewhere: frozenset[str], depth: int) -> None:
 
 
 def _says_nothing(value: Any, empty: Any, place: tuple[str, str]) -> bool:
-    if value is None or value == empty or value in DEFAULTS.get(place, ()):
+    if value is None or value == empty or any(value is one for one in DEFAULTS.get(place, ())):
         return True
     return isinstance(value, Model) and _is_bare(value)
 
 
 def _is_bare(model: Model) -> bool:
-    """Whether an element is there with nothing in it."""
-    return bool(attrs.fields(type(model))) and model == type(model)()
+    """Whether an element with nothing in it says nothing either: some say something by being there."""
+    return not model.KEEP and not model.HOLD and model == type(model)()
 
 
 def _no_such_field(cls: type[Model], name: str, field: str) -> ConfigUnsupported:

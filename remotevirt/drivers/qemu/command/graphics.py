@@ -7,21 +7,13 @@ from typing import Any, Final
 
 from remotevirt.drivers.qemu.command.parts import Part, comma_list, option
 from remotevirt.drivers.qemu.command.setting import Setting, alias_of, unsupported, virtio_options
-from remotevirt.stubs.errors import ConfigUnsupported
-from remotevirt.xml.domain.graphics import Graphics, Listen, Vnc
+from remotevirt.xml.domain.graphics import Listen, Vnc
 from remotevirt.xml.domain.media import Video, VideoModel
 
 __all__ = ["graphics_options", "parts_of_video"]
 
 FIRST_PORT: Final = 5900
 """VNC's display 0."""
-
-_REFUSALS: Final = {
-    "sdl": "sdl not supported by '{}'",
-    "spice": "spice graphics are not supported with this QEMU",
-    "egl-headless": "egl-headless display is not supported with this QEMU",
-    "dbus": "dbus display is not supported with this QEMU",
-}
 
 
 def graphics_options(setting: Setting, *, audio: str | None) -> list[Part]:
@@ -37,16 +29,11 @@ def graphics_options(setting: Setting, *, audio: str | None) -> list[Part]:
     parts: list[Part] = []
     for position, one in enumerate(setting.model.devices.graphics):
         if not isinstance(one, Vnc):
-            raise _no_such_kind(setting, one)
+            raise unsupported(f"unsupported graphics type '{one.type}'")
         if parts:
             raise unsupported("only 1 graphics device of each type (sdl, vnc, spice) is supported")
         parts += _vnc(setting, one, position, audio)
     return parts
-
-
-def _no_such_kind(setting: Setting, graphics: Graphics) -> ConfigUnsupported:
-    text = _REFUSALS.get(graphics.type, "unsupported graphics type '" + graphics.type + "'")
-    return unsupported(text.format(setting.emulator.path))
 
 
 def _vnc(setting: Setting, vnc: Vnc, position: int, audio: str | None) -> list[Part]:

@@ -23,7 +23,7 @@ from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.secret import Encryption
 from remotevirt.xml.domain.storage import BlockSource, FileSource, SourceExtra, StorageSource
 
-__all__ = ["Image", "block_parts", "images_of", "node_of", "number_disk", "number_images"]
+__all__ = ["_WITH_BASE", "Image", "block_parts", "images_of", "node_of", "number_disk", "number_images"]
 
 _WITH_BASE: Final = frozenset(("qcow2", "qcow", "qed", "vmdk"))
 """Formats whose images can be based on another."""

@@ -32,7 +32,7 @@ def add_devices(model: DomainModel, board: Board) -> None:
         add_controller(devices, "sata", 0)
     if board.root is not None:
         _add_root(devices, board.root)
-    if devices.memballoon is None and not board.is_virt:
+    if devices.memballoon is None and board.is_x86:
         devices.memballoon = MemoryBalloon()
         devices.memballoon.model = "virtio"
     if board.has_ps2:
@@ -72,7 +72,7 @@ def _add_root(devices: Devices, root: str) -> None:
 
 
 def _add_input(devices: Devices, kind: str) -> None:
-    if any(device.type == kind and device.bus == "ps2" for device in devices.inputs):
+    if any(device.type == kind and device.bus in {None, "ps2"} for device in devices.inputs):
         return
     device = Input()
     device.type, device.bus = kind, "ps2"
@@ -80,7 +80,7 @@ def _add_input(devices: Devices, kind: str) -> None:
 
 
 def _add_audio(devices: Devices) -> None:
-    """What plays the sound goes with what shows the picture: a viewer of SPICE hears it, one of VNC does not."""
+    """What plays the sound goes with what shows the picture: a viewer with SPICE hears it, with VNC not."""
     if devices.audios:
         return
     kind = None if devices.graphics else "none"
@@ -92,7 +92,7 @@ def _add_audio(devices: Devices) -> None:
         devices.audios.append(audio)
 
 
-def add_cpu(model: DomainModel, machine: Machine | None) -> None:
+def add_cpu(model: DomainModel, board: Board, machine: Machine | None) -> None:
     """Say which CPU the machine has of its own, where the document asks for none, and how it is checked."""
     cpu = model.cpu
     if (cpu is None or cpu.mode is None) and machine is not None and machine.default_cpu is not None:
@@ -107,9 +107,8 @@ def add_cpu(model: DomainModel, machine: Machine | None) -> None:
     if cpu.check is None:
         partial = cpu.mode == "host-model" or (cpu.mode == "custom" and model.type == "kvm")
         cpu.check = "partial" if partial else "none"
-    if cpu.mode == "host-passthrough" and cpu.migratable is None and model.os.kind is not None:
-        if model.os.kind.arch in {"i686", "x86_64"}:
-            cpu.migratable = True
+    if cpu.mode == "host-passthrough" and cpu.migratable is None and board.is_x86:
+        cpu.migratable = True
 
 
 def add_features(model: DomainModel, board: Board) -> None:

@@ -70,19 +70,14 @@ class Bus:
     shared: set[int] = attrs.field(factory=set)
 
     @classmethod
-    def of(cls, model: str, *, hotplug: bool = True) -> Bus:
+    def of(cls, model: str) -> Bus:
         """Return an empty bus of a controller."""
-        offers, first, last = _OFFERS[model]
-        return cls(model, offers if hotplug else offers & ~Connect.HOTPLUG, first, last)
-
-    def is_full(self) -> bool:
-        """Whether every slot has something in it."""
-        return all(self.taken.get(slot) for slot in range(self.first, self.last + 1))
+        return cls(model, *_OFFERS[model])
 
     def takes(self, kind: Connect, *, told: bool = False) -> bool:
         """Whether a device fits; one that was told to sit here may be older or newer than the bus."""
         offers = self.offers
-        if told and kind & _ENDPOINTS and offers & _ENDPOINTS:
+        if told and kind & (_ENDPOINTS | Connect.PCI_BRIDGE) and offers & _ENDPOINTS:
             return True
         if not kind & offers & Connect.KINDS:
             return False

@@ -79,8 +79,11 @@ OLD_CARDS = frozenset(
         "vmxnet",
         "vmxnet2",
         "vmxnet3",
+        "Am79C970A",
+        "82540EM",
+        "82545EM",
+        "82543GC",
     ]
-    + ["Am79C970A", "82540EM", "82545EM", "82543GC"]
 )
 """Network cards known to be older than PCI Express; of others libvirt thinks that they are not."""
 
@@ -102,6 +105,11 @@ def slot_kind(device: Any, express: bool) -> Connect:
             return _of_controller(device, express)
         case Interface():
             return _of_interface(device, express)
+        case Filesystem():
+            driver = device.driver.type if device.driver is not None else None
+            if driver not in {None, "path", "handle", "virtiofs"}:
+                return Connect.NOTHING
+            return _virtio(device.model, express)
         case Sound():
             return OLD if device.model in {"es1370", "ac97", "ich6", "ich9"} else Connect.NOTHING
         case Watchdog():

@@ -1,8 +1,8 @@
-"""Where each device of a guest sits on PCI, in libvirt's order, so that a guest that moves finds its devices again.
+"""Where each device of a guest sits on PCI: in libvirt's order, so that a guest finds its devices again.
 
-The machine's own devices have places of their own; addresses of the document come next; the rest is filled in
-device by device. Buses that are wanting are found in a first round on a map that grows, become controllers, and
-get their own addresses in the second round.
+Addresses of the document are taken first; then the machine's own devices get the places they must have;
+the rest is filled in device by device. Buses that are wanting are found in a first round, on a map that
+grows. They become controllers, which get their own addresses in the second round.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FIRST_EXPANDER_BUS = 254
 
 
 def place_pci(model: DomainModel) -> None:
-    """Give an address to every PCI device that has none, and add the controllers they need. Raises VirError."""
+    """Give addresses to PCI devices that have none, adding the controllers they need. Raises VirError."""
     board = find_board(model)
     told = 1 + max((one.index or 0 for one in model.devices.controllers if one.type == "pci"), default=-1)
     if told:
@@ -65,14 +65,19 @@ def hot_plug_pci(model: DomainModel, device: Any) -> None:
 def _address(device: Any) -> PciPlace | None:
     """The place that a device has, None if one shall be chosen."""
     address = device.info.address
-    if isinstance(address, PciAddress) and not address.place.is_zero():
+    if isinstance(address, PciAddress) and not _is_open(address.place):
         return address.place
     return None
 
 
+def _is_open(place: PciPlace) -> bool:
+    """Whether a place says nothing, so that one is chosen; a function alone says nothing either."""
+    return not (place.domain or place.bus or place.slot)
+
+
 def _wants(device: Any) -> bool:
     address: Address | None = device.info.address
-    return address is None or (isinstance(address, PciAddress) and address.place.is_zero())
+    return address is None or (isinstance(address, PciAddress) and _is_open(address.place))
 
 
 def _set(device: Any, place: Place, *, multifunction: bool | None = None) -> None:
@@ -89,11 +94,12 @@ def _map(model: DomainModel, board: Board, *, growing: bool) -> Buses:
     found = {one.index or 0: one for one in model.devices.controllers if one.type == "pci"}
     buses = Buses([], growing)
     express = board.root == "pcie-root"
+    if any(one.model is None for one in found.values()):
+        raise InternalError("PCI controller model was not set correctly", domain=c.VIR_FROM_DOMAIN)
     for number in range(1 + max(found, default=-1)):
         controller = found.get(number)
         name = (controller.model if controller else None) or ("pcie-root-port" if express else "pci-bridge")
-        target = controller.target if controller else None
-        buses.buses.append(Bus.of(name, hotplug=target is None or target.hotplug is not False))
+        buses.buses.append(Bus.of(name))
     for device in pci_devices(model):
         place = _address(device)
         if place is not None:
@@ -287,7 +293,8 @@ def _complete_controllers(model: DomainModel) -> None:
             if target.chassis is None:
                 target.chassis = controller.index
             if target.port is None and place is not None:
-                target.port = (place.slot << 3) + place.function
+                downstream = controller.model == "pcie-switch-downstream-port"
+                target.port = place.slot if downstream else (place.slot << 3) + place.function
         elif controller.model in {"pci-expander-bus", "pcie-expander-bus"} and target.bus_nr is None:
             target.bus_nr = expander
             expander -= 2

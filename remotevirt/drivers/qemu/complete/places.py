@@ -93,7 +93,7 @@ def _place_channels(model: DomainModel) -> None:
 
 
 def _give_port(model: DomainModel, channel: Channel, taken: dict[int, set[int]], *, grow: bool) -> None:
-    """Take the first free port of the controller that is told, or of any; add a controller if there is none."""
+    """Take the first free port, of the controller that is told or of any; add a controller if need be."""
     told = channel.info.address
     ports = {
         one.index or 0: SERIAL_PORTS if one.ports is None else one.ports

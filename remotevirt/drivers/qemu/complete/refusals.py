@@ -142,9 +142,10 @@ def _check_cpus(model: DomainModel, emulator: Emulator, board: Board) -> None:
                 f"more than {MAX_APIC_CPUS} vCPUs require extended interrupt mode enabled on the iommu device"
             )
     topology = model.cpu.topology if model.cpu is not None else None
-    if topology is not None:
-        if topology.sockets * topology.dies * topology.cores * topology.threads != model.maxvcpus:
-            raise unsupported("CPU topology doesn't match maximum vcpu count")
+    if topology is None:
+        return
+    if topology.sockets * topology.dies * topology.cores * topology.threads != model.maxvcpus:
+        raise unsupported("CPU topology doesn't match maximum vcpu count")
 
 
 def _check_memory(model: DomainModel) -> None:

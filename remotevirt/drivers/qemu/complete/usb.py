@@ -148,9 +148,12 @@ class UsbBuses:
 
     def reserve(self, model: DomainModel) -> None:
         """Take what has an address already: hubs before what is behind them."""
-        hubs = [hub for hub in model.devices.hubs if not _wants(hub)]
-        for hub in sorted(hubs, key=lambda one: str(one.info.address.port).count(".")):
-            self.take(hub.info.address.bus, hub.info.address.port, hub=True)
+        hubs: list[UsbAddress] = []
+        for hub in model.devices.hubs:
+            if isinstance(hub.info.address, UsbAddress) and hub.info.address.port is not None:
+                hubs.append(hub.info.address)
+        for place in sorted(hubs, key=lambda one: (one.port or "").count(".")):
+            self.take(place.bus, place.port or "", hub=True)
         for device in _devices(model):
             address = device.info.address
             if isinstance(address, UsbAddress) and address.port is not None:
@@ -168,6 +171,10 @@ def place_usb(model: DomainModel) -> None:
         return
     buses = UsbBuses.of(model)
     if not buses.buses:
+        if model.devices.hubs or any(one.bus == "usb" for one in model.devices.inputs):
+            if any(one.type == "usb" for one in model.devices.controllers):
+                # USB is off on purpose, of which all drivers have words of their own.
+                return
         raise unsupported("USB is disabled for this domain, but USB devices are present in the domain XML")
     buses.reserve(model)
     wanting = [device for device in devices if _wants(device)]

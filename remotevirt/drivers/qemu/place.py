@@ -1,0 +1,61 @@
+"""What there is besides guests on a host that runs them: storage, secrets, devices, interfaces, the host itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from remotevirt.drivers.events import EventHub
+from remotevirt.drivers.host import Host, HostDevices, HostInterfaces
+from remotevirt.drivers.qemu.settings import Settings
+from remotevirt.drivers.secret import RealSecrets
+from remotevirt.drivers.storage import RealStorage
+from remotevirt.stubs import constants as c
+
+__all__ = ["Place"]
+
+
+@attrs.frozen
+class Place:
+    """The sub-drivers that every connection shares.
+
+    Attributes:
+        host: the machine.
+        secret_value: returns the value of a secret, by its UUID, or its usage for volumes.
+        storage, secrets, devices, interfaces: of it.
+    """
+
+    host: Host
+    secret_value: Callable[[bytes | str], bytes | None]
+    storage: RealStorage
+    secrets: RealSecrets
+    devices: HostDevices
+    interfaces: HostInterfaces
+
+    @classmethod
+    def open(cls, settings: Settings, hub: EventHub) -> Place:
+        """Open them.
+
+        Args:
+            settings: say where what they know is kept, and who guests run as.
+            hub: where events go.
+
+        Raises:
+            StoreError, OSError: what is kept cannot be read.
+        """
+        user = settings.user
+        host = Host(base_label=None if user is None else f"+{user.uid}:+{user.gid}")
+        secrets = RealSecrets.open(str(settings.root), hub)
+
+        def secret_value(which: bytes | str) -> bytes | None:
+            key = which if isinstance(which, bytes) else (c.VIR_SECRET_USAGE_TYPE_VOLUME, which)
+            return secrets.value_of(key)
+
+        storage = RealStorage.open(str(settings.root / "storage"), hub, secret_value)
+        return cls(host, secret_value, storage, secrets, HostDevices(host), HostInterfaces(host))
+
+    def close(self) -> None:
+        """Let go of what is kept."""
+        self.storage.close()
+        self.secrets.close()

@@ -1,0 +1,182 @@
+"""What a guest gets when it starts, and what a device gets that is added: names, firmware, addresses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from remotevirt.drivers.qemu.complete.aliases import assign_alias, assign_aliases
+from remotevirt.drivers.qemu.complete.places import assign_address
+from remotevirt.drivers.qemu.documents import NVRAM_DIRECTORY, QemuDefinition, definitions_for
+from remotevirt.drivers.qemu.firmware import Firmware, choose_firmware, read_firmware
+from remotevirt.stubs.errors import InternalError, OperationFailed, XmlError
+from remotevirt.xml.domain.disk import Disk, DiskTarget
+from remotevirt.xml.domain.interface import Interface
+from remotevirt.xml.domain.media import Input
+from remotevirt.xml.fields import Printing
+from remotevirt.xml.write import render
+from tests.drivers.qemu.recorded import recorded_emulators
+
+STARTED = Path(__file__).with_name("started.json")
+Definition = definitions_for(recorded_emulators(), arch="x86_64")
+
+
+def descriptor(name: str, *features: str, arch: str = "x86_64", machine: str = "pc-q35-*") -> dict[str, Any]:
+    """A descriptor of UEFI firmware like those of Debian."""
+    folder, size = ("OVMF", "_4M") if arch == "x86_64" else ("AAVMF", "")
+    keys = ".ms" if "enrolled-keys" in features else ""
+    return {
+        "interface-types": ["uefi"],
+        "mapping": {
+            "device": "flash",
+            "executable": {
+                "filename": f"/usr/share/{folder}/{folder}_CODE{size}{name}.fd",
+                "format": "raw",
+            },
+            "nvram-template": {
+                "filename": f"/usr/share/{folder}/{folder}_VARS{size}{keys}.fd",
+                "format": "raw",
+            },
+        },
+        "targets": [
+            {"architecture": arch, "machines": [machine, "pc-i440fx-*"] if not features else [machine]}
+        ],
+        "features": list(features),
+    }
+
+
+KNOWN = [
+    Firmware.of(descriptor(".ms", "enrolled-keys", "secure-boot", arch="aarch64", machine="virt-*")),
+    Firmware.of(descriptor(".ms", "acpi-s3", "enrolled-keys", "requires-smm", "secure-boot")),
+    Firmware.of(descriptor(".secboot", "acpi-s3", "requires-smm", "secure-boot")),
+    Firmware.of(descriptor("")),
+]
+
+
+def guest(devices: str = "", machine: str = "q35") -> QemuDefinition:
+    """A guest."""
+    return Definition.parse(
+        "<domain type='qemu'><name>g</name><uuid>8a9b6c1e-0000-4000-8000-000000000000</uuid>"
+        f"<memory>65536</memory><os><type arch='x86_64' machine='{machine}'>hvm</type></os>"
+        f"<devices>{devices}</devices></domain>"
+    )
+
+
+def new_disk(name: str, bus: str = "virtio") -> Disk:
+    """A disk that is about to be added."""
+    disk = Disk()
+    disk.target = DiskTarget()
+    disk.target.dev, disk.target.bus = name, bus
+    return disk
+
+
+def place_of(device: Any) -> tuple[int, ...]:
+    """Bus, slot and function of a device."""
+    place = device.info.address.place
+    return (place.bus, place.slot, place.function)
+
+
+class StartedTests(TestCase):
+    """Guests that libvirt started, recorded."""
+
+    def test_names_and_firmware(self) -> None:
+        """Devices are called as libvirt calls them, and firmware is chosen as it chooses."""
+        for about, text, names, system in json.loads(STARTED.read_text()):
+            model = Definition.parse(text).model
+            if system is None:
+                error = self.assertRaises(OperationFailed, choose_firmware, model, KNOWN, NVRAM_DIRECTORY)
+                self.assertEqual([int(error.code), int(error.domain), error.message], names, about)
+                continue
+            choose_firmware(model, KNOWN, NVRAM_DIRECTORY)
+            assign_aliases(model)
+            how = Printing(secure=False, inactive=False, migratable=False)
+            devices = model.devices.element(how)
+            mine = []
+            for tag in devices.children[1:]:
+                alias = [dict(one.attributes)["name"] for one in tag.children if one.name == "alias"]
+                mine.append([tag.name, alias[0] if alias else None])
+            self.assertEqual(mine, names, about)
+            printed = render(model.os.element(how))
+            self.assertEqual(printed.split(), system.split(), about)
+
+
+class FirmwareTests(TestCase):
+    """Descriptors of firmware."""
+
+    def test_folders(self) -> None:
+        """A later folder's descriptor replaces one of that name, an empty one hides it; names give the order."""
+        first, second = Path(self.mktemp()), Path(self.mktemp())
+        for folder in (first, second):
+            folder.mkdir()
+        for name in ("20-b", "10-a", "30-c"):
+            (first / f"{name}.json").write_text(json.dumps(descriptor(f".{name}")))
+        (second / "10-a.json").write_text(json.dumps(descriptor(".mine")))
+        (second / "30-c.json").write_text("")
+        paths = [firmware.path for firmware in read_firmware([first, second, Path("/nonexistent")])]
+        self.assertEqual(paths, [f"/usr/share/OVMF/OVMF_CODE_4M.{name}.fd" for name in ("mine", "20-b")])
+
+    def test_broken(self) -> None:
+        """What is no descriptor is told, with its name."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for text in ("{", "[]", '{"mapping": 3}', "[" * 5000, " " * 70000):
+            (folder / "10-x.json").write_text(text)
+            error = self.assertRaises(InternalError, read_firmware, [folder])
+            self.assertIn("10-x.json", error.message)
+
+
+class PlugTests(TestCase):
+    """Devices that are added to a guest."""
+
+    def test_root_port(self) -> None:
+        """The first free root port is taken, then the next, until there is none."""
+        model = guest().model
+        disk = new_disk("vda")
+        assign_address(model, disk)
+        self.assertEqual(place_of(disk), (3, 0, 0))
+        model.devices.disks.append(disk)
+        error = self.assertRaises(InternalError, assign_address, model, new_disk("vdb"))
+        self.assertEqual(error.message, "internal error: No more available PCI slots")
+
+    def test_old_slot(self) -> None:
+        """On the old PC any slot will do."""
+        model = guest(machine="pc").model
+        interface = Interface()
+        interface.model = "virtio"
+        assign_address(model, interface)
+        self.assertEqual(place_of(interface), (0, 3, 0))
+
+    def test_taken(self) -> None:
+        """A place that a device asks for has to be free."""
+        model = guest("<memballoon model='virtio'><address type='pci' slot='7'/></memballoon>", "pc").model
+        disk = new_disk("vda")
+        disk.info.address = model.devices.memballoon.info.address  # type: ignore[union-attr]
+        error = self.assertRaises(XmlError, assign_address, model, disk)
+        self.assertEqual(error.message, "XML error: Attempted double use of PCI Address 0000:00:07.0")
+
+    def test_usb(self) -> None:
+        """Ports of USB are given in turn."""
+        model = guest("<input type='tablet' bus='usb'/>").model
+        keyboard = Input()
+        keyboard.type, keyboard.bus = "keyboard", "usb"
+        assign_address(model, keyboard)
+        self.assertEqual(keyboard.info.address.port, "2")  # type: ignore[union-attr]
+
+    def test_names(self) -> None:
+        """Names of added devices follow the highest that is there, and users' own names stay."""
+        model = guest(
+            "<interface type='user'/><interface type='user'><alias name='ua-x'/></interface>"
+            "<interface type='user'/>"
+        ).model
+        assign_aliases(model)
+        self.assertEqual([one.info.alias for one in model.devices.interfaces], ["net0", "ua-x", "net1"])
+        del model.devices.interfaces[0]
+        interface = Interface()
+        assign_alias(model, interface)
+        self.assertEqual(interface.info.alias, "net2")
+        disk = new_disk("vdc")
+        assign_alias(model, disk)
+        self.assertEqual(disk.info.alias, "virtio-disk2")
