@@ -15,7 +15,6 @@ from remotevirt.drivers.faults import argument_error, check_count, check_flags, 
 from remotevirt.drivers.host.aside import aside
 from remotevirt.drivers.host.host import Host
 from remotevirt.drivers.host.memory import WHOLE
-from remotevirt.drivers.host.sysinfo import read_sysinfo
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import HypervisorDriver
 from remotevirt.stubs.errors import ArgumentUnsupported, ConfigUnsupported, InternalError, InvalidArg
@@ -98,7 +97,7 @@ class HostNodeCalls(HypervisorDriver):
     def connect_get_sysinfo(self, flags: int) -> str:
         """Return what the firmware says of the host."""
         check_flags(flags, 0, f"{self.NAME}ConnectGetSysinfo", self.DOMAIN)
-        text = read_sysinfo(self.host.files, self.host.arch)
+        text = self.host.sysinfo
         if text is None:
             raise ConfigUnsupported("Host SMBIOS information is not available", domain=self.DOMAIN)
         return text
