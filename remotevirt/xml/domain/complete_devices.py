@@ -194,17 +194,8 @@ def complete_inputs(model: DomainModel) -> None:
             device.bus = "xen"
 
 
-_VIDEO_OF_TYPE = {
-    "vbox": "vbox",
-    "vmware": "vmvga",
-    "hyperv": "vga",
-    "vz": "vga",
-    "parallels": "vga",
-    "bhyve": "gop",
-}
-
-
 _VRAM = {"vga": 16384, "cirrus": 16384, "vmvga": 16384, "bochs": 16384, "xen": 4096, "qxl": 65536}
+_VRAM_OF_GUEST = {"vbox": 8192, "vmware": 4096}
 
 
 def complete_videos(model: DomainModel) -> None:
@@ -222,7 +213,7 @@ def complete_videos(model: DomainModel) -> None:
             continue
         if card.type is None:
             kind = model.os.kind.name if model.os.kind else ""
-            card.type = "xen" if kind in {"xen", "linux"} else _VIDEO_OF_TYPE.get(model.type, "cirrus")
+            card.type = "xen" if kind in {"xen", "linux"} else "cirrus"
         if card.type == "none":
             if len(devices.videos) > 1:
                 raise ConfigUnsupported(
@@ -233,6 +224,8 @@ def complete_videos(model: DomainModel) -> None:
             continue
         if card.vram is None:
             card.vram = _VRAM.get(card.type)
+            if card.type in {"vga", "cirrus", "vmvga"}:
+                card.vram = _VRAM_OF_GUEST.get(model.type, card.vram)
         if card.type == "qxl" and card.ram is None:
             card.ram = 65536
         if card.heads is None:
