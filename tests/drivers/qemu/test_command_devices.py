@@ -47,7 +47,8 @@ class PartTests(SynchronousTestCase):
     """How a part is rendered."""
 
     def test_json(self) -> None:
-        part = Part("netdev", {"type": "tap", "fd": Fd("tap"), "id": "n", "flag": True})
+        tap = Descriptor("tap", "tap")
+        part = Part("netdev", {"type": "tap", "fd": Fd("tap"), "id": "n", "flag": True}, (tap,))
         self.assertEqual(
             ["-netdev", '{"type":"tap","fd":"7","id":"n","flag":true}'], to_arguments(part, {"tap": 7})
         )

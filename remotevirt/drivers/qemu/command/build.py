@@ -145,10 +145,15 @@ def parts_of_device(setting: Setting, device: Model) -> list[Part]:
     Raises:
         VirError: the guest cannot have it.
     """
+    check_device(device)
+    return _parts(setting, device)
+
+
+def _parts(setting: Setting, device: Model) -> list[Part]:
+    """The parts of a device that was checked, maybe with all others."""
     builder = _BUILDERS.get(type(device))
     if builder is None:
         raise unsupported(f"devices of type '{device.TAG}' are not supported by this driver")
-    check_device(device)
     return builder(setting, device)
 
 
@@ -168,7 +173,7 @@ def _devices(setting: Setting) -> Iterable[Part]:
         devices.inputs,
     )
     for device in chain(*families):
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield from audio_parts(setting)
     yield from graphics_options(setting, audio=default_audio(setting))
     balloon = devices.memballoon
@@ -180,10 +185,10 @@ def _devices(setting: Setting) -> Iterable[Part]:
         devices.rngs,
     )
     for device in chain(*late[:3]):
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield from watchdog_options(setting)
     for device in chain(*late[3:]):
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield from nameless_parts(setting)
 
 
@@ -224,7 +229,7 @@ def _last_parts(setting: Setting) -> Iterable[Part]:
     if setting.surroundings.sandbox:
         yield option("-sandbox", SANDBOX)
     for device in setting.model.devices.panics:
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield option("-msg", "timestamp=on")
 
 
