@@ -77,7 +77,7 @@ class Host:
 
     @functools.cached_property
     def processor(self) -> Processor:
-        """The processor; its clock is of the moment when it was first asked for."""
+        """The processor."""
         return read_processor(self.files, self.arch)
 
     @functools.cached_property
@@ -98,10 +98,6 @@ class Host:
         if kept is None or kept[0] != state:
             kept = self._topology = state, read_topology(self.files)
         return kept[1]
-
-    def mhz(self) -> int:
-        """Return the clock of the first CPU as it is now, whole MHz."""
-        return read_processor(self.files, self.arch).mhz
 
     def name(self) -> str:
         """Return the host's name, with its domain if the resolver knows it.
