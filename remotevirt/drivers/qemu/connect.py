@@ -6,7 +6,6 @@ at that this host has under their usual names; libvirt's driver executes any bin
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -32,6 +31,7 @@ from remotevirt.stubs.errors import (
     VirSystemError,
 )
 from remotevirt.stubs.remote.connect import ConnectGetCpuModelNamesRet
+from remotevirt.xml.host_cpu import parse_host_cpu
 
 __all__ = ["ConnectHost", "QemuConnectCalls"]
 
@@ -73,8 +73,11 @@ FEATURES: Final = frozenset(
 )
 """What the driver has. It migrates no guests, so it has none of the features for that."""
 
-UNMIGRATABLE: Final = frozenset({"invtsc"})
+UNMIGRATABLE: Final = frozenset({"invtsc", "xsaves"})
 """CPU features with which a guest cannot move to another host."""
+
+GRANTABLE: Final = frozenset(CPU_FEATURES) - {"osxsave", "ospke", "cmt", "mbm_total", "mbm_local"}
+"""CPU features that guests can be given: not what their own system sets, nor what only the host measures."""
 
 X86: Final = frozenset({"i686", "x86_64"})
 
@@ -186,7 +189,7 @@ class QemuConnectCalls(HypervisorDriver):
         cpu = self.about.cpu
         if cpu.arch not in X86 or cpu.features is None:
             return None
-        model, policies = describe(cpu.features & frozenset(CPU_FEATURES), cpu.vendor, set())
+        model, policies = describe(cpu.features & GRANTABLE, cpu.vendor, set())
         return HostModel(model.name, cpu.vendor, policies)
 
     async def _choose(
@@ -233,7 +236,7 @@ class QemuConnectCalls(HypervisorDriver):
             VirSystemError: it is not.
         """
         known = {emulator.path: emulator for emulator in await self.emulators.all()}
-        found = known.get(path) or known.get(os.path.normpath(path))
+        found = known.get(path)
         if found is None:
             text = f"Cannot check QEMU binary {path[:1024]}: No such file or directory"
             raise VirSystemError(text, domain=c.VIR_FROM_QEMU)
@@ -274,7 +277,7 @@ class QemuConnectCalls(HypervisorDriver):
     def connect_baseline_cpu(self, xmlCPUs: Sequence[str], flags: int) -> str:
         """Return the document of the richest CPU that some hosts have in common."""
         need_cpus(xmlCPUs, "virConnectBaselineCPU")
-        expand, limit = _baseline_flags(flags, "qemuConnectBaselineCPU", frozenset(CPU_FEATURES))
+        expand, limit = _baseline_flags(flags, "qemuConnectBaselineCPU", GRANTABLE)
         return baseline(xmlCPUs, expand=expand, limit=limit)
 
     async def connect_baseline_hypervisor_cpu(
@@ -288,7 +291,9 @@ class QemuConnectCalls(HypervisorDriver):
     ) -> str:
         """Return the document of the richest CPU that some hosts and guests with KVM here have in common."""
         need_cpus(xmlCPUs, "virConnectBaselineHypervisorCPU")
-        features = self.about.cpu.features or frozenset()
+        for text in xmlCPUs:
+            parse_host_cpu(text)  # what is wrong with a document is said first
+        features = GRANTABLE & (self.about.cpu.features or frozenset())
         expand, limit = _baseline_flags(flags, "qemuConnectBaselineHypervisorCPU", features)
         self._need_kvm(*await self._choose(emulator, arch, machine, virttype), "computing baseline")
         return baseline(xmlCPUs, expand=expand, limit=limit)
