@@ -49,7 +49,9 @@ async def find_disk(world: QemuWorld, disk: Disk) -> None:
         file = world.storage.locate(source.pool, source.volume)
         is_block = file.kind == c.VIR_STORAGE_VOL_BLOCK
         extra = source.extra.copy()
-        found = BlockSource(dev=file.path, extra=extra) if is_block else FileSource(file=file.path, extra=extra)
+        found = (
+            BlockSource(dev=file.path, extra=extra) if is_block else FileSource(file=file.path, extra=extra)
+        )
         source.found = found
     await deferToThread(complete_disk, disk)
 

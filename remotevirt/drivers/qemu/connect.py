@@ -114,11 +114,11 @@ class QemuConnectCalls(HypervisorDriver):
 
     Attributes:
         emulators: those of this host.
-        host: the host.
+        about: what they need to know of the host.
     """
 
     emulators: Emulators
-    host: ConnectHost
+    about: ConnectHost
 
     def connect_get_type(self) -> str:
         """Return "QEMU", in capitals as libvirt has it."""
@@ -126,11 +126,11 @@ class QemuConnectCalls(HypervisorDriver):
 
     async def connect_get_version(self) -> int:
         """Return the version of the emulator for guests of the host's own architecture."""
-        emulator = await self.emulators.find(self.host.cpu.arch)
+        emulator = await self.emulators.find(self.about.cpu.arch)
         if emulator is None:
             found = await self.emulators.all()
             if not found:
-                text = f"Cannot find suitable emulator for {self.host.cpu.arch}"
+                text = f"Cannot find suitable emulator for {self.about.cpu.arch}"
                 raise InternalError(text, domain=c.VIR_FROM_QEMU)
             emulator = found[0]
         major, minor, micro = emulator.version
@@ -150,13 +150,13 @@ class QemuConnectCalls(HypervisorDriver):
         if kind == "qemu":
             return DEFAULT_VCPUS
         if kind == "kvm":
-            return self.host.kvm_vcpus
+            return self.about.kvm_vcpus
         raise _bad(f"unknown type '{type}'")
 
     async def connect_get_capabilities(self) -> str:
         """Return the capabilities document."""
         emulators = await self.emulators.all()
-        host: str = await deferToThread(self.host.document)
+        host: str = await deferToThread(self.about.document)
         return capabilities_xml(host, emulators)
 
     async def connect_get_domain_capabilities(
@@ -178,15 +178,15 @@ class QemuConnectCalls(HypervisorDriver):
         """
         check_flags(flags, 0, "qemuConnectGetDomainCapabilities", c.VIR_FROM_QEMU)
         emulator, board, kind = await self._choose(emulatorbin, arch, machine, virttype)
-        native = emulator.arch == self.host.cpu.arch
+        native = emulator.arch == self.about.cpu.arch
         model = self._host_model() if kind == "kvm" and native else None
         return domain_capabilities_xml(
-            emulator, board, kind, self.host.firmware, native=native, host_model=model
+            emulator, board, kind, self.about.firmware, native=native, host_model=model
         )
 
     def _host_model(self) -> HostModel | None:
         """Return the CPU model nearest to the host, if that is known."""
-        cpu = self.host.cpu
+        cpu = self.about.cpu
         if cpu.arch not in X86 or cpu.features is None:
             return None
         model, policies = describe(cpu.features & GRANTABLE, cpu.vendor, set())
@@ -204,7 +204,7 @@ class QemuConnectCalls(HypervisorDriver):
             raise _bad(f"unknown virttype: {virttype}")
         if arch is not None and arch not in ARCHITECTURES:
             raise _bad(f"unknown architecture: {arch}")
-        wanted = arch or self.host.cpu.arch
+        wanted = arch or self.about.cpu.arch
         if path is not None:
             emulator = await self._at(path)
             if emulator.arch != wanted:
@@ -258,7 +258,7 @@ class QemuConnectCalls(HypervisorDriver):
     def connect_compare_cpu(self, xml: str, flags: int) -> int:
         """Compare a CPU with the host's; see :func:`~remotevirt.drivers.qemu.cpu.compare`."""
         strict, validate = _compare_flags(flags, "qemuConnectCompareCPU")
-        return compare(xml, self.host.cpu, strict=strict, validate=validate)
+        return compare(xml, self.about.cpu, strict=strict, validate=validate)
 
     async def connect_compare_hypervisor_cpu(
         self,
@@ -272,7 +272,7 @@ class QemuConnectCalls(HypervisorDriver):
         """Compare a CPU with what a guest with KVM can have: with all that the host has."""
         strict, validate = _compare_flags(flags, "qemuConnectCompareHypervisorCPU")
         self._need_kvm(*await self._choose(emulator, arch, machine, virttype), "comparing with the")
-        return compare(xmlCPU, self.host.cpu, strict=strict, validate=validate)
+        return compare(xmlCPU, self.about.cpu, strict=strict, validate=validate)
 
     def connect_baseline_cpu(self, xmlCPUs: Sequence[str], flags: int) -> str:
         """Return the document of the richest CPU that some hosts have in common."""
@@ -293,7 +293,7 @@ class QemuConnectCalls(HypervisorDriver):
         need_cpus(xmlCPUs, "virConnectBaselineHypervisorCPU")
         for text in xmlCPUs:
             parse_host_cpu(text)  # what is wrong with a document is said first
-        features = GRANTABLE & (self.host.cpu.features or frozenset())
+        features = GRANTABLE & (self.about.cpu.features or frozenset())
         expand, limit = _baseline_flags(flags, "qemuConnectBaselineHypervisorCPU", features)
         self._need_kvm(*await self._choose(emulator, arch, machine, virttype), "computing baseline")
         return baseline(xmlCPUs, expand=expand, limit=limit)
@@ -307,7 +307,7 @@ class QemuConnectCalls(HypervisorDriver):
         if emulator.arch not in X86:
             text = f"{what} hypervisor CPU is not supported for arch {emulator.arch}"
             raise OperationUnsupported(text, domain=c.VIR_FROM_QEMU)
-        if virttype != "kvm" or self.host.cpu.features is None:
+        if virttype != "kvm" or self.about.cpu.features is None:
             text = f"{what} hypervisor CPU is not supported without KVM"
             raise OperationUnsupported(text, domain=c.VIR_FROM_QEMU)
 

@@ -124,6 +124,7 @@ class QemuDriver:
         world.journal = Journal(store, world.hub)
         world.keeper = QemuKeeper(world, world.journal)
         self.place = place = Place.open(settings, world.hub)
+        world.firmware = place.about.firmware
         world.secret_value = place.secret_value
         world.storage = place.storage
         self.world = world
@@ -188,7 +189,8 @@ class QemuDriver:
             raise NoConnect("the daemon is ending", domain=c.VIR_FROM_QEMU)
         closing = _Closing()
         hypervisor = QemuHypervisor(world, uri.text, closing)
-        hypervisor.host = place.host
+        hypervisor.host, hypervisor.about = place.host, place.about
+        hypervisor.emulators = world.emulators
         if world.journal is not None:
             world.journal.guard(hypervisor)
         return DriverConnection(

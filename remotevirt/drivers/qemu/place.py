@@ -1,4 +1,4 @@
-"""What there is besides guests on a host that runs them: storage, secrets, devices, interfaces, the host itself."""
+"""What there is besides guests: the host, its storage, secrets, devices and interfaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Callable
 import attrs
 
 from remotevirt.drivers.events import EventHub
-from remotevirt.drivers.host import Host, HostDevices, HostInterfaces
+from remotevirt.drivers.host import Host, HostDevices, HostInterfaces, host_xml
+from remotevirt.drivers.qemu.connect import ConnectHost
+from remotevirt.drivers.qemu.cpu import HostCpu
+from remotevirt.drivers.qemu.firmware import read_firmware
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.secret import RealSecrets
 from remotevirt.drivers.storage import RealStorage
@@ -24,6 +27,7 @@ class Place:
         host: the machine.
         secret_value: returns the value of a secret, by its UUID, or its usage for volumes.
         storage, secrets, devices, interfaces: of it.
+        about: what the calls about the hypervisor itself need to know of it.
     """
 
     host: Host
@@ -32,10 +36,11 @@ class Place:
     secrets: RealSecrets
     devices: HostDevices
     interfaces: HostInterfaces
+    about: ConnectHost
 
     @classmethod
     def open(cls, settings: Settings, hub: EventHub) -> Place:
-        """Open them.
+        """Open them, when the daemon starts.
 
         Args:
             settings: say where what they know is kept, and who guests run as.
@@ -53,7 +58,10 @@ class Place:
             return secrets.value_of(key)
 
         storage = RealStorage.open(str(settings.root / "storage"), hub, secret_value)
-        return cls(host, secret_value, storage, secrets, HostDevices(host), HostInterfaces(host))
+        processor = host.processor
+        cpu = HostCpu(processor.arch, processor.all_features or None, processor.vendor)
+        about = ConnectHost(cpu, lambda: host_xml(host), read_firmware())
+        return cls(host, secret_value, storage, secrets, HostDevices(host), HostInterfaces(host), about)
 
     def close(self) -> None:
         """Let go of what is kept."""

@@ -39,7 +39,7 @@ from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddre
 from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
 from remotevirt.xml.domain.switch import PortParameters
 from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
-from remotevirt.xml.domain.validate import validate_domain
+from remotevirt.xml.domain.validate import check_once, check_usb_indexes, validate_domain
 
 __all__ = ["DomainDefaults", "complete_devices", "complete_domain"]
 
@@ -97,6 +97,7 @@ class DomainDefaults:
 
 def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool = False) -> None:
     """Fill in what the document left out. Raises VirError where its parts contradict each other."""
+    check_once(model.devices)
     _complete_uuid(model, defaults)
     if genid and model.genid is None:
         model.genid = defaults.new_uuid()
@@ -131,6 +132,7 @@ def complete_devices(model: DomainModel, defaults: DomainDefaults) -> None:
     _complete_interfaces(model, defaults)
     _complete_boot(model)
     defaults.place(model)
+    check_usb_indexes(devices)
     defaults.check(model)
     validate_domain(model)
 

@@ -18,7 +18,7 @@ from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
 from remotevirt.xml.domain.rules import check_virtio, unsupported
 
-__all__ = ["validate_domain"]
+__all__ = ["check_once", "check_usb_indexes", "validate_domain"]
 
 
 def validate_domain(model: DomainModel) -> None:
@@ -38,9 +38,32 @@ def validate_domain(model: DomainModel) -> None:
     for video in model.devices.videos:
         _check_video(video)
     _check_audio(model.devices)
-    _check_once(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
+    _check_memories(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
     _check_iommu(model)
+
+
+def check_once(devices: Devices) -> None:
+    """Refuse two devices where there may be but one, or one of a kind: of all faults these are found first."""
+    if len(devices.watchdogs) > 1:
+        raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
+    models: set[str | None] = set()
+    for panic in devices.panics:
+        if panic.model in models:
+            name = panic.model or "default"
+            raise XmlError(f"Multiple panic devices with model '{name}'", domain=VIR_FROM_DOMAIN)
+        models.add(panic.model)
+
+
+def check_usb_indexes(devices: Devices) -> None:
+    """Refuse two USB controllers with one number, but for companions; libvirt looks once all are there."""
+    seen: set[int | None] = set()
+    for controller in devices.controllers:
+        if controller.type == "usb" and controller.info.master is None:
+            if controller.index in seen:
+                text = f"Duplicate USB controllers with index {controller.index}"
+                raise XmlError(text, domain=VIR_FROM_DOMAIN)
+            seen.add(controller.index)
 
 
 def _check_aliases(model: DomainModel) -> None:
@@ -148,16 +171,8 @@ def _check_video(video: Video) -> None:
         raise unsupported("unsupported rendernode accel attribute without 'vhostuser'")
 
 
-def _check_once(devices: Devices, cells: int) -> None:
-    """Devices of which there may be but one, or one of a kind."""
-    if len(devices.watchdogs) > 1:
-        raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
-    models: set[str | None] = set()
-    for panic in devices.panics:
-        if panic.model in models:
-            name = panic.model or "default"
-            raise XmlError(f"Multiple panic devices with model '{name}'", domain=VIR_FROM_DOMAIN)
-        models.add(panic.model)
+def _check_memories(devices: Devices, cells: int) -> None:
+    """Host devices and memory."""
     check_hostdevs(devices)
     for memory in devices.memories:
         path = memory.source.path if memory.source is not None else None

@@ -115,7 +115,7 @@ class CapabilitiesCase(TestCase):
         self.calls: Any = QemuConnectCalls()
         self.calls.emulators = Known(emulator("aarch64"), emulator("x86_64"))
         cpu = HostCpu("x86_64", self.features, "Intel")
-        self.calls.host = ConnectHost(cpu, lambda: HOST, FIRMWARE, kvm_vcpus=710)
+        self.calls.about = ConnectHost(cpu, lambda: HOST, FIRMWARE, kvm_vcpus=710)
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """Make a call, and return its result or the code, domain and text of its error."""

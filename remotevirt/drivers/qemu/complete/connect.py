@@ -116,7 +116,7 @@ def slot_kind(device: Any, express: bool) -> Connect:
             return OLD if device.model == "i6300esb" else Connect.NOTHING
         case Video():
             kind = device.model.type if device.model else None
-            return EXPRESS if kind == "virtio" and express else OLD
+            return EXPRESS if kind in {"virtio", "bochs"} and express else OLD
         case SharedMemory() | Serial():
             return OLD
         case Iommu():

@@ -9,7 +9,7 @@ from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import Devices, DomainModel
-from remotevirt.xml.domain.address import DriveAddress, PciAddress
+from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.chardev import Console, Serial
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.disk import Disk
@@ -44,14 +44,14 @@ def check_devices(model: DomainModel, emulator: Emulator, board: Board) -> None:
     """Refuse devices of a guest. Raises VirError."""
     devices = model.devices
     families: tuple[list[Any], ...] = (
+        devices.videos,
+        devices.panics,
         devices.disks,
-        devices.controllers,
         devices.filesystems,
+        devices.controllers,
         devices.inputs,
         devices.tpms,
         devices.graphics,
-        devices.videos,
-        devices.panics,
         devices.shmems,
     )
     for family in families:
@@ -60,6 +60,8 @@ def check_devices(model: DomainModel, emulator: Emulator, board: Board) -> None:
     for watchdog in devices.watchdogs:
         if watchdog.model == "diag288":
             raise unsupported("diag288 model of watchdog is allowed for s390 and s390x only")
+    if len(devices.smartcards) > 1:
+        raise unsupported("this QEMU binary lacks multiple smartcard support")
     if devices.nvram is not None:
         raise unsupported("nvram device is only supported for PPC64")
     _check_spice_channels(devices)
@@ -75,7 +77,7 @@ def check_device(device: Any, model: DomainModel, emulator: Emulator, board: Boa
         case Filesystem():
             _check_filesystem(device, model)
         case Input():
-            if device.bus == "ps2" and not board.has_ps2:
+            if device.bus == "ps2" and device.type in {"mouse", "keyboard"} and not board.has_ps2:
                 raise unsupported("ps2 is not supported by this QEMU binary")
         case Tpm():
             _check_tpm(device, emulator)
@@ -152,20 +154,12 @@ def _check_controller(controller: Controller, board: Board) -> None:
         raise unsupported("USB controller model type 'qusb1' or 'qusb2' is not supported in qemu")
     if kind == "fdc" and controller.index:
         raise InternalError("Only 1 fdc controller is supported", domain=c.VIR_FROM_QEMU)
-    address = controller.info.address
     name = controller.pci_model.name if controller.pci_model is not None else None
     if kind == "pci" and name is not None and name not in PCI_DEVICES.get(model or "", {name}):
         raise unsupported(
             f"Option 'modelName' has invalid value for PCI controller with index '{controller.index}', model"
             f" '{model}' and modelName '{name}'"
         )
-    if kind == "pci" and isinstance(address, PciAddress):
-        index, bus = controller.index or 0, address.place.bus
-        if bus >= index and model not in {"pci-root", "pcie-root"}:
-            raise unsupported(
-                f"PCI controller at index {index} (0x{index:02x}) has bus='0x{bus:02x}', but index must be"
-                " larger than bus"
-            )
 
 
 def _check_filesystem(filesystem: Filesystem, model: DomainModel) -> None:
