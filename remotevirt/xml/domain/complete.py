@@ -16,7 +16,6 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
 from remotevirt.xml.domain.complete_devices import (
-    VIDEO_OF_TYPE,
     add_controllers,
     address_disks,
     address_smartcards,
@@ -75,7 +74,7 @@ class DomainDefaults:
 
     def video_type(self, model: DomainModel) -> str:
         """Return the kind of a graphics card that does not say."""
-        return VIDEO_OF_TYPE.get(model.type, "cirrus")
+        return "cirrus"
 
     def place(self, model: DomainModel) -> None:
         """Give addresses to devices that have none, and add the buses they need. Raises VirError."""

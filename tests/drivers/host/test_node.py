@@ -119,6 +119,11 @@ class FigureTests(HostTestCase):
         Path(host.files.path("/sys/devices/system/node/node1/meminfo")).write_text("Node 1 MemTotal: -5 kB")
         found = await Calls(host).node_get_info()
         self.assertEqual((found.memory, found.cpus, found.mhz), (65799052, 8, 0))
+        Path(host.files.path("/sys/devices/system/cpu/present")).write_text("0-999999999\n")
+        self.assertEqual((await Calls(host).node_get_cpu_map(1, 1, 0))[1:], (1, 1))
+        Path(host.files.path("/proc/stat")).write_text("cpu 1 2\ncpu x x x x x x x\n\n")
+        error = await self.assertFailure(Calls(host).node_get_cpu_stats(-1, 4, 0), VirError)
+        self.assertEqual(error.code, c.VIR_ERR_INVALID_ARG)
 
 
 class ChangeTests(HostTestCase):

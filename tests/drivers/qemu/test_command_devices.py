@@ -47,7 +47,8 @@ class PartTests(SynchronousTestCase):
     """How a part is rendered."""
 
     def test_json(self) -> None:
-        part = Part("netdev", {"type": "tap", "fd": Fd("tap"), "id": "n", "flag": True})
+        tap = Descriptor("tap", "tap")
+        part = Part("netdev", {"type": "tap", "fd": Fd("tap"), "id": "n", "flag": True}, (tap,))
         self.assertEqual(
             ["-netdev", '{"type":"tap","fd":"7","id":"n","flag":true}'], to_arguments(part, {"tap": 7})
         )
@@ -285,6 +286,16 @@ class MachineTests(SynchronousTestCase):
         found = values(arguments(small(screen.format("::1")), vnc_ports={0: 5907}), "-vnc")
         self.assertEqual(["[::1]:7,password=on,audiodev=audio1"], found)
         self.assertRaises(VirError, arguments, small(screen.format("::1")))
+
+    def test_keymap(self) -> None:
+        """A keymap is a name, and leads out of no folder."""
+        screen = (
+            "<graphics type='vnc' port='5900' keymap='{}'><listen type='address' address='::1'/></graphics>"
+            "<video><model type='none'/><alias name='video0'/></video>"
+        )
+        self.assertEqual(["en-us"], values(arguments(small(screen.format("en-us"))), "-k"))
+        for name in ("../../x", "/etc/passwd", ".", "a b"):
+            self.assertRaises(VirError, arguments, small(screen.format(name)))
 
     def test_tap(self) -> None:
         """A network card on a bridge."""

@@ -235,7 +235,8 @@ class RealTests(TestCase):
     async def insert(self, monitor: Monitor, model: DomainModel) -> None:
         """Put a medium into an empty drive."""
         text = f"""<disk type='file' device='cdrom'>
-  <driver name='qemu' type='raw'/><source file='{self.folder}/cd.iso' index='41'/><target dev='sdb' bus='scsi'/>
+  <driver name='qemu' type='raw'/><source file='{self.folder}/cd.iso' index='41'/>
+  <target dev='sdb' bus='scsi'/>
   <readonly/><alias name='scsi0-0-0-1'/>
 </disk>"""
         drive = small(text).devices.disks[0]

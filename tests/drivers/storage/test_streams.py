@@ -99,6 +99,18 @@ class StreamTests(VolumeCase):
         parts = await self.read(await self.stream("download", MIB - 5, 100, SPARSE))
         self.assertEqual([self.data[-5:], Hole(95)], parts)
 
+    async def test_places_that_no_file_has(self) -> None:
+        for offset in (2**63 - 1, 2**63, 2**64 - 1):
+            for flags in (0, SPARSE):
+                self.assertEqual([], await self.read(await self.stream("download", offset, 0, flags)))
+            stream = await self.stream("upload", offset)
+            await self.refused(done(stream.write(b"x")), "cannot write to stream")
+            stream.abort()
+        stream = await self.stream("upload")
+        await self.refused(done(stream.write_hole(2**63)), "cannot write to stream")
+        await self.refused(done(stream.write_hole(-1)), "unable to create hole")
+        stream.abort()
+
     async def test_refusals(self) -> None:
         for way in ("upload", "download"):
             name = f"storage_vol_{way}"
