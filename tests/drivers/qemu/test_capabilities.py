@@ -154,8 +154,8 @@ class DocumentTests(CapabilitiesCase):
     def test_old_arm(self) -> None:
         """An emulator of 32 bit ARM serves two architectures."""
         arm = Emulator("/usr/bin/qemu-system-arm", "armv7l", (7, 2, 0), machines={"virt": Machine("virt")})
-        text = capabilities_xml(HOST, [arm])
-        self.assertEqual(["armv6l", "armv7l"], re.findall("<arch name='(.*)'>", text))
+        text = capabilities_xml(HOST, [*self.calls.emulators.emulators, arm])
+        self.assertEqual(["armv6l", "armv7l", "aarch64", "x86_64"], re.findall("<arch name='(.*)'>", text))
 
     def test_domain(self) -> None:
         """Domain capabilities are libvirt's, but for what this driver does not offer."""
