@@ -43,7 +43,8 @@ class RefusalTests(TestCase):
             [
                 67,
                 10,
-                "unsupported configuration: the element 'commandline' of QEMU's own namespace is not supported",
+                "unsupported configuration: the element 'commandline' of QEMU's own namespace is not"
+                " supported",
             ],
         )
 

@@ -135,7 +135,10 @@ def _assign(buses: Buses, model: DomainModel, board: Board, *, dry: bool) -> Non
 
 
 def _add_buses(plan: Buses, model: DomainModel) -> None:
-    """Make controllers of the buses that were added; each needs a place itself, but for the bridge that came with its own port."""
+    """Make controllers of the buses that were added.
+
+    Each needs a place itself, but for the bridge to the old kind, which came with its own port.
+    """
     number = 1
     while number < len(plan.buses):
         name = plan.buses[number].model
@@ -149,10 +152,10 @@ def _add_buses(plan: Buses, model: DomainModel) -> None:
 
 
 def _check_order(model: DomainModel) -> None:
-    """A bus comes after the one that it hangs from."""
+    """A controller cannot sit on the bus that it makes."""
     for controller in model.devices.controllers:
         index, place = controller.index or 0, _address(controller)
-        if controller.type == "pci" and place is not None and place.bus >= index:
+        if controller.type == "pci" and place is not None and place.bus == index:
             raise unsupported(
                 f"PCI controller at index {index} (0x{index:02x}) has bus='0x{place.bus:02x}', but index must"
                 " be larger than bus"

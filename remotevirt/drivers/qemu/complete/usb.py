@@ -10,7 +10,7 @@ import attrs
 from remotevirt.drivers.qemu.complete.board import unsupported
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import XmlError
-from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.domain import Devices, DomainModel
 from remotevirt.xml.domain.address import UsbAddress
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.media import Hub
@@ -164,17 +164,32 @@ def _count(controller: Controller) -> int:
     return controller.ports or _PORTS.get(controller.model or "", 0)
 
 
+def _check_indexes(devices: Devices) -> None:
+    """Refuse two USB controllers with one number, but for companions; libvirt looks once all have their models."""
+    seen: set[int | None] = set()
+    for controller in devices.controllers:
+        if controller.type == "usb" and controller.info.master is None:
+            if controller.index in seen:
+                raise _wrong(f"Duplicate USB controllers with index {controller.index}")
+            seen.add(controller.index)
+
+
 def place_usb(model: DomainModel) -> None:
     """Give an address to every USB device that has none, adding hubs where ports run out. Raises VirError."""
+    _assign(model)
+    _check_indexes(model.devices)
+
+
+def _assign(model: DomainModel) -> None:
     devices = list(_devices(model))
     if not devices and not model.devices.hubs:
         return
     buses = UsbBuses.of(model)
     if not buses.buses:
-        if model.devices.hubs or any(one.bus == "usb" for one in model.devices.inputs):
-            if any(one.type == "usb" for one in model.devices.controllers):
-                # USB is off on purpose, of which all drivers have words of their own.
-                return
+        known = model.devices.hubs or any(one.bus == "usb" for one in model.devices.inputs)
+        if known and any(one.type == "usb" for one in model.devices.controllers):
+            # USB is off on purpose, of which all drivers have words of their own.
+            return
         raise unsupported("USB is disabled for this domain, but USB devices are present in the domain XML")
     buses.reserve(model)
     wanting = [device for device in devices if _wants(device)]
