@@ -11,8 +11,16 @@ from typing import Any
 
 from remotevirt.drivers.qemu.complete.additions import add_controller
 from remotevirt.drivers.qemu.complete.board import Board, find_board, unsupported
-from remotevirt.drivers.qemu.complete.buses import Bus, Buses, Place
-from remotevirt.drivers.qemu.complete.connect import EXPRESS, OLD, needs_pci, pci_devices, slot_kind
+from remotevirt.drivers.qemu.complete.buses import MAX_BUSES, Bus, Buses, Place, no_room
+from remotevirt.drivers.qemu.complete.connect import (
+    EXPRESS,
+    OF_CONTROLLER,
+    OLD,
+    Connect,
+    needs_pci,
+    pci_devices,
+    slot_kind,
+)
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import DomainModel
@@ -97,7 +105,10 @@ def _map(model: DomainModel, board: Board, *, growing: bool) -> Buses:
     express = board.root == "pcie-root"
     if any(one.model is None for one in found.values()):
         raise InternalError("PCI controller model was not set correctly", domain=c.VIR_FROM_DOMAIN)
-    for number in range(1 + max(found, default=-1)):
+    last = max(found, default=-1)
+    if last >= MAX_BUSES:
+        raise no_room(OF_CONTROLLER.get(found[last].model or "", Connect.NOTHING))
+    for number in range(1 + last):
         controller = found.get(number)
         name = (controller.model if controller else None) or ("pcie-root-port" if express else "pci-bridge")
         buses.buses.append(Bus.of(name))

@@ -101,6 +101,11 @@ class UsbBuses:
     """The USB buses of a guest, by number."""
 
     buses: dict[int, Ports]
+    _open: list[int] = attrs.field(init=False)
+    """The buses that may have a free port, in order: what is taken stays taken."""
+
+    def __attrs_post_init__(self) -> None:
+        self._open = sorted(self.buses)
 
     @classmethod
     def of(cls, model: DomainModel) -> UsbBuses:
@@ -134,13 +139,15 @@ class UsbBuses:
         """Give a device the next free port; raises XmlError if there is none."""
         told = device.info.address
         wanted = told.bus if isinstance(told, UsbAddress) else None
-        for bus, ports in sorted(self.buses.items()):
-            port = ports.free() if wanted in {None, bus} else None
+        for bus in self._open if wanted is None else [wanted]:
+            ports = self.buses.get(bus)
+            port = ports.free() if ports is not None else None
             if port is not None:
                 self.take(bus, port, hub=device.TAG == "hub")
                 address = UsbAddress()
                 address.bus, address.port = bus, port
                 device.info.address = address
+                self._open = self._open[self._open.index(bus) :] if wanted is None else self._open
                 return
         if wanted is not None and wanted not in self.buses:
             raise _wrong(f"Missing USB bus {wanted}")
@@ -165,7 +172,7 @@ def _count(controller: Controller) -> int:
 
 
 def _check_indexes(devices: Devices) -> None:
-    """Refuse two USB controllers with one number, but for companions; libvirt looks once all have their models."""
+    """Refuse two USB controllers with one number, but for companions."""
     seen: set[int | None] = set()
     for controller in devices.controllers:
         if controller.type == "usb" and controller.info.master is None:
