@@ -58,6 +58,7 @@ run: $(VENV)/.run-ready
 peers:
 	@tools/peers
 	@tools/libvirt-source
+	@tools/guest-kernel
 
 test: peers $(VENV)/.dev-ready
 	@tools/check '$(BIN)' '$(JOBS)' $(TESTS)

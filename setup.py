@@ -81,6 +81,7 @@ setup(
         ],
         "remotevirt.drivers": [
             "fake = remotevirt.testing.driver:FakeDriver",
+            "qemu = remotevirt.drivers.qemu.driver:QemuDriver",
             "test = remotevirt.drivers.test.driver:TestDriver",
         ],
         "pytest11": ["remotevirt = remotevirt.pytest_plugin"],

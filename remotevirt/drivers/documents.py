@@ -14,6 +14,9 @@ a thread, and the method returns a Deferred; the reactor serves other calls mean
 So what a method has looked up before it yields may have changed when it goes on: look up again. And what is
 done in a thread must change nothing, and look at nothing that others change.
 
+Where calls change things that last, each stretch between two works is run by the journal, as a call of its
+own (:func:`within`): what was changed before a work is kept while the work is done.
+
 One such work is done at a time. More at once would take no less time together, for the interpreter runs one
 thread at a time, and would leave less of it to the reactor.
 """
@@ -22,12 +25,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator
-from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, cast
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
-__all__ = ["LARGE", "Steps", "Work", "in_steps"]
+__all__ = ["LARGE", "Steps", "Work", "in_steps", "within"]
 
 LARGE: Final = 32 * 1024
 """Characters of a document from which on work on it is done in a thread. The costliest of this size takes
@@ -59,24 +62,62 @@ Steps: TypeAlias = Generator[Work, Any, T]
 """What a method written so returns, before it is decorated."""
 
 
+Turn: TypeAlias = Callable[..., Any]
+"""Calls its first argument with the others: it may do something before and after."""
+
+
 def in_steps(method: Callable[P, Steps[T]]) -> Callable[P, T | Deferred[T]]:
     """Make a method of one that yields its work; see the module's text."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T | Deferred[T]:
-        steps = method(*args, **kwargs)
-        return _run(steps, steps.__next__)
+        return begin(_at_once, *args, **kwargs)
 
+    def begin(turn: Turn, *args: P.args, **kwargs: P.kwargs) -> T | Deferred[T]:
+        steps = method(*args, **kwargs)
+        return _run(turn, steps, steps.__next__)
+
+    setattr(call, BEGIN, begin)
     return call
 
 
-def _run(steps: Steps[T], advance: Callable[[], Work]) -> T | Deferred[T]:
+BEGIN: Final = "begin_in_turn"
+"""Where a method that was decorated keeps the function that runs it in somebody's turns."""
+
+
+def within(turn: Turn, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a bound method all of whose stretches are run by ``turn``; of an ordinary one there is one."""
+    begin = getattr(method, BEGIN, None)
+    if begin is None:
+        return functools.partial(turn, method)
+    return functools.partial(begin, turn, cast(Any, method).__self__)
+
+
+def _at_once(do: Callable[..., Any], *args: Any) -> Any:
+    """Do something, and nothing around it."""
+    return do(*args)
+
+
+def _run(turn: Turn, steps: Steps[T], advance: Callable[[], Work]) -> T | Deferred[T]:
     """Run a method until it ends, or has work for a thread.
 
     Args:
+        turn: runs each stretch.
         steps: the method.
         advance: makes it go on, and returns its next work.
     """
+    ended, found = turn(_stretch, steps, advance)
+    if ended:
+        result: T = found
+        return result
+    return _do_aside(found).addCallbacks(
+        lambda value: _run(turn, steps, lambda: steps.send(value)),
+        lambda failure: _run(turn, steps, lambda: steps.throw(failure.value)),
+    )
+
+
+def _stretch(steps: Steps[Any], advance: Callable[[], Work]) -> tuple[bool, Any]:
+    """Run a method until it ends, or has work for a thread; returns which, and its result or the work."""
     try:
         work = advance()
         while work.size < LARGE:
@@ -87,12 +128,8 @@ def _run(steps: Steps[T], advance: Callable[[], Work]) -> T | Deferred[T]:
             else:
                 work = steps.send(value)
     except StopIteration as end:
-        result: T = end.value
-        return result
-    return _do_aside(work).addCallbacks(
-        lambda value: _run(steps, lambda: steps.send(value)),
-        lambda failure: _run(steps, lambda: steps.throw(failure.value)),
-    )
+        return True, end.value
+    return False, work
 
 
 def _do_aside(work: Work) -> Deferred[Any]:

@@ -6,7 +6,7 @@ outside can be reached, not even by somebody who exchanges directories while we 
 
 Whatever lies outside does not exist for clients: they get the error of a file that is not there, and the log
 says more. A file is written beside its place and then put there, so that it is the old one or the new one,
-never half of either.
+never half of either; and it is on the disk, under its name, before anybody is told.
 """
 
 from __future__ import annotations
@@ -88,7 +88,10 @@ class Folder:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
+                    file.flush()
+                    os.fsync(descriptor)
                 os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
             except BaseException:
                 with suppress(OSError):
                     os.unlink(draft, dir_fd=folder)

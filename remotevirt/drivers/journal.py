@@ -7,8 +7,8 @@
                         ──> events go out, the reply goes out
              if that fails:  objects as they were, no events, an error
 
-Calls of this driver are synchronous, so nobody can look in between: what one client sees of another's call is
-on the disk. A call that changes nothing that lasts (a guest that is paused) writes nothing.
+What runs through the journal is synchronous, so nobody can look in between: what one client sees of another's
+call is on the disk. A call that changes nothing that lasts (a guest that is paused) writes nothing.
 
 An object is noted by whoever holds the objects of its kind (:class:`Keeper`), before its first change in a
 call. To change one outside of :meth:`Journal.run` is a mistake that is refused.
@@ -17,9 +17,10 @@ call. To change one outside of :meth:`Journal.run` is a mistake that is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final, Protocol, TypeVar, cast
 
+from remotevirt.drivers.documents import within
 from remotevirt.drivers.events import EventHub
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure
@@ -203,7 +204,7 @@ class Journal:
     def guard(self, driver: D) -> D:
         """Let all methods of a sub-driver that may change something run through the journal; returns it."""
         for name in _own_methods(cast(Any, type(driver))):
-            setattr(driver, name, partial(self.run, getattr(driver, name)))
+            setattr(driver, name, within(self.run, getattr(driver, name)))
         return driver
 
 

@@ -32,6 +32,7 @@ GROUP = "remotevirt.drivers"
 
 BUILTIN = {
     "fake": "remotevirt.testing.driver:FakeDriver",
+    "qemu": "remotevirt.drivers.qemu.driver:QemuDriver",
     "test": "remotevirt.drivers.test.driver:TestDriver",
 }
 """Drivers of our own, found even where the package's metadata is not installed."""

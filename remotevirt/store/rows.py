@@ -15,11 +15,13 @@ __all__ = [
     "KINDS",
     "DeviceRow",
     "DomainRow",
+    "GuestRow",
     "InterfaceRow",
     "MomentRow",
     "NetworkRow",
     "PoolRow",
     "Row",
+    "SecretRow",
     "VolumeRow",
     "digest_of",
     "key_of",
@@ -175,6 +177,47 @@ class DeviceRow(_Device):
     OWNER = None
 
 
+class _Guest(NamedTuple):
+    uuid: bytes
+    position: int
+    name: str
+    document: str
+    size: int
+    id: int
+    state: int
+    reason: int
+    process: str
+    details: str
+
+
+class GuestRow(_Guest):
+    """A domain that runs, and its live document; ``process`` and ``details`` are its driver's, as JSON."""
+
+    __slots__ = ()
+    TABLE = "guests"
+    KEYS = 1
+    OWNER = None
+
+
+class _Secret(NamedTuple):
+    uuid: bytes
+    position: int
+    usage_type: int
+    usage_id: str | None
+    document: str
+    size: int
+    value: bytes | None
+
+
+class SecretRow(_Secret):
+    """A secret that lasts: what it is for, and its value, encrypted; None if it was never set."""
+
+    __slots__ = ()
+    TABLE = "secrets"
+    KEYS = 1
+    OWNER = None
+
+
 KINDS: Final[tuple[type[Any], ...]] = (
     DomainRow,
     MomentRow,
@@ -183,6 +226,8 @@ KINDS: Final[tuple[type[Any], ...]] = (
     VolumeRow,
     InterfaceRow,
     DeviceRow,
+    GuestRow,
+    SecretRow,
 )
 """All of them; owners before what they own."""
 

@@ -114,7 +114,49 @@ def _allocation(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE pools SET digest = ? WHERE uuid = ?", (new, values[0]))
 
 
-STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation)
+GUESTS: Final = """\
+CREATE TABLE guests (
+    uuid BLOB PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    details TEXT NOT NULL,
+    digest BLOB NOT NULL
+)
+"""
+
+
+def _guests(connection: sqlite3.Connection) -> None:
+    """Version 3: domains that run in processes of their own, which outlive the daemon."""
+    connection.execute(GUESTS)
+
+
+SECRETS: Final = """\
+CREATE TABLE secrets (
+    uuid BLOB PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL,
+    usage_type INTEGER NOT NULL,
+    usage_id TEXT,
+    document TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    value BLOB,
+    digest BLOB NOT NULL,
+    UNIQUE (usage_type, usage_id)
+)
+"""
+
+
+def _secrets(connection: sqlite3.Connection) -> None:
+    """Version 4: secrets."""
+    connection.execute(SECRETS)
+
+
+STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _guests, _secrets)
 """``STEPS[n]`` leads from version ``n`` to the next."""
 
 VERSION: Final = len(STEPS)

@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
         default="tcp:0:interface=127.0.0.1",
         help="serve the control API here (default: a free port of 127.0.0.1)",
     )
+    add(
+        "--newer",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="serve what libvirt's test driver has learnt since 9.0.0 (default: yes)",
+    )
     add("--keep", action="store_true", help="do not end with standard input, but by a signal")
     return parser
 
@@ -82,6 +88,7 @@ async def _serve(reactor: Any, options: argparse.Namespace) -> None:
             clock=options.clock,
             fault=";".join(options.fault),
             files=options.files,
+            newer=options.newer,
             reactor=reactor,
         ),
         reactor=reactor,

@@ -25,8 +25,8 @@ from remotevirt.stubs.errors import InvalidArg, OperationFailed
 from remotevirt.testing.clock import WorldClock
 from remotevirt.testing.description import WorldSpec, load_file, read_spec
 from remotevirt.testing.faulty import faulty
-from remotevirt.testing.guest_calls import GuestHypervisor
-from remotevirt.testing.leases import GuestNetworks
+from remotevirt.testing.guest_calls import GuestHypervisor, NewerGuestHypervisor
+from remotevirt.testing.leases import GuestNetworks, NewerGuestNetworks
 from remotevirt.testing.recording import Recorder
 from remotevirt.testing.rules import OPEN, PROCEDURES, Fault
 from remotevirt.testing.values import WorldError, make
@@ -74,6 +74,8 @@ class FakeDriver(TestDriver):
         files: as for the driver ``test``.
         control: an endpoint for the control API (``fake:control=unix\\:/run/fake.control``).
         reactor: the clock of worlds whose time is not manual; None: Twisted's.
+        newer: serve what libvirt's test driver has learnt since 9.0.0: devices that are attached and
+            detached, metadata of networks, domain capabilities. ``fake:newer=no`` does not.
 
     Attributes:
         worlds: by name.
@@ -95,8 +97,11 @@ class FakeDriver(TestDriver):
         files: str | bool | None = None,
         control: str | None = None,
         reactor: Any = None,
+        newer: bool | str = True,
     ) -> None:
-        super().__init__(files=files)
+        if newer not in (True, False, "yes", "no"):
+            raise WorldError(f"newer: yes or no is wanted, not {newer!r}")
+        super().__init__(files=files, newer=newer in (True, "yes"))
         if clock not in ("auto", "manual"):
             raise WorldError(f"clock: auto or manual is wanted, not {clock!r}")
         if isinstance(world, bool) or isinstance(control, bool) or isinstance(fault, bool):
@@ -178,10 +183,11 @@ class FakeDriver(TestDriver):
         who = world.admit(client)
 
         def connect() -> DriverConnection:
-            make_hypervisor = partial(GuestHypervisor, world.guests)
-            connection = self._connect(uri, world.world, make=make_hypervisor)
+            hypervisor = NewerGuestHypervisor if self.newer else GuestHypervisor
+            networks = NewerGuestNetworks if self.newer else GuestNetworks
+            connection = self._connect(uri, world.world, make=partial(hypervisor, world.guests))
             assert isinstance(connection.hypervisor, GuestHypervisor)
-            connection.network = GuestNetworks(world.guests, connection.hypervisor)
+            connection.network = networks(world.guests, connection.hypervisor)
             return faulty(connection, world.engine, who)
 
         if not len(world.engine):

@@ -12,6 +12,7 @@ from typing import Final
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.folder import Folder
 from remotevirt.drivers.test.hypervisor import TestHypervisor
+from remotevirt.drivers.test.newer import NewerCalls
 from remotevirt.drivers.test.world import World
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import AgentUnresponsive
@@ -34,7 +35,7 @@ from remotevirt.testing.guests import Guests, Life
 from remotevirt.typed_params import string, uint, ullong
 from remotevirt.xml.domain.interface import Interface
 
-__all__ = ["GuestHypervisor"]
+__all__ = ["GuestHypervisor", "NewerGuestHypervisor"]
 
 NANO: Final = 1_000_000_000
 
@@ -292,3 +293,7 @@ class GuestHypervisor(TestHypervisor):
         """Accept a password and forget it, if the agent is there."""
         super().domain_set_user_password(dom, user, password, flags)
         self._need_agent(dom)
+
+
+class NewerGuestHypervisor(NewerCalls, GuestHypervisor):
+    """The same with what libvirt's test driver has learnt since 9.0.0."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from remotevirt.drivers.test.networks import TestNetworks
+from remotevirt.drivers.test.newer import NewerNetworks
 from remotevirt.procedures import Result
 from remotevirt.stubs.remote import NonnullNetwork
 from remotevirt.stubs.remote.network import NetworkDhcpLease, NetworkGetDhcpLeasesRet
@@ -16,7 +17,7 @@ from remotevirt.testing.guest_calls import GuestHypervisor
 from remotevirt.testing.guests import Guests
 from remotevirt.xml.addresses import parse_mac
 
-__all__ = ["GuestNetworks"]
+__all__ = ["GuestNetworks", "NewerGuestNetworks"]
 
 LEASE_SECONDS: Final = 3600
 """How long a lease lasts from now: it is renewed as long as its guest runs."""
@@ -70,3 +71,7 @@ class GuestNetworks(TestNetworks):
                         f"{record.name}host",
                         None,
                     )
+
+
+class NewerGuestNetworks(GuestNetworks, NewerNetworks):
+    """The same with what libvirt's test driver has learnt since 9.0.0."""

@@ -19,6 +19,7 @@ from lxml import etree
 
 from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.world import World
+from remotevirt.testing.values import WorldError
 
 __all__ = ["recall", "remember"]
 
@@ -79,7 +80,13 @@ def _without_collector() -> Iterator[None]:
 
 
 def remember(world: World) -> bytes:
-    """Return the contents of a world."""
+    """Return the contents of a world.
+
+    Raises:
+        WorldError: it lasts: to go back would have to be kept, as every change of it is.
+    """
+    if world.keeper is not None:
+        raise WorldError("a world that lasts cannot be brought back to an earlier moment")
     contents = {name: getattr(world, name) for name in _slots(world) if name not in NOT_CONTENTS}
     file = io.BytesIO()
     with _without_collector():

@@ -19,7 +19,16 @@ from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import Choice, Where, missing_attribute, parse_integer, parse_uuid
 from remotevirt.xml.write import Tag, leaf, render
 
-__all__ = ["KINDS", "NEW", "DeviceModel", "format_device", "parse_device", "plain_tag", "read_device"]
+__all__ = [
+    "FILTERS",
+    "KINDS",
+    "NEW",
+    "DeviceModel",
+    "format_device",
+    "parse_device",
+    "plain_tag",
+    "read_device",
+]
 
 NEW: Final = "new device"
 """The name of a device in errors, before it has one."""
@@ -30,6 +39,9 @@ KINDS: Final = (
     *("ap_card", "ap_queue", "ap_matrix", "vpd"),
 )
 """What a device can be."""
+
+FILTERS: Final[dict[str, int]] = {kind: 1 << number for number, kind in enumerate(KINDS)}
+"""What a device can be, and the list filter of each (VIR_CONNECT_LIST_NODE_DEVICES_CAP_*)."""
 
 HOST_KINDS: Final = {"fc_host": "fc_host", "vport_ops": "vports"}
 """Capabilities of a SCSI host, and what lists call them."""
@@ -64,6 +76,9 @@ class DeviceModel:
         capabilities: the elements.
         kinds: the names of its capabilities, then those inside them, as lists call them.
         wwnn, wwpn, fabric_wwn: of an adapter of a fibre channel.
+        path: where the device is in /sys.
+        node, links: its file in /dev, and the other names of that.
+        driver: the kernel's driver that it has.
     """
 
     name: str
@@ -74,6 +89,10 @@ class DeviceModel:
     wwnn: str | None = None
     wwpn: str | None = None
     fabric_wwn: str | None = None
+    path: str | None = None
+    node: str | None = None
+    links: tuple[str, ...] = ()
+    driver: str | None = None
 
     @property
     def is_vport_capable(self) -> bool:
@@ -92,8 +111,18 @@ class DeviceModel:
         """Return the document's root."""
         made = Tag("device")
         made.add(leaf("name", self.name))
+        if self.path is not None:
+            made.add(leaf("path", self.path))
+        if self.node is not None:
+            made.add(leaf("devnode", self.node).set("type", "dev"))
+        for link in self.links:
+            made.add(leaf("devnode", link).set("type", "link"))
         if self.parent is not None:
             made.add(leaf("parent", self.parent))
+        if self.driver is not None:
+            driver = Tag("driver")
+            driver.add(leaf("name", self.driver))
+            made.add(driver)
         made.children.extend(self.capabilities)
         return made
 

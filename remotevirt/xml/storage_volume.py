@@ -18,14 +18,22 @@ from remotevirt.xml.schema import SCHEMAS, validate_document
 from remotevirt.xml.values import parse_integer, parse_scaled
 from remotevirt.xml.write import Tag, leaf, render
 
-__all__ = ["VolumeModel", "format_volume", "parse_volume", "read_volume", "volume_kind"]
+__all__ = [
+    "BackingFile",
+    "Timestamps",
+    "VolumeModel",
+    "format_volume",
+    "parse_volume",
+    "read_volume",
+    "volume_kind",
+]
 
 FILE_FORMATS: Final = (
     *("raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop"),
     *("cow", "qcow", "qcow2", "qed", "vmdk", "luks"),
 )
 DISK_FORMATS: Final = ("none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended")
-FORMATS: Final = {
+FORMATS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("dir", "fs", "netfs", "gluster", "rbd", "vstorage"), FILE_FORMATS),
     "disk": DISK_FORMATS,
 }
@@ -49,18 +57,40 @@ def volume_kind(pool: str) -> int:
     return KINDS.get(pool, c.VIR_STORAGE_VOL_BLOCK)
 
 
+@attrs.frozen
+class Timestamps:
+    """When a file was read, written and changed: nanoseconds since 1970. libvirt never knows its birth."""
+
+    read: int
+    written: int
+    changed: int
+
+    def tag(self) -> Tag:
+        """Return the element."""
+        made = Tag("timestamps")
+        for name, value in (("atime", self.read), ("mtime", self.written), ("ctime", self.changed)):
+            seconds, rest = divmod(value, 10**9)
+            made.add(leaf(name, f"{seconds}.{rest:09}" if rest else seconds))
+        made.add(leaf("btime", 0))
+        return made
+
+
 @attrs.define
 class BackingFile:
-    """What a volume is based on."""
+    """What a volume is based on; ``timestamps`` are what somebody saw who looked."""
 
     path: str
     format: str | None
     permissions: Permissions
+    timestamps: Timestamps | None = None
 
 
 @attrs.define
 class VolumeModel:
-    """A volume; sizes in bytes. ``key`` and ``path`` are as read: what counts is up to the pool."""
+    """A volume; sizes in bytes. ``key`` and ``path`` are as read: what counts is up to the pool.
+
+    ``physical`` (0 is not said) and ``timestamps`` are never read: they are of what somebody found on a disk.
+    """
 
     name: str
     capacity: int
@@ -75,6 +105,8 @@ class VolumeModel:
     features: tuple[str, ...] | None = None
     cluster_size: int = 0
     backing: BackingFile | None = None
+    physical: int = 0
+    timestamps: Timestamps | None = None
 
     @classmethod
     def read(cls, element: Element, pool: str) -> VolumeModel:
@@ -129,25 +161,31 @@ class VolumeModel:
         made.add(leaf("key", self.key))
         made.add(leaf("capacity", self.capacity).set("unit", "bytes"))
         made.add(leaf("allocation", self.allocation).set("unit", "bytes"))
-        target = _target("target", self.path, self.format, self.permissions)
+        if self.physical:
+            made.add(leaf("physical", self.physical).set("unit", "bytes"))
+        target = _target("target", self.path, self.format, self.permissions, self.timestamps)
         if self.encryption is not None:
             self.encryption.print_into(target, Printing(secure=True))
         if self.compat is not None:
             target.add(leaf("compat", self.compat))
+        if self.cluster_size:
+            target.add(leaf("clusterSize", self.cluster_size).set("unit", "B"))
         if self.features is not None:
             features = Tag("features")
             features.children.extend(Tag(feature) for feature in self.features)
             target.add(features)
-        if self.cluster_size:
-            target.add(leaf("clusterSize", self.cluster_size).set("unit", "B"))
         made.add(target)
         if self.backing is not None:
             backing = self.backing
-            made.add(_target("backingStore", backing.path, backing.format, backing.permissions))
+            made.add(
+                _target("backingStore", backing.path, backing.format, backing.permissions, backing.timestamps)
+            )
         return made
 
 
-def _target(name: str, path: str, kind: str | None, permissions: Permissions) -> Tag:
+def _target(
+    name: str, path: str, kind: str | None, permissions: Permissions, timestamps: Timestamps | None
+) -> Tag:
     made = Tag(name, hold=True)
     made.add(leaf("path", path))
     if kind is not None:
@@ -155,6 +193,8 @@ def _target(name: str, path: str, kind: str | None, permissions: Permissions) ->
     tag = permissions.tag()
     if tag:
         made.add(tag)
+    if timestamps is not None:
+        made.add(timestamps.tag())
     return made
 
 

@@ -183,7 +183,7 @@ class EntryPointTests(SpecCase):
     def test_named_among_the_known(self) -> None:
         """Who asks for an unknown one is told of it."""
         self.install(("rec", "rv_fake_drivers:Recording"))
-        self.assertIn("known: fake, rec, test", self.refused("nonsense"))
+        self.assertIn("known: fake, qemu, rec, test", self.refused("nonsense"))
 
     def test_group(self) -> None:
         """Only those of our group."""

@@ -5,18 +5,32 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.base import DriverConnection
+from remotevirt.drivers.documents import LARGE
 from remotevirt.drivers.journal import CHANGING
 from remotevirt.drivers.registry import load_driver
 from remotevirt.drivers.test import TestDriver
 from remotevirt.drivers.test.worlds import MAX_WORLDS
+from remotevirt.errors import VirError
 from remotevirt.store import Store, StoreError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoConnect, NoDomain, OperationDenied, OperationFailed
 from tests.drivers.driving import READ_ONLY, Watcher, connect, domain_xml
-from tests.drivers.lasting import CALLS, dom, everything, open_state, what_lasts
+from tests.drivers.lasting import (
+    CALLS,
+    INTERFACE,
+    NETWORK,
+    POOL,
+    UUID,
+    VOLUME,
+    dom,
+    everything,
+    open_state,
+    what_lasts,
+)
 
 
 class LastingCase(TestCase):
@@ -46,6 +60,20 @@ class LastingCase(TestCase):
 
 class RestartTests(LastingCase):
     """What is there again."""
+
+    def test_long_documents(self) -> Any:
+        """What is made of a document that was read aside lasts too."""
+        connection: Any = self.open()
+        ways = "".join(f"<interface dev='e{number}'/>" for number in range(3000))
+        text = f"<network><name>long</name><forward mode='private'>{ways}</forward></network>"
+
+        def check(ref: Any) -> Any:
+            again: Any = self.again()
+            self.assertEqual(ref, again.network.network_lookup_by_name("long"))
+            bad = again.network.network_define_xml(text.replace("private", "bad"))
+            return self.assertFailure(bad, VirError)
+
+        return connection.network.network_define_xml(text).addCallback(check)
 
     def test_everything_that_lasts(self) -> None:
         """After each of many calls a daemon that starts anew finds what the call left."""
@@ -111,6 +139,68 @@ class RestartTests(LastingCase):
         self.assertIsNone(record.live._model)
         self.assertEqual(xml, connection.hypervisor.domain_get_xml_desc(dom(connection, "a"), 0))
         self.assertIsNone(record.live._kept)
+
+    async def test_long_documents(self) -> None:
+        """Calls that wait for a document to be read elsewhere keep what they change, and then tell of it."""
+        connection: Any = self.open()
+        watcher = Watcher(connection)
+        long = f"<!-- {'x' * LARGE} -->"
+        domain = domain_xml("a", f"<devices><emulator>/e</emulator></devices>{long}", UUID % 1)
+        network = NETWORK.format("n", 5).replace("</network>", f"{long}</network>")
+        lasted = what_lasts(connection)
+        for part, method, xml, arguments in (
+            ("hypervisor", "domain_define_xml", domain, ()),
+            ("hypervisor", "domain_define_xml", domain.replace("/e<", "/f<"), ()),
+            ("network", "network_define_xml", network, ()),
+            (
+                "storage",
+                "storage_pool_define_xml",
+                POOL.format("p").replace("</pool>", f"{long}</pool>"),
+                (0,),
+            ),
+            (
+                "interface",
+                "interface_define_xml",
+                INTERFACE.format("e", "none", 1).replace("><", f">{long}<", 1),
+                (0,),
+            ),
+        ):
+            result = getattr(getattr(connection, part), method)(xml, *arguments)
+            self.assertIsInstance(result, Deferred, method)
+            await result
+            before, lasted = lasted, what_lasts(connection)
+            self.assertNotEqual(before, lasted)
+            self.assertEqual(lasted, what_lasts(self.again()), method)
+            connection.hypervisor.world.keeper.journal.store = self.journal.store
+        self.assertEqual(
+            ["domain", "domain", "network", "storage_pool"], [one.kind for one in watcher.events]
+        )
+        watcher.stop()
+
+    async def test_long_documents_of_parts(self) -> None:
+        """The same where a call finds an object before it waits."""
+        connection: Any = self.open()
+        long = f"<!-- {'x' * LARGE} -->"
+        storage, networks = connection.storage, connection.network
+        pool = storage.storage_pool_lookup_by_name("default-pool")
+        network = networks.network_lookup_by_name("default")
+        host = f"<host mac='52:54:00:00:00:01' ip='192.168.122.9'>{long}</host>"
+        volume = VOLUME.format("v").replace("</volume>", f"{long}</volume>")
+        lasted = what_lasts(connection)
+        for call in (
+            lambda: networks.network_update(network, 3, 4, -1, host, 0),
+            lambda: storage.storage_vol_create_xml(pool, volume, 0),
+            lambda: storage.storage_vol_create_xml_from(
+                pool, volume.replace(">v<", ">w<"), storage.storage_vol_lookup_by_name(pool, "v"), 0
+            ),
+        ):
+            result = call()
+            self.assertIsInstance(result, Deferred)
+            await result
+            before, lasted = lasted, what_lasts(connection)
+            self.assertNotEqual(before, lasted)
+            self.assertEqual(lasted, what_lasts(self.again()))
+            connection.hypervisor.world.keeper.journal.store = self.journal.store
 
     def test_undefine_while_it_runs(self) -> None:
         """A running domain that is undefined is transient, and so gone after a restart."""

@@ -176,6 +176,26 @@ class FolderTests(SavingCase):
         self.assertEqual(sorted(os.listdir(self.top)), ["allowed"])
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_on_the_disk_before_anybody_knows(self) -> None:
+        """A file is written, put in its place, and both are on the disk before the domain stops."""
+        steps: list[str] = []
+
+        def watch(name: str) -> None:
+            real = getattr(os, name)
+
+            def watched(*args: Any, **options: Any) -> Any:
+                kind = "folder" if name == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode) else "file"
+                steps.append(f"{name} {kind}")
+                return real(*args, **options)
+
+            self.patch(folder.os, name, watched)
+
+        watch("fsync")
+        watch("replace")
+        self.addCleanup(self.connection.events.listen(lambda event: steps.append("told")))
+        self.calls.domain_save(self.guest, self.path)
+        self.assertEqual(["fsync file", "replace file", "fsync folder", "told"], steps)
+
     def test_long_paths(self) -> None:
         """A path that no file can have is refused without being repeated."""
         text = "cannot use the path of a file: File name too long"

@@ -10,7 +10,16 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from remotevirt.store import VERSION, DomainRow, InterfaceRow, MomentRow, PoolRow, Store, StoreError
+from remotevirt.store import (
+    VERSION,
+    DomainRow,
+    InterfaceRow,
+    MomentRow,
+    PoolRow,
+    SecretRow,
+    Store,
+    StoreError,
+)
 from remotevirt.store.rows import KINDS, digest_of, key_of
 from remotevirt.store.schema import APPLICATION_ID
 
@@ -197,6 +206,26 @@ class SchemaTests(StoreCase):
         self.assertEqual(VERSION, store._connection.execute("PRAGMA user_version").fetchone()[0])
         store.close()
         self.assertEqual([domain(1)], self.open().rows[DomainRow])
+
+    def test_without_secrets(self) -> None:
+        """A file of version 3 becomes one with secrets, and keeps what it has."""
+        store = self.create(domain(1))
+        store._connection.execute("DROP TABLE secrets")
+        store._connection.execute("PRAGMA user_version = 3")
+        store.close()
+        again = self.open()
+        self.assertEqual([domain(1)], again.rows[DomainRow])
+        secrets = [
+            SecretRow(b"1" * 16, 1, 0, None, "<secret/>", 9, None),
+            SecretRow(b"2" * 16, 2, 0, None, "<secret/>", 9, b"\0sealed"),
+            SecretRow(b"3" * 16, 3, 2, "/a", "<secret/>", 9, b""),
+        ]
+        again.write(secrets, [])
+        with self.assertRaisesRegex(StoreError, "UNIQUE"):
+            again.write([secrets[2]._replace(uuid=b"4" * 16)], [])
+        again.close()
+        self.assertEqual(secrets, self.open().rows[SecretRow])
+        self.flushLoggedErrors()
 
     def test_steps_are_whole(self) -> None:
         """A step that fails leaves the file as it was."""

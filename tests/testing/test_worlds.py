@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from remotevirt.drivers.test import TestDriver
 from remotevirt.drivers.test.node_xml import load_world
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as vir
@@ -216,6 +218,17 @@ class MementoTests(SynchronousTestCase):
         self.fake = in_memory()
         self.world = self.fake.world()
         self.client = self.fake.connect()
+
+    def test_a_world_that_lasts(self) -> None:
+        """It is refused, and not half remembered."""
+        folder = os.path.abspath(self.mktemp())
+        os.mkdir(folder)
+        driver = TestDriver(state=folder)
+        self.addCleanup(driver.stop)
+        assert driver.lasting is not None
+        world, _ = driver.lasting.get("default")
+        with self.assertRaisesRegex(WorldError, "a world that lasts"):
+            memento.remember(world)
 
     def xml(self, name: str = "test") -> str:
         """A domain's document, by the client that has been connected all the time."""

@@ -11,8 +11,9 @@ model drops them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self, TypeVar
 
+from remotevirt.drivers.domains.devices import DeviceEditor
 from remotevirt.drivers.domains.namespaces import element_text, find_element, replace_element, stored_element
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -20,6 +21,7 @@ from remotevirt.stubs.errors import InternalError, Rpc
 from remotevirt.xml.addresses import parse_mac
 from remotevirt.xml.bitmap import format_bitmap, parse_bitmap
 from remotevirt.xml.domain import DomainDefaults, DomainModel, copy_domain, format_domain, parse_domain
+from remotevirt.xml.domain.complete import complete_devices
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.metadata import Metadata
@@ -27,6 +29,8 @@ from remotevirt.xml.domain.tuning import CpuTune, VcpuPin
 from remotevirt.xml.parse import MAX_BYTES
 
 __all__ = ["MAX_TEXTS", "Definition", "Figures", "check_length"]
+
+T = TypeVar("T")
 
 MAX_TEXTS: Final = 4
 """Texts that are kept of a definition: with few combinations of flags asked for, all of them."""
@@ -176,6 +180,24 @@ class Definition:
         self._texts.clear()
         self.stamp = object()
         return self.model
+
+    def with_devices(self, change: Callable[[DeviceEditor], T]) -> tuple[Self, T]:
+        """Return a copy whose devices were changed, with what the new ones lack filled in.
+
+        Args:
+            change: is given the editor of the copy.
+
+        Returns:
+            The copy, and what ``change`` returned.
+
+        Raises:
+            VirError: from ``change``, or because the parts contradict each other now.
+        """
+        model = copy_domain(self.model)
+        result = change(DeviceEditor(model, self.ERRORS))
+        complete_devices(model, self.DEFAULTS)
+        size = len(format_domain(model, id=None, flags=LASTING))
+        return type(self)(model, size), result
 
     @property
     def name(self) -> str:

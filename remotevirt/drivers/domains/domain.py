@@ -121,7 +121,7 @@ class DomainRecord:
 
     def remember(self) -> Callable[[], None]:
         """Return what makes the record as it is now, definitions included and moments not."""
-        values = [(name, getattr(self, name)) for name in self.__slots__]
+        values = [(name, getattr(self, name)) for name in DomainRecord.__slots__]
         polling, frozen = list(self.polling), set(self.frozen)
         kept = [one.remember() for one in (self.live, self.config) if one is not None]
 

@@ -1,13 +1,19 @@
-"""The events that the test hypervisor publishes."""
+"""The events of domains that every hypervisor publishes."""
 
 from __future__ import annotations
 
 from remotevirt.drivers.events import Event
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
-from remotevirt.stubs.remote.event import DomainEventCallbackMetadataChangeMsg, DomainEventLifecycleMsg
+from remotevirt.stubs.remote.event import (
+    DomainEventCallbackDeviceAddedMsg,
+    DomainEventCallbackDeviceRemovedMsg,
+    DomainEventCallbackMetadataChangeMsg,
+    DomainEventDeviceRemovedMsg,
+    DomainEventLifecycleMsg,
+)
 
-__all__ = ["lifecycle", "metadata_change"]
+__all__ = ["device_added", "device_removed", "lifecycle", "metadata_change"]
 
 
 def lifecycle(ref: NonnullDomain, event: int, detail: int) -> Event:
@@ -20,3 +26,15 @@ def metadata_change(ref: NonnullDomain, kind: int, uri: str | None) -> Event:
     """Return the event that a title, a description, or the element of a namespace changed."""
     msg = DomainEventCallbackMetadataChangeMsg(0, ref, kind, uri)
     return Event("domain", c.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, ref.uuid, msg)
+
+
+def device_added(ref: NonnullDomain, alias: str) -> Event:
+    """Return the event that a device was plugged in."""
+    msg = DomainEventCallbackDeviceAddedMsg(0, ref, alias)
+    return Event("domain", c.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, ref.uuid, msg)
+
+
+def device_removed(ref: NonnullDomain, alias: str) -> Event:
+    """Return the event that a device was unplugged."""
+    msg = DomainEventCallbackDeviceRemovedMsg(0, DomainEventDeviceRemovedMsg(ref, alias))
+    return Event("domain", c.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, ref.uuid, msg)

@@ -28,6 +28,7 @@ from uuid import UUID
 
 from remotevirt.drivers.domains import events
 from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.devices import DeviceEditor
 from remotevirt.drivers.domains.domain import INACTIVE_ID, DomainRecord
 from remotevirt.drivers.domains.filters import facts_of
 from remotevirt.drivers.domains.moments import MomentTable
@@ -61,6 +62,7 @@ MAX_CACHED_LISTS: Final = 32
 
 
 M = TypeVar("M", bound=Moment)
+T = TypeVar("T")
 
 
 class DomainList(Kept, ConnectListAllDomainsRet):
@@ -84,6 +86,7 @@ class DomainTable:
     """The domains of a host.
 
     Attributes:
+        definitions: how they are read.
         hub: where events go.
         by_uuid, by_name, by_id: the domains.
         generation: grows with every change that a list can show.
@@ -96,6 +99,7 @@ class DomainTable:
         "by_id",
         "by_name",
         "by_uuid",
+        "definitions",
         "generation",
         "hub",
         "keeper",
@@ -109,10 +113,14 @@ class DomainTable:
     ERRORS: ClassVar[int] = c.VIR_FROM_DOMAIN
     """Which part of libvirt complains (virErrorDomain)."""
 
+    RECORD: ClassVar[type[DomainRecord]] = DomainRecord
+    """What stands for a domain."""
+
     PREFIX: ClassVar[str] = ""
     """What libvirt's functions of the driver begin with, in texts (``test`` of ``testDomainGetMetadata``)."""
 
-    def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, definitions: type[Definition], now: Callable[[], int] = time.time_ns) -> None:
+        self.definitions = definitions
         self.hub = EventHub()
         self.by_uuid: dict[bytes, DomainRecord] = {}
         self.by_name: dict[str, DomainRecord] = {}
@@ -156,7 +164,7 @@ class DomainTable:
         if record is not None:
             self.touch(record)
         else:
-            record = DomainRecord(definition, persistent=False)
+            record = self.RECORD(definition, persistent=False)
             self.touch(record)
             self._make_room(definition, None)
             self.add(record)
@@ -247,6 +255,41 @@ class DomainTable:
         record.live = definition
         record.refresh()
         self.changed(record)
+
+    def change_devices(
+        self,
+        record: DomainRecord,
+        *,
+        live: Callable[[DeviceEditor], T] | None,
+        config: Callable[[DeviceEditor], T] | None,
+    ) -> tuple[T | None, T | None]:
+        """Change devices of a domain in one of its definitions, or in both; all of it or nothing.
+
+        Args:
+            record: the domain.
+            live: what to do to the running domain; None to leave it as it is.
+            config: what to do to the persistent definition.
+
+        Returns:
+            What the two returned.
+
+        Raises:
+            VirError: from them; or the parts contradict each other now, or there is no room.
+        """
+        self.touch(record)
+        before = record.persistent_definition
+        wanted, kept = before.with_devices(config) if config is not None else (None, None)
+        running, plugged = record.live.with_devices(live) if live is not None else (None, None)
+        grown = (wanted.size - before.size) if wanted is not None else 0
+        self._grow(grown + (running.size - record.live.size if running is not None else 0))
+        if running is not None:
+            record.live = running
+        if wanted is not None and record.config is not None:
+            record.config = wanted
+        elif wanted is not None:
+            record.live = wanted
+        self.redefined(record)
+        return plugged, kept
 
     def keep_moment(self, record: DomainRecord, table: MomentTable[M], moment: M, *, current: bool) -> None:
         """Keep a snapshot or checkpoint of a domain; one of its name is replaced.

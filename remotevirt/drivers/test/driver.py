@@ -7,6 +7,9 @@
     a world of the connection's own, from a node file below the folder of the option ``files``.
 ``test:///NAME``
     with the option ``state``: a world that lasts (:mod:`remotevirt.drivers.test.worlds`); ``default`` too.
+
+It answers as libvirt 9.0.0's test driver; with the option ``newer`` it has what later ones have besides
+(:mod:`remotevirt.drivers.test.newer`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from remotevirt.drivers.test.file_world import file_world
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.interfaces import TestInterfaces
 from remotevirt.drivers.test.networks import TestNetworks
+from remotevirt.drivers.test.newer import NewerDevices, NewerHypervisor, NewerNetworks
 from remotevirt.drivers.test.nodedevs import TestDevices
 from remotevirt.drivers.test.secrets import TestSecrets
 from remotevirt.drivers.test.volumes import TestPools
@@ -45,6 +49,7 @@ class TestDriver:
             (``test:files=DIR``); None for no files.
         state: the folder for what must outlive the daemon (``test:state=DIR``, or the daemon's ``--state``);
             None for worlds that do not last.
+        newer: serve what libvirt's test driver has learnt since 9.0.0 (``test:newer``).
 
     Raises:
         ValueError: an option makes no sense.
@@ -55,15 +60,21 @@ class TestDriver:
     default_uri = "test:///default"
 
     def __init__(
-        self, keep: bool | str = False, files: str | bool | None = None, state: str | bool | None = None
+        self,
+        keep: bool | str = False,
+        files: str | bool | None = None,
+        state: str | bool | None = None,
+        newer: bool | str = False,
     ) -> None:
-        if not isinstance(keep, bool):
-            raise ValueError("keep takes no value")
+        for name, value in (("keep", keep), ("newer", newer)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} takes no value")
         if isinstance(files, bool):
             raise ValueError("files needs a folder: files=DIR")
         if isinstance(state, bool):
             raise ValueError("state needs a folder: state=DIR")
         self.keep = keep
+        self.newer = newer
         self.lasting = None if state is None else Worlds(state)
         self.folder = None if files is None else Folder(files)
         self.shared: World | None = None
@@ -111,14 +122,16 @@ class TestDriver:
         world: World,
         journal: Journal | None = None,
         on_close: Callable[[], None] = lambda: None,
-        make: Callable[[World, str, Folder | None], TestHypervisor] = TestHypervisor,
+        make: Callable[[World, str, Folder | None], TestHypervisor] | None = None,
     ) -> DriverConnection:
-        """Compose a connection to a world; ``make`` makes its hypervisor."""
+        """Compose a connection to a world; ``make`` makes its hypervisor, None for the usual one."""
+        make = make or (NewerHypervisor if self.newer else TestHypervisor)
+        networks, devices = (NewerNetworks, NewerDevices) if self.newer else (TestNetworks, TestDevices)
         hypervisor = make(world, uri.text, self.folder)
-        network = TestNetworks(world.networks, world.hub)
+        network = networks(world.networks, world.hub)
         storage = TestPools(world.pools, world.hub, VportMaker(world.devices))
         interface = TestInterfaces(world.interfaces)
-        nodedev = TestDevices(world.devices)
+        nodedev = devices(world.devices)
         if journal is not None:
             for part in (hypervisor, network, storage, interface, nodedev):
                 journal.guard(part)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.info import DomainInfoCalls
 from remotevirt.drivers.faults import check_flags, no_domain, not_running
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.stubs.remote.domain import (
     DomainGetControlInfoRet,
     DomainGetInfoRet,
-    DomainGetStateRet,
     DomainGetTimeRet,
 )
 
@@ -23,13 +22,10 @@ _new = tuple.__new__
 GUEST_TIME: Final = 627319920
 """The time in every guest: 1989-11-17, seconds since 1970."""
 
-XML_FLAGS: Final[int] = c.VIR_DOMAIN_XML_SECURE | c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE
-"""What domain_get_xml_desc knows."""
-
 CONTROL_OK: Final = DomainGetControlInfoRet(c.VIR_DOMAIN_CONTROL_OK, 0, 0)
 
 
-class InfoCalls(DomainCalls):
+class InfoCalls(DomainInfoCalls):
     """Calls that look at one domain."""
 
     def domain_get_info(self, dom: NonnullDomain) -> DomainGetInfoRet:
@@ -41,28 +37,11 @@ class InfoCalls(DomainCalls):
         fields = (record.state, record.max_memory, record.memory, record.vcpus, cpu_time)
         return _new(DomainGetInfoRet, fields)
 
-    def domain_get_state(self, dom: NonnullDomain, flags: int) -> DomainGetStateRet:
-        """Return state and reason."""
-        if flags:
-            check_flags(flags, 0, "testDomainGetState")
-        record = self.domains.get(dom.uuid)
-        if record is None:
-            raise no_domain(dom)
-        return DomainGetStateRet(record.state, record.reason)
-
     def domain_get_control_info(self, dom: NonnullDomain, flags: int) -> DomainGetControlInfoRet:
         """Return that the hypervisor has a domain under control."""
         check_flags(flags, 0, "testDomainGetControlInfo")
         self.active(dom)
         return CONTROL_OK
-
-    def domain_get_xml_desc(self, dom: NonnullDomain, flags: int) -> str:
-        """Return the live or (VIR_DOMAIN_XML_INACTIVE) the persistent definition."""
-        check_flags(flags, XML_FLAGS, "testDomainGetXMLDesc")
-        record = self.record(dom)
-        inactive = flags & c.VIR_DOMAIN_XML_INACTIVE
-        definition = record.persistent_definition if inactive else record.live
-        return definition.format(flags, record.id)
 
     def domain_get_os_type(self, dom: NonnullDomain) -> str:
         """Return "linux" for any domain, even one that is gone, as libvirt does."""
@@ -85,25 +64,9 @@ class InfoCalls(DomainCalls):
         check_flags(flags, c.VIR_DOMAIN_TIME_SYNC, "testDomainSetTime")
         self.active(dom)
 
-    def domain_get_autostart(self, dom: NonnullDomain) -> int:
-        """Return 1 if a domain would start with its host."""
-        return int(self.record(dom).autostart)
-
     def domain_set_autostart(self, dom: NonnullDomain, autostart: int) -> None:
         """Set whether a domain would start with its host; transient ones are taken too."""
         self.world.set_autostart(self.record(dom), bool(autostart))
-
-    def domain_is_active(self, dom: NonnullDomain) -> int:
-        """Return 1 for an active domain."""
-        return int(self.record(dom).id >= 0)
-
-    def domain_is_persistent(self, dom: NonnullDomain) -> int:
-        """Return 1 for a persistent domain."""
-        return int(self.record(dom).persistent)
-
-    def domain_is_updated(self, dom: NonnullDomain) -> int:
-        """Return 0, for any domain, as libvirt does."""
-        return 0
 
     def domain_get_messages(self, dom: NonnullDomain, flags: int) -> tuple[str, ...]:
         """Return the warnings about a domain: none."""

@@ -16,11 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-
-from remotevirt.drivers.domains.domain import DomainRecord
-from remotevirt.drivers.domains.moments import MomentTable
+from remotevirt.drivers.domains.keeper import DomainKeeper
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.keeping import TableKeeper
 from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.interfaces import InterfaceRecord
 from remotevirt.drivers.test.networks import NetworkRecord
@@ -29,19 +27,14 @@ from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
 from remotevirt.drivers.test.world import World
 from remotevirt.store import (
     DeviceRow,
-    DomainRow,
     InterfaceRow,
-    MomentRow,
     NetworkRow,
     PoolRow,
     VolumeRow,
 )
-from remotevirt.xml.checkpoint import format_checkpoint
 from remotevirt.xml.interface import format_interface
-from remotevirt.xml.moment import Moment
 from remotevirt.xml.network import format_network
 from remotevirt.xml.node_device import format_device
-from remotevirt.xml.snapshot import SnapshotModel, format_snapshot
 from remotevirt.xml.storage_pool import format_pool
 from remotevirt.xml.storage_volume import format_volume
 
@@ -76,213 +69,6 @@ def all_rows(world: World) -> list[Any]:
                 rows.append(keeper.row(thing))
                 rows.extend(keeper.parts(thing))
     return rows
-
-
-class DomainKeeper:
-    """Keeps domains."""
-
-    def __init__(self, world: World, journal: Journal) -> None:
-        self.world = world
-        self.journal = journal
-
-    def touch(self, record: DomainRecord) -> None:
-        """Note a domain that is about to change, or to come."""
-        if not self.journal.knows(record):
-            self.journal.note(self, record, self.essence(record), self._remember(record))
-
-    def found(self, record: DomainRecord) -> None:
-        """Note a domain that a call may change, if it is one that may change something."""
-        if self.journal.unit is not None:
-            self.touch(record)
-
-    def touch_moments(self, record: DomainRecord, table: MomentTable[Any]) -> None:
-        """Note a domain, and its snapshots or checkpoints."""
-        self.touch(record)
-        if self.journal.knows(table):
-            return
-        lasted = self.essence(record) is not None
-        before = {name: (moment, moment.parent, table.places[name]) for name, moment in table.by_name.items()}
-
-        def changes() -> tuple[list[Any], list[Any]]:
-            if not lasted or self.essence(record) is None:
-                return [], []  # all of them came with the domain, or went with it
-            kind = _kind(record, table)
-            gone = [(MomentRow, (record.uuid, kind, name)) for name in before if name not in table.by_name]
-            puts = [
-                _moment_row(record, table, moment)
-                for name, moment in table.by_name.items()
-                if before.get(name) != (moment, moment.parent, table.places[name])
-            ]
-            return puts, gone
-
-        self.journal.note_table(table, changes, table.remember())
-
-    def _remember(self, record: DomainRecord) -> Callable[[], None]:
-        world = self.world
-        there = world.by_uuid.get(record.uuid) is record
-        next_id, text = world.next_id, world.text
-        restore = record.remember()
-
-        def undo() -> None:
-            is_there = world.by_uuid.get(record.uuid) is record
-            if is_there:
-                world.by_id.pop(record.id, None)
-                del world.by_name[record.name]
-            restore()
-            world.next_id, world.text = next_id, text
-            if there:
-                world.by_name[record.name] = record
-                world.by_uuid[record.uuid] = record
-                if not is_there:
-                    _in_order(world.by_uuid)
-                if record.active:
-                    world.by_id[record.id] = record
-                    by_id = sorted(world.by_id.items())
-                    world.by_id.clear()
-                    world.by_id.update(by_id)
-            elif is_there:
-                del world.by_uuid[record.uuid]
-            world.changed(record)
-
-        return undo
-
-    def key(self, record: DomainRecord) -> tuple[Any, tuple[Any, ...]]:
-        """Return kind and key of a domain's row."""
-        return DomainRow, (record.uuid,)
-
-    def essence(self, record: DomainRecord) -> tuple[Any, ...] | None:
-        """Return what lasts of a domain."""
-        if not record.persistent or self.world.by_uuid.get(record.uuid) is not record:
-            return None
-        return (
-            record.name,
-            record.persistent_definition.stamp,
-            record.autostart,
-            record.managed_save,
-            record.snapshots.current,
-            record.checkpoints.current,
-        )
-
-    def row(self, record: DomainRecord) -> DomainRow:
-        """Return a domain's row."""
-        definition = record.persistent_definition
-        return DomainRow(
-            record.uuid,
-            record.position,
-            record.name,
-            definition.document(),
-            definition.size,
-            definition.max_memory,
-            definition.memory,
-            definition.vcpus,
-            int(record.autostart),
-            int(record.managed_save),
-            record.snapshots.current,
-            record.checkpoints.current,
-        )
-
-    def parts(self, record: DomainRecord) -> list[Any]:
-        """Return the rows of a domain's snapshots and checkpoints."""
-        tables: tuple[MomentTable[Any], ...] = (record.snapshots, record.checkpoints)
-        return [_moment_row(record, table, moment) for table in tables for moment in table]
-
-
-def _kind(record: DomainRecord, table: MomentTable[Any]) -> str:
-    return "snapshot" if table is record.snapshots else "checkpoint"
-
-
-def _moment_row(record: DomainRecord, table: MomentTable[Any], moment: Any) -> MomentRow:
-    """Return the row of a snapshot or checkpoint."""
-    place, rank = table.places[moment.name]
-    return MomentRow(
-        record.uuid,
-        _kind(record, table),
-        moment.name,
-        place,
-        rank,
-        moment.parent,
-        moment.created,
-        _document(moment),
-        moment.size,
-        moment.guest_size,
-    )
-
-
-def _document(moment: Moment) -> str:
-    """Return the description of a snapshot or checkpoint; what the row says besides counts more."""
-    if not moment.created:
-        moment = attrs.evolve(moment, created=1)  # a description without a time could not be read
-    if isinstance(moment, SnapshotModel):
-        return format_snapshot(moment, secure=True)
-    return format_checkpoint(moment, guest=True, secure=True)  # type: ignore[arg-type]
-
-
-def _in_order(things: dict[Any, Any]) -> None:
-    """Put objects that can be found into the order in which they came."""
-    sorted_things = sorted(things.items(), key=lambda item: item[1].position)
-    things.clear()
-    things.update(sorted_things)
-
-
-class TableKeeper:
-    """Keeps the objects of a table."""
-
-    ROW: type[Any]
-
-    def __init__(self, table: Table[Any], journal: Journal) -> None:
-        self.table = table
-        self.journal = journal
-
-    def touch(self, thing: Any) -> None:
-        """Note an object that is about to change, to come or to go."""
-        if not self.journal.knows(thing):
-            self.journal.note(self, thing, self.essence(thing), self._remember(thing))
-
-    def is_there(self, thing: Any) -> bool:
-        """Return whether an object is in the table."""
-        return self.table.by_name.get(thing.name) is thing
-
-    def _remember(self, thing: Any) -> Callable[[], None]:
-        table, there = self.table, self.is_there(thing)
-        restore, restore_table = self.remember(thing), table.remember()
-
-        def undo() -> None:
-            is_there = self.is_there(thing)
-            if is_there and not there:
-                table.unindex(thing)
-            restore()
-            if there and not is_there:
-                table.index(thing)
-                _in_order(table.by_name)
-            restore_table()
-
-        return undo
-
-    def remember(self, thing: Any) -> Callable[[], None]:
-        """Return what makes an object as it is now."""
-        values = [(name, getattr(thing, name)) for name in thing.__slots__]
-
-        def restore() -> None:
-            for name, value in values:
-                setattr(thing, name, value)
-
-        return restore
-
-    def key(self, thing: Any) -> tuple[Any, tuple[Any, ...]]:
-        """Return kind and key of an object's row."""
-        return self.ROW, (thing.name,)
-
-    def essence(self, thing: Any) -> tuple[Any, ...] | None:
-        """Return what lasts of an object."""
-        return (thing.model,) if self.is_there(thing) else None
-
-    def row(self, thing: Any) -> Any:
-        """Return an object's row."""
-        raise NotImplementedError
-
-    def parts(self, thing: Any) -> list[Any]:
-        """Return the rows of what an object owns: nothing."""
-        return []
 
 
 class NetworkKeeper(TableKeeper):

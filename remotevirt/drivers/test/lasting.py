@@ -17,38 +17,33 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from remotevirt.drivers.domains.definition import Figures
-from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.domains.loading import load_domains
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.pools.events import pool_lifecycle
 from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.default_world import default_world
-from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.interfaces import InterfaceRecord
 from remotevirt.drivers.test.keepers import all_rows, attach
 from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.node import default_node
 from remotevirt.drivers.test.nodedevs import DeviceRecord
-from remotevirt.drivers.test.object_events import network_lifecycle, pool_lifecycle
+from remotevirt.drivers.test.object_events import network_lifecycle
 from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
 from remotevirt.drivers.test.vports import VportMaker
 from remotevirt.drivers.test.world import World
 from remotevirt.errors import VirError
 from remotevirt.store import (
     DeviceRow,
-    DomainRow,
     InterfaceRow,
-    MomentRow,
     NetworkRow,
     PoolRow,
     Store,
     VolumeRow,
 )
 from remotevirt.stubs import constants as c
-from remotevirt.xml.checkpoint import parse_checkpoint
 from remotevirt.xml.interface import parse_interface
 from remotevirt.xml.network import parse_network
 from remotevirt.xml.node_device import parse_device
-from remotevirt.xml.snapshot import parse_snapshot
 from remotevirt.xml.storage_pool import parse_pool
 from remotevirt.xml.storage_volume import parse_volume
 
@@ -97,12 +92,8 @@ class _Loader:
 
     def load(self) -> None:
         """Take in everything, and let go of the rows."""
-        moments: dict[bytes, list[MomentRow]] = {}
-        for moment in self.rows[MomentRow]:
-            moments.setdefault(moment.domain, []).append(moment)
-        for row in self.rows[DomainRow]:
-            self._add_domain(row, moments.get(row.uuid, ()))
         world = self.world
+        load_domains(world, self.rows, self._try)
         self._fill(world.networks, NetworkRow, _network)
         self._fill(world.pools, PoolRow, _pool)
         for row in self.rows[VolumeRow]:
@@ -137,46 +128,9 @@ class _Loader:
                 table.positions = row.position - 1
                 table.add(thing)
 
-    def _add_domain(self, row: DomainRow, moments: Any) -> None:
-        """Take in a domain with its snapshots and checkpoints."""
-        world = self.world
-        figures = Figures(row.name, row.uuid, row.memory, row.current_memory, row.vcpus)
-        definition = TestDefinition.kept(row.document, row.size, figures)
-        record = DomainRecord(definition, persistent=True)
-        record.autostart = bool(row.autostart)
-        record.managed_save = bool(row.managed_save)
-        if moments:
-            found = [(kept, self._try(kept, _moment)) for kept in moments]
-            read = [(kept, moment) for kept, moment in found if moment is not None]
-            for kind, table in (("snapshot", record.snapshots), ("checkpoint", record.checkpoints)):
-                table.put_back(
-                    [(moment, kept.position, kept.rank) for kept, moment in read if kept.kind == kind]
-                )
-            world.text += sum(kept.size for kept, _ in read)
-            record.snapshots.current = row.snapshot if row.snapshot in record.snapshots.by_name else None
-            checkpoints = record.checkpoints
-            checkpoints.current = row.checkpoint if row.checkpoint in checkpoints.by_name else None
-        world.text += row.size
-        world.positions = row.position - 1
-        world.add(record)
-
-
-def _moment(row: MomentRow) -> Any:
-    """Return the snapshot or checkpoint of a row."""
-    moment: Any
-    if row.kind == "snapshot":
-        moment = parse_snapshot(row.document, defaults=TestDefinition.DEFAULTS, now=lambda: 0, redefine=True)
-    else:
-        moment = parse_checkpoint(
-            row.document, defaults=TestDefinition.DEFAULTS, now=lambda: 0, redefine=True, validate=False
-        )
-    moment.created, moment.parent = row.created, row.parent
-    moment.size, moment.guest_size = row.size, row.guest_size
-    return moment
-
 
 def _network(row: NetworkRow) -> NetworkRecord:
-    record = NetworkRecord(parse_network(row.document), row.size)
+    record = NetworkRecord(parse_network(row.document, titled=True), row.size)
     record.autostart = bool(row.autostart)
     return record
 

@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
+from remotevirt.drivers.domains.actions import LifecycleActionCalls
 from remotevirt.drivers.domains.domain import POWER_ACTIONS, DomainRecord
 from remotevirt.drivers.faults import check_flags
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg
+from remotevirt.stubs.errors import InternalError
 from remotevirt.stubs.remote import NonnullDomain
 
 __all__ = ["LifecycleCalls"]
@@ -38,14 +38,8 @@ REBOOT_FLAGS: Final[int] = (
 )
 """All ways to reboot; they make no difference."""
 
-LIFECYCLES: Final = ("poweroff", "reboot", "crash")
-"""The words of virDomainLifecycle, by number."""
 
-ACTIONS: Final = ("destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart")
-"""The words of virDomainLifecycleAction, by number."""
-
-
-class LifecycleCalls(DomainCalls):
+class LifecycleCalls(LifecycleActionCalls):
     """Calls that change a domain's state."""
 
     def domain_create(self, dom: NonnullDomain) -> None:
@@ -125,25 +119,3 @@ class LifecycleCalls(DomainCalls):
         check_flags(flags, c.VIR_DOMAIN_DESTROY_GRACEFUL, "testDomainDestroyFlags")
         record = self.active(dom)
         self.world.stop_and_tell(record, c.VIR_DOMAIN_SHUTOFF_DESTROYED, c.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
-
-    def domain_set_lifecycle_action(self, dom: NonnullDomain, type: int, action: int, flags: int) -> None:
-        """Set what happens when the guest powers off, reboots or crashes.
-
-        Args:
-            dom: the domain.
-            type: of virDomainLifecycle.
-            action: of virDomainLifecycleAction; only a crash can leave a dump.
-            flags: virDomainModificationImpact; both definitions at once are possible.
-        """
-        if type >= len(LIFECYCLES):
-            raise InvalidArg(f"invalid lifecycle type '{type}'", domain=c.VIR_FROM_DOMAIN)
-        if action >= len(ACTIONS):
-            raise InvalidArg(f"invalid lifecycle action '{action}'", domain=c.VIR_FROM_DOMAIN)
-        check_flags(flags, IMPACT, "testDomainSetLifecycleAction")
-        event, word = LIFECYCLES[type], ACTIONS[action]
-        if type != c.VIR_DOMAIN_LIFECYCLE_CRASH and word.startswith("coredump"):
-            text = f"Lifecycle event '{event}' doesn't support '{word}' action"
-            raise ConfigUnsupported(text, domain=c.VIR_FROM_DOMAIN)
-        for definition in self.definitions(self.record(dom), flags):
-            if definition is not None:
-                definition.set_action(event, word)

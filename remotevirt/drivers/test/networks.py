@@ -155,6 +155,9 @@ class NetworkTable(KeyedTable[NetworkRecord]):
 class TestNetworks(NetworkDriver):
     """The network sub-driver. Most calls go by the name in a reference, some by its UUID, as in libvirt."""
 
+    titled = False
+    """Whether titles and descriptions stand in documents: libvirt knows them from 9.7.0 on."""
+
     def __init__(self, networks: NetworkTable, hub: EventHub) -> None:
         self.networks = networks
         self.hub = hub
@@ -254,7 +257,7 @@ class TestNetworks(NetworkDriver):
         """As network_define_xml; VIR_NETWORK_DEFINE_VALIDATE checks the document more strictly first."""
         check_flags(flags, c.VIR_NETWORK_DEFINE_VALIDATE, "testNetworkDefineXMLFlags")
         validate = bool(flags & c.VIR_NETWORK_DEFINE_VALIDATE)
-        model = yield Work(len(xml), parse_network, xml, validate=validate)
+        model = yield Work(len(xml), parse_network, xml, validate=validate, titled=self.titled)
         network = self.networks.assign(model, len(xml), live=False)
         self._publish(network, c.VIR_NETWORK_EVENT_DEFINED)
         return network.ref
@@ -268,7 +271,7 @@ class TestNetworks(NetworkDriver):
         """As network_create_xml; VIR_NETWORK_CREATE_VALIDATE checks the document more strictly first."""
         check_flags(flags, c.VIR_NETWORK_CREATE_VALIDATE, "testNetworkCreateXMLFlags")
         validate = bool(flags & c.VIR_NETWORK_CREATE_VALIDATE)
-        model = yield Work(len(xml), parse_network, xml, validate=validate)
+        model = yield Work(len(xml), parse_network, xml, validate=validate, titled=self.titled)
         network = self.networks.assign(model, len(xml), live=True)
         self._start(network)
         return network.ref
@@ -317,12 +320,7 @@ class TestNetworks(NetworkDriver):
         before = None
         while True:
             network = self._by_uuid(net.uuid)
-            impact = flags or (LIVE if network.active else CONFIG)
-            if impact & LIVE and not network.active:
-                raise OperationInvalid("network is not running", domain=NET)
-            if impact & CONFIG and not network.persistent:
-                text = "cannot change persistent config of a transient network"
-                raise OperationInvalid(text, domain=NET)
+            impact = self.impact(network, flags)
             now = (impact, network.live, network.pending)
             if before is not None and all(one is other for one, other in zip(now, before, strict=True)):
                 break
@@ -337,11 +335,30 @@ class TestNetworks(NetworkDriver):
         self.networks.touch(network)
         self.networks.grow(len(xml))
         network.size += len(xml)
-        if impact & CONFIG and not network.active:
-            network.live = config
-        elif impact & CONFIG:
+        self.put(network, live if impact & LIVE else None, config if impact & CONFIG else None)
+
+    @staticmethod
+    def impact(network: NetworkRecord, flags: int) -> int:
+        """Return which definitions a change means: LIVE, CONFIG, or both.
+
+        Raises:
+            OperationInvalid: LIVE of an inactive network, CONFIG of a transient one.
+        """
+        flags = flags or (LIVE if network.active else CONFIG)
+        if flags & LIVE and not network.active:
+            raise OperationInvalid("network is not running", domain=NET)
+        if flags & CONFIG and not network.persistent:
+            raise OperationInvalid("cannot change persistent config of a transient network", domain=NET)
+        return flags
+
+    @staticmethod
+    def put(network: NetworkRecord, live: NetworkModel | None, config: NetworkModel | None) -> None:
+        """Give a network changed definitions; None leaves one as it is."""
+        if config is not None and network.active:
             network.pending = config
-        if impact & LIVE:
+        elif config is not None:
+            network.live = config
+        if live is not None:
             network.live = live
 
 

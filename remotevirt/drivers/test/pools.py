@@ -8,58 +8,19 @@ definition makes the pool look empty, whatever its volumes hold.
 from __future__ import annotations
 
 from typing import Any, Final
-from uuid import UUID
 
-from remotevirt.drivers.tables import KeyedTable, Table, passes
-from remotevirt.procedures import Kept
+from remotevirt.drivers.pools.kinds import pool_passes
+from remotevirt.drivers.pools.records import PoolRef, VolumeRef, find_pool
+from remotevirt.drivers.tables import KeyedTable, Table
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, OperationFailed, OperationInvalid
-from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
-from remotevirt.xml.storage_pool import PoolModel, conflict, read_pool
+from remotevirt.stubs.errors import InternalError
+from remotevirt.xml.storage_pool import PoolModel, read_pool
 from remotevirt.xml.storage_volume import VolumeModel, read_volume
 
-__all__ = ["CAPACITY", "FILTERS", "PoolRecord", "PoolTable", "VolumeRecord"]
+__all__ = ["CAPACITY", "PoolRecord", "PoolTable", "VolumeRecord"]
 
 CAPACITY: Final = 100 * 1024**3
 """Bytes that every pool has."""
-
-TYPES: Final[dict[str, int]] = {
-    "dir": c.VIR_CONNECT_LIST_STORAGE_POOLS_DIR,
-    "fs": c.VIR_CONNECT_LIST_STORAGE_POOLS_FS,
-    "netfs": c.VIR_CONNECT_LIST_STORAGE_POOLS_NETFS,
-    "logical": c.VIR_CONNECT_LIST_STORAGE_POOLS_LOGICAL,
-    "disk": c.VIR_CONNECT_LIST_STORAGE_POOLS_DISK,
-    "iscsi": c.VIR_CONNECT_LIST_STORAGE_POOLS_ISCSI,
-    "scsi": c.VIR_CONNECT_LIST_STORAGE_POOLS_SCSI,
-    "mpath": c.VIR_CONNECT_LIST_STORAGE_POOLS_MPATH,
-    "rbd": c.VIR_CONNECT_LIST_STORAGE_POOLS_RBD,
-    "sheepdog": c.VIR_CONNECT_LIST_STORAGE_POOLS_SHEEPDOG,
-    "gluster": c.VIR_CONNECT_LIST_STORAGE_POOLS_GLUSTER,
-    "zfs": c.VIR_CONNECT_LIST_STORAGE_POOLS_ZFS,
-    "vstorage": c.VIR_CONNECT_LIST_STORAGE_POOLS_VSTORAGE,
-    "iscsi-direct": c.VIR_CONNECT_LIST_STORAGE_POOLS_ISCSI_DIRECT,
-}
-"""The types of pools, and the list filter of each."""
-
-ACTIVITY: Final = (c.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE, c.VIR_CONNECT_LIST_STORAGE_POOLS_INACTIVE)
-PERSISTENCE: Final = (
-    c.VIR_CONNECT_LIST_STORAGE_POOLS_PERSISTENT,
-    c.VIR_CONNECT_LIST_STORAGE_POOLS_TRANSIENT,
-)
-AUTOSTART: Final = (
-    c.VIR_CONNECT_LIST_STORAGE_POOLS_AUTOSTART,
-    c.VIR_CONNECT_LIST_STORAGE_POOLS_NO_AUTOSTART,
-)
-KINDS: Final[int] = sum(TYPES.values())
-FILTERS: Final[int] = KINDS | sum(ACTIVITY + PERSISTENCE + AUTOSTART)
-
-
-class PoolRef(Kept, NonnullStoragePool):
-    """A reference whose encoding is kept."""
-
-
-class VolumeRef(Kept, NonnullStorageVol):
-    """A reference whose encoding is kept."""
 
 
 class VolumeRecord:
@@ -163,13 +124,12 @@ class PoolRecord:
 
     def passes(self, flags: int) -> bool:
         """Return whether the pool passes a list filter."""
-        if flags & KINDS and not flags & TYPES[self.model.type]:
-            return False
-        return passes(
+        return pool_passes(
             flags,
-            (*ACTIVITY, self.active),
-            (*PERSISTENCE, self.persistent),
-            (*AUTOSTART, self.autostart),
+            self.model.type,
+            active=self.active,
+            persistent=self.persistent,
+            autostart=self.autostart,
         )
 
 
@@ -204,11 +164,7 @@ class PoolTable(KeyedTable[PoolRecord]):
                 or there is no room.
             OperationInvalid: it is to be started, and is active.
         """
-        for other in self:
-            if other.name != model.name and conflict(other.model, model):
-                text = f"Storage source conflict with pool: '{other.name}'"
-                raise OperationFailed(text, domain=c.VIR_FROM_STORAGE)
-        record = self._find(model, live=live)
+        record = find_pool(self, model, live=live)
         if record is None:
             record = PoolRecord(model, size)
             self.add(record)
@@ -223,22 +179,3 @@ class PoolTable(KeyedTable[PoolRecord]):
         record.empty()
         self.changed()
         return record
-
-    def _find(self, model: PoolModel, *, live: bool) -> PoolRecord | None:
-        """Return the pool that a definition means, None if it is a new one."""
-        record = self.by_uuid.get(model.uuid)
-        if record is not None:
-            if record.name != model.name:
-                uuid = UUID(bytes=record.uuid)
-                text = f"pool '{record.name}' is already defined with uuid {uuid}"
-                raise OperationFailed(text, domain=c.VIR_FROM_STORAGE)
-            if live and record.active:
-                text = f"pool is already active as '{record.name}'"
-                raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
-            return record
-        named = self.by_name.get(model.name)
-        if named is not None:
-            uuid = UUID(bytes=named.uuid)
-            text = f"pool '{named.name}' already exists with uuid {uuid}"
-            raise OperationFailed(text, domain=c.VIR_FROM_STORAGE)
-        return None

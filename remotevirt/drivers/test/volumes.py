@@ -7,10 +7,11 @@ from typing import Final
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.faults import argument_error, check_count, check_flags
+from remotevirt.drivers.pools.records import VolumeList
 from remotevirt.drivers.tables import MAX_LIST
 from remotevirt.drivers.test.pool_calls import PoolCalls
 from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
-from remotevirt.procedures import Kept, Result
+from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoStorageVol, OperationFailed, OperationInvalid
 from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
@@ -20,10 +21,6 @@ from remotevirt.xml.storage_volume import VolumeModel, format_volume, parse_volu
 __all__ = ["TestPools"]
 
 LIMIT: Final = "REMOTE_STORAGE_VOL_LIST_MAX"
-
-
-class VolumeList(Kept, StoragePoolListAllVolumesRet):
-    """A list whose encoding is kept as long as the list itself."""
 
 
 class TestPools(PoolCalls):
@@ -56,7 +53,7 @@ class TestPools(PoolCalls):
     ) -> StoragePoolListAllVolumesRet:
         """Return an active pool's volumes; the pool is found by its UUID."""
         check_flags(flags, 0, "testStoragePoolListAllVolumes")
-        record = self.identified(pool.uuid)
+        record: PoolRecord = self.identified(pool.uuid)
         if not record.active:
             raise OperationInvalid("storage pool is not active", domain=c.VIR_FROM_TEST)
         found: VolumeList = record.volumes.listing(0, lambda _: self._list_volumes(record))
@@ -85,10 +82,6 @@ class TestPools(PoolCalls):
             if volume is not None:
                 return volume.ref
         raise NoStorageVol(f"no storage vol with matching {what} '{text}'", domain=c.VIR_FROM_TEST)
-
-    def storage_pool_lookup_by_volume(self, vol: NonnullStorageVol) -> NonnullStoragePool:
-        """Return the pool that a reference to a volume names."""
-        return self.named(vol.pool).ref
 
     def storage_vol_get_info(self, vol: NonnullStorageVol) -> StorageVolGetInfoRet:
         """Return a volume's type, and its sizes in bytes."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from remotevirt.drivers.domains.table import DomainTable
+from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.drivers.test.interfaces import InterfaceTable
 from remotevirt.drivers.test.networks import NetworkTable
 from remotevirt.drivers.test.node import Node
@@ -30,7 +31,7 @@ class World(DomainTable):
     PREFIX = "test"
 
     def __init__(self, node: Node, now: Callable[[], int] = time.time_ns) -> None:
-        super().__init__(now)
+        super().__init__(TestDefinition, now)
         self.node = node
         self.capabilities = node.capabilities()
         self.networks = NetworkTable()

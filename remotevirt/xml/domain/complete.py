@@ -16,7 +16,6 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
 from remotevirt.xml.domain.complete_devices import (
-    VIDEO_OF_TYPE,
     add_controllers,
     address_disks,
     address_smartcards,
@@ -41,7 +40,7 @@ from remotevirt.xml.domain.switch import PortParameters
 from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
 from remotevirt.xml.domain.validate import check_once, validate_domain
 
-__all__ = ["DomainDefaults", "complete_domain"]
+__all__ = ["DomainDefaults", "complete_devices", "complete_domain"]
 
 
 @attrs.frozen
@@ -75,7 +74,7 @@ class DomainDefaults:
 
     def video_type(self, model: DomainModel) -> str:
         """Return the kind of a graphics card that does not say."""
-        return VIDEO_OF_TYPE.get(model.type, "cirrus")
+        return "cirrus"
 
     def place(self, model: DomainModel) -> None:
         """Give addresses to devices that have none, and add the buses they need. Raises VirError."""
@@ -109,6 +108,11 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
     _complete_iothreads(model)
     _place_iothreads(model)
     _check_seclabels(model)
+    complete_devices(model, defaults)
+
+
+def complete_devices(model: DomainModel, defaults: DomainDefaults) -> None:
+    """Fill in what devices lack, those too that were put into a completed guest; see the module's text."""
     devices = model.devices
     if devices.emulator is None:
         devices.emulator = defaults.emulator

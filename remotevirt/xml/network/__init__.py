@@ -16,12 +16,13 @@ from remotevirt.xml.write import render
 __all__ = ["NetworkModel", "format_network", "parse_network", "read_network", "update_network"]
 
 
-def parse_network(text: str, *, validate: bool = False) -> NetworkModel:
+def parse_network(text: str, *, validate: bool = False, titled: bool = False) -> NetworkModel:
     """Read a network document.
 
     Args:
         text: the document.
         validate: refuse what libvirt's schema does not know.
+        titled: keep title and description, as libvirt does from 9.7.0 on.
 
     Raises:
         VirError: with the code, domain and text that libvirt gives.
@@ -29,7 +30,10 @@ def parse_network(text: str, *, validate: bool = False) -> NetworkModel:
     root = parse_document(text, root="network", source="(network_definition)", domain=VIR_FROM_NETWORK)
     if validate:
         validate_document(root, SCHEMAS / "network.rng")
-    return NetworkModel.read(root)
+    model = NetworkModel.read(root)
+    if titled:
+        model.read_title(root)
+    return model
 
 
 def read_network(element: Element) -> NetworkModel:

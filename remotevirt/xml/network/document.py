@@ -146,6 +146,8 @@ class NetworkModel(Settings):
     name: str = ""
     uuid: bytes = bytes(16)
     ipv6: bool = False
+    title: str | None = None
+    description: str | None = None
     metadata: Metadata | None = None
     forward: Forward = attrs.field(factory=Forward)
     bridge: Bridge = attrs.field(factory=Bridge)
@@ -197,6 +199,14 @@ class NetworkModel(Settings):
         model._check()
         return model
 
+    def read_title(self, element: Element) -> None:
+        """Read title and description too, which libvirt knows from 9.7.0 on; raises VirError."""
+        title, description = (element.find(name) for name in ("title", "description"))
+        self.title = (None if title is None else text_of(title)) or None
+        self.description = (None if description is None else text_of(description)) or None
+        if self.title is not None and "\n" in self.title:
+            raise refused("network title can't contain newlines")
+
     def _check(self) -> None:
         forward, name = self.forward, self.name
         if forward.mode not in ROUTED | {"bridge"}:
@@ -219,6 +229,9 @@ class NetworkModel(Settings):
         _set_switch(made, "trustGuestRxFilters", self.trust_guest_rx_filters)
         made.add(leaf("name", self.name))
         made.add(leaf("uuid", format_uuid(self.uuid)))
+        for name, text in (("title", self.title), ("description", self.description)):
+            if text is not None:
+                made.add(leaf(name, text))
         _print(self.metadata, made)
         for tag in (self.forward.tag(), self.bridge.tag(self.forward.mode)):
             if tag:
@@ -306,7 +319,7 @@ def _read_mtu(element: Element, name: str) -> int:
     text = None if found is None else attribute(found, "size")
     if text is None:
         return 0
-    size = parse_integer(text)
+    size = parse_integer(text, low=-(2**32 - 1))
     if size is None:
         raise refused(f"Invalid mtu size '{text}' in network '{name}'")
-    return size
+    return size % 2**32  # as C reads a negative number where it wants none

@@ -1,0 +1,1 @@
+The embedded hypervisor serves what libvirt's test driver has learnt since 9.0.0, with ``--driver test:newer`` and in ``remotevirt-fake``: devices that are attached, changed and detached, domain capabilities, metadata of networks, the state of node devices.

@@ -1,0 +1,1 @@
+"""What storage drivers share about pools: types, references, lists, events, and the calls that only look."""

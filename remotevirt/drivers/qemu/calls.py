@@ -1,0 +1,60 @@
+"""What the QEMU driver's families of calls share: finding a guest, and waiting for one's turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, cast
+
+from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.faults import not_running
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.remote import NonnullDomain
+
+__all__ = ["Client", "QemuCalls"]
+
+
+class Client(Protocol):
+    """What calls know of the connection that they come from."""
+
+    def at_close(self, action: Callable[[], Any]) -> Callable[[], None]:
+        """Have something done when the client goes; return what makes that undone."""
+
+
+class QemuCalls(DomainCalls):
+    """The base of the families.
+
+    Attributes:
+        world: what the calls work on.
+        client: the connection that they come from.
+    """
+
+    world: QemuWorld
+    client: Client
+
+    def record(self, dom: NonnullDomain) -> QemuRecord:
+        """Return the domain that a reference means; raises NoDomain."""
+        return cast(QemuRecord, super().record(dom))
+
+    def guest(self, record: QemuRecord) -> Guest:
+        """Return the QEMU of a domain.
+
+        Raises:
+            OperationInvalid: it does not run.
+        """
+        if record.guest is None or not record.active:
+            raise not_running(c.VIR_FROM_DOMAIN)
+        return record.guest
+
+    def turn(self, record: QemuRecord, name: str) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn to change a domain, and hold it during the block.
+
+        Args:
+            record: the domain.
+            name: the procedure in libvirt's words (``remoteDispatchDomainSuspend``).
+        """
+        world = self.world
+        return record.job.turn(name, world.reactor, world.settings.job_timeout)

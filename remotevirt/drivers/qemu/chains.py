@@ -1,0 +1,100 @@
+"""The images below a guest's disks, found when it starts and spelled out for QEMU, which looks for none.
+
+The format of the topmost image is what the definition says, ``raw`` if nothing: looking at what is in an
+image to find out would let a guest make its raw disk into an image of something else. What is below is what
+the headers say, of those formats that have any; a header that names an image but not its format is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from twisted.internet.threads import deferToThread
+
+from remotevirt.drivers.qemu.command import number_images
+from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.drivers.storage.aside import Stop
+from remotevirt.drivers.storage.chains import WITH_BACKING, read_facts
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid
+from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.domain.backing import BackingStore, Format
+from remotevirt.xml.domain.disk import Disk
+from remotevirt.xml.domain.storage import BlockSource, FileSource, StorageSource, VolumeSource
+
+__all__ = ["complete_disk", "find_disk", "find_images"]
+
+MAX_DEPTH: Final = 200
+"""Images above each other; libvirt's bound too."""
+
+
+async def find_images(world: QemuWorld, model: DomainModel) -> None:
+    """Find the images of all disks, and number them; raises VirError."""
+    for disk in model.devices.disks:
+        await find_disk(world, disk)
+    number_images(model)
+
+
+async def find_disk(world: QemuWorld, disk: Disk) -> None:
+    """Find the images of one disk: the volume that it names, and what is below.
+
+    Raises:
+        VirError: the volume is not there, or an image cannot be read.
+    """
+    source = disk.source
+    if isinstance(source, VolumeSource) and source.pool is not None and source.volume is not None:
+        if world.storage is None:
+            raise ConfigUnsupported("there is no storage driver", domain=c.VIR_FROM_STORAGE)
+        file = world.storage.locate(source.pool, source.volume)
+        is_block = file.kind == c.VIR_STORAGE_VOL_BLOCK
+        extra = source.extra.copy()
+        found = (
+            BlockSource(dev=file.path, extra=extra) if is_block else FileSource(file=file.path, extra=extra)
+        )
+        source.found = found
+    await deferToThread(complete_disk, disk)
+
+
+def complete_disk(disk: Disk) -> None:
+    """Find the images below a disk whose definition does not tell them. To be called in a thread.
+
+    Raises:
+        VirSystemError: an image cannot be read.
+        OperationInvalid: a header says too little, or too much.
+    """
+    source = disk.source.found if isinstance(disk.source, VolumeSource) else disk.source
+    path = None if source is None else source.place()
+    if path is None or disk.backing is not None:
+        return
+    kind = (disk.driver.type if disk.driver is not None else None) or "raw"
+    disk.backing = _below(path, kind, MAX_DEPTH)
+
+
+def _below(path: str, kind: str, depth: int) -> BackingStore:
+    """Return what is below an image: the next one, or the end."""
+    end = BackingStore()
+    if kind not in WITH_BACKING:
+        return end
+    facts, _ = read_facts(Stop(), path)
+    if facts.backing is None:
+        return end
+    if facts.backing_format is None:
+        text = (
+            f"format of backing image '{facts.backing}' of image '{path}' was not specified in the image"
+            " metadata (See https://libvirt.org/kbase/backing_chains.html for troubleshooting)"
+        )
+        raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
+    if depth <= 0:
+        raise OperationInvalid(f"'{path}' stands on too many images", domain=c.VIR_FROM_STORAGE)
+    if ":" in facts.backing.partition("/")[0]:
+        text = f"backing image '{facts.backing}' of image '{path}' is not a file"
+        raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
+    below = os.path.normpath(os.path.join(os.path.dirname(path), facts.backing))
+    source: StorageSource = BlockSource(dev=below) if below.startswith("/dev/") else FileSource(file=below)
+    return BackingStore(
+        type="block" if isinstance(source, BlockSource) else "file",
+        format=Format(type=facts.backing_format),
+        source=source,
+        backing=_below(below, facts.backing_format, depth - 1),
+    )

@@ -1,0 +1,79 @@
+"""What a guest's QEMU is told before the guest runs, and asked: what the command line cannot say.
+
+Passwords (which would be seen there), what a reset leads to, the names of pseudo-terminals, the balloon's
+size, the threads of the processors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from remotevirt.drivers.qemu.command import Setting, orders_before_run
+from remotevirt.drivers.qemu.emulator import Emulator
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.launching import surroundings_of
+from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.domain.chardev import CharSource
+from remotevirt.xml.domain.graphics import Vnc
+
+__all__ = ["configure", "find_terminals", "find_threads"]
+
+
+async def configure(guest: Guest, emulator: Emulator) -> None:
+    """Make a guest ready to run.
+
+    Raises:
+        VirError: QEMU refuses.
+    """
+    record, world = guest.record, guest.world
+    model = record.live.model
+    setting = Setting(model, emulator, surroundings_of(guest))
+    for order in orders_before_run(setting):
+        await guest.execute(order.execute, order.arguments)
+    for screen in model.devices.graphics:
+        if isinstance(screen, Vnc) and screen.passwd is not None:
+            await guest.execute("set_password", {"protocol": "vnc", "password": screen.passwd})
+    if record.live.has_balloon and record.live.memory < record.live.max_memory:
+        await guest.execute("balloon", {"value": record.live.memory * 1024})
+    terminals = await find_terminals(guest)
+    guest.threads = await find_threads(guest)
+
+    def change() -> None:
+        place_terminals(record.live.changing(), terminals)
+        world.touch(record)
+
+    if terminals:
+        world.commit(change)
+
+
+async def find_terminals(guest: Guest) -> dict[str, str]:
+    """Return the pseudo-terminals of a guest's character devices, by the device's id."""
+    found: dict[str, str] = {}
+    answer = await guest.execute("query-chardev")
+    for one in answer if isinstance(answer, list) else ():
+        label, name = one.get("label"), one.get("filename")
+        if isinstance(label, str) and isinstance(name, str) and name.startswith("pty:/dev/pts/"):
+            found[label] = name.removeprefix("pty:")
+    return found
+
+
+def place_terminals(model: DomainModel, terminals: dict[str, str]) -> None:
+    """Say in a live definition where the pseudo-terminals are."""
+    devices = model.devices
+    lines: list[Any] = [*devices.serials, *devices.parallels, *devices.channels, *devices.consoles]
+    for one in lines:
+        path = terminals.get(f"char{one.info.alias}")
+        if path is not None and one.backend.type == "pty":
+            one.backend.tty = path
+            one.backend.sources = [CharSource(path=path)]
+
+
+async def find_threads(guest: Guest) -> dict[int, int]:
+    """Return the threads of a guest's processors: by index, the number of the thread."""
+    answer = await guest.execute("query-cpus-fast")
+    found: dict[int, int] = {}
+    for one in answer if isinstance(answer, list) else ():
+        index, thread = one.get("cpu-index"), one.get("thread-id")
+        if isinstance(index, int) and isinstance(thread, int) and 0 <= index < 65536:
+            found[index] = thread
+    return found

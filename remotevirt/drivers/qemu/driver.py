@@ -1,0 +1,243 @@
+"""QEMU as a driver: one world of guests for all connections.
+
+``qemu:///system``, ``qemu:///session``
+    both mean the guests of this daemon; what they may do depends on who the daemon is.
+
+The folder for what must outlive the daemon::
+
+    STATE/qemu/domains.db       the domains, and which of them run
+    STATE/qemu/run/UUID/        one guest's sockets and secrets, while it runs
+    STATE/qemu/{channel,log,nvram,save}/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
+from remotevirt.drivers.domains.loading import load_domains
+from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.qemu.documents import definitions_for
+from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
+from remotevirt.drivers.qemu.keeping import QemuKeeper
+from remotevirt.drivers.qemu.place import Place
+from remotevirt.drivers.qemu.probe import EmulatorCache
+from remotevirt.drivers.qemu.reviving import revive
+from remotevirt.drivers.qemu.settings import Settings
+from remotevirt.drivers.qemu.starting import BOOT, start
+from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.errors import VirError
+from remotevirt.store import GuestRow, Store, StoreError
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError, NoConnect, OperationFailed
+
+__all__ = ["QemuDriver"]
+
+log = Logger()
+
+PATHS = ("/system", "/session")
+"""What a URI may name."""
+
+
+@implementer(IDriver)
+class QemuDriver:
+    """Real guests, each a QEMU process.
+
+    Args:
+        state: the folder for what must outlive the daemon (``qemu:state=DIR``, or the daemon's ``--state``).
+        user: who guests run as, where the daemon is root (``qemu:user=NAME``).
+        images: folders below which the files of guests must lie, separated by commas; anywhere if None.
+
+    Raises:
+        ValueError: an option makes no sense.
+    """
+
+    name = "qemu"
+    schemes = ("qemu",)
+    default_uri = "qemu:///system"
+
+    def __init__(
+        self,
+        state: str | bool | None = None,
+        user: str | bool | None = None,
+        images: str | bool | None = None,
+    ) -> None:
+        if not isinstance(state, str):
+            raise ValueError("what runs must be remembered: give the daemon a folder with --state DIR")
+        if isinstance(user, bool) or isinstance(images, bool):
+            raise ValueError("user needs a name, images needs folders")
+        self.settings = Settings.make(state, user, images)
+        self.world: QemuWorld | None = None
+        self.place: Place | None = None
+        self._failed: VirError | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        """Be told that the daemon starts: find the guests that run."""
+        from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+
+        self.begin(reactor)
+
+    def begin(self, reactor: Any) -> Deferred[None]:
+        """Open the store, find what runs, start what starts with the host.
+
+        Returns:
+            Fires when clients can be served, whether all that went well or not.
+        """
+        return Deferred.fromCoroutine(self._begin(reactor))
+
+    async def _begin(self, reactor: Any) -> None:
+        try:
+            await self._open(reactor)
+        except (StoreError, OSError) as error:
+            log.critical("the QEMU driver cannot open its store: {error}", error=error)
+            self._failed = OperationFailed(f"the QEMU driver has no store: {error}", domain=c.VIR_FROM_QEMU)
+        except Exception:
+            log.failure("the QEMU driver does not start")
+            self._failed = InternalError("the QEMU driver did not start", domain=c.VIR_FROM_QEMU)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    async def _open(self, reactor: Any) -> None:
+        settings = self.settings
+        settings.state.mkdir(mode=0o711, exist_ok=True)
+        user = settings.user
+        emulators = EmulatorCache(
+            reactor,
+            uid=None if user is None else user.uid,
+            gid=None if user is None else user.gid,
+            groups=() if user is None else user.groups,
+        )
+        definitions = definitions_for(await emulators.all(), nvram_directory=str(settings.nvram))
+        world = QemuWorld(settings, definitions, emulators, reactor)
+        path = str(settings.state / "domains.db")
+        store = Store.open(path) if Store.exists(path) else Store.create(path, [])
+        load_domains(world, store.rows, _attempt)
+        rows = store.rows.get(GuestRow, [])
+        store.rows = {}
+        world.journal = Journal(store, world.hub)
+        world.keeper = QemuKeeper(world, world.journal)
+        self.place = place = Place.open(settings, world.hub)
+        world.firmware = place.about.firmware
+        world.secret_value = place.secret_value
+        world.storage = place.storage
+        self.world = world
+        await place.storage.start()
+        await revive(world, rows)
+        await self._autostart(world)
+
+    async def _autostart(self, world: QemuWorld) -> None:
+        """Start what starts with the host, once each time that the host has been started."""
+        mark = self.settings.state / "booted"
+        boot = _boot_id()
+        try:
+            if mark.read_text() == boot:
+                return
+        except (OSError, ValueError):
+            pass  # nothing was started yet
+        mark.write_text(boot)
+        for record in list(world.records()):
+            if record.autostart and not record.active:
+                try:
+                    async with record.job.turn("autostart", world.reactor, world.settings.job_timeout):
+                        await start(world, record, BOOT)
+                except VirError as error:
+                    log.error("domain {name!r} does not start: {error}", name=record.name, error=error)
+
+    def stop(self) -> None:
+        """Be told that the daemon ends: let go of the guests, which go on."""
+        world, self.world = self.world, None
+        if world is None:
+            return
+        for guest in world.guests():
+            if guest.monitor is not None:
+                guest.monitor.close()
+            if guest.process is not None:
+                guest.process.forget()
+        if world.journal is not None:
+            world.journal.store.close()
+        if self.place is not None:
+            self.place.close()
+
+    async def open(self, uri: DriverURI, client: ClientInfo) -> DriverConnection:
+        """Open a connection.
+
+        Raises:
+            NoConnect, InternalError: the URI means no guests of ours.
+            OperationFailed: the store cannot be used.
+        """
+        if not uri.path or uri.path == "/":
+            raise InternalError("no QEMU URI path given, try qemu:///system", domain=c.VIR_FROM_QEMU)
+        if uri.path not in PATHS:
+            text = f"unexpected QEMU URI path '{uri.path}', try qemu:///system"
+            raise InternalError(text, domain=c.VIR_FROM_QEMU)
+        if self.world is None and self._failed is None:
+            opened: Deferred[None] = Deferred()
+            self._waiting.append(opened)
+            await opened
+        if self._failed is not None:
+            raise self._failed
+        world = self.world
+        place = self.place
+        if world is None or place is None:
+            raise NoConnect("the daemon is ending", domain=c.VIR_FROM_QEMU)
+        closing = _Closing()
+        hypervisor = QemuHypervisor(world, uri.text, closing)
+        hypervisor.host, hypervisor.about = place.host, place.about
+        hypervisor.emulators = world.emulators
+        if world.journal is not None:
+            world.journal.guard(hypervisor)
+        return DriverConnection(
+            uri=uri.text,
+            hypervisor=hypervisor,
+            storage=place.storage,
+            interface=place.interfaces,
+            nodedev=place.devices,
+            secret=place.secrets,
+            events=world.hub,
+            on_close=closing.closed,
+        )
+
+
+class _Closing:
+    """What is to be done when a client goes."""
+
+    def __init__(self) -> None:
+        self._actions: dict[object, Callable[[], Any]] = {}
+
+    def at_close(self, action: Callable[[], Any]) -> Callable[[], None]:
+        """Have something done, a function or coroutine; return what makes that undone."""
+        token = object()
+        self._actions[token] = action
+        return lambda: self._actions.pop(token, None) and None
+
+    def closed(self) -> None:
+        """Do it."""
+        actions, self._actions = list(self._actions.values()), {}
+        for action in actions:
+            work = action()
+            if work is not None:
+                Deferred.fromCoroutine(work).addErrback(
+                    lambda failure: log.failure("when a client went", failure=failure)
+                )
+
+
+def _attempt(row: Any, make: Callable[[Any], Any]) -> Any:
+    """Return what a row makes, or None where that fails."""
+    try:
+        return make(row)
+    except VirError as error:
+        log.error("{kind} {name!r} is not served: {error}", kind=row.TABLE, name=row.name, error=error)
+        return None
+
+
+def _boot_id() -> str:
+    """Return what changes with each start of the host."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read(64).strip()

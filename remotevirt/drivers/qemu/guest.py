@@ -1,0 +1,137 @@
+"""A running guest: the process, the line to it, and what is remembered of it until it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from remotevirt.drivers.qemu.monitor import Monitor
+from remotevirt.drivers.qemu.process import QemuProcess
+from remotevirt.drivers.qemu.progress import Progress
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import OperationFailed, OperationInvalid
+
+if TYPE_CHECKING:
+    from remotevirt.drivers.qemu.record import QemuRecord
+    from remotevirt.drivers.qemu.world import QemuWorld
+
+__all__ = ["Details", "Guest", "Owner"]
+
+
+@attrs.frozen
+class Owner:
+    """Who had a file before it was given to a guest: numbers of user and group."""
+
+    path: str
+    uid: int
+    gid: int
+
+
+@attrs.define
+class Details:
+    """What must be known of a running guest after a restart of the daemon; kept with its row.
+
+    Attributes:
+        owners: the files that were given to the guest, and who had them.
+        reboot: its next power-off is a reboot that was asked for.
+        ports: the TCP ports of its displays.
+    """
+
+    owners: list[Owner] = attrs.field(factory=list)
+    reboot: bool = False
+    ports: list[int] = attrs.field(factory=list)
+
+
+class Guest:
+    """A QEMU and how to talk to it.
+
+    Attributes:
+        record: the domain.
+        folder: its own folder.
+        process, monitor: None until they are there.
+        details: see there; whoever changes them commits (:meth:`remember`).
+        ending: (reason, detail) of a stop that was asked for or announced; None while it just runs.
+        powered_off: QEMU has said that the guest is off.
+        started: it has begun to run, or to be paused: that was told, and its end will be.
+        threads: of its virtual processors, by their index.
+        pausing, resuming: why it will be said to be paused or to run when QEMU tells so: reason and detail.
+        waiting: who waits for an event of a device: by event and device id.
+        console: who holds its console, None for nobody.
+        progress: of its memory, while that flows into a file or out of one.
+    """
+
+    def __init__(self, world: QemuWorld, record: QemuRecord, folder: Path, details: Details) -> None:
+        self.world = world
+        self.record = record
+        self.folder = folder
+        self.details = details
+        self.process: QemuProcess | None = None
+        self.monitor: Monitor | None = None
+        self.ending: tuple[int, int] | None = None
+        self.powered_off = False
+        self.started = False
+        self.threads: dict[int, int] = {}
+        self.stamp = object()
+        self.waiting: dict[tuple[str, str], list[Deferred[None]]] = {}
+        self.pausing: tuple[int, int] | None = None
+        self.resuming: tuple[int, int] | None = None
+        self.console: Any = None
+        self.progress: Progress | None = None
+
+    @property
+    def socket(self) -> Path:
+        """Where its monitor listens."""
+        return self.folder / "monitor.sock"
+
+    def remember(self) -> None:
+        """Note that ``details`` have changed; inside of a commit."""
+        self.stamp = object()
+        self.world.touch(self.record)
+
+    async def execute(
+        self,
+        command: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        files: Sequence[int] = (),
+        timeout: float | None = None,
+    ) -> Any:
+        """Ask QEMU.
+
+        Args:
+            command: of QMP.
+            arguments: its arguments.
+            files: descriptors that go with it.
+            timeout: seconds; None for the operator's setting.
+
+        Raises:
+            OperationInvalid: it has no QEMU any more.
+            OperationTimeout: QEMU did not answer in time.
+            InternalError: QEMU refused.
+        """
+        monitor = self.monitor
+        if monitor is None:
+            raise OperationInvalid("domain is not running", domain=c.VIR_FROM_QEMU)
+        limit = self.world.settings.monitor_timeout if timeout is None else timeout
+        return await monitor.execute(command, arguments, files=files, timeout=limit)
+
+    def happened(self, event: str, device: str) -> None:
+        """Let go on who waits for an event of a device."""
+        for waiter in self.waiting.pop((event, device), ()):
+            waiter.callback(None)
+
+    def wait_for(self, event: str, device: str) -> Deferred[None]:
+        """Return what fires at the next such event; it fails when the guest ends. May be cancelled."""
+        waiter: Deferred[None] = Deferred(lambda _: waiters.remove(waiter) if waiter in waiters else None)
+        waiters = self.waiting.setdefault((event, device), [])
+        waiters.append(waiter)
+        return waiter
+
+    def check_alive(self) -> None:
+        """Raise OperationFailed if the guest went away while a call waited."""
+        if self.record.guest is not self or self.monitor is None:
+            raise OperationFailed("domain is no longer running", domain=c.VIR_FROM_QEMU)

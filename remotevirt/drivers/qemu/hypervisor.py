@@ -1,0 +1,33 @@
+"""The QEMU driver's hypervisor: all families of calls together."""
+
+from __future__ import annotations
+
+from remotevirt.drivers.domains.listing import ListingCalls
+from remotevirt.drivers.domains.metadata import MetadataCalls
+from remotevirt.drivers.host import HostNodeCalls
+from remotevirt.drivers.qemu.calls import Client
+from remotevirt.drivers.qemu.connect import QemuConnectCalls
+from remotevirt.drivers.qemu.defining import DefiningCalls
+from remotevirt.drivers.qemu.info import InfoCalls
+from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
+from remotevirt.drivers.qemu.saving import SavingCalls
+from remotevirt.drivers.qemu.world import QemuWorld
+
+__all__ = ["QemuHypervisor"]
+
+
+class QemuHypervisor(
+    QemuConnectCalls,
+    HostNodeCalls,
+    ListingCalls,
+    DefiningCalls,
+    LifecycleCalls,
+    InfoCalls,
+    SavingCalls,
+    MetadataCalls,
+):
+    """The hypervisor sub-driver of one connection; the families share its world."""
+
+    def __init__(self, world: QemuWorld, uri: str, client: Client) -> None:
+        super().__init__(world, uri)
+        self.client = client

@@ -1,0 +1,269 @@
+"""From a prepared definition to a QEMU that answers: folders, files, descriptors, process, monitor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.threads import deferToThread
+
+from remotevirt.drivers.qemu import watching
+from remotevirt.drivers.qemu.access import give
+from remotevirt.drivers.qemu.chains import find_images
+from remotevirt.drivers.qemu.command import (
+    Descriptor,
+    GuestFile,
+    NeededSecret,
+    Surroundings,
+    build_command,
+)
+from remotevirt.drivers.qemu.emulator import Emulator
+from remotevirt.drivers.qemu.guest import Guest, Owner
+from remotevirt.drivers.qemu.monitor import Monitor, connect
+from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
+from remotevirt.drivers.qemu.settings import GuestUser, Settings
+from remotevirt.drivers.qemu.stopping import gone
+from remotevirt.drivers.qemu.taps import open_tap
+from remotevirt.errors import VirError
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import NoSecret, VirSystemError
+from remotevirt.xml.domain.graphics import Vnc
+
+__all__ = ["PID_FILE", "attend", "converse", "give_files", "launch", "opened", "surroundings_of"]
+
+PID_FILE: Final = "qemu.pid"
+"""Where QEMU writes the number of its process, in the guest's folder."""
+
+ELSEWHERE: Final[frozenset[str]] = frozenset()
+"""What of a definition others than the command line carry out."""
+
+
+def surroundings_of(guest: Guest) -> Surroundings:
+    """Return where a guest runs."""
+    settings = guest.world.settings
+    ports = {
+        number: screen.port
+        for number, screen in enumerate(guest.record.live.model.devices.graphics)
+        if isinstance(screen, Vnc) and screen.port
+    }
+    return Surroundings(
+        folder=str(guest.folder),
+        channel_folder=str(settings.channel / guest.record.uuid.hex()),
+        vnc_ports=ports,
+        elsewhere=ELSEWHERE,
+    )
+
+
+async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
+    """Start a guest's QEMU, its processors stopped, and connect to it.
+
+    Args:
+        guest: the guest, with a live definition that is ready.
+        emulator: its binary.
+        incoming: it waits for its memory.
+
+    Raises:
+        VirError: something cannot be had, or QEMU refuses.
+    """
+    world, settings = guest.world, guest.world.settings
+    model, surroundings = guest.record.live.model, surroundings_of(guest)
+    await find_images(world, model)
+    command = build_command(model, emulator, surroundings)
+    await deferToThread(_make_folders, guest.folder, settings)
+    await deferToThread(_make_variables, guest, settings)
+    for secret in command.secrets:
+        _write_secret(guest, secret)
+    give_files(guest, command.files)
+    log = settings.log / f"{guest.record.name.replace('/', '_')[:200]}.log"
+    with opened(command.descriptors, settings) as numbers:
+        argv = [*command.arguments(numbers), "-pidfile", str(guest.folder / PID_FILE)]
+        if incoming:
+            argv += ["-incoming", "defer"]
+        user = settings.user
+        process = await spawn(
+            argv,
+            reactor=world.reactor,
+            environment=command.environment,
+            log=log,
+            descriptors=sorted(numbers.values()),
+            uid=None if user is None else user.uid,
+            gid=None if user is None else user.gid,
+            groups=() if user is None else user.groups,
+            directory=guest.folder,
+        )
+    attend(guest, process)
+    world.commit(guest.remember)
+    try:
+        monitor = await converse(guest, settings.start_timeout)
+    except VirError as error:
+        if not process.exited:
+            raise
+        raise await deferToThread(exit_error, log, process.log_start) from error
+    guest.monitor = monitor
+    guest.check_alive()
+    for secret in command.secrets:
+        with suppress(OSError):
+            os.unlink(secret.path)
+
+
+def attend(guest: Guest, process: QemuProcess) -> None:
+    """Take notice when a guest's process ends."""
+    guest.process = process
+    process.on_exit = lambda status: gone(guest)
+
+
+async def converse(guest: Guest, timeout: float) -> Monitor:
+    """Connect to a guest's monitor.
+
+    Raises:
+        VirError: nobody answers.
+    """
+
+    def lost(reason: VirError) -> None:
+        # a QEMU that nobody can talk to is of no use; when it is over, its process tells
+        process = guest.process
+        if process is not None and guest.record.guest is guest:
+            watching.later(guest, lambda: process.kill(guest.world.settings.shutdown_timeout), "kill")
+
+    return await connect(
+        guest.world.reactor,
+        str(guest.socket),
+        timeout=timeout,
+        on_event=lambda name, data, *_: watching.heard(guest, name, data),
+        on_close=lost,
+    )
+
+
+def _make_folders(folder: Path, settings: Settings) -> None:
+    """Make the folder of a guest, which nobody but QEMU's user and the daemon can enter."""
+    try:
+        for shared in (
+            settings.state,
+            settings.run,
+            settings.channel,
+            settings.log,
+            settings.nvram,
+            settings.save,
+        ):
+            shared.mkdir(mode=0o711, exist_ok=True)
+        channel = settings.channel / folder.name
+        for own in (folder, channel):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(own)
+            own.mkdir(mode=0o700)
+            _to_user(own, settings.user)
+    except OSError as error:
+        text = f"cannot create directory '{folder}': {error.strerror}"
+        raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
+
+
+def _to_user(path: Path, user: GuestUser | None) -> None:
+    if user is not None:
+        os.chown(path, user.uid, user.gid)
+
+
+def _make_variables(guest: Guest, settings: Settings) -> None:
+    """Make the firmware's variables from their template, if the guest has none yet."""
+    nvram = guest.record.live.model.os.nvram
+    if nvram is None or nvram.template is None or nvram.path is None or os.path.exists(nvram.path):
+        return
+    path = nvram.path
+    try:
+        with open(nvram.template, "rb") as source:
+            content = source.read()
+        partial = f"{path}.part"
+        with open(partial, "wb") as target:
+            os.fchmod(target.fileno(), 0o600)
+            target.write(content)
+            target.flush()
+            os.fsync(target.fileno())
+        os.rename(partial, path)
+    except OSError as error:
+        text = f"cannot make the firmware's variables '{path}': {error.strerror}"
+        raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
+
+
+def _write_secret(guest: Guest, secret: NeededSecret) -> None:
+    """Put a secret's value where QEMU finds it."""
+    value = guest.world.secret_value(secret.uuid or secret.usage)
+    if value is None:
+        raise NoSecret("Secret not found", domain=c.VIR_FROM_SECRET)
+    descriptor = os.open(
+        secret.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    try:
+        os.write(descriptor, value)
+    finally:
+        os.close(descriptor)
+    _to_user(Path(secret.path), guest.world.settings.user)
+
+
+def give_files(guest: Guest, files: tuple[GuestFile, ...]) -> list[Owner]:
+    """Let a guest's QEMU open files, and remember who had them.
+
+    Returns:
+        What was not the guest's before.
+
+    Raises:
+        VirError: one is not there, or may not be given; those before it stay given.
+    """
+    world = guest.world
+    new: list[Owner] = []
+    try:
+        for file in files:
+            owner = world.owner_of(file.path) or give(file.path, world.settings, writable=file.writable)
+            if owner is not None and owner not in guest.details.owners:
+                guest.details.owners.append(owner)
+                new.append(owner)
+    finally:
+        if new:
+            world.commit(guest.remember)
+    return new
+
+
+@contextmanager
+def opened(descriptors: Iterable[Descriptor], settings: Settings) -> Iterator[Mapping[str, int]]:
+    """Open what QEMU is given already open; it is closed here when the block ends.
+
+    Yields:
+        The numbers, by name.
+    """
+    things: list[Any] = []
+    numbers: dict[str, int] = {}
+    try:
+        for one in descriptors:
+            thing = _open(one, settings)
+            things.append(thing)
+            numbers[one.name] = thing if isinstance(thing, int) else thing.fileno()
+        yield numbers
+    finally:
+        for thing in things:
+            os.close(thing) if isinstance(thing, int) else thing.close()
+
+
+def _open(one: Descriptor, settings: Settings) -> Any:
+    """Open one of them: a socket, or a number."""
+    try:
+        if one.kind == "listen":
+            assert one.path is not None
+            with suppress(FileNotFoundError):
+                os.unlink(one.path)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(one.path)
+            os.chmod(one.path, 0o600)
+            _to_user(Path(one.path), settings.user)
+            listener.listen(1)
+            return listener
+        if one.kind == "file":
+            assert one.path is not None
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+            return os.open(one.path, flags | (os.O_APPEND if one.append else os.O_TRUNC), 0o600)
+        return open_tap(one)
+    except OSError as error:
+        text = f"cannot open '{one.path}': {error.strerror}"
+        raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error

@@ -1,0 +1,323 @@
+"""Saving guests into files and running them on: ``save`` with a file of the caller's, managed save with ours.
+
+::
+
+    save      paused ──► memory into the file ──► file on the disk, finished ──► QEMU ended, the domain off
+    restore   the file's document ──► QEMU that waits ──► memory ──► runs, or is paused, as it was
+
+What fails on the way leaves the guest as it was, and no file.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, cast
+
+from twisted.internet.threads import deferToThread
+
+from remotevirt.drivers.faults import both_flags
+from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.flowing import fill, pour
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
+from remotevirt.drivers.qemu.savefile import SaveImage, finish_image, open_image, rewrite_image, start_image
+from remotevirt.drivers.qemu.settings import Settings
+from remotevirt.drivers.qemu.starting import RESTORE, start
+from remotevirt.drivers.qemu.stopping import SAVED, end
+from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import OperationDenied, OperationInvalid
+from remotevirt.stubs.remote import NonnullDomain
+from remotevirt.xml.domain.stability import check_stability
+
+__all__ = ["SavingCalls", "drop_managed", "restore_managed"]
+
+RUNNING: Final[int] = c.VIR_DOMAIN_SAVE_RUNNING
+PAUSED: Final[int] = c.VIR_DOMAIN_SAVE_PAUSED
+SAVE_FLAGS: Final[int] = c.VIR_DOMAIN_SAVE_BYPASS_CACHE | RUNNING | PAUSED
+RESTORE_FLAGS: Final[int] = SAVE_FLAGS | c.VIR_DOMAIN_SAVE_RESET_NVRAM
+
+
+def managed_path(world: QemuWorld, record: QemuRecord) -> Path:
+    """Return where a domain's managed save is."""
+    return world.settings.save / f"{record.uuid.hex()}.save"
+
+
+def _check_state(flags: int, function: str) -> None:
+    """Refuse to let a guest run on and pause it; raises InvalidArg."""
+    if flags & RUNNING and flags & PAUSED:
+        raise both_flags(function, "VIR_DOMAIN_SAVE_RUNNING", "VIR_DOMAIN_SAVE_PAUSED")
+
+
+def _check_path(path: str, settings: Settings) -> None:
+    """Refuse paths that the operator does not allow, and those that are none."""
+    if not os.path.isabs(path):
+        raise OperationInvalid(f"'{path}' is not an absolute path", domain=c.VIR_FROM_QEMU)
+    real = os.path.realpath(path)
+    if settings.images and not any(
+        os.path.commonpath([real, place]) == str(place) for place in settings.images
+    ):
+        text = f"'{path}' is outside the folders that guests may use"
+        raise OperationDenied(text, domain=c.VIR_FROM_QEMU)
+
+
+async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) -> None:
+    """Save a guest into a file and end it; the caller has its turn.
+
+    Args:
+        guest: the guest.
+        path: of the file.
+        xml: the document that it shall be restored with.
+        flags: SAVE_RUNNING or SAVE_PAUSED, which override what it is.
+        managed: the file is ours, and the domain's next start uses it.
+
+    Raises:
+        VirError: it could not be saved, and goes on as it was.
+    """
+    record, world = guest.record, guest.world
+    ran = record.state == c.VIR_DOMAIN_RUNNING
+    running = (ran or bool(flags & RUNNING)) and not flags & PAUSED
+    if ran:
+        await stop_cpus(guest, c.VIR_DOMAIN_PAUSED_SAVE, c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
+    try:
+        file = await deferToThread(start_image, path, xml, running=running, over=True)
+        try:
+            await pour(guest, file, c.VIR_DOMAIN_JOB_OPERATION_SAVE)
+            await deferToThread(finish_image, file, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(path)
+            raise
+        finally:
+            os.close(file)
+        guest.check_alive()
+        if managed:
+            world.commit(world.set_managed_save, record, True)
+    except BaseException:
+        if ran and record.guest is guest and guest.monitor is not None:
+            await run_cpus(guest, c.VIR_DOMAIN_RUNNING_SAVE_CANCELED, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
+        raise
+    await end(guest, SAVED)
+
+
+async def restore(
+    world: QemuWorld,
+    record: QemuRecord,
+    file: int,
+    image: SaveImage,
+    *,
+    paused: bool | None,
+    close: bool = True,
+) -> None:
+    """Start a domain with the memory in a file; the caller has its turn.
+
+    Args:
+        world: whose domain it is.
+        record: the domain, whose live definition is the file's.
+        file: the descriptor, where the stream begins.
+        image: what the file says.
+        paused: leave it paused; None for as it was.
+        close: close the descriptor.
+
+    Raises:
+        VirError: it cannot be run on.
+    """
+
+    async def incoming(guest: Guest) -> None:
+        await fill(guest, file)
+
+    try:
+        await start(
+            world, record, RESTORE, paused=not image.running if paused is None else paused, incoming=incoming
+        )
+    finally:
+        if close:
+            os.close(file)
+
+
+async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool) -> None:
+    """Start a domain from its managed save, which is gone afterwards; the caller has its turn.
+
+    Raises:
+        VirError: it cannot be run on; the managed save is kept.
+    """
+    path = managed_path(world, record)
+    file, image = await deferToThread(open_image, str(path))
+    live = world.definitions(world.definitions.read(image.xml, live=True), len(image.xml))
+    before = record.live
+    world.commit(world.replace_live, record, live)
+    try:
+        await restore(world, record, file, image, paused=True if paused else None)
+    except BaseException:
+        if not record.active:
+            world.commit(world.replace_live, record, before)
+        raise
+    drop_managed(world, record)
+
+
+def drop_managed(world: QemuWorld, record: QemuRecord) -> None:
+    """Forget the managed save of a domain."""
+    world.commit(world.set_managed_save, record, False)
+    with suppress(FileNotFoundError):
+        managed_path(world, record).unlink()
+
+
+class SavingCalls(QemuCalls):
+    """virDomainSave and its family."""
+
+    async def domain_save(self, dom: NonnullDomain, to: str) -> None:
+        """Save a guest into a file, and end it."""
+        await self.domain_save_flags(dom, to, None, 0)
+
+    async def domain_save_flags(self, dom: NonnullDomain, to: str, dxml: str | None, flags: int) -> None:
+        """As domain_save; ``dxml`` is what it shall be restored with, flags whether it shall run then."""
+        _check_state(flags, "virDomainSaveFlags")
+        self.check_flags(flags, SAVE_FLAGS, "DomainSaveFlags")
+        record = self.record(dom)
+        self.guest(record)
+        _check_path(to, self.world.settings)
+        async with self.turn(record, "remoteDispatchDomainSaveFlags"):
+            guest = self.guest(record)
+            await save(guest, to, self._document(record, dxml), flags, managed=False)
+
+    def _document(self, record: QemuRecord, dxml: str | None) -> str:
+        """Return what a guest is saved with: its own document, or one that the guest cannot tell apart."""
+        definition = record.live
+        if dxml is not None:
+            other = self.world.definitions.parse(dxml)
+            check_stability(other.model, definition.model)
+            definition = other
+        return definition.format(c.VIR_DOMAIN_XML_SECURE, record.id)
+
+    async def domain_managed_save(self, dom: NonnullDomain, flags: int) -> None:
+        """Save a guest, and end it; its next start runs it on."""
+        _check_state(flags, "virDomainManagedSave")
+        self.check_flags(flags, SAVE_FLAGS, "DomainManagedSave")
+        record = self.record(dom)
+        self.guest(record)
+        async with self.turn(record, "remoteDispatchDomainManagedSave"):
+            guest = self.guest(record)
+            if not record.persistent:
+                text = "cannot do managed save for transient domain"
+                raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
+            path = str(managed_path(self.world, record))
+            await save(guest, path, self._document(record, None), flags, managed=True)
+
+    def domain_has_managed_save_image(self, dom: NonnullDomain, flags: int) -> int:
+        """Return 1 if a domain has a managed save."""
+        self.check_flags(flags, 0, "DomainHasManagedSaveImage")
+        return int(self.record(dom).managed_save)
+
+    def domain_managed_save_remove(self, dom: NonnullDomain, flags: int) -> None:
+        """Forget the managed save of a domain."""
+        self.check_flags(flags, 0, "DomainManagedSaveRemove")
+        record = self.record(dom)
+        if record.managed_save:
+            drop_managed(self.world, record)
+
+    async def domain_managed_save_get_xml_desc(self, dom: NonnullDomain, flags: int) -> str:
+        """Return the document in the managed save of a domain."""
+        known = c.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
+        self.check_flags(flags, known, "DomainManagedSaveGetXMLDesc")
+        return await self._image_xml(str(self._managed(dom)), bool(flags & known))
+
+    async def domain_managed_save_define_xml(self, dom: NonnullDomain, dxml: str | None, flags: int) -> None:
+        """Change the document in the managed save of a domain."""
+        await self.domain_save_image_define_xml(str(self._managed(dom)), dxml or "", flags)
+
+    def _managed(self, dom: NonnullDomain) -> Path:
+        record = self.record(dom)
+        if not record.managed_save:
+            text = "domain does not have managed save image"
+            raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
+        return managed_path(self.world, record)
+
+    async def domain_save_image_get_xml_desc(self, file: str, flags: int) -> str:
+        """Return the document in a file."""
+        known = c.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
+        self.check_flags(flags, known, "DomainSaveImageGetXMLDesc")
+        _check_path(file, self.world.settings)
+        return await self._image_xml(file, bool(flags & known))
+
+    async def _image_xml(self, path: str, secure: bool) -> str:
+        descriptor, image = await deferToThread(open_image, path)
+        os.close(descriptor)
+        definition = self.world.definitions(self.world.definitions.read(image.xml, live=True), len(image.xml))
+        return definition.format(c.VIR_DOMAIN_XML_SECURE if secure else 0, -1)
+
+    async def domain_save_image_define_xml(self, file: str, dxml: str, flags: int) -> None:
+        """Change the document in a file, and with flags whether the guest runs when it is restored."""
+        _check_state(flags, "virDomainSaveImageDefineXML")
+        self.check_flags(flags, RUNNING | PAUSED, "DomainSaveImageDefineXML")
+        _check_path(file, self.world.settings)
+        descriptor, image = await deferToThread(open_image, file, change=True)
+        try:
+            kind = self.world.definitions
+            old, new = kind.read(image.xml, live=True), kind.parse(dxml)
+            check_stability(new.model, old)
+            running = (image.running or bool(flags & RUNNING)) and not flags & PAUSED
+            xml = new.format(c.VIR_DOMAIN_XML_SECURE, 0)
+            await deferToThread(rewrite_image, descriptor, file, image, xml, running=running)
+        finally:
+            os.close(descriptor)
+
+    async def domain_restore(self, from_: str) -> None:
+        """Run the guest in a file on."""
+        await self.domain_restore_flags(from_, None, 0)
+
+    async def domain_restore_flags(self, from_: str, dxml: str | None, flags: int) -> None:
+        """As domain_restore; ``dxml`` instead of the file's document, flags whether it runs or is paused."""
+        _check_state(flags, "virDomainRestoreFlags")
+        self.check_flags(flags, RESTORE_FLAGS, "DomainRestoreFlags")
+        world = self.world
+        _check_path(from_, world.settings)
+        file, image = await deferToThread(open_image, from_)
+        try:
+            record = self._receive(image, dxml)
+        except BaseException:
+            os.close(file)
+            raise
+        async with self.turn(record, "remoteDispatchDomainRestoreFlags"):
+            paused = False if flags & RUNNING else True if flags & PAUSED else None
+            try:
+                if record.active:
+                    text = f"domain '{record.name}' is already active"
+                    raise OperationInvalid(text, domain=c.VIR_FROM_DOMAIN)
+                await restore(world, record, file, image, paused=paused, close=False)
+            except BaseException:
+                if not record.persistent and not record.active:
+                    world.commit(world.remove, record)
+                raise
+            finally:
+                os.close(file)
+
+    def _receive(self, image: SaveImage, dxml: str | None) -> QemuRecord:
+        """Take in the domain of a file, a transient one if it is not known."""
+        world, kind = self.world, self.world.definitions
+        model = kind.read(image.xml, live=True)
+        if dxml is not None:
+            other = kind.parse(dxml)
+            check_stability(other.model, model)
+            model = other.model
+        record, _ = world.commit(lambda: world.assign(kind(model, len(image.xml)), live=True))
+        return cast(QemuRecord, record)
+
+    async def domain_save_params(self, dom: NonnullDomain, params: Any, flags: int) -> None:
+        """As domain_save_flags, or without a file domain_managed_save."""
+        given = {param.field: param.value.value for param in params}
+        path, dxml = given.get("file"), given.get("dxml")
+        if path is None:
+            await self.domain_managed_save(dom, flags)
+        else:
+            await self.domain_save_flags(dom, path, dxml, flags)
+
+    async def domain_restore_params(self, params: Any, flags: int) -> None:
+        """As domain_restore_flags."""
+        given = {param.field: param.value.value for param in params}
+        path = given.get("file")
+        if path is None:
+            raise OperationInvalid("missing path to the saved image", domain=c.VIR_FROM_QEMU)
+        await self.domain_restore_flags(path, given.get("dxml"), flags)

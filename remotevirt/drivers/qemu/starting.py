@@ -1,0 +1,119 @@
+"""How a guest starts.
+
+::
+
+    start ──► commit: paused (starting up)          others see that it is there, and may destroy it
+          ──► prepare: aliases, ports, firmware's variables, secrets, files given to the guest's user
+          ──► QEMU, with its processors stopped; commit: its process
+          ──► monitor: what the command line cannot say
+          ──► cont; commit: running; STARTED
+
+What fails on the way takes everything back, and the domain is off again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from remotevirt.drivers.qemu.configuring import configure
+from remotevirt.drivers.qemu.guest import Details, Guest
+from remotevirt.drivers.qemu.launching import launch
+from remotevirt.drivers.qemu.preparing import prepare_definition
+from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.stopping import FAILED, end
+from remotevirt.drivers.qemu.watching import resume
+from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.stubs import constants as c
+
+__all__ = ["BOOT", "RESTORE", "Incoming", "Start", "start"]
+
+
+class Start(NamedTuple):
+    """Why a guest starts: virDomainRunningReason, and the details of STARTED and of SUSPENDED."""
+
+    reason: int
+    detail: int
+    paused: int = c.VIR_DOMAIN_PAUSED_USER
+    paused_detail: int = c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED
+
+
+BOOT: Final = Start(c.VIR_DOMAIN_RUNNING_BOOTED, c.VIR_DOMAIN_EVENT_STARTED_BOOTED)
+RESTORE: Final = Start(
+    c.VIR_DOMAIN_RUNNING_RESTORED,
+    c.VIR_DOMAIN_EVENT_STARTED_RESTORED,
+    c.VIR_DOMAIN_PAUSED_USER,
+    c.VIR_DOMAIN_EVENT_SUSPENDED_RESTORED,
+)
+
+Incoming = Callable[[Guest], Awaitable[None]]
+"""Fills the memory of a guest whose QEMU waits for it (``-incoming defer``)."""
+
+
+async def start(
+    world: QemuWorld,
+    record: QemuRecord,
+    why: Start,
+    *,
+    paused: bool = False,
+    incoming: Incoming | None = None,
+) -> None:
+    """Start a domain that is off; the caller holds its turn.
+
+    Args:
+        world: whose domain it is.
+        record: the domain.
+        why: what its state and events say.
+        paused: leave its processors stopped.
+        incoming: fills its memory; None for a guest that boots.
+
+    Raises:
+        VirError: it cannot be started, and is off.
+    """
+    emulator = await world.emulators.get(record.live.model.devices.emulator or "")
+    guest = Guest(world, record, world.settings.folder(record.uuid), Details())
+
+    def begin() -> None:
+        world.touch(record)
+        record.guest = guest
+        managed_save = record.managed_save
+        world.start(record, c.VIR_DOMAIN_PAUSED_STARTING_UP, c.VIR_DOMAIN_PAUSED)
+        if incoming is not None:
+            world.set_managed_save(record, managed_save)  # until it runs again
+        prepare_definition(guest, emulator)
+
+    try:
+        world.commit(begin)
+    except BaseException:
+        record.guest = None
+        raise
+    try:
+        await launch(guest, emulator, incoming=incoming is not None)
+        await configure(guest, emulator)
+        if incoming is not None:
+            await incoming(guest)
+        await _run(guest, why, paused=paused)
+    except BaseException:
+        await end(guest, FAILED)
+        raise
+
+
+async def _run(guest: Guest, why: Start, *, paused: bool) -> None:
+    """Let a guest's processors run, and tell that it has started."""
+    record, world = guest.record, guest.world
+    guest.started = True
+    if not paused:
+        guest.resuming = (why.reason, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
+        await guest.execute("cont")
+        guest.resuming = None
+        guest.check_alive()
+        resume(guest, why.reason, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
+
+    def change() -> None:
+        if paused:
+            world.set_state(record, c.VIR_DOMAIN_PAUSED, why.paused)
+        world.publish(record, c.VIR_DOMAIN_EVENT_STARTED, why.detail)
+        if paused:
+            world.publish(record, c.VIR_DOMAIN_EVENT_SUSPENDED, why.paused_detail)
+
+    world.commit(change)
