@@ -33,6 +33,7 @@ from remotevirt.xml.model import (
     Reading,
     Source,
     Spec,
+    merged,
 )
 from remotevirt.xml.parse import Element, text_of
 from remotevirt.xml.values import Refusal, Scalar, Text, Where, missing_attribute
@@ -155,6 +156,7 @@ class _Child(Spec):
     cls: type[Model]
     many: bool = False
     too_many: Refusal | None = None
+    merged: bool = False
 
     def read(self, source: Source, how: Reading, model: Any) -> Any:
         found = source.children.get(self.cls.TAG)
@@ -164,6 +166,8 @@ class _Child(Spec):
             return [self.cls.read(element, how) for element in found]
         if self.too_many and len(found) > 1:
             raise self.too_many("")
+        if self.merged and len(found) > 1:
+            return self.cls.read_source(merged(found), how)
         return self.cls.read(found[0], how)
 
     def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
@@ -301,9 +305,15 @@ def body(scalar: Scalar = TEXT) -> Any:
     return _field(_Body("", scalar))
 
 
-def child(cls: type[M], *, too_many: Refusal | None = None) -> Any:
-    """One child element; of several the first counts, unless ``too_many`` refuses them."""
-    return _field(_Child(cls, False, too_many))
+def child(cls: type[M], *, too_many: Refusal | None = None, merged: bool = False) -> Any:
+    """One child element; of several the first counts.
+
+    Args:
+        cls: the model.
+        too_many: the error for several.
+        merged: several are read as one with the attributes and children of all.
+    """
+    return _field(_Child(cls, False, too_many, merged))
 
 
 def children(cls: type[M]) -> Any:

@@ -12,19 +12,25 @@ import attrs
 from remotevirt.xml.parse import Element, child_elements
 from remotevirt.xml.write import Tag
 
-__all__ = ["SPEC", "Model", "Printing", "Reading", "Source", "Spec", "layout"]
+__all__ = ["SPEC", "Model", "Printing", "Reading", "Source", "Spec", "latest", "layout", "merged"]
 
 
 SPEC = "xml"
 
 
 class Source:
-    """An element being read: its attributes, its children by tag, and the tag's own name."""
+    """An element being read: its attributes, its children by tag, and the tag's own name.
 
-    __slots__ = ("_children", "element", "get", "tag")
+    Attributes:
+        element: the element.
+        elements: it, or all of several that count as one (:func:`merged`).
+    """
+
+    __slots__ = ("_children", "element", "elements", "get", "tag")
 
     def __init__(self, element: Element) -> None:
         self.element = element
+        self.elements: list[Element] = [element]
         self.tag: str = element.tag
         self.get: Callable[[str], str | None] = element.get
         self._children: dict[str, list[Element]] | None = None
@@ -40,6 +46,34 @@ class Source:
         """The first child with a tag."""
         found = self.children.get(tag)
         return found[0] if found else None
+
+
+def merged(elements: list[Element]) -> Source:
+    """Return several elements of a name as one, which has the attributes and children of all."""
+    source = Source(elements[0])
+    if len(elements) > 1:
+        source.elements = elements
+
+        def get(name: str) -> str | None:
+            return next((value for one in elements if (value := one.get(name)) is not None), None)
+
+        source.get = get
+        for other in elements[1:]:
+            for tag, found in child_elements(other).items():
+                source.children.setdefault(tag, []).extend(found)
+    return source
+
+
+def latest(elements: list[Element]) -> Source:
+    """Return several elements as one in which what comes later counts, of attributes and of children."""
+    source = Source(elements[-1])
+    source.elements = elements
+    for other in elements[:-1][::-1]:
+        for tag, found in child_elements(other).items():
+            source.children.setdefault(tag, [])[:0] = found
+    for found in source.children.values():
+        found.reverse()
+    return source
 
 
 @attrs.frozen

@@ -170,6 +170,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         ),
         "krb5-kdc, krb5-admin-server, krb5-user, libkrb5-dev, libsasl2-modules-gssapi-mit; extra gssapi",
     ),
+    "qemu-img": (lambda: shutil.which("qemu-img") is not None, "qemu-utils"),
     "cc": (lambda: shutil.which("cc") is not None, "gcc, libc6-dev"),
     "qemu-system-x86_64": (lambda: shutil.which("qemu-system-x86_64") is not None, "qemu-system-x86"),
     "syslinux": (lambda: shutil.which("syslinux") is not None, "syslinux"),

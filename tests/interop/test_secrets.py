@@ -122,11 +122,7 @@ class SecretTests(SynchronousTestCase):
         # listeners do not say when they are ready: try until both have heard of something
         for listener, words, command in (
             (lives, f"event 'lifecycle' for secret {ONE}: Defined", ("secret-define", document)),
-            (
-                values,
-                f"event 'value-changed' for secret {ONE}",
-                ("secret-set-value", ONE, "--base64", "eA=="),
-            ),
+            (values, f"event 'value-changed' for secret {ONE}", value),
         ):
             for _ in range(TRIES):
                 self.assertEqual(0, run_virsh(uri, *command).status)

@@ -10,7 +10,7 @@ They need no disk, no network and no KVM, and are ready after about five seconds
     await console.wait_for(r"block\\+ vdb (\\d+) (\\S+)")  # after a disk was plugged in
 
 ``boot_disk(folder)`` makes a disk that boots the same by itself, under SeaBIOS (8 seconds) and OVMF (17).
-128 MiB of memory are too few, 192 enough.
+128 MiB of memory are enough; 192 where memory can be plugged in, since Linux then sets 64 aside.
 
 A guest prints lines on its console, which is the first serial port. Its report, when it has booted, ends with
 ``guest-ready``::

@@ -49,6 +49,7 @@ class Console(Protocol):
         self._unread = ""
         self._wanted: tuple[re.Pattern[str], Deferred[re.Match[str]]] | None = None
         self._lost: str | None = None
+        self._closed: Deferred[None] = Deferred()
 
     @classmethod
     async def unix(cls, path: str | Path) -> Console:
@@ -101,6 +102,7 @@ class Console(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = reason.getErrorMessage()
+        self._gone()
         self._look()
 
     def _look(self) -> None:
@@ -175,10 +177,21 @@ class Console(Protocol):
         assert self.transport is not None, "not connected"
         self.transport.write(data)
 
-    def close(self) -> None:
-        """Let go of the console; a program that shows it is ended."""
+    def close(self) -> Deferred[None]:
+        """Let go of the console; a program that shows it is ended.
+
+        Returns:
+            a Deferred that fires when that is done.
+        """
         if self.transport is not None and self._lost is None:
             self.transport.loseConnection()
+        else:
+            self._gone()
+        return self._closed
+
+    def _gone(self) -> None:
+        if not self._closed.called:
+            self._closed.callback(None)
 
 
 class _Terminal(FileDescriptor):

@@ -143,6 +143,10 @@ class Tables(SynchronousTestCase):
         """Controllers, file systems, host devices and the small ones."""
         self.check("others", 200)
 
+    def test_repeated(self) -> None:
+        """Elements that are given twice, and values that libvirt takes against its own schema."""
+        self.check("repeated", 200)
+
 
 class Validation(SynchronousTestCase):
     """Documents held to libvirt's schema, where the caller asks for it."""

@@ -101,7 +101,7 @@ def _cell_tag(host: Host, topology: Topology, cell: Cell) -> Tag:
         for other, distance in cell.distances:
             distances.add(Tag("sibling").set("id", other).set("value", distance))
         tag.add(distances)
-    cpus = Tag("cpus", hold=True).set("num", len(cell.cpus))
+    cpus = Tag("cpus").set("num", len(cell.cpus))
     for cpu in cell.cpus:
         made = Tag("cpu").set("id", cpu.id).set("socket_id", cpu.socket).set("die_id", cpu.die)
         cpus.add(made.set("core_id", cpu.core).set("siblings", format_bitmap(set(cpu.siblings))))

@@ -19,7 +19,7 @@ FILE_MAXIMUM: Final = 64 * 1024
 page."""
 
 NUMBERS_MAXIMUM: Final = 65536
-"""Numbers that a list of CPUs or NUMA nodes may stand for; Linux can be built for 8192 CPUs."""
+"""Numbers of CPUs and NUMA nodes are below this; Linux can be built for 8192 CPUs."""
 
 _RANGE: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
@@ -52,9 +52,9 @@ class Files:
             return None
 
     def read(self, name: str, limit: int = FILE_MAXIMUM) -> str | None:
-        """Return a file's text without the white space around it; None if it cannot be read."""
+        """Return a file's text without zero bytes and white space around it; None if it cannot be read."""
         data = self.read_bytes(name, limit)
-        return None if data is None else data.decode("utf-8", "replace").strip()
+        return None if data is None else data.replace(b"\0", b"").decode("utf-8", "replace").strip()
 
     def number(self, name: str, base: int = 10) -> int | None:
         """Return the number that a file holds; None if there is none."""
@@ -65,14 +65,15 @@ class Files:
             return None
 
     def numbers(self, name: str) -> list[int]:
-        """Return the numbers of a list such as ``0-3,8``, in order."""
+        """Return the numbers of a list such as ``0-3,8``, in order; none of parts that are no such list."""
         found: list[int] = []
         for part in (self.read(name) or "").split(","):
             match = _RANGE.fullmatch(part.strip())
             if match is None:
                 continue
             first, last = int(match[1]), int(match[2] or match[1])
-            found.extend(range(first, min(last + 1, first + NUMBERS_MAXIMUM - len(found))))
+            if last < NUMBERS_MAXIMUM:
+                found.extend(range(first, last + 1))
         return found
 
     def names(self, name: str) -> list[str]:

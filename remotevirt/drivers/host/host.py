@@ -17,6 +17,7 @@ from remotevirt.drivers.host.files import Files
 from remotevirt.drivers.host.kvm import tsc_counter
 from remotevirt.drivers.host.memory import Memory
 from remotevirt.drivers.host.processor import Processor, read_processor
+from remotevirt.drivers.host.sysinfo import read_sysinfo
 from remotevirt.drivers.host.topology import CPUS, NODES, Topology, read_topology
 
 __all__ = ["Host"]
@@ -76,8 +77,13 @@ class Host:
 
     @functools.cached_property
     def processor(self) -> Processor:
-        """The processor; its clock is of the moment when it was first asked for."""
+        """The processor."""
         return read_processor(self.files, self.arch)
+
+    @functools.cached_property
+    def sysinfo(self) -> str | None:
+        """What the firmware says, as libvirt's document; None if nobody can read it. It takes a process."""
+        return read_sysinfo(self.files, self.arch)
 
     @functools.cached_property
     def tsc(self) -> tuple[int, bool] | None:
@@ -92,10 +98,6 @@ class Host:
         if kept is None or kept[0] != state:
             kept = self._topology = state, read_topology(self.files)
         return kept[1]
-
-    def mhz(self) -> int:
-        """Return the clock of the first CPU as it is now, whole MHz."""
-        return read_processor(self.files, self.arch).mhz
 
     def name(self) -> str:
         """Return the host's name, with its domain if the resolver knows it.

@@ -15,7 +15,7 @@ from remotevirt.drivers.faults import argument_error, check_count, check_flags, 
 from remotevirt.drivers.host.aside import aside
 from remotevirt.drivers.host.host import Host
 from remotevirt.drivers.host.memory import WHOLE
-from remotevirt.drivers.host.sysinfo import read_sysinfo
+from remotevirt.drivers.host.processor import read_clock
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import HypervisorDriver
 from remotevirt.stubs.errors import ArgumentUnsupported, ConfigUnsupported, InternalError, InvalidArg
@@ -98,7 +98,7 @@ class HostNodeCalls(HypervisorDriver):
     def connect_get_sysinfo(self, flags: int) -> str:
         """Return what the firmware says of the host."""
         check_flags(flags, 0, f"{self.NAME}ConnectGetSysinfo", self.DOMAIN)
-        text = read_sysinfo(self.host.files, self.host.arch)
+        text = self.host.sysinfo
         if text is None:
             raise ConfigUnsupported("Host SMBIOS information is not available", domain=self.DOMAIN)
         return text
@@ -111,7 +111,7 @@ class HostNodeCalls(HypervisorDriver):
             host.arch.encode().ljust(32, b"\0"),
             host.memory.in_cells("MemTotal"),
             len(topology.online),
-            host.mhz(),
+            read_clock(host.files),
             topology.nodes,
             topology.sockets,
             topology.cores,
@@ -170,9 +170,10 @@ class HostNodeCalls(HypervisorDriver):
         """Return the figures of /proc/stat; raises InvalidArg if there is no such CPU."""
         label = "cpu" if number == c.VIR_NODE_CPU_STATS_ALL_CPUS else f"cpu{number}"
         for line in (self.host.files.read("/proc/stat", STAT_MAXIMUM) or "").splitlines():
-            words = line.split()
-            if words and words[0] == label and len(words) > STAT_FIELDS:
-                return [int(word) for word in words[1 : STAT_FIELDS + 1] if word.isdecimal()]
+            name, *words = line.split() or [""]
+            times = [int(word) for word in words[:STAT_FIELDS] if word.isdecimal()]
+            if name == label and len(times) == STAT_FIELDS:
+                return times
         function = "virHostCPUGetStatsLinux"
         raise argument_error(function, "cpuNum", f"Invalid cpuNum in {function}", c.VIR_FROM_NONE)
 

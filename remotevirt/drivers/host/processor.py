@@ -16,7 +16,7 @@ import attrs
 from remotevirt.drivers.host.files import Files
 from remotevirt.drivers.test.x86_models import FEATURES, X86_MODELS, X86Model
 
-__all__ = ["Processor", "read_processor"]
+__all__ = ["Processor", "read_clock", "read_processor"]
 
 RECORD_MAXIMUM: Final = 16 * 1024
 """Bytes of /proc/cpuinfo that are read: more than the first CPU's record."""
@@ -117,7 +117,6 @@ class Processor:
 
     Attributes:
         arch: of the kernel, in libvirt's words.
-        mhz: its clock; 0 where the kernel does not say.
         model, vendor: in libvirt's words; None where no model describes it.
         features: what it has besides the model's, in libvirt's order.
         all_features: everything that it has, by libvirt's names.
@@ -127,7 +126,6 @@ class Processor:
     """
 
     arch: str
-    mhz: int = 0
     model: str | None = None
     vendor: str | None = None
     features: tuple[str, ...] = ()
@@ -137,18 +135,23 @@ class Processor:
     address_bits: int | None = None
 
 
+def _first_record(files: Files) -> dict[str, str]:
+    """Return what /proc/cpuinfo says of the first CPU."""
+    text = files.read("/proc/cpuinfo", RECORD_MAXIMUM) or ""
+    pairs = (line.partition(":") for line in text.split("\n\n", 1)[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def read_clock(files: Files) -> int:
+    """Return the clock of the first CPU as it is now, in whole MHz; 0 where the kernel does not say."""
+    record = _first_record(files)
+    mhz = _MHZ.match(record.get("cpu MHz") or record.get("clock") or record.get("BogoMIPS") or "")
+    return int(mhz[1]) if mhz else 0
+
+
 def read_processor(files: Files, arch: str) -> Processor:
     """Read what the first CPU is."""
-    text = files.read("/proc/cpuinfo", RECORD_MAXIMUM) or ""
-    record: dict[str, str] = {}
-    for line in text.split("\n\n", 1)[0].splitlines():
-        name, _, value = line.partition(":")
-        record[name.strip()] = value.strip()
-    mhz = _MHZ.match(record.get("cpu MHz") or record.get("clock") or record.get("BogoMIPS") or "")
-    clock = int(mhz[1]) if mhz else 0
-    if arch not in {"x86_64", "i686"}:
-        return Processor(arch, clock)
-    return _describe(arch, clock, record)
+    return _describe(arch, _first_record(files)) if arch in {"x86_64", "i686"} else Processor(arch)
 
 
 def _number(text: str | None, base: int = 10) -> int | None:
@@ -158,7 +161,7 @@ def _number(text: str | None, base: int = 10) -> int | None:
         return None
 
 
-def _describe(arch: str, clock: int, record: dict[str, str]) -> Processor:
+def _describe(arch: str, record: dict[str, str]) -> Processor:
     """Describe an x86 CPU."""
     vendor = VENDORS.get(record.get("vendor_id", ""))
     numbers = [_number(record.get(name)) for name in ("cpu family", "model", "stepping")]
@@ -169,7 +172,6 @@ def _describe(arch: str, clock: int, record: dict[str, str]) -> Processor:
     bits = re.match(r"(\d{1,3}) bits physical", record.get("address sizes", ""))
     return Processor(
         arch,
-        clock,
         best.name if best else None,
         vendor,
         tuple(name for name in FEATURES if best and name in has - best.features),

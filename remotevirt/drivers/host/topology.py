@@ -110,7 +110,7 @@ def read_topology(files: Files) -> Topology:
     if not has_numa:
         cells.append(Cell(0, tuple(cpus.values())))
     sockets, cores, threads = _arrangement(cells)
-    nodes = sum(1 for cell in cells if cell.cpus)
+    nodes = len(cells)
     if nodes * sockets * cores * threads != len(present):
         # What is not regular is told as one socket with so many cores, as libvirt does.
         nodes, sockets, cores, threads = 1, 1, len(present), 1
@@ -118,12 +118,15 @@ def read_topology(files: Files) -> Topology:
 
 
 def _arrangement(cells: list[Cell]) -> tuple[int, int, int]:
-    """Return the most sockets of a cell, cores of a socket and threads of a core."""
+    """Return the most sockets of a cell, cores of a socket and threads of a core.
+
+    As libvirt 9.0.0 counts: a core is told by its number, which dies of a socket may have in common.
+    """
     sockets = cores = threads = 1
     for cell in cells:
-        inside: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
+        inside: defaultdict[int, set[int]] = defaultdict(set)
         for cpu in cell.cpus:
-            inside[cpu.socket].add((cpu.die, cpu.core))
+            inside[cpu.socket].add(cpu.core)
             threads = max(threads, len(cpu.siblings))
         sockets = max(sockets, len(inside))
         cores = max([cores, *map(len, inside.values())])

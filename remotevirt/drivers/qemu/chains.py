@@ -10,37 +10,61 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from twisted.internet.threads import deferToThread
+
 from remotevirt.drivers.qemu.command import number_images
+from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.drivers.storage.aside import Stop
 from remotevirt.drivers.storage.chains import WITH_BACKING, read_facts
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import OperationInvalid
+from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.backing import BackingStore, Format
 from remotevirt.xml.domain.disk import Disk
-from remotevirt.xml.domain.storage import BlockSource, FileSource, StorageSource
+from remotevirt.xml.domain.storage import BlockSource, FileSource, StorageSource, VolumeSource
 
-__all__ = ["complete_chains", "complete_disk"]
+__all__ = ["complete_disk", "find_disk", "find_images"]
 
 MAX_DEPTH: Final = 200
 """Images above each other; libvirt's bound too."""
 
 
-def complete_chains(model: DomainModel) -> None:
-    """Find the images below all disks, and number them. To be called in a thread; raises VirError."""
+async def find_images(world: QemuWorld, model: DomainModel) -> None:
+    """Find the images of all disks, and number them; raises VirError."""
     for disk in model.devices.disks:
-        complete_disk(disk)
+        await find_disk(world, disk)
     number_images(model)
 
 
+async def find_disk(world: QemuWorld, disk: Disk) -> None:
+    """Find the images of one disk: the volume that it names, and what is below.
+
+    Raises:
+        VirError: the volume is not there, or an image cannot be read.
+    """
+    source = disk.source
+    if isinstance(source, VolumeSource) and source.pool is not None and source.volume is not None:
+        if world.storage is None:
+            raise ConfigUnsupported("there is no storage driver", domain=c.VIR_FROM_STORAGE)
+        file = world.storage.locate(source.pool, source.volume)
+        is_block = file.kind == c.VIR_STORAGE_VOL_BLOCK
+        extra = source.extra.copy()
+        found = (
+            BlockSource(dev=file.path, extra=extra) if is_block else FileSource(file=file.path, extra=extra)
+        )
+        source.found = found
+    await deferToThread(complete_disk, disk)
+
+
 def complete_disk(disk: Disk) -> None:
-    """Find the images below a disk whose definition does not tell them.
+    """Find the images below a disk whose definition does not tell them. To be called in a thread.
 
     Raises:
         VirSystemError: an image cannot be read.
         OperationInvalid: a header says too little, or too much.
     """
-    path = None if disk.source is None else disk.source.place()
+    source = disk.source.found if isinstance(disk.source, VolumeSource) else disk.source
+    path = None if source is None else source.place()
     if path is None or disk.backing is not None:
         return
     kind = (disk.driver.type if disk.driver is not None else None) or "raw"

@@ -25,6 +25,7 @@ from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.keeping import QemuKeeper
+from remotevirt.drivers.qemu.place import Place
 from remotevirt.drivers.qemu.probe import EmulatorCache
 from remotevirt.drivers.qemu.reviving import revive
 from remotevirt.drivers.qemu.settings import Settings
@@ -72,6 +73,7 @@ class QemuDriver:
             raise ValueError("user needs a name, images needs folders")
         self.settings = Settings.make(state, user, images)
         self.world: QemuWorld | None = None
+        self.place: Place | None = None
         self._failed: VirError | None = None
         self._waiting: list[Deferred[None]] = []
 
@@ -121,7 +123,12 @@ class QemuDriver:
         store.rows = {}
         world.journal = Journal(store, world.hub)
         world.keeper = QemuKeeper(world, world.journal)
+        self.place = place = Place.open(settings, world.hub)
+        world.firmware = place.about.firmware
+        world.secret_value = place.secret_value
+        world.storage = place.storage
         self.world = world
+        await place.storage.start()
         await revive(world, rows)
         await self._autostart(world)
 
@@ -155,6 +162,8 @@ class QemuDriver:
                 guest.process.forget()
         if world.journal is not None:
             world.journal.store.close()
+        if self.place is not None:
+            self.place.close()
 
     async def open(self, uri: DriverURI, client: ClientInfo) -> DriverConnection:
         """Open a connection.
@@ -175,14 +184,24 @@ class QemuDriver:
         if self._failed is not None:
             raise self._failed
         world = self.world
-        if world is None:
+        place = self.place
+        if world is None or place is None:
             raise NoConnect("the daemon is ending", domain=c.VIR_FROM_QEMU)
         closing = _Closing()
         hypervisor = QemuHypervisor(world, uri.text, closing)
+        hypervisor.host, hypervisor.about = place.host, place.about
+        hypervisor.emulators = world.emulators
         if world.journal is not None:
             world.journal.guard(hypervisor)
         return DriverConnection(
-            uri=uri.text, hypervisor=hypervisor, events=world.hub, on_close=closing.closed
+            uri=uri.text,
+            hypervisor=hypervisor,
+            storage=place.storage,
+            interface=place.interfaces,
+            nodedev=place.devices,
+            secret=place.secrets,
+            events=world.hub,
+            on_close=closing.closed,
         )
 
 

@@ -1,168 +1,141 @@
-"""Which firmware a guest gets that leaves the choice: what QEMU's firmware descriptors offer, first come first.
+"""The firmware that this host has for guests, as the packages that bring it describe it.
 
-Descriptors are JSON files that the firmware's packages install (QEMU's ``docs/interop/firmware.json`` says what
-is in them). Files of a later folder replace those of the same name in an earlier one, and an empty file hides
-one. Their names give the order.
+A descriptor is a small JSON file; QEMU's ``docs/interop/firmware.json`` says what is in it. Where two folders
+have one of the same name the later folder's counts, and an empty one hides it. They are used in the order of
+their names, which begin with a number for that reason.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
+from twisted.logger import Logger
 
-from remotevirt.drivers.qemu.complete.additions import add_nvram
-from remotevirt.drivers.qemu.complete.board import find_board
-from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, OperationFailed
-from remotevirt.xml.domain import DomainModel
-from remotevirt.xml.domain.features import Features, Smm
-from remotevirt.xml.domain.os import Loader, Nvram
+__all__ = ["FOLDERS", "Firmware", "firmware_for", "read_firmware"]
 
-__all__ = ["DIRECTORIES", "Firmware", "choose_firmware", "read_firmware"]
+FOLDERS: Final = ("/usr/share/qemu/firmware", "/etc/qemu/firmware")
+"""Where descriptors are, the later ones before the earlier ones."""
 
-DIRECTORIES: Final = (Path("/usr/share/qemu/firmware"), Path("/etc/qemu/firmware"))
-"""Where distributions and administrators keep descriptors."""
+MAX_DESCRIPTORS: Final = 256
+"""Descriptors that are read; Debian has six."""
 
-MAX_DESCRIPTOR: Final = 65536
-"""Bytes of a descriptor; those of distributions have about a thousand."""
+MAX_BYTES: Final = 64 * 1024
+"""Bytes that one may have; they have some seven hundred."""
 
-_INTERFACES = {"efi": "uefi", "bios": "bios"}
+log = Logger()
 
 
 @attrs.frozen
 class Firmware:
-    """One firmware.
+    """One that guests can start from.
 
-    Args:
-        interfaces: what guests see: ``uefi``, ``bios``.
-        targets: pairs of an architecture (QEMU's word) and a pattern of machine types.
-        features: what it can do and wants, as the descriptor names it.
+    Attributes:
+        path: of the code.
+        template: of the variables, from which each guest gets a copy; None if it keeps none.
+        interfaces: ``uefi``, ``bios``, ...
+        targets: architectures in QEMU's words, each with patterns of canonical machine names.
+        features: what it can do (``secure-boot``, ``requires-smm``, ...).
         device: how it is mapped: ``flash`` or ``memory``.
         mode: of flash: ``split`` into code and variables, or ``combined`` or ``stateless``.
-        path: the file of the code.
-        template: of the variables, None for none.
     """
 
-    interfaces: frozenset[str]
-    targets: tuple[tuple[str, str], ...]
-    features: frozenset[str]
-    device: str
-    mode: str
     path: str
-    template: str | None
+    template: str | None = None
+    interfaces: frozenset[str] = frozenset()
+    targets: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    features: frozenset[str] = frozenset()
+    device: str = "flash"
+    mode: str = "split"
 
-    @classmethod
-    def of(cls, descriptor: Any) -> Firmware:
-        """Read a descriptor; raises KeyError, TypeError or AttributeError where it is not one."""
-        mapping = descriptor["mapping"]
-        device = mapping["device"]
-        code = mapping["executable"] if device == "flash" else mapping
-        template = mapping.get("nvram-template") if device == "flash" else None
-        return cls(
-            interfaces=frozenset(map(str, descriptor["interface-types"])),
-            targets=tuple(
-                (str(target["architecture"]), str(machine))
-                for target in descriptor["targets"]
-                for machine in target["machines"]
-            ),
-            features=frozenset(map(str, descriptor["features"])),
-            device=str(device),
-            mode=str(mapping.get("mode", "split")),
-            path=str(code["filename"]),
-            template=str(template["filename"]) if template else None,
+    def is_for(self, arch: str, machine: str) -> bool:
+        """Return whether a machine can start from it.
+
+        Args:
+            arch: the guest's, in libvirt's words.
+            machine: its canonical name.
+        """
+        wanted = {"i686": "i386", "armv7l": "arm"}.get(arch, arch)
+        return any(
+            target == wanted and any(fnmatchcase(machine, pattern) for pattern in patterns)
+            for target, patterns in self.targets
         )
 
 
-def read_firmware(directories: Sequence[Path] = DIRECTORIES) -> list[Firmware]:
-    """Read all descriptors; this reads files, and belongs into a thread.
+def read_firmware(folders: Iterable[str] = FOLDERS) -> tuple[Firmware, ...]:
+    """Return what the folders describe and is there; what makes no sense is logged and left out.
 
-    Raises:
-        InternalError: one of them is wrong.
+    It reads files: call it from a thread, or when the daemon starts.
     """
-    found: dict[str, Path] = {}
-    for directory in directories:
-        found.update((path.name, path) for path in directory.glob("*.json"))
-    known = []
-    for _, path in sorted(found.items()):
-        with path.open("rb") as file:
-            text = file.read(MAX_DESCRIPTOR + 1)
-        if not text:
-            continue
+    paths: dict[str, str] = {}
+    for folder in folders:
         try:
-            if len(text) > MAX_DESCRIPTOR:
-                raise ValueError("it is too long")
-            known.append(Firmware.of(json.loads(text)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            text_of_error = f"cannot read the firmware descriptor {path}: {error}"
-            raise InternalError(text_of_error, domain=c.VIR_FROM_QEMU) from error
-    return known
+            names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+        except OSError:
+            continue  # no package has brought any
+        paths.update({name: os.path.join(folder, name) for name in names})
+    found = []
+    for name in sorted(paths)[:MAX_DESCRIPTORS]:
+        try:
+            # a pipe would block whoever opens it
+            descriptor = os.open(paths[name], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+            if not data:
+                continue
+            firmware = _read(data)
+            if os.path.exists(firmware.path):
+                found.append(firmware)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            log.warn("{path} describes no firmware: {error!r}", path=paths[name], error=error)
+    return tuple(found)
 
 
-def choose_firmware(model: DomainModel, known: Sequence[Firmware], nvram_directory: str) -> None:
-    """Put firmware into the document of a guest that starts and leaves the choice; others stay as they are.
+def _read(data: bytes) -> Firmware:
+    """Return what a descriptor describes; raises ValueError, KeyError or TypeError."""
+    if len(data) > MAX_BYTES:
+        raise ValueError("it is too long")
+    record = json.loads(data)
+    mapping = record["mapping"]
+    code, template = mapping, None
+    if mapping["device"] == "flash":
+        code = mapping["executable"]
+        kept = mapping.get("nvram-template")
+        template = None if kept is None else _text(kept["filename"])
+    targets = tuple((_text(one["architecture"]), _texts(one["machines"])) for one in record["targets"])
+    return Firmware(
+        _text(code["filename"]),
+        template,
+        frozenset(_texts(record["interface-types"])),
+        targets,
+        frozenset(_texts(record["features"])),
+        _text(mapping["device"]),
+        _text(mapping.get("mode", "split")),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("it has something else where a text belongs")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("it has something else where a list belongs")
+    return tuple(_text(one) for one in value)
+
+
+def firmware_for(known: Sequence[Firmware], arch: str, machine: str) -> list[Firmware]:
+    """Return the firmware that a machine can start from, the best first.
 
     Args:
-        model: of the guest that starts, not what is kept of it.
-        known: what :func:`read_firmware` found.
-        nvram_directory: the folder for the guests' variables.
-
-    Raises:
-        OperationFailed: nothing fits.
+        known: all there is.
+        arch: the guest's, in libvirt's words.
+        machine: its canonical name.
     """
-    wanted = model.os.firmware
-    if wanted is None:
-        return
-    for firmware in known:
-        if _fits(model, firmware, _INTERFACES[wanted]):
-            _use(model, firmware, nvram_directory)
-            return
-    raise OperationFailed(f"Unable to find any firmware to satisfy '{wanted}'", domain=c.VIR_FROM_QEMU)
-
-
-def _fits(model: DomainModel, firmware: Firmware, interface: str) -> bool:
-    board, loader = find_board(model), model.os.loader
-    if interface not in firmware.interfaces:
-        return False
-    if not any(
-        arch == {"i686": "i386"}.get(board.arch, board.arch) and fnmatchcase(board.machine, pattern)
-        for arch, pattern in firmware.targets
-    ):
-        return False
-    stateless = loader is not None and loader.stateless
-    if firmware.device == "flash" and firmware.mode != ("stateless" if stateless else "split"):
-        return False
-    if loader is not None and loader.secure and not {"secure-boot", "requires-smm"} <= firmware.features:
-        return False
-    smm = model.features.smm if model.features is not None else None
-    if "requires-smm" in firmware.features and smm is not None and not smm.state:
-        return False
-    asked = model.os.firmware_features.features if model.os.firmware_features is not None else []
-    if any(one.enabled != (one.name in firmware.features) for one in asked):
-        return False
-    sleeps = ((model.pm.mem, "acpi-s3"), (model.pm.disk, "acpi-s4")) if model.pm is not None else ()
-    return not any(wanted and name not in firmware.features for wanted, name in sleeps)
-
-
-def _use(model: DomainModel, firmware: Firmware, nvram_directory: str) -> None:
-    model.os.firmware = None
-    loader = model.os.loader = model.os.loader or Loader()
-    loader.path = firmware.path
-    if firmware.device == "flash":
-        loader.type, loader.readonly = "pflash", True
-        if firmware.template is not None and not loader.stateless:
-            nvram = model.os.nvram = model.os.nvram or Nvram()
-            nvram.template = firmware.template
-        add_nvram(model, nvram_directory)
-    else:
-        loader.type = "rom"
-    if "requires-smm" in firmware.features:
-        loader.secure = True
-        features = model.features = model.features or Features()
-        if features.smm is None:
-            features.smm = Smm()
-            features.smm.state = True
+    return [one for one in known if one.is_for(arch, machine)]

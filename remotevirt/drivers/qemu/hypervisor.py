@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
+from remotevirt.drivers.host import HostNodeCalls
 from remotevirt.drivers.qemu.calls import Client
+from remotevirt.drivers.qemu.connect import QemuConnectCalls
 from remotevirt.drivers.qemu.defining import DefiningCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
@@ -14,7 +16,16 @@ from remotevirt.drivers.qemu.world import QemuWorld
 __all__ = ["QemuHypervisor"]
 
 
-class QemuHypervisor(ListingCalls, DefiningCalls, LifecycleCalls, InfoCalls, SavingCalls, MetadataCalls):
+class QemuHypervisor(
+    QemuConnectCalls,
+    HostNodeCalls,
+    ListingCalls,
+    DefiningCalls,
+    LifecycleCalls,
+    InfoCalls,
+    SavingCalls,
+    MetadataCalls,
+):
     """The hypervisor sub-driver of one connection; the families share its world."""
 
     def __init__(self, world: QemuWorld, uri: str, client: Client) -> None:

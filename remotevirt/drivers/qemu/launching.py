@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
 from remotevirt.drivers.qemu.access import give
-from remotevirt.drivers.qemu.chains import complete_chains
+from remotevirt.drivers.qemu.chains import find_images
 from remotevirt.drivers.qemu.command import (
     Descriptor,
     GuestFile,
@@ -72,7 +72,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     """
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
-    await deferToThread(complete_chains, model)
+    await find_images(world, model)
     command = build_command(model, emulator, surroundings)
     await deferToThread(_make_folders, guest.folder, settings)
     await deferToThread(_make_variables, guest, settings)

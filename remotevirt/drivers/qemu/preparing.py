@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Final
 
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
+from remotevirt.drivers.qemu.complete.choice import choose_firmware
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.stubs import constants as c
@@ -26,9 +27,10 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     """Complete the live definition of a guest that is about to start; inside of a commit.
 
     Raises:
-        InternalError: no port is free.
+        VirError: no port is free, or no firmware fits.
     """
     model = guest.record.live.changing()
+    choose_firmware(model, guest.world.firmware, str(guest.world.settings.nvram))
     assign_aliases(model)
     for graphics in model.devices.graphics:
         if isinstance(graphics, Vnc):

@@ -89,6 +89,11 @@ class Settings:
     shutdown_timeout: float = 10.0
 
     @property
+    def root(self) -> Path:
+        """The daemon's folder for what must outlive it."""
+        return self.state.parent
+
+    @property
     def run(self) -> Path:
         """The folder of the guests' own folders."""
         return self.state / "run"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from twisted.logger import Logger
@@ -23,8 +23,10 @@ from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.table import DomainTable
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.qemu.firmware import Firmware
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.settings import Settings
+from remotevirt.drivers.storage import RealStorage
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 
@@ -46,12 +48,23 @@ class QemuWorld(DomainTable):
         settings: what the operator decided.
         reactor: for time and input/output.
         emulators: what the binaries can do.
+        firmware: what guests can start from.
         journal: keeps what lasts; None where nothing does (in tests).
         dump_panicked: keeps the memory of a guest that has panicked.
+        storage: finds the volumes that disks name.
         secret_value: returns the value of a secret, by UUID or usage.
     """
 
-    __slots__ = ("dump_panicked", "emulators", "journal", "reactor", "secret_value", "settings")
+    __slots__ = (
+        "dump_panicked",
+        "emulators",
+        "firmware",
+        "journal",
+        "reactor",
+        "secret_value",
+        "settings",
+        "storage",
+    )
 
     ERRORS = c.VIR_FROM_QEMU
     PREFIX = "qemu"
@@ -70,6 +83,8 @@ class QemuWorld(DomainTable):
         self.emulators = emulators
         self.reactor = reactor
         self.journal: Journal | None = None
+        self.storage: RealStorage | None = None
+        self.firmware: Sequence[Firmware] = ()
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
 

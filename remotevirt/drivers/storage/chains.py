@@ -83,7 +83,8 @@ def _image(
     if facts.backing is not None:
         folder = os.path.dirname(path)
         below = os.path.normpath(os.path.join(folder, facts.backing))
-        if os.path.dirname(below) not in folders or os.path.islink(below):
+        protocol = ":" in facts.backing.partition("/")[0]
+        if protocol or os.path.dirname(below) not in folders or os.path.islink(below):
             raise invalid(f"the backing file '{facts.backing}' of '{path}' is in no active pool")
         what = facts.backing_format or read_facts(stop, below)[0].format
         image["backing"] = _image(stop, below, what, folders, below, depth + 1)

@@ -237,7 +237,8 @@ class DirectoryBackend:
 
     async def measure(self, pool: PoolModel, model: VolumeModel) -> VolumeModel | None:
         """Return what a volume is now; None if it is gone."""
-        return await in_thread(look, _path(pool), model.name, model.format)
+        kind = model.format if model.encryption is None else None  # its header tells its size
+        return await in_thread(look, _path(pool), model.name, kind)
 
     async def resize(
         self, pool: PoolModel, model: VolumeModel, capacity: int, flags: int, folders: Collection[str]

@@ -169,5 +169,4 @@ def update(model: VolumeModel, found: VolumeModel) -> None:
     model.capacity, model.allocation = found.capacity, found.allocation
     model.physical = found.physical
     model.permissions, model.timestamps = found.permissions, found.timestamps
-    if model.backing is not None and found.backing is not None:
-        model.backing = found.backing
+    model.backing = found.backing

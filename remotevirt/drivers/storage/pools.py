@@ -80,8 +80,7 @@ class PoolCalls(PoolReading):
         """Return the pool of a reference; raises NoStoragePool."""
         pool = self.pools.by_uuid.get(ref.uuid)
         if pool is None:
-            text = f"no storage pool with matching uuid '{UUID(bytes=ref.uuid)}' ({ref.name})"
-            raise NoStoragePool(text, domain=DOMAIN)
+            raise _gone(ref)
         return pool
 
     keyed = meant
@@ -108,12 +107,14 @@ class PoolCalls(PoolReading):
     @asynccontextmanager
     async def turn(self, ref: NonnullStoragePool) -> AsyncIterator[PoolRecord]:
         """Yield a pool that nobody else starts, stops or looks at meanwhile; raises NoStoragePool."""
-        lock = self.meant(ref).lock
-        await lock.acquire()
+        pool = self.meant(ref)
+        await pool.lock.acquire()
         try:
-            yield self.meant(ref)
+            if self.pools.by_uuid.get(ref.uuid) is not pool:
+                raise _gone(ref)
+            yield pool
         finally:
-            lock.release()
+            pool.lock.release()
 
     def _publish(self, pool: PoolRecord, event: int) -> None:
         self.hub.publish(pool_lifecycle(pool.ref, event))
@@ -309,3 +310,9 @@ class PoolCalls(PoolReading):
         self.pools.changed()
         pool.fill(contents)
         self.hub.publish(pool_refresh(pool.ref))
+
+
+def _gone(ref: NonnullStoragePool) -> VirError:
+    """Return the error for a reference to a pool that is not there, or not any more."""
+    text = f"no storage pool with matching uuid '{UUID(bytes=ref.uuid)}' ({ref.name})"
+    return NoStoragePool(text, domain=DOMAIN)

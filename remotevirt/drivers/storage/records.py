@@ -164,7 +164,16 @@ class PoolRecord:
         """Forget a volume, unless that has happened already."""
         if self.volumes.by_name.get(volume.name) is volume:
             self.volumes.remove(volume)
-            self.by_key.pop(volume.model.key, None)
+            self.by_key.pop(volume.ref.key, None)
+
+    def settle(self, volume: VolumeRecord) -> None:
+        """Note that a volume is complete: only now its key is certain."""
+        volume.building = False
+        if self.volumes.by_name.get(volume.name) is volume and volume.ref.key != volume.model.key:
+            self.by_key.pop(volume.ref.key, None)
+            volume.ref = VolumeRef(self.name, volume.name, volume.model.key)
+            self.by_key[volume.ref.key] = volume
+            self.volumes.changed()
 
     def use(self, bytes_: int) -> None:
         """Note that so many bytes more are in use."""

@@ -94,6 +94,8 @@ class Download(_FileStream):
         return found
 
     def _read(self, stop: Stop, size: int) -> bytes | Hole:
+        if self.place >= self.end:
+            return b""
         try:
             if self.sparse:
                 end = min(os.lseek(self.file, 0, os.SEEK_END), self.end)
@@ -121,6 +123,8 @@ class Upload(_FileStream):
 
     def _check(self, length: int) -> None:
         """Refuse more than the part that the client asked for."""
+        if length < 0:
+            raise _failed("unable to create hole", errno.EINVAL)
         if self.place + length > self.end:
             raise _failed("cannot write to stream", errno.ENOSPC)
 

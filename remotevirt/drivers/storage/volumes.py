@@ -100,7 +100,7 @@ class VolumeCalls(VolumeLookups):
             await backend.create(
                 pool.model, model, flags, secret=secret, source=copied, folders=self._folders()
             )
-            volume.building = False
+            pool.settle(volume)
             await self.measure(pool, volume)
         except BaseException:
             pool.remove(volume)

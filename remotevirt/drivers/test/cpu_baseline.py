@@ -20,7 +20,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, NoSupport, OperationFailed
 from remotevirt.xml.host_cpu import HostCpu, format_guest_cpu, parse_host_cpu
 
-__all__ = ["CpuBaselineCalls"]
+__all__ = ["CpuBaselineCalls", "baseline", "describe", "need_cpus"]
 
 ARM: Final = frozenset({"armv6l", "armv7l", "armv7b", "aarch64"})
 POWER: Final = frozenset({"ppc64", "ppc64le"})
@@ -52,22 +52,10 @@ class CpuBaselineCalls(DomainCalls):
         Raises:
             OperationFailed: they have nothing in common, or come from different vendors.
         """
-        _need_cpus(xmlCPUs, "virConnectBaselineCPU")
+        need_cpus(xmlCPUs, "virConnectBaselineCPU")
         expand = c.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
         check_flags(flags, expand, "testConnectBaselineCPU")
-        cpus = [parse_host_cpu(text) for text in xmlCPUs]
-        arch = cpus[0].arch
-        if arch in X86:
-            return _x86_baseline(cpus, expand=bool(flags & expand))
-        if arch in POWER:
-            return _power_baseline(cpus)
-        if arch in ARM:
-            return format_guest_cpu(cpus[0].model, fallback=True, vendor=None, policies=[])
-        if arch in WITHOUT_DRIVER:
-            text = f"'{arch}' architecture is not supported by CPU driver"
-        else:
-            text = f"cannot compute baseline CPU of {arch} architecture"
-        raise NoSupport(text, domain=c.VIR_FROM_CPU)
+        return baseline(xmlCPUs, expand=bool(flags & expand))
 
     def connect_baseline_hypervisor_cpu(
         self,
@@ -80,11 +68,37 @@ class CpuBaselineCalls(DomainCalls):
     ) -> str:
         """Fail: libvirt's test driver does not know what a hypervisor can do."""
         function = "virConnectBaselineHypervisorCPU"
-        _need_cpus(xmlCPUs, function)
+        need_cpus(xmlCPUs, function)
         raise NoSupport(function, domain=c.VIR_FROM_DOMAIN)
 
 
-def _need_cpus(documents: Sequence[str], function: str) -> None:
+def baseline(documents: Sequence[str], *, expand: bool, limit: frozenset[str] | None = None) -> str:
+    """Return the document of the richest CPU that some hosts have in common.
+
+    Args:
+        documents: the hosts' CPUs, one at least.
+        expand: list the model's own features too.
+        limit: the features that it may have at most, for x86; None for no such limit.
+
+    Raises:
+        VirError: they have nothing in common, come from different vendors, or are not known.
+    """
+    cpus = [parse_host_cpu(text) for text in documents]
+    arch = cpus[0].arch
+    if arch in X86:
+        return _x86_baseline(cpus, expand=expand, limit=limit)
+    if arch in POWER:
+        return _power_baseline(cpus)
+    if arch in ARM:
+        return format_guest_cpu(cpus[0].model, fallback=True, vendor=None, policies=[])
+    if arch in WITHOUT_DRIVER:
+        text = f"'{arch}' architecture is not supported by CPU driver"
+    else:
+        text = f"cannot compute baseline CPU of {arch} architecture"
+    raise NoSupport(text, domain=c.VIR_FROM_CPU)
+
+
+def need_cpus(documents: Sequence[str], function: str) -> None:
     """Refuse to work on nothing, as the public API does."""
     if not documents:
         raise argument_error(function, "xmlCPUs", f"xmlCPUs in {function} must not be NULL")
@@ -108,7 +122,7 @@ def _power_baseline(cpus: Sequence[HostCpu]) -> str:
     return format_guest_cpu(model, fallback=False, vendor=None, policies=[])
 
 
-def _x86_baseline(cpus: Sequence[HostCpu], *, expand: bool) -> str:
+def _x86_baseline(cpus: Sequence[HostCpu], *, expand: bool, limit: frozenset[str] | None) -> str:
     """Return the document of what x86 CPUs have in common; raises InternalError, OperationFailed."""
     features = _x86_features(cpus[0])
     vendor = cpus[0].vendor
@@ -117,10 +131,12 @@ def _x86_baseline(cpus: Sequence[HostCpu], *, expand: bool) -> str:
     for cpu in cpus[1:]:
         features &= _x86_features(cpu)
         vendor = _common_vendor(vendor, cpu)
+    if limit is not None:
+        features &= limit
     if not features:
         raise OperationFailed("CPUs are incompatible", domain=c.VIR_FROM_CPU)
     named = {cpu.model for cpu in cpus}
-    model, policies = _describe(features, vendor, named)
+    model, policies = describe(features, vendor, named)
     if expand:
         policies = sorted((dict.fromkeys(model.features, "require") | dict(policies)).items())
     return format_guest_cpu(
@@ -158,7 +174,7 @@ def _common_vendor(vendor: str | None, cpu: HostCpu) -> str | None:
     return said
 
 
-def _describe(features: frozenset[str], vendor: str | None, named: set[str]) -> tuple[X86Model, Policies]:
+def describe(features: frozenset[str], vendor: str | None, named: set[str]) -> tuple[X86Model, Policies]:
     """Describe features as a model and the differences from it.
 
     Args:

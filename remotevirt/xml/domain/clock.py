@@ -3,14 +3,25 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.fields import Model, Reading, Source, attribute, child, children
-from remotevirt.xml.values import Choice, Integer, internal, parse_integer, unsupported, xml_error, yes_no
+from remotevirt.xml.model import merged
+from remotevirt.xml.parse import Element
+from remotevirt.xml.values import (
+    Choice,
+    Integer,
+    Where,
+    internal,
+    parse_integer,
+    unsupported,
+    xml_error,
+    yes_no,
+)
 
 __all__ = ["Clock", "Timer"]
 
@@ -59,24 +70,36 @@ class Timer(Model):
                 )
 
 
+_BASES = Choice("utc localtime", refusal=unsupported("unknown clock basis '{}'"))
+
+
 @attrs.define
 class Clock(Model):
-    """The guest's clock."""
+    """The guest's clock; of several, the first, with the timers of all."""
 
     TAG: ClassVar[str] = "clock"
     KEEP: ClassVar[bool] = True
     offset: str = attribute(
         "offset",
-        Choice("utc localtime variable timezone absolute", refusal=unsupported("unknown clock offset '{}'")),
+        Choice(
+            "utc localtime variable timezone absolute",
+            silent="",
+            refusal=unsupported("unknown clock offset '{}'"),
+        ),
         default="utc",
     )
     adjustment: str | None = attribute("adjustment")
-    basis: str | None = attribute(
-        "basis", Choice("utc localtime", refusal=unsupported("unknown clock basis '{}'"))
-    )
+    basis: str | None = attribute("basis")
     timezone: str | None = attribute("timezone")
     start: int | None = attribute("start", Integer(bits=64, lenient=True))
     timers: list[Timer] = children(Timer)
+
+    @classmethod
+    def read_all(cls, elements: list[Element], how: Reading) -> Self:
+        """Read the clocks of a document; raises VirError."""
+        source = merged(elements)
+        source.get = elements[0].get
+        return cls.read_source(source, how)
 
     def complete(self, source: Source, how: Reading) -> None:
         wanted = self.adjustment
@@ -93,7 +116,7 @@ class Clock(Model):
                 return
         elif self.offset == "variable":
             self.adjustment = str(number or 0)
-            self.basis = self.basis or "utc"
+            self.basis = _BASES.read(self.basis, Where("clock", "basis")) if self.basis else "utc"
         elif self.offset == "timezone" and self.timezone is None:
             raise internal("missing 'timezone' attribute for clock with offset='timezone'")("")
         elif self.offset == "absolute" and self.start is None:

@@ -16,7 +16,6 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
 from remotevirt.xml.domain.complete_devices import (
-    VIDEO_OF_TYPE,
     add_controllers,
     address_disks,
     address_smartcards,
@@ -39,7 +38,7 @@ from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddre
 from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
 from remotevirt.xml.domain.switch import PortParameters
 from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
-from remotevirt.xml.domain.validate import validate_domain
+from remotevirt.xml.domain.validate import check_once, check_usb_indexes, validate_domain
 
 __all__ = ["DomainDefaults", "complete_devices", "complete_domain"]
 
@@ -75,7 +74,7 @@ class DomainDefaults:
 
     def video_type(self, model: DomainModel) -> str:
         """Return the kind of a graphics card that does not say."""
-        return VIDEO_OF_TYPE.get(model.type, "cirrus")
+        return "cirrus"
 
     def place(self, model: DomainModel) -> None:
         """Give addresses to devices that have none, and add the buses they need. Raises VirError."""
@@ -97,6 +96,7 @@ class DomainDefaults:
 
 def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool = False) -> None:
     """Fill in what the document left out. Raises VirError where its parts contradict each other."""
+    check_once(model.devices)
     _complete_uuid(model, defaults)
     if genid and model.genid is None:
         model.genid = defaults.new_uuid()
@@ -131,6 +131,7 @@ def complete_devices(model: DomainModel, defaults: DomainDefaults) -> None:
     _complete_interfaces(model, defaults)
     _complete_boot(model)
     defaults.place(model)
+    check_usb_indexes(devices)
     defaults.check(model)
     validate_domain(model)
 

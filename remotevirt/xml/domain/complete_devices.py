@@ -22,7 +22,6 @@ from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.media import Video, VideoModel
 
 __all__ = [
-    "VIDEO_OF_TYPE",
     "add_controllers",
     "address_disks",
     "address_smartcards",
@@ -196,17 +195,8 @@ def complete_inputs(model: DomainModel) -> None:
             device.bus = "xen"
 
 
-VIDEO_OF_TYPE = {
-    "vbox": "vbox",
-    "vmware": "vmvga",
-    "hyperv": "vga",
-    "vz": "vga",
-    "parallels": "vga",
-    "bhyve": "gop",
-}
-
-
 _VRAM = {"vga": 16384, "cirrus": 16384, "vmvga": 16384, "bochs": 16384, "xen": 4096, "qxl": 65536}
+_VRAM_OF_GUEST = {"vbox": 8192, "vmware": 4096}
 
 
 def complete_videos(model: DomainModel, usual: str) -> None:
@@ -236,6 +226,8 @@ def complete_videos(model: DomainModel, usual: str) -> None:
             continue
         if card.vram is None:
             card.vram = _VRAM.get(card.type)
+            if card.type in {"vga", "cirrus", "vmvga"}:
+                card.vram = _VRAM_OF_GUEST.get(model.type, card.vram)
         if card.type == "qxl" and card.ram is None:
             card.ram = 65536
         if card.heads is None:

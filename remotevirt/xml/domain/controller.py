@@ -120,6 +120,8 @@ class Controller(Model):
         kind = self.type
         if self.model is not None and self.model not in _MODELS.get(kind, frozenset()):
             raise ConfigUnsupported(f"Unknown model type '{self.model}'", domain=VIR_FROM_DOMAIN)
+        if kind == "usb" and self.model == "none":
+            self.info = DeviceInfo()  # what is not there has no place
         if kind not in {"usb", "virtio-serial"}:
             self.ports = None
         if self.model in _COMPANIONS and self.info.master is None:

@@ -236,7 +236,9 @@ class CpuTune(Model):
         "emulatorpin/cpuset", CpuSet(), required=internal("missing cpuset for emulatorpin")
     )
     iothreadpin: list[IoThreadPin] = children(IoThreadPin)
-    emulatorsched: EmulatorScheduling | None = child(EmulatorScheduling)
+    emulatorsched: EmulatorScheduling | None = child(
+        EmulatorScheduling, too_many=xml_error("only one emulatorsched is supported")
+    )
     vcpusched: list[VcpuScheduling] = children(VcpuScheduling)
     iothreadsched: list[IoThreadScheduling] = children(IoThreadScheduling)
     groups: list[ResourceGroup] = hidden(factory=list)

@@ -51,7 +51,7 @@ from remotevirt.xml.fields import (
     leaf,
     variant,
 )
-from remotevirt.xml.model import layout
+from remotevirt.xml.model import layout, merged
 from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import kibibytes, sized_leaf
 from remotevirt.xml.values import (
@@ -174,10 +174,7 @@ def _read_devices(source: Source, how: Reading) -> Devices | None:
     found = source.children.get("devices", [])
     if not found:
         return None
-    everything = Source(found[0])
-    for other in found[1:]:
-        for tag, elements in Source(other).children.items():
-            everything.children.setdefault(tag, []).extend(elements)
+    everything = merged(found)
     count = sum(len(elements) for elements in everything.children.values())
     if count > MAX_DEVICES:
         raise XmlError(f"more than {MAX_DEVICES} devices", domain=VIR_FROM_DOMAIN)
@@ -218,37 +215,39 @@ class DomainModel(Model):
     current_memory: int = hook(
         _read_current, lambda value, how, model: sized_leaf("currentMemory", value), default=0
     )
-    blkiotune: BlockIoTune | None = child(BlockIoTune)
-    memtune: MemoryTune | None = child(MemoryTune)
-    memory_backing: MemoryBacking | None = child(MemoryBacking)
+    blkiotune: BlockIoTune | None = child(BlockIoTune, merged=True)
+    memtune: MemoryTune | None = child(MemoryTune, merged=True)
+    memory_backing: MemoryBacking | None = child(MemoryBacking, merged=True)
     maxvcpus: int = attrs.field(default=1)
     vcpus: int = attrs.field(default=1)
     vcpu: Vcpu = hook(_read_vcpu, _write_vcpu, factory=Vcpu)
-    vcpu_list: VcpuList | None = child(VcpuList)
+    vcpu_list: VcpuList | None = child(VcpuList, merged=True)
     iothreads: int | None = hook(
         _read_iothreads, lambda value, how, model: leaf_tag("iothreads", value) if value else None
     )
-    iothread_ids: IoThreadIds | None = child(IoThreadIds)
+    iothread_ids: IoThreadIds | None = child(IoThreadIds, merged=True)
     default_iothread: DefaultIoThread | None = child(DefaultIoThread)
-    cputune: CpuTune | None = child(CpuTune)
+    cputune: CpuTune | None = child(CpuTune, merged=True)
     numatune: NumaTune | None = child(NumaTune, too_many=xml_error("only one numatune is supported"))
-    resource: ResourcePartition | None = child(ResourcePartition)
+    resource: ResourcePartition | None = child(
+        ResourcePartition, too_many=xml_error("only one resource element is supported")
+    )
     sysinfo: list[SysInfo] = variant("sysinfo", choose_sysinfo, many=True)
     bootloader: str | None = leaf("bootloader")
     bootloader_args: str | None = leaf("bootloader_args")
     os: Os = hook(
         lambda source, how, model: (
-            Os.read(source.first("os"), how) if source.first("os") is not None else None
+            Os.read_source(merged(source.children["os"]), how) if "os" in source.children else None
         ),
         lambda value, how, model: value.element(how),
         factory=Os,
     )
-    idmap: IdMap | None = child(IdMap)
-    features: Features | None = child(Features)
+    idmap: IdMap | None = child(IdMap, merged=True)
+    features: Features | None = child(Features, merged=True)
     cpu: Cpu | None = child(Cpu)
     clock: Clock = hook(
         lambda source, how, model: (
-            Clock.read(source.first("clock"), how) if source.first("clock") is not None else None
+            Clock.read_all(source.children["clock"], how) if "clock" in source.children else None
         ),
         lambda value, how, model: value.element(how),
         factory=Clock,
@@ -257,15 +256,15 @@ class DomainModel(Model):
     on_reboot: str = _action("on_reboot", "restart", _ACTIONS)
     on_crash: str = _action("on_crash", "destroy", _ACTIONS)
     on_lockfailure: str | None = _action("on_lockfailure", None, "poweroff restart pause ignore")
-    pm: PowerManagement | None = child(PowerManagement)
-    perf: PerfEvents | None = child(PerfEvents)
+    pm: PowerManagement | None = child(PowerManagement, merged=True)
+    perf: PerfEvents | None = child(PerfEvents, merged=True)
     devices: Devices = hook(
         lambda source, how, model: _read_devices(source, how),
         lambda value, how, model: value.element(how),
         factory=Devices,
     )
     seclabels: list[SecLabel] = children(SecLabel)
-    keywrap: KeyWrap | None = child(KeyWrap)
+    keywrap: KeyWrap | None = child(KeyWrap, merged=True)
     launch_security: LaunchSecurity | None = child(LaunchSecurity)
 
     @classmethod
@@ -291,10 +290,12 @@ class DomainModel(Model):
                 raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
             if "/" in self.name:
                 raise XmlError(f"name {self.name} cannot contain '/'", domain=VIR_FROM_DOMAIN)
+        elif name == "genid" and len(source.children.get("genid", ())) > 1:
+            raise XmlError("element 'genid' can only appear once", domain=VIR_FROM_DOMAIN)
         elif name == "bootloader_args" and self.bootloader is None:
             self.bootloader_args = None
         elif name == "cputune" and self.cputune is not None:
-            self.cputune.groups = read_groups(source.children["cputune"][0], self.maxvcpus)
+            self.cputune.groups = read_groups(source.children["cputune"], self.maxvcpus)
         elif name == "os":
             kind = self.os.kind
             if kind is None and self.bootloader is None:

@@ -6,7 +6,7 @@ The order here is the order of printing, which is not the alphabet's and not the
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import attrs
 
@@ -23,7 +23,8 @@ from remotevirt.xml.fields import (
     hook,
     nested_attribute,
 )
-from remotevirt.xml.parse import Element, text_of
+from remotevirt.xml.model import latest
+from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import sized
 from remotevirt.xml.values import (
     Choice,
@@ -95,7 +96,19 @@ class VendorId(Model):
 
 
 @attrs.define
-class HyperV(Model):
+class Switches(Model):
+    """Features of a kind, of which the later counts where one is said twice.
+
+    Their elements come latest first, as :class:`Features` has them.
+    """
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        return super().read_source(latest(source.elements[::-1]), how)
+
+
+@attrs.define
+class HyperV(Switches):
     """Enlightenments as Hyper-V has them."""
 
     TAG: ClassVar[str] = "hyperv"
@@ -134,7 +147,7 @@ class DirtyRing(Model):
 
 
 @attrs.define
-class Kvm(Model):
+class Kvm(Switches):
     TAG: ClassVar[str] = "kvm"
     HOLD: ClassVar[bool] = True
     hidden: bool | None = _switch("hidden")
@@ -156,7 +169,7 @@ class XenPassthrough(Model):
 
 
 @attrs.define
-class Xen(Model):
+class Xen(Switches):
     TAG: ClassVar[str] = "xen"
     HOLD: ClassVar[bool] = True
     e820_host: bool | None = _switch("e820_host")
@@ -214,7 +227,7 @@ class Capabilities(Model):
     switches: dict[str, bool] = attrs.field(factory=dict)
 
     def complete(self, source: Source, how: Reading) -> None:
-        for element in source.element:
+        for element in (one for part in source.elements[::-1] for one in part):
             name = element.tag
             if name not in _CAPABILITIES:
                 raise ConfigUnsupported(f"unexpected capability feature '{name}'", domain=VIR_FROM_DOMAIN)
@@ -298,10 +311,10 @@ class Features(Model):
     hap: bool | None = _switch("hap", required=False, absent=True)
     viridian: bool = flag("viridian")
     privnet: bool = flag("privnet")
-    hyperv: HyperV | None = child(HyperV)
+    hyperv: HyperV | None = child(HyperV, merged=True)
     kvm: Kvm | None = child(Kvm)
     pvspinlock: bool | None = _switch("pvspinlock", required=False, absent=True)
-    capabilities: Capabilities | None = child(Capabilities)
+    capabilities: Capabilities | None = child(Capabilities, merged=True)
     pmu: bool | None = _switch("pmu", required=False, absent=True)
     vmport: bool | None = _switch("vmport", required=False, absent=True)
     gic: Gic | None = child(Gic)
@@ -313,18 +326,16 @@ class Features(Model):
     nested_hv: bool | None = _switch("nested-hv")
     msrs: str | None = nested_attribute("msrs/unknown", Choice("ignore fault"), required=True)
     ccf_assist: bool | None = _switch("ccf-assist")
-    xen: Xen | None = child(Xen)
-    cfpc: str | None = nested_attribute("cfpc/value", _LEVELS, required=True)
-    sbbc: str | None = nested_attribute("sbbc/value", _LEVELS, required=True)
-    ibs: str | None = nested_attribute(
-        "ibs/value", Choice("broken workaround fixed-ibs fixed-ccd fixed-na"), required=True
-    )
+    xen: Xen | None = child(Xen, merged=True)
+    cfpc: str | None = nested_attribute("cfpc/value", _LEVELS)
+    sbbc: str | None = nested_attribute("sbbc/value", _LEVELS)
+    ibs: str | None = nested_attribute("ibs/value", Choice("broken workaround fixed-ibs fixed-ccd fixed-na"))
     tcg: Tcg | None = child(Tcg)
 
     @classmethod
-    def read(cls, element: Element, how: Reading) -> Features:
+    def read_source(cls, source: Source, how: Reading) -> Self:
         known = _KNOWN_FEATURES
-        for part in element:
+        for part in (part for element in source.elements for part in element):
             name = part.tag
             if name not in known:
                 raise ConfigUnsupported(f"unexpected feature '{name}'", domain=VIR_FROM_DOMAIN)
@@ -334,7 +345,7 @@ class Features(Model):
                 for switch in part:
                     if switch.tag not in words:
                         raise unsupported(template)(switch.tag)
-        return super().read(element, how)
+        return super().read_source(latest(source.elements), how)
 
 
 _KNOWN_FEATURES = frozenset(

@@ -158,6 +158,14 @@ class InterfaceDriver(Model):
 @attrs.define
 class InterfaceBackend(Model):
     TAG: ClassVar[str] = "backend"
+    type: str | None = attribute(
+        "type",
+        Choice(
+            "",
+            silent="default",
+            refusal=xml_error("Invalid value for attribute 'type' in element 'backend': '{}'."),
+        ),
+    )
     tap: str | None = attribute("tap", Text(empty=True))
     vhost: str | None = attribute("vhost")
 

@@ -3,7 +3,7 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import attrs
 
@@ -223,13 +223,22 @@ class Os(Model):
     cmdline: str | None = leaf("cmdline")
     dtb: str | None = leaf("dtb")
     root: str | None = leaf("root")
-    acpi: OsAcpi | None = child(OsAcpi)
+    acpi: OsAcpi | None = child(OsAcpi, merged=True)
     boot: list[BootDevice] = children(BootDevice)
     bootmenu: BootMenu | None = child(BootMenu)
     bios: Bios | None = child(Bios)
     smbios: str | None = nested_attribute(
         "smbios/mode", Choice("emulate host sysinfo", refusal=unsupported("unknown smbios mode '{}'"))
     )
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        # what only full machines have is not even looked at in others
+        kind = source.first("type")
+        if kind is not None and text_of(kind) not in {"", "hvm"}:
+            for tag in ("boot", "bootmenu", "bios"):
+                source.children.pop(tag, None)
+        return super().read_source(source, how)
 
     def complete(self, source: Source, how: Reading) -> None:
         kind = self.kind.name if self.kind else None

@@ -135,13 +135,13 @@ class ResourceGroup(Model):
         return made if made.children else None
 
 
-def read_groups(cputune: Element, count: int) -> list[ResourceGroup]:
+def read_groups(cputunes: list[Element], count: int) -> list[ResourceGroup]:
     """Read the groups of a guest with so many virtual CPUs; others are left out. Raises VirError."""
     groups: dict[int, ResourceGroup] = {}
     taken = 0
     present = (1 << min(count, MAX_CPUS)) - 1
     for tag in (CACHE, MEMORY):
-        for element in cputune.iterchildren(tag):
+        for element in (one for cputune in cputunes for one in cputune.iterchildren(tag)):
             vcpus = _vcpus(element, present)
             if not vcpus:
                 continue

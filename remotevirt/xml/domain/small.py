@@ -268,7 +268,7 @@ class Panic(Model):
     model: str | None = attribute(
         "model",
         Choice(
-            "isa pseries hyperv s390 pvpanic",
+            "isa pseries hyperv s390",
             silent="default",
             refusal=unsupported("unknown panic model '{}'"),
         ),

@@ -275,6 +275,8 @@ class VolumeSource(StorageSource):
         ),
     )
     extra: SourceExtra = inline(SourceExtra)
+    found: FileSource | BlockSource | None = attrs.field(default=None)
+    """Where the volume is, for a driver that has looked; not printed."""
 
     def complete(self, source: Source, how: Reading) -> None:
         if (self.pool is None) != (self.volume is None):

@@ -27,6 +27,7 @@ from remotevirt.xml.fields import (
     child,
     children,
     flag,
+    hook,
     leaf,
     nested_attribute,
 )
@@ -34,6 +35,7 @@ from remotevirt.xml.sizes import Size, kibibytes, sized
 from remotevirt.xml.values import (
     Choice,
     Integer,
+    Where,
     unsupported,
     xml_error,
 )
@@ -146,22 +148,36 @@ class HugePages(Model):
     pages: list[HugePage] = children(HugePage)
 
 
+_THREADS = Integer(zero="silent", refusal=xml_error("Failed to parse memory allocation threads"))
+
+
+def _read_threads(source: Source, how: Reading, model: Any) -> int | None:
+    text = source.get("threads")
+    return _THREADS.read(text, Where("allocation", "threads")) if text else None
+
+
 @attrs.define
 class Allocation(Model):
     TAG: ClassVar[str] = "allocation"
     mode: str | None = attribute(
         "mode",
-        Choice("immediate ondemand", refusal=unsupported("unknown memoryBacking/allocation/mode '{}'")),
+        Choice(
+            "immediate ondemand",
+            silent="",
+            refusal=unsupported("unknown memoryBacking/allocation/mode '{}'"),
+        ),
     )
-    threads: int | None = attribute(
-        "threads", Integer(zero="silent", refusal=xml_error("Failed to parse memory allocation threads"))
-    )
+    threads: int | None = hook(_read_threads, lambda value, how, model: None)
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        super().fill(tag, how)
+        tag.set("threads", self.threads)
 
 
 @attrs.define
 class MemoryBacking(Model):
     TAG: ClassVar[str] = "memoryBacking"
-    hugepages: HugePages | None = child(HugePages)
+    hugepages: HugePages | None = child(HugePages, merged=True)
     nosharepages: bool = flag("nosharepages")
     locked: bool = flag("locked")
     source: str | None = nested_attribute(
@@ -178,7 +194,7 @@ class MemoryBacking(Model):
             "shared private", silent="default", refusal=unsupported("unknown memoryBacking/access/mode '{}'")
         ),
     )
-    allocation: Allocation | None = child(Allocation)
+    allocation: Allocation | None = child(Allocation, merged=True)
     discard: bool = flag("discard")
 
 

@@ -5,11 +5,10 @@ Every check raises the error that libvirt gives; their order is libvirt's, devic
 
 from __future__ import annotations
 
-from typing import Any
-
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import DriveAddress
+from remotevirt.xml.domain.device import FAMILIES, devices_of
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.disk_rules import check_disk
 from remotevirt.xml.domain.document import Devices, DomainModel
@@ -18,7 +17,7 @@ from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
 from remotevirt.xml.domain.rules import check_virtio, unsupported
 
-__all__ = ["validate_domain"]
+__all__ = ["check_once", "check_usb_indexes", "validate_domain"]
 
 
 def validate_domain(model: DomainModel) -> None:
@@ -38,27 +37,51 @@ def validate_domain(model: DomainModel) -> None:
     for video in model.devices.videos:
         _check_video(video)
     _check_audio(model.devices)
-    _check_once(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
+    _check_memories(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
+    _check_filesystems(model.devices)
     _check_iommu(model)
 
 
+def check_once(devices: Devices) -> None:
+    """Refuse two devices where there may be but one, or one of a kind: of all faults these are found first."""
+    if len(devices.watchdogs) > 1:
+        raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
+    models: set[str | None] = set()
+    for panic in devices.panics:
+        if panic.model in models:
+            name = panic.model or "default"
+            raise XmlError(f"Multiple panic devices with model '{name}'", domain=VIR_FROM_DOMAIN)
+        models.add(panic.model)
+
+
+def check_usb_indexes(devices: Devices) -> None:
+    """Refuse two USB controllers with one number, but for companions; libvirt looks once all are there."""
+    seen: set[int | None] = set()
+    for controller in devices.controllers:
+        if controller.type == "usb" and controller.info.master is None:
+            if controller.index in seen:
+                text = f"Duplicate USB controllers with index {controller.index}"
+                raise XmlError(text, domain=VIR_FROM_DOMAIN)
+            seen.add(controller.index)
+
+
 def _check_aliases(model: DomainModel) -> None:
+    """Check that no two devices have one name, but for a console that is a serial port seen again."""
     seen: set[str] = set()
     devices = model.devices
-    everything: tuple[Any, ...] = (
-        *devices.disks,
-        *devices.interfaces,
-        *devices.controllers,
-        *devices.inputs,
-        *devices.sounds,
-        *devices.videos,
-        *devices.hostdevs,
-        *devices.serials,
-        *devices.channels,
+    consoles = devices.consoles
+    mirrored = bool(
+        devices.serials
+        and consoles
+        and consoles[0].target is not None
+        and consoles[0].target.type == "serial"
     )
-    for device in everything:
-        alias = device.info.alias
+    for device in (one for tag in FAMILIES for one in devices_of(devices, tag)):
+        info = getattr(device, "info", None)
+        if info is None or (mirrored and (device.TAG == "serial" or device is consoles[0])):
+            continue
+        alias = info.alias
         if alias is None:
             continue
         if alias in seen:
@@ -148,27 +171,40 @@ def _check_video(video: Video) -> None:
         raise unsupported("unsupported rendernode accel attribute without 'vhostuser'")
 
 
-def _check_once(devices: Devices, cells: int) -> None:
-    """Devices of which there may be but one, or one of a kind."""
-    if len(devices.watchdogs) > 1:
-        raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
-    models: set[str | None] = set()
-    for panic in devices.panics:
-        if panic.model in models:
-            name = panic.model or "default"
-            raise XmlError(f"Multiple panic devices with model '{name}'", domain=VIR_FROM_DOMAIN)
-        models.add(panic.model)
+def _check_memories(devices: Devices, cells: int) -> None:
+    """Host devices and memory."""
     check_hostdevs(devices)
     for memory in devices.memories:
         path = memory.source.path if memory.source is not None else None
         if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
             raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
+        if memory.model == "virtio-mem" and memory.target is not None:
+            _check_blocks(memory.target.block or 0, memory.target.requested or 0)
         node = memory.target.node if memory.target is not None else None
         if node is not None and node >= cells:
             known = f"for guest node '{node}' as the guest has only '{cells}'" if cells else "as guest has no"
             raise XmlDetail(f"can't add memory backend {known} NUMA nodes configured", domain=VIR_FROM_DOMAIN)
         if memory.uuid is not None and memory.model != "nvdimm":
             raise unsupported(f"UUID is not supported for {memory.model} device")
+
+
+def _check_blocks(block: int, requested: int) -> None:
+    """Check the sizes of memory that comes in blocks."""
+    if not block or block & (block - 1):
+        raise XmlDetail("block size must be a power of two", domain=VIR_FROM_DOMAIN)
+    if requested % block:
+        raise XmlDetail("requested size must be an integer multiple of block size", domain=VIR_FROM_DOMAIN)
+
+
+def _check_filesystems(devices: Devices) -> None:
+    """Check that the guest can tell directories that are shared by virtiofs apart."""
+    seen: set[str] = set()
+    for one in devices.filesystems:
+        if one.driver is None or one.driver.type != "virtiofs" or one.target is None:
+            continue
+        if one.target in seen:
+            raise unsupported(f"filesystem target '{one.target}' specified twice")
+        seen.add(one.target)
 
 
 def _check_controllers(devices: Devices) -> None:

@@ -319,7 +319,7 @@ def _read_mtu(element: Element, name: str) -> int:
     text = None if found is None else attribute(found, "size")
     if text is None:
         return 0
-    size = parse_integer(text)
+    size = parse_integer(text, low=-(2**32 - 1))
     if size is None:
         raise refused(f"Invalid mtu size '{text}' in network '{name}'")
-    return size
+    return size % 2**32  # as C reads a negative number where it wants none

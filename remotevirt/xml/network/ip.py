@@ -71,10 +71,16 @@ class Lease:
 
     @classmethod
     def read(cls, element: Element) -> Lease | None:
-        """Read the lease of a range or host, None if there is none."""
-        found = element.find("lease")
-        text = None if found is None else found.get("expiry")
-        if found is None or text is None:
+        """Read the lease of a range or host, None if there is none; of several the last counts."""
+        lease = None
+        for found in element.iterchildren("lease"):
+            lease = cls._read(found)
+        return lease
+
+    @classmethod
+    def _read(cls, found: Element) -> Lease | None:
+        text = found.get("expiry")
+        if text is None:
             return None
         expiry = Integer(bits=64).read(text, Where("lease", "expiry"))
         unit = found.get("unit")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
-from remotevirt.drivers.host import Host
+from remotevirt.drivers.host import Host, host_xml
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import TypedParam
@@ -69,6 +70,34 @@ class FigureTests(HostTestCase):
         self.assertEqual(await calls.node_get_cpu_map(1, 1, 0), (b"\xf7", 7, 8))
         self.assertEqual(await calls.node_get_cpu_map(0, 0, 0), (b"", 0, 8))
 
+    async def test_irregular(self) -> None:
+        """CPUs that do not fit into sockets, cores and threads are told as cores of one socket.
+
+        libvirtd says the same of such trees: cores that share a number with one of another die, and a cell
+        that has only memory.
+        """
+        host = self.changing_server()
+        for cpu in range(8):
+            topology = Path(host.files.path(f"/sys/devices/system/cpu/cpu{cpu}/topology"))
+            (topology / "die_id").write_text(f"{cpu % 4 // 2}")
+            (topology / "thread_siblings_list").write_text(f"{cpu}")
+        self.assertEqual((await Calls(host).node_get_info())[4:], (1, 1, 8, 1))
+        host = self.changing_server()
+        nodes = Path(host.files.path("/sys/devices/system/node"))
+        (nodes / "node0/cpulist").write_text("0-7")
+        (nodes / "node1/cpulist").write_text("")
+        self.assertEqual((await Calls(host).node_get_info())[4:], (1, 1, 8, 1))
+        self.assertIn("<cpus num='0'/>", host_xml(host))
+
+    async def test_offline(self) -> None:
+        """A CPU that is off still has its place in the layout."""
+        host = self.changing_server()
+        cpus = Path(host.files.path("/sys/devices/system/cpu"))
+        (cpus / "online").write_text("0-2,4-7")
+        (cpus / "cpu1/topology/thread_siblings_list").write_text("1")
+        shutil.rmtree(cpus / "cpu3/topology")
+        self.assertEqual((await Calls(host).node_get_info())[2:], (7, 2099, 2, 1, 2, 2))
+
     async def test_bare(self) -> None:
         """Without NUMA there is one cell, with all the memory."""
         calls = Calls(self.bare())
@@ -90,6 +119,11 @@ class FigureTests(HostTestCase):
         Path(host.files.path("/sys/devices/system/node/node1/meminfo")).write_text("Node 1 MemTotal: -5 kB")
         found = await Calls(host).node_get_info()
         self.assertEqual((found.memory, found.cpus, found.mhz), (65799052, 8, 0))
+        Path(host.files.path("/sys/devices/system/cpu/present")).write_text("0-999999999\n")
+        self.assertEqual((await Calls(host).node_get_cpu_map(1, 1, 0))[1:], (1, 1))
+        Path(host.files.path("/proc/stat")).write_text("cpu 1 2\ncpu x x x x x x x\n\n")
+        error = await self.assertFailure(Calls(host).node_get_cpu_stats(-1, 4, 0), VirError)
+        self.assertEqual(error.code, c.VIR_ERR_INVALID_ARG)
 
 
 class ChangeTests(HostTestCase):

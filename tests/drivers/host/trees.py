@@ -15,9 +15,9 @@ SERVER = Path(__file__).with_name("server.xml")
 
 CPU_FLAGS = (
     "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush dts acpi mmx fxsr sse "
-    "sse2 ss ht tm pbe syscall nx rdtscp lm constant_tsc nonstop_tsc pni pclmulqdq monitor vmx est tm2 ssse3 cx16 "
-    "pcid sse4_1 sse4_2 x2apic popcnt tsc_deadline_timer aes xsave avx f16c rdrand lahf_lm ibrs ibpb stibp "
-    "fsgsbase smep erms xsaveopt arat md_clear ssbd"
+    "sse2 ss ht tm pbe syscall nx rdtscp lm constant_tsc nonstop_tsc pni pclmulqdq monitor vmx est tm2 "
+    "ssse3 cx16 pcid sse4_1 sse4_2 x2apic popcnt tsc_deadline_timer aes xsave avx f16c rdrand lahf_lm ibrs "
+    "ibpb stibp fsgsbase smep erms xsaveopt arat md_clear ssbd"
 )
 
 
@@ -167,7 +167,8 @@ def _write_pci(tree: Tree) -> None:
         "/usr/share/misc",
         **{
             "pci.ids": "# list\n1234  Technical Corp.\n8086  Intel Corporation\n"
-            "\t1520  I350 Virtual Function\n\t1521  I350 Gigabit Network Connection\n\t\t8086 0001  Ethernet Server Adapter\n"
+            "\t1520  I350 Virtual Function\n\t1521  I350 Gigabit Network Connection\n"
+            "\t\t8086 0001  Ethernet Server Adapter\n"
             "\t1d02  C600/X79 SATA AHCI\nC 00  Unclassified device\n\t00  VGA"
         },
     )

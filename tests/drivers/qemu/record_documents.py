@@ -2,8 +2,8 @@
 
     /usr/bin/python3 -m tests.drivers.qemu.record_documents URI
 
-The URI is that of a libvirtd of the release that remotevirt follows (9.0.0), with ``security_driver = "none"``,
-a QEMU 7.2 that may use KVM, and no swtpm. The domains are defined and forgotten, not started.
+The URI is that of a libvirtd of the release that remotevirt follows (9.0.0), with a QEMU 7.2 that may use
+KVM, without swtpm, and with ``security_driver = "none"``. Domains are defined and forgotten, not started.
 """
 
 from __future__ import annotations

@@ -34,5 +34,5 @@ def recorded_emulators() -> list[Emulator]:
 
 
 def recorded_documents() -> list[tuple[str, str, str | list[Any]]]:
-    """What each document is about, the document, and what it comes to: a document, or code, domain and text."""
+    """What each is about, the document, and what it comes to: a document, or code, domain and text."""
     return [tuple(one) for one in json.loads(DOCUMENTS.read_text())]

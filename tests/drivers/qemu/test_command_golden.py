@@ -116,20 +116,32 @@ class FormatTests(SynchronousTestCase):
         model = small()
         model.name = "it's, $HOME `x` \\"
         command = build_command(model, emulator_for(model), Surroundings("/guest folder"))
-        shown = shlex.split(format_command(command).replace("\\\n", " "))
-        numbers = {"charmonitor": 3}
+        shown = shlex.split(format_command(command))
         environment = [f"{name}={value}" for name, value in command.environment.items()]
-        self.assertEqual([*environment, *command.arguments(numbers)], shown)
+        words = [*environment, *command.arguments({"charmonitor": 3})]
+        socket = "socket,id=charmonitor,path=/guest folder/monitor.sock,server=on,wait=off"
+        self.assertEqual([socket if "fd=3" in word else word for word in words], shown)
 
-    def test_lines(self) -> None:
-        """Each option stands on a line of its own."""
+    def test_libvirt(self) -> None:
+        """A word is quoted where libvirt quotes it, and all stands on one line."""
         model = small()
-        lines = format_command(build_command(model, emulator_for(model), Surroundings("/guest"))).split(
-            " \\\n"
+        model.name = "it's $x&~{}[]*?!@,=+%^:"
+        text = format_command(build_command(model, emulator_for(model), Surroundings("/guest")))
+        self.assertIn("-name 'guest=it'\\''s $x&~{}[]*?!@,,=+%^:,debug-threads=on' -S ", text)
+        self.assertIn(" -boot strict=on ", text)
+        self.assertTrue(text.startswith("LC_ALL=C "))
+        self.assertTrue(text.endswith(" -msg timestamp=on\n"))
+        self.assertEqual(1, len(text.splitlines()))
+
+    def test_files(self) -> None:
+        """What the launcher would open is shown by its path."""
+        model = small(
+            "<serial type='file'><source path='/x' append='on'/><target type='isa-serial' port='0'/>"
+            "<log file='/y'/><alias name='serial0'/></serial>"
         )
-        self.assertEqual("LC_ALL=C", lines[0])
-        self.assertIn("-name guest=small,debug-threads=on", lines)
-        self.assertEqual("-msg timestamp=on\n", lines[-1])
+        text = format_command(build_command(model, emulator_for(model), Surroundings("/guest")))
+        self.assertIn("-chardev file,id=charserial0,path=/x,append=on,logfile=/y,logappend=on ", text)
+        self.assertNotIn("fd", text.replace("-nodefaults", ""))
 
     def test_environment(self) -> None:
         """Nothing of the daemon's own environment reaches the guest."""

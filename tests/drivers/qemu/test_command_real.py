@@ -19,8 +19,11 @@ from remotevirt.drivers.qemu.command import (
     Descriptor,
     Order,
     Surroundings,
+    block_id,
+    block_parts,
     build_command,
     hotpluggable_vcpus,
+    node_of,
     orders_before_run,
     parts_of_device,
     parts_of_vcpu,
@@ -203,6 +206,7 @@ class RealTests(TestCase):
         first = limits["/machine/peripheral/virtio-disk0/virtio-backend"]["inserted"]
         self.assertEqual((1000000, 10), (first["bps"], first["iops_rd"]))
         await self.plug(monitor, model)
+        await self.insert(monitor, model)
 
     async def plug(self, monitor: Monitor, model: DomainModel) -> None:
         """Plug the same kinds of devices into it while it runs, and take their back ends away again."""
@@ -227,6 +231,22 @@ class RealTests(TestCase):
         )
         for name, arguments in undo[:2]:
             await monitor.execute(name, arguments)
+
+    async def insert(self, monitor: Monitor, model: DomainModel) -> None:
+        """Put a medium into an empty drive."""
+        text = f"""<disk type='file' device='cdrom'>
+  <driver name='qemu' type='raw'/><source file='{self.folder}/cd.iso' index='41'/>
+  <target dev='sdb' bus='scsi'/>
+  <readonly/><alias name='scsi0-0-0-1'/>
+</disk>"""
+        drive = small(text).devices.disks[0]
+        for part in block_parts(setting(model), drive):
+            for order in to_commands(part):
+                await self.make(monitor, order)
+        await monitor.execute("blockdev-open-tray", {"id": block_id(drive)})
+        await monitor.execute("blockdev-insert-medium", {"id": block_id(drive), "node-name": node_of(drive)})
+        blocks = {one["qdev"]: one for one in await monitor.execute("query-block")}
+        self.assertEqual(str(self.folder / "cd.iso"), blocks["scsi0-0-0-1"]["inserted"]["file"])
 
     async def test_pc(self) -> None:
         """NUMA cells, memory and a virtual CPU that are plugged in, and the buses of an older PC."""

@@ -9,9 +9,10 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.qemu.complete.aliases import assign_alias, assign_aliases
+from remotevirt.drivers.qemu.complete.choice import choose_firmware
 from remotevirt.drivers.qemu.complete.places import assign_address
 from remotevirt.drivers.qemu.documents import NVRAM_DIRECTORY, QemuDefinition, definitions_for
-from remotevirt.drivers.qemu.firmware import Firmware, choose_firmware, read_firmware
+from remotevirt.drivers.qemu.firmware import Firmware
 from remotevirt.stubs.errors import InternalError, OperationFailed, XmlError
 from remotevirt.xml.domain.disk import Disk, DiskTarget
 from remotevirt.xml.domain.interface import Interface
@@ -24,35 +25,24 @@ STARTED = Path(__file__).with_name("started.json")
 Definition = definitions_for(recorded_emulators(), arch="x86_64")
 
 
-def descriptor(name: str, *features: str, arch: str = "x86_64", machine: str = "pc-q35-*") -> dict[str, Any]:
-    """A descriptor of UEFI firmware like those of Debian."""
+def firmware(name: str, *features: str, arch: str = "x86_64", machine: str = "pc-q35-*") -> Firmware:
+    """UEFI firmware like that of Debian."""
     folder, size = ("OVMF", "_4M") if arch == "x86_64" else ("AAVMF", "")
     keys = ".ms" if "enrolled-keys" in features else ""
-    return {
-        "interface-types": ["uefi"],
-        "mapping": {
-            "device": "flash",
-            "executable": {
-                "filename": f"/usr/share/{folder}/{folder}_CODE{size}{name}.fd",
-                "format": "raw",
-            },
-            "nvram-template": {
-                "filename": f"/usr/share/{folder}/{folder}_VARS{size}{keys}.fd",
-                "format": "raw",
-            },
-        },
-        "targets": [
-            {"architecture": arch, "machines": [machine, "pc-i440fx-*"] if not features else [machine]}
-        ],
-        "features": list(features),
-    }
+    return Firmware(
+        f"/usr/share/{folder}/{folder}_CODE{size}{name}.fd",
+        f"/usr/share/{folder}/{folder}_VARS{size}{keys}.fd",
+        frozenset({"uefi"}),
+        ((arch, (machine,) if features else (machine, "pc-i440fx-*")),),
+        frozenset(features),
+    )
 
 
 KNOWN = [
-    Firmware.of(descriptor(".ms", "enrolled-keys", "secure-boot", arch="aarch64", machine="virt-*")),
-    Firmware.of(descriptor(".ms", "acpi-s3", "enrolled-keys", "requires-smm", "secure-boot")),
-    Firmware.of(descriptor(".secboot", "acpi-s3", "requires-smm", "secure-boot")),
-    Firmware.of(descriptor("")),
+    firmware(".ms", "enrolled-keys", "secure-boot", arch="aarch64", machine="virt-*"),
+    firmware(".ms", "acpi-s3", "enrolled-keys", "requires-smm", "secure-boot"),
+    firmware(".secboot", "acpi-s3", "requires-smm", "secure-boot"),
+    firmware(""),
 ]
 
 
@@ -101,31 +91,6 @@ class StartedTests(TestCase):
             self.assertEqual(mine, names, about)
             printed = render(model.os.element(how))
             self.assertEqual(printed.split(), system.split(), about)
-
-
-class FirmwareTests(TestCase):
-    """Descriptors of firmware."""
-
-    def test_folders(self) -> None:
-        """A later folder replaces descriptors of the same name, an empty one hides, and names give the order."""
-        first, second = Path(self.mktemp()), Path(self.mktemp())
-        for folder in (first, second):
-            folder.mkdir()
-        for name in ("20-b", "10-a", "30-c"):
-            (first / f"{name}.json").write_text(json.dumps(descriptor(f".{name}")))
-        (second / "10-a.json").write_text(json.dumps(descriptor(".mine")))
-        (second / "30-c.json").write_text("")
-        paths = [firmware.path for firmware in read_firmware([first, second, Path("/nonexistent")])]
-        self.assertEqual(paths, [f"/usr/share/OVMF/OVMF_CODE_4M.{name}.fd" for name in ("mine", "20-b")])
-
-    def test_broken(self) -> None:
-        """What is no descriptor is told, with its name."""
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        for text in ("{", "[]", '{"mapping": 3}', "[" * 5000, " " * 70000):
-            (folder / "10-x.json").write_text(text)
-            error = self.assertRaises(InternalError, read_firmware, [folder])
-            self.assertIn("10-x.json", error.message)
 
 
 class PlugTests(TestCase):

@@ -173,6 +173,7 @@ class MakingTests(VolumeCase):
             found = image_info(self.path / kind)
             self.assertEqual((written, True), (found["format"], found["encrypted"]))
             self.assertIn("<encryption format='luks'>", await self.xml(kind))
+            self.assertEqual(MIB, (await self.info(kind))[1])
         self.secrets.clear()
         xml = volume_xml("x", target=LUKS)
         await self.no("no secret with a value", "storage_vol_create_xml", self.ref, xml, 0)

@@ -26,7 +26,7 @@ from remotevirt.drivers.qemu.command.controllers import controller_parts, parts_
 from remotevirt.drivers.qemu.command.cpu import cpu_options, topology_options
 from remotevirt.drivers.qemu.command.disk import parts_of_disk, throttle_of
 from remotevirt.drivers.qemu.command.expressed import check_device, check_expressed
-from remotevirt.drivers.qemu.command.firmware import firmware_parts
+from remotevirt.drivers.qemu.command.firmware import bios_options, flash_parts
 from remotevirt.drivers.qemu.command.graphics import graphics_options, parts_of_video
 from remotevirt.drivers.qemu.command.machine import machine_options, name_options
 from remotevirt.drivers.qemu.command.memory import (
@@ -43,11 +43,13 @@ from remotevirt.drivers.qemu.command.parts import (
     Order,
     Part,
     option,
+    shown,
     to_arguments,
 )
 from remotevirt.drivers.qemu.command.passthrough import Passthrough
 from remotevirt.drivers.qemu.command.setting import Setting, Surroundings, alias_of, unsupported
 from remotevirt.drivers.qemu.command.small import (
+    generation_parts,
     nameless_parts,
     parts_of_balloon,
     parts_of_hub,
@@ -55,6 +57,7 @@ from remotevirt.drivers.qemu.command.small import (
     parts_of_panic,
     parts_of_random,
     parts_of_watchdog,
+    uuid_text,
     watchdog_options,
 )
 from remotevirt.drivers.qemu.command.sound import audio_parts, default_audio, parts_of_sound
@@ -71,17 +74,14 @@ from remotevirt.xml.model import Model
 
 __all__ = ["Command", "build_command", "format_command", "orders_before_run", "parts_of_device"]
 
-FIRST_DESCRIPTOR: Final = 3
-"""The first number of a descriptor in a command that is only shown."""
-
 SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """System calls that QEMU never needs again once it runs: it may start no process and gain no right."""
 
 MONITOR_SOCKET: Final = "monitor.sock"
 """The monitor's socket, in the guest's private folder."""
 
-_SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./:=,+@%^")
-"""Characters that need no quotes where a command is shown."""
+_SPECIAL: Final = frozenset("\r\t\n !\"#$&'()*;<>?[\\]^`{|}~")
+"""Characters that a word must be quoted for where a command is shown."""
 
 
 @attrs.frozen
@@ -145,10 +145,15 @@ def parts_of_device(setting: Setting, device: Model) -> list[Part]:
     Raises:
         VirError: the guest cannot have it.
     """
+    check_device(device)
+    return _parts(setting, device)
+
+
+def _parts(setting: Setting, device: Model) -> list[Part]:
+    """The parts of a device that was checked, maybe with all others."""
     builder = _BUILDERS.get(type(device))
     if builder is None:
         raise unsupported(f"devices of type '{device.TAG}' are not supported by this driver")
-    check_device(device)
     return builder(setting, device)
 
 
@@ -168,7 +173,7 @@ def _devices(setting: Setting) -> Iterable[Part]:
         devices.inputs,
     )
     for device in chain(*families):
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield from audio_parts(setting)
     yield from graphics_options(setting, audio=default_audio(setting))
     balloon = devices.memballoon
@@ -180,10 +185,10 @@ def _devices(setting: Setting) -> Iterable[Part]:
         devices.rngs,
     )
     for device in chain(*late[:3]):
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield from watchdog_options(setting)
     for device in chain(*late[3:]):
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield from nameless_parts(setting)
 
 
@@ -195,14 +200,16 @@ def _iothreads(setting: Setting) -> list[Part]:
 
 def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield from name_options(setting)
-    yield from firmware_parts(setting)
+    yield from flash_parts(setting)
     yield from machine_options(setting, memory=default_memory(setting))
     yield from cpu_options(setting)
+    yield from bios_options(setting)
     yield from memory_parts(setting)
     yield from topology_options(setting)
     yield from _iothreads(setting)
     yield from numa_parts(setting)
-    yield option("-uuid", _uuid(setting.model.uuid))
+    yield option("-uuid", uuid_text(setting.model.uuid))
+    yield from generation_parts(setting)
     yield from firmware_table_options(setting)
     yield from fw_cfg_options(setting)
     if not setting.model.devices.graphics:
@@ -222,13 +229,8 @@ def _last_parts(setting: Setting) -> Iterable[Part]:
     if setting.surroundings.sandbox:
         yield option("-sandbox", SANDBOX)
     for device in setting.model.devices.panics:
-        yield from parts_of_device(setting, device)
+        yield from _parts(setting, device)
     yield option("-msg", "timestamp=on")
-
-
-def _uuid(raw: bytes) -> str:
-    digits = raw.hex()
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def build_command(
@@ -254,6 +256,8 @@ def build_command(
     setting = Setting(model, emulator, surroundings)
     if setting.arch != emulator.arch and not (setting.arch == "i686" and emulator.arch == "x86_64"):
         raise unsupported(f"Emulator '{emulator.path}' does not support arch '{setting.arch}'")
+    if any(label.type != "none" for label in model.seclabels):
+        raise unsupported("security labels are not supported by this driver")
     monitor = f"{surroundings.folder}/{MONITOR_SOCKET}"
     extra = passthrough or Passthrough()
     given = [option(word) for word in extra.arguments]
@@ -321,21 +325,17 @@ def orders_before_run(setting: Setting) -> list[Order]:
 
 
 def format_command(command: Command) -> str:
-    """Show a command as libvirt does: environment, program and arguments, a line for each option."""
-    numbers = {one.name: FIRST_DESCRIPTOR + place for place, one in enumerate(command.descriptors)}
-    lines = [f"{name}={_quoted(value)}" for name, value in command.environment.items()]
-    lines.append(_quoted(command.program))
-    words = command.arguments(numbers)[1:]
-    for place, word in enumerate(words):
-        if word.startswith("-") or not place:
-            lines.append(_quoted(word))
-        else:
-            lines[-1] += f" {_quoted(word)}"
-    return " \\\n".join(lines) + "\n"
+    """Show a command as libvirt does: environment, program and arguments, as words for a shell.
+
+    What the launcher would open is shown by its path, as nothing has been opened.
+    """
+    environment = [f"{name}={_quoted(value)}" for name, value in command.environment.items()]
+    words = chain.from_iterable(to_arguments(shown(part)) for part in command.parts)
+    return " ".join([*environment, _quoted(command.program), *(_quoted(word) for word in words)]) + "\n"
 
 
 def _quoted(word: str) -> str:
     """A word as a shell takes it: in single quotes if it must be."""
-    if word and all(letter in _SAFE for letter in word):
+    if word and _SPECIAL.isdisjoint(word):
         return word
     return "'" + word.replace("'", "'\\''") + "'"

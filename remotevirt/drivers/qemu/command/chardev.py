@@ -56,17 +56,17 @@ def chardev_part(setting: Setting, backend: Backend, alias: str, *, channel: str
         data = {}
     elif kind in {"dev", "pipe"}:
         data = {"device": source.path}
-        files.append(GuestFile(source.path or "", writable=True, shared=True))
         if kind == "dev":
+            files.append(GuestFile(source.path or "", writable=True, shared=True))
             kind = "parallel" if alias.startswith("parallel") else "serial"
     elif kind == "file":
         descriptor = Descriptor(
             f"{alias}-source", "file", source.path, append=bool(source.append), device=alias
         )
         descriptors.append(descriptor)
-        data = {"out": FdSet(descriptor.name), "append": True}
-        if source.append is None or not source.append:
-            data["append"] = False
+        data = {"out": FdSet(descriptor.name)}
+        if source.append is not None:
+            data["append"] = source.append
     elif kind == "udp":
         data = _datagrams(backend)
     elif kind == "tcp":

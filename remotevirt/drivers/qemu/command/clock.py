@@ -96,7 +96,7 @@ def power_options(setting: Setting) -> list[Part]:
     model = setting.model
     # What a reset or a shutdown leads to is told over the monitor (``set-action``), where it can change.
     parts = [option("-no-shutdown")]
-    if setting.is_x86 and (model.features is None or not model.features.acpi):
+    if (setting.is_x86 or setting.is_virt) and (model.features is None or not model.features.acpi):
         parts.append(option("-no-acpi"))
     if model.pm is not None:
         chip = "ICH9-LPC" if setting.is_q35 else "PIIX4_PM"

@@ -66,11 +66,9 @@ def controller_parts(setting: Setting) -> list[Part]:
     """Return all controllers, in order. Raises VirError for those that this machine cannot have."""
     parts: list[Part] = []
     for kind in _ORDER:
-        found = [one for one in setting.model.devices.controllers if one.type == kind]
-        if kind == "pci":
-            found.sort(key=lambda one: one.index or 0)
-        for one in found:
-            parts += parts_of_controller(setting, one)
+        for one in setting.model.devices.controllers:
+            if one.type == kind:
+                parts += parts_of_controller(setting, one)
     for one in setting.model.devices.controllers:
         if one.type not in _ORDER:
             raise unsupported(f"Unsupported controller type: {one.type}")

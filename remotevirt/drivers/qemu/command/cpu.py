@@ -82,14 +82,13 @@ def _features(setting: Setting) -> list[str]:
     words = [f"{_feature_name(setting, one.name)}={_on(one.policy in _ON)}" for one in cpu.features]
     if cpu.mode == "host-passthrough" and cpu.migratable is not None:
         words.insert(0, f"migratable={_on(cpu.migratable)}")
-    timers = {timer.name: timer for timer in model.clock.timers}
-    for name, word in (("kvmclock", "kvmclock"), ("hypervclock", "hv-time")):
-        timer = timers.get(name)
-        if timer is not None and timer.present is not None and (name == "kvmclock" or timer.present):
-            words.append(f"{word}={_on(timer.present)}")
-    tsc = timers.get("tsc")
-    if tsc is not None and tsc.frequency is not None:
-        words.append(f"tsc-frequency={tsc.frequency}")
+    for timer in model.clock.timers:
+        if timer.name == "kvmclock" and timer.present is not None:
+            words.append(f"kvmclock={_on(timer.present)}")
+        elif timer.name == "hypervclock" and timer.present:
+            words.append("hv-time=on")
+        elif timer.name == "tsc" and timer.frequency is not None:
+            words.append(f"tsc-frequency={timer.frequency}")
     if features.apic is not None and features.apic.eoi is not None:
         words.append(f"kvm-pv-eoi={_on(features.apic.eoi)}")
     if features.pvspinlock is not None:
@@ -220,8 +219,7 @@ def topology_options(setting: Setting) -> list[Part]:
         if topology.dies != 1 and not setting.is_x86:
             raise unsupported("Only 1 die per socket is supported")
         values["sockets"] = topology.sockets
-        if setting.is_x86:
-            values["dies"] = topology.dies
+        values["dies"] = topology.dies
         values |= {"cores": topology.cores, "threads": topology.threads}
     words = [str(started), *(f"{key}={value}" for key, value in values.items())]
     return [option("-smp", ",".join(words))]

@@ -224,8 +224,8 @@ def _identity(disk: Disk) -> dict[str, Any]:
                 raise unsupported("Only scsi disk supports vendor and product")
             values[name] = text
     removable = disk.target.removable if disk.target is not None else None
-    if removable is not None:
-        if disk.bus not in {"usb", "scsi"}:
-            raise unsupported("removable is only valid for usb and scsi disks")
-        values["removable"] = removable
+    if removable is not None and disk.bus not in {"usb", "scsi"}:
+        raise unsupported("removable is only valid for usb and scsi disks")
+    if removable is not None or disk.bus == "usb":
+        values["removable"] = bool(removable)
     return values

@@ -40,8 +40,9 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     "document.DomainModel": _words(
         "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
         " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
-        " on_crash pm devices"
+        " on_crash pm devices seclabels"
     ),
+    "security.SecLabel": _words("type model relabel"),
     "cpu_tuning.VcpuList": _words("vcpus"),
     "cpu_tuning.SingleVcpu": _words("id enabled hotpluggable order"),
     "cpu_tuning.IoThreadIds": _words("threads"),
@@ -250,7 +251,9 @@ REFUSALS: Final[Mapping[tuple[str, str], str]] = {
     ("document.DomainModel", "bootloader"): "bootloader is not supported by QEMU",
     ("document.DomainModel", "perf"): "perf events are not available on this host",
     ("document.DomainModel", "idmap"): "idmap is not supported by QEMU",
-    ("document.DomainModel", "seclabels"): "security labels are not supported by this driver",
+    ("security.SecLabel", "label"): "security labels are not supported by this driver",
+    ("security.SecLabel", "imagelabel"): "security labels are not supported by this driver",
+    ("security.SecLabel", "baselabel"): "security labels are not supported by this driver",
     ("cpu_tuning.Vcpu", "cpuset"): "CPU tuning is not available on this host",
     ("devices.Devices", "hostdevs"): "host device passthrough is not supported by this driver",
     ("devices.Devices", "filesystems"): "filesystem passthrough is not supported by this driver",
@@ -320,35 +323,73 @@ def check_expressed(model: DomainModel, elsewhere: frozenset[str] = frozenset())
 
 def check_device(device: Model) -> None:
     """Refuse a device that holds anything that its parts do not express. Raises VirError."""
-    _check(device, frozenset(), 0)
+    _check(device, _NOWHERE, 0)
 
 
-_EMPTY: Final[dict[type[Model], Model]] = {}
-"""An empty model of each kind, to compare with."""
+@attrs.frozen
+class _Plan:
+    """What is to be looked at in models of a kind.
+
+    Attributes:
+        refused: what is said of it whatever is in it, None if nothing.
+        closed: fields that must be as in an empty model, with what they are there.
+        open: fields that builders look at.
+    """
+
+    refused: str | None
+    closed: tuple[tuple[str, Any], ...]
+    open: tuple[str, ...]
+
+
+_PLANS: Final[dict[type[Model], _Plan]] = {}
+
+
+def _plan(cls: type[Model]) -> _Plan:
+    known = _PLANS.get(cls)
+    if known is None:
+        known = _PLANS[cls] = _make_plan(cls)
+    return known
+
+
+def _make_plan(cls: type[Model]) -> _Plan:
+    name = model_name(cls)
+    expressed, host = EXPRESSED.get(name, frozenset()), HOST.get(name, frozenset())
+    empty = cls()
+    fields = [field.name for field in attrs.fields(cls)]
+    return _Plan(
+        WHOLE.get(name),
+        tuple((one, getattr(empty, one)) for one in fields if one not in expressed | host),
+        tuple(one for one in fields if one in expressed),
+    )
+
+
+_SCALARS: Final = frozenset((type(None), str, int, bool, bytes))
+"""What most fields hold, in which there is nothing more to look at."""
 
 
 def _check(model: Model, elsewhere: frozenset[str], depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise unsupported("the configuration is nested too deeply")
     cls = type(model)
-    name = model_name(cls)
-    if name in WHOLE:
-        raise unsupported(WHOLE[name])
-    empty = _EMPTY.get(cls)
-    if empty is None:
-        empty = _EMPTY[cls] = cls()
-    expressed, host = EXPRESSED.get(name, frozenset()), HOST.get(name, frozenset())
-    for field in attrs.fields(cls):
-        value = getattr(model, field.name)
-        if field.name in host or (depth == 0 and field.name in elsewhere):
+    plan = _plan(cls)
+    if plan.refused is not None:
+        raise unsupported(plan.refused)
+    for name, empty in plan.closed:
+        value = getattr(model, name)
+        if value is empty or (elsewhere and name in elsewhere):
             continue
-        if field.name not in expressed:
-            if _says_nothing(value, getattr(empty, field.name), (name, field.name)):
-                continue
-            raise _no_such_field(cls, name, field.name)
+        if not _says_nothing(value, empty, (model_name(cls), name)):
+            raise _no_such_field(cls, model_name(cls), name)
+    for name in plan.open:
+        value = getattr(model, name)
+        if type(value) in _SCALARS or (elsewhere and name in elsewhere):
+            continue
         for part in value if isinstance(value, list) else (value,):
             if isinstance(part, Model):
-                _check(part, elsewhere, depth + 1)
+                _check(part, _NOWHERE, depth + 1)
+
+
+_NOWHERE: Final[frozenset[str]] = frozenset()
 
 
 def _says_nothing(value: Any, empty: Any, place: tuple[str, str]) -> bool:

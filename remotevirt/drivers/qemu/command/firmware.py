@@ -6,11 +6,11 @@ from remotevirt.drivers.qemu.command.machine import FIRMWARE_NODES
 from remotevirt.drivers.qemu.command.parts import GuestFile, Part, option
 from remotevirt.drivers.qemu.command.setting import Setting, unsupported
 
-__all__ = ["firmware_parts"]
+__all__ = ["bios_options", "flash_parts"]
 
 
-def firmware_parts(setting: Setting) -> list[Part]:
-    """Return the block nodes of flash, or ``-bios``.
+def flash_parts(setting: Setting) -> list[Part]:
+    """Return the block nodes of flash.
 
     The path of a loader that was to be chosen by its features must have been filled in.
 
@@ -21,23 +21,30 @@ def firmware_parts(setting: Setting) -> list[Part]:
     loader = os.loader
     if loader is None or loader.path is None:
         if os.firmware is not None:
-            raise unsupported("Unable to find any firmware to satisfy '" + os.firmware + "'")
+            raise unsupported(f"Unable to find any firmware to satisfy '{os.firmware}'")
         return []
     if loader.type != "pflash":
         if os.nvram is not None:
             raise unsupported("NVRAM is not available with this loader")
-        return [option("-bios", loader.path, files=[GuestFile(loader.path, shared=True)])]
+        return []
     if loader.secure and not (setting.is_q35 and _has_smm(setting)):
         raise unsupported("Secure boot requires SMM feature enabled")
-    writable = loader.readonly is False
-    parts = _flash(0, loader.path, writable=writable)
+    parts = _flash(0, loader.path, writable=loader.readonly is False)
     if os.nvram is not None:
         if os.nvram.path is None:
             raise unsupported("the NVRAM of the domain lacks a path")
         parts += _flash(1, os.nvram.path, writable=True)
-    if loader.secure:
-        parts.append(option("-global", "driver=cfi.pflash01,property=secure,value=on"))
     return parts
+
+
+def bios_options(setting: Setting) -> list[Part]:
+    """Return an image for the BIOS, or that flash only yields to code that firmware trusts."""
+    loader = setting.model.os.loader
+    if loader is None or loader.path is None:
+        return []
+    if loader.type != "pflash":
+        return [option("-bios", loader.path, files=[GuestFile(loader.path, shared=True)])]
+    return [option("-global", "driver=cfi.pflash01,property=secure,value=on")] if loader.secure else []
 
 
 def _has_smm(setting: Setting) -> bool:

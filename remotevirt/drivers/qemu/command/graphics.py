@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +12,9 @@ from remotevirt.xml.domain.graphics import Listen, Vnc
 from remotevirt.xml.domain.media import Video, VideoModel
 
 __all__ = ["graphics_options", "parts_of_video"]
+
+_KEYMAP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
+"""QEMU takes the name of a keymap for that of a file, wherever it leads."""
 
 FIRST_PORT: Final = 5900
 """VNC's display 0."""
@@ -58,6 +62,8 @@ def _vnc(setting: Setting, vnc: Vnc, position: int, audio: str | None) -> list[P
     )
     parts = [option("-vnc", ",".join([*words, *([more] if more else [])]))]
     if vnc.keymap is not None:
+        if not _KEYMAP.match(vnc.keymap):
+            raise unsupported(f"invalid keymap '{vnc.keymap}'")
         parts.append(option("-k", vnc.keymap))
     return parts
 

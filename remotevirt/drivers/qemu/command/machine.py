@@ -50,13 +50,13 @@ def machine_options(setting: Setting, *, memory: str | None) -> list[Part]:
         if not setting.is_virt:
             raise unsupported("GIC version is only supported with machine type 'virt'")
         values["gic-version"] = features.gic.version
-    values["dump-guest-core"] = bool(model.dump_core)
-    if model.memory_backing is not None and model.memory_backing.nosharepages:
-        values["mem-merge"] = False
     if features.ioapic is not None:
         if not setting.is_x86:
             raise unsupported("I/O APIC tuning is not supported by this QEMU binary")
         values["kernel_irqchip"] = "on" if features.ioapic == "kvm" else "split"
+    values["dump-guest-core"] = bool(model.dump_core)
+    if model.memory_backing is not None and model.memory_backing.nosharepages:
+        values["mem-merge"] = False
     values["memory-backend"] = memory
     loader = model.os.loader
     if loader is not None and loader.type == "pflash":

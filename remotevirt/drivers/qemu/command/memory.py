@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from remotevirt.drivers.qemu.command.parts import GuestFile, Part, comma_list, option
+from remotevirt.drivers.qemu.command.parts import Part, comma_list, option
 from remotevirt.drivers.qemu.command.setting import Setting, alias_of, unsupported
 from remotevirt.xml.bitmap import parse_bitmap
 from remotevirt.xml.domain.address import DimmAddress
@@ -99,7 +99,6 @@ def _backing(
     backing = setting.model.memory_backing or MemoryBacking()
     source = backing.source
     page = _page(setting, cell)
-    files: tuple[GuestFile, ...] = ()
     values: dict[str, Any] = {"id": name}
     if source == "memfd":
         kind = "memory-backend-memfd"
@@ -111,8 +110,8 @@ def _backing(
     elif source == "file":
         kind = "memory-backend-file"
         folder = setting.surroundings.memory_folder or setting.surroundings.folder
+        # QEMU makes the file, so that nobody need give it to the guest.
         values["mem-path"] = f"{folder}/{name}"
-        files = (GuestFile(f"{folder}/{name}", writable=True),)
     else:
         kind = "memory-backend-ram"
     if kind == "memory-backend-file":
@@ -130,7 +129,7 @@ def _backing(
             values["prealloc-threads"] = backing.allocation.threads
     values["size"] = size * 1024
     values |= _placing(setting, cell)
-    return Part("object", {"qom-type": kind, **values}, files=files)
+    return Part("object", {"qom-type": kind, **values})
 
 
 def _placing(setting: Setting, cell: int | None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ __all__ = [
     "comma_list",
     "escaped",
     "option",
+    "shown",
     "to_arguments",
     "to_commands",
 ]
@@ -192,20 +193,22 @@ def to_arguments(part: Part, numbers: Mapping[str, int] | None = None) -> list[s
     if part.kind == "option":
         value = part.arguments["value"]
         return [*words, part.arguments["name"], *([] if value is None else [value])]
-    arguments = _filled(part.arguments, lambda name: str(known[name]), known)
+    arguments = _arguments(part, lambda name: str(known[name]), known)
     if part.kind == "chardev":
         return [*words, "-chardev", _legacy_chardev(arguments)]
-    return [*words, f"-{part.kind}", json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)]
+    return [*words, f"-{part.kind}", _JSON.encode(arguments)]
 
 
-_MAKERS: Final[Mapping[Kind, tuple[str, str, str, str]]] = {
-    "object": ("object-add", "object-del", "id", "id"),
-    "blockdev": ("blockdev-add", "blockdev-del", "node-name", "node-name"),
-    "netdev": ("netdev_add", "netdev_del", "id", "id"),
-    "chardev": ("chardev-add", "chardev-remove", "id", "id"),
-    "device": ("device_add", "device_del", "id", "id"),
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+_MAKERS: Final[Mapping[Kind, tuple[str, str, str]]] = {
+    "object": ("object-add", "object-del", "id"),
+    "blockdev": ("blockdev-add", "blockdev-del", "node-name"),
+    "netdev": ("netdev_add", "netdev_del", "id"),
+    "chardev": ("chardev-add", "chardev-remove", "id"),
+    "device": ("device_add", "device_del", "id"),
 }
-"""The commands that make and unmake a part, and what the part's name is called in each."""
+"""The commands that make and unmake a part, and what the part's name is called in both."""
 
 
 def to_commands(part: Part, sets: Mapping[str, int] | None = None) -> list[Order]:
@@ -222,9 +225,9 @@ def to_commands(part: Part, sets: Mapping[str, int] | None = None) -> list[Order
         raise InternalError(f"a part of kind {part.kind} cannot be added at run time", domain=c.VIR_FROM_QEMU)
     numbers = sets or {}
     orders = [_passing(one, numbers) for one in part.descriptors]
-    make, unmake, key, undo_key = _MAKERS[part.kind]
-    arguments = _filled(part.arguments, lambda name: name, numbers)
-    undo = (unmake, {undo_key: arguments[key]}) if key in arguments else None
+    make, unmake, key = _MAKERS[part.kind]
+    arguments = _arguments(part, lambda name: name, numbers)
+    undo = (unmake, {key: arguments[key]}) if key in arguments else None
     return [*orders, Order(make, arguments, None, undo)]
 
 
@@ -240,6 +243,14 @@ def _passing(one: Descriptor, sets: Mapping[str, int]) -> Order:
     return Order("getfd", {"fdname": one.name}, one, ("closefd", {"fdname": one.name}), lasting=False)
 
 
+def _arguments(part: Part, name_of: Callable[[str], str], sets: Mapping[str, int]) -> dict[str, Any]:
+    """Return a part's arguments; only those that stand for a descriptor need to be replaced."""
+    if not part.descriptors:
+        return dict(part.arguments)
+    filled: dict[str, Any] = _filled(part.arguments, name_of, sets)
+    return filled
+
+
 def _filled(value: Any, name_of: Callable[[str], str], sets: Mapping[str, int]) -> Any:
     """Return arguments with all that stood for a descriptor replaced."""
     if isinstance(value, Fd):
@@ -250,6 +261,22 @@ def _filled(value: Any, name_of: Callable[[str], str], sets: Mapping[str, int]) 
         return {key: _filled(item, name_of, sets) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_filled(item, name_of, sets) for item in value]
+    return value
+
+
+def shown(part: Part) -> Part:
+    """Return a part as it is shown to people: with the paths of what would be opened, not with numbers."""
+    paths = {one.name: one.path for one in part.descriptors}
+    return attrs.evolve(part, arguments=_with_paths(part.arguments, paths), descriptors=())
+
+
+def _with_paths(value: Any, paths: Mapping[str, str | None]) -> Any:
+    if isinstance(value, Fd | FdSet):
+        return paths.get(value.name) or value.name
+    if isinstance(value, Mapping):
+        if value.get("type") == "fd":
+            return {"type": "unix", "data": {"path": _with_paths(value["data"]["str"], paths)}}
+        return {key: _with_paths(item, paths) for key, item in value.items()}
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from uuid import UUID
 
 from remotevirt.drivers.qemu.command.parts import GuestFile, Part, option
 from remotevirt.drivers.qemu.command.setting import Setting, alias_of, unsupported, virtio_options
@@ -19,6 +20,7 @@ from remotevirt.xml.domain.small import (
 )
 
 __all__ = [
+    "generation_parts",
     "nameless_parts",
     "panic_feature",
     "parts_of_balloon",
@@ -27,6 +29,7 @@ __all__ = [
     "parts_of_panic",
     "parts_of_random",
     "parts_of_watchdog",
+    "uuid_text",
     "watchdog_options",
 ]
 
@@ -156,13 +159,21 @@ def panic_feature(setting: Setting) -> list[str]:
 
 
 def nameless_parts(setting: Setting) -> list[Part]:
-    """Return the devices that stand in no element of their own: crash notes and the generation id."""
-    model = setting.model
-    parts: list[Part] = []
-    if model.features is not None and model.features.vmcoreinfo:
-        parts.append(Part("device", {"driver": "vmcoreinfo"}))
-    if model.genid is not None:
-        digits = model.genid.hex()
-        guid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-        parts.append(Part("device", {"driver": "vmgenid", "guid": guid, "id": "vmgenid0"}))
-    return parts
+    """Return the device that takes notes of the guest's kernel for whoever looks at a crash."""
+    features = setting.model.features
+    if features is None or not features.vmcoreinfo:
+        return []
+    return [Part("device", {"driver": "vmcoreinfo"})]
+
+
+def generation_parts(setting: Setting) -> list[Part]:
+    """Return the device that tells a guest when it is another one's copy."""
+    genid = setting.model.genid
+    if genid is None:
+        return []
+    return [Part("device", {"driver": "vmgenid", "guid": uuid_text(genid), "id": "vmgenid0"})]
+
+
+def uuid_text(raw: bytes) -> str:
+    """Return a UUID as text."""
+    return str(UUID(bytes=raw))

@@ -32,7 +32,7 @@ def add_devices(model: DomainModel, board: Board) -> None:
         add_controller(devices, "sata", 0)
     if board.root is not None:
         _add_root(devices, board.root)
-    if devices.memballoon is None and not board.is_virt:
+    if devices.memballoon is None and board.is_x86:
         devices.memballoon = MemoryBalloon()
         devices.memballoon.model = "virtio"
     if board.has_ps2:
@@ -72,7 +72,7 @@ def _add_root(devices: Devices, root: str) -> None:
 
 
 def _add_input(devices: Devices, kind: str) -> None:
-    if any(device.type == kind and device.bus == "ps2" for device in devices.inputs):
+    if any(device.type == kind and device.bus in {None, "ps2"} for device in devices.inputs):
         return
     device = Input()
     device.type, device.bus = kind, "ps2"

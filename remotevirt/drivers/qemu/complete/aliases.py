@@ -65,7 +65,8 @@ def assign_aliases(model: DomainModel) -> None:
         device = getattr(devices, name)
         if device is not None and device.info.alias is None and getattr(device, "model", None) != "none":
             _number(devices, device, 0)
-    for device in (*devices.disks, *devices.controllers, *devices.memories):
+    placed: tuple[Any, ...] = (*devices.disks, *devices.controllers, *devices.memories)
+    for device in placed:
         if device.info.alias is None:
             _name(model, device, board)
     _share_console(devices)

@@ -15,6 +15,9 @@ from remotevirt.xml.domain import DomainModel
 __all__ = ["Board", "find_board", "find_emulator", "unsupported"]
 
 X86 = frozenset(["i686", "x86_64"])
+PREFERRED = dict.fromkeys(["aarch64", "armv6l", "armv7l"], "integratorcp")
+"""The machines that libvirt takes where QEMU has no default."""
+
 ARM = frozenset(["aarch64", "armv6l", "armv7l"])
 
 
@@ -105,7 +108,7 @@ def choose_machine(model: DomainModel, emulator: Emulator) -> Machine | None:
     kind = model.os.kind
     assert kind is not None
     if kind.machine is None:
-        machine = emulator.machine(None) or next(iter(emulator.machines.values()), None)
+        machine = emulator.machine(None) or emulator.machine(PREFERRED.get(kind.arch, "none"))
     else:
         machine = emulator.machine(kind.machine)
     if machine is not None:

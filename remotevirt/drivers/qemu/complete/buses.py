@@ -70,19 +70,14 @@ class Bus:
     shared: set[int] = attrs.field(factory=set)
 
     @classmethod
-    def of(cls, model: str, *, hotplug: bool = True) -> Bus:
+    def of(cls, model: str) -> Bus:
         """Return an empty bus of a controller."""
-        offers, first, last = _OFFERS[model]
-        return cls(model, offers if hotplug else offers & ~Connect.HOTPLUG, first, last)
-
-    def is_full(self) -> bool:
-        """Whether every slot has something in it."""
-        return all(self.taken.get(slot) for slot in range(self.first, self.last + 1))
+        return cls(model, *_OFFERS[model])
 
     def takes(self, kind: Connect, *, told: bool = False) -> bool:
         """Whether a device fits; one that was told to sit here may be older or newer than the bus."""
         offers = self.offers
-        if told and kind & _ENDPOINTS and offers & _ENDPOINTS:
+        if told and kind & (_ENDPOINTS | Connect.PCI_BRIDGE) and offers & _ENDPOINTS:
             return True
         if not kind & offers & Connect.KINDS:
             return False
@@ -142,9 +137,11 @@ class Buses:
         """Take a place that a document gives, adding the buses up to it. Raises VirError."""
         if not self.buses:
             raise _wrong("No PCI buses available")
-        wanted = Place(place.bus, place.slot, place.function)
         if self.growing and not place.domain and place.bus >= len(self.buses):
+            # An old device that asks for the next bus gets the one after it: in between is the way there.
+            place.bus = max(place.bus, len(self.buses) + len(self._models(kind)) - 1)
             self.grow(kind, place.bus)
+        wanted = Place(place.bus, place.slot, place.function)
         self.check(wanted, kind, place.domain)
         self.reserve(wanted, kind)
 
@@ -185,6 +182,8 @@ class Buses:
         last = "pci-bridge" if is_plain_bridge(models[-1]) else models[-1]
         models += [last] * (count - len(models))
         self.buses += [Bus.of(model) for model in models[:count]]
+        if count > 1 and models[1] == "pcie-to-pci-bridge":
+            self.reserve(Place(len(self.buses) - count, 0))
         return len(self.buses) - 1
 
     def _models(self, kind: Connect) -> list[str]:
@@ -194,16 +193,17 @@ class Buses:
             if any(bus.offers & Connect.PCI_BRIDGE for bus in self.buses):
                 return ["pci-bridge"]
             return ["pcie-root-port", "pcie-to-pci-bridge"]
-        if root == "pcie-root" and kind & (Connect.PCIE | Connect.SWITCH_UP | Connect.PCIE_TO_PCI):
+        if root == "pcie-root" and kind & (Connect.PCIE | Connect.SWITCH_UP):
             return ["pcie-root-port"]
-        if kind & Connect.KINDS:
+        if kind & Connect.KINDS and not kind & Connect.PCIE_TO_PCI:
             raise InternalError(
                 f"a PCI slot is needed to connect a PCI controller model='{_name(kind)}', but none is"
                 " available, and it cannot be automatically added",
                 domain=c.VIR_FROM_DOMAIN,
             )
+        flags = "2000" if kind & Connect.PCIE_TO_PCI else "00"
         raise InternalError(
-            "Cannot automatically add a new PCI bus for a device with connect flags 00",
+            f"Cannot automatically add a new PCI bus for a device with connect flags {flags}",
             domain=c.VIR_FROM_DOMAIN,
         )
 

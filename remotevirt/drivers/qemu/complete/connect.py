@@ -68,7 +68,22 @@ OF_CONTROLLER = {
 """What the PCI controllers themselves need."""
 
 OLD_CARDS = frozenset(
-    ["rtl8139", "e1000", "netfront", "spapr-vlan", "lan9118", "smc91c111", "vlance", "vmxnet", "vmxnet2", "vmxnet3", "Am79C970A", "82540EM", "82545EM", "82543GC"]
+    [
+        "rtl8139",
+        "e1000",
+        "netfront",
+        "spapr-vlan",
+        "lan9118",
+        "smc91c111",
+        "vlance",
+        "vmxnet",
+        "vmxnet2",
+        "vmxnet3",
+        "Am79C970A",
+        "82540EM",
+        "82545EM",
+        "82543GC",
+    ]
 )
 """Network cards known to be older than PCI Express; of others libvirt thinks that they are not."""
 
@@ -90,13 +105,18 @@ def slot_kind(device: Any, express: bool) -> Connect:
             return _of_controller(device, express)
         case Interface():
             return _of_interface(device, express)
+        case Filesystem():
+            driver = device.driver.type if device.driver is not None else None
+            if driver not in {None, "path", "handle", "virtiofs"}:
+                return Connect.NOTHING
+            return _virtio(device.model, express)
         case Sound():
             return OLD if device.model in {"es1370", "ac97", "ich6", "ich9"} else Connect.NOTHING
         case Watchdog():
             return OLD if device.model == "i6300esb" else Connect.NOTHING
         case Video():
             kind = device.model.type if device.model else None
-            return EXPRESS if kind == "virtio" and express else OLD
+            return EXPRESS if kind in {"virtio", "bochs"} and express else OLD
         case SharedMemory() | Serial():
             return OLD
         case Iommu():

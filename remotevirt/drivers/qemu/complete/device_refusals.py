@@ -6,9 +6,11 @@ from typing import Any
 
 from remotevirt.drivers.qemu.complete.board import Board, unsupported
 from remotevirt.drivers.qemu.emulator import Emulator
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import Devices, DomainModel
-from remotevirt.xml.domain.address import DriveAddress, PciAddress
-from remotevirt.xml.domain.chardev import Serial
+from remotevirt.xml.domain.address import DriveAddress
+from remotevirt.xml.domain.chardev import Console, Serial
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.filesystem import Filesystem, SharedMemory
@@ -32,20 +34,24 @@ def check_early_devices(model: DomainModel, board: Board) -> None:
         address = disk.info.address
         if disk.bus == "virtio" and isinstance(address, DriveAddress):
             raise unsupported(f"virtio disk cannot have an address of type '{address.type}'")
+        if disk.bus == "scsi" and isinstance(address, DriveAddress) and address.bus:
+            raise InternalError("SCSI controller only supports 1 bus", domain=c.VIR_FROM_QEMU)
+    for console in model.devices.consoles:
+        _check_console(console)
 
 
 def check_devices(model: DomainModel, emulator: Emulator, board: Board) -> None:
     """Refuse devices of a guest. Raises VirError."""
     devices = model.devices
     families: tuple[list[Any], ...] = (
+        devices.videos,
+        devices.panics,
         devices.disks,
-        devices.controllers,
         devices.filesystems,
+        devices.controllers,
         devices.inputs,
         devices.tpms,
         devices.graphics,
-        devices.videos,
-        devices.panics,
         devices.shmems,
     )
     for family in families:
@@ -54,6 +60,8 @@ def check_devices(model: DomainModel, emulator: Emulator, board: Board) -> None:
     for watchdog in devices.watchdogs:
         if watchdog.model == "diag288":
             raise unsupported("diag288 model of watchdog is allowed for s390 and s390x only")
+    if len(devices.smartcards) > 1:
+        raise unsupported("this QEMU binary lacks multiple smartcard support")
     if devices.nvram is not None:
         raise unsupported("nvram device is only supported for PPC64")
     _check_spice_channels(devices)
@@ -69,7 +77,7 @@ def check_device(device: Any, model: DomainModel, emulator: Emulator, board: Boa
         case Filesystem():
             _check_filesystem(device, model)
         case Input():
-            if device.bus == "ps2" and not board.has_ps2:
+            if device.bus == "ps2" and device.type in {"mouse", "keyboard"} and not board.has_ps2:
                 raise unsupported("ps2 is not supported by this QEMU binary")
         case Tpm():
             _check_tpm(device, emulator)
@@ -91,6 +99,7 @@ def _check_disk(disk: Disk, model: DomainModel) -> None:
         raise unsupported(f"disk type of '{disk.dev}' does not support ejectable media")
     if disk.bus in {"ide", "sata"} and disk.device == "disk" and disk.readonly:
         raise unsupported(f"readonly {disk.bus} disks are not supported")
+    _check_scsi_place(disk, model)
     if disk.type == "vhostuser" and not shares_memory(model):
         raise unsupported("'vhostuser' requires shared memory")
     if driver is None:
@@ -101,6 +110,16 @@ def _check_disk(disk: Disk, model: DomainModel) -> None:
         raise unsupported("io='native' needs either no disk cache or directsync cache mode")
     if driver.iothread is not None:
         _check_iothread(disk, driver.iothread, model)
+
+
+def _check_scsi_place(disk: Disk, model: DomainModel) -> None:
+    address = disk.info.address
+    if disk.bus != "scsi" or not isinstance(address, DriveAddress) or not address.target:
+        return
+    for controller in model.devices.controllers:
+        if controller.type == "scsi" and controller.index == address.controller:
+            if controller.model == "lsilogic":
+                raise unsupported(f"target must be 0 for controller model '{controller.model}'")
 
 
 def _check_iothread(disk: Disk, number: int, model: DomainModel) -> None:
@@ -133,14 +152,14 @@ def _check_controller(controller: Controller, board: Board) -> None:
         raise unsupported(f"{model} SCSI controller is not a built-in for this machine")
     if kind == "usb" and model in {"qusb1", "qusb2"}:
         raise unsupported("USB controller model type 'qusb1' or 'qusb2' is not supported in qemu")
-    address = controller.info.address
-    if kind == "pci" and isinstance(address, PciAddress):
-        index, bus = controller.index or 0, address.place.bus
-        if bus >= index and model not in {"pci-root", "pcie-root"}:
-            raise unsupported(
-                f"PCI controller at index {index} (0x{index:02x}) has bus='0x{bus:02x}', but index must be"
-                " larger than bus"
-            )
+    if kind == "fdc" and controller.index:
+        raise InternalError("Only 1 fdc controller is supported", domain=c.VIR_FROM_QEMU)
+    name = controller.pci_model.name if controller.pci_model is not None else None
+    if kind == "pci" and name is not None and name not in PCI_DEVICES.get(model or "", {name}):
+        raise unsupported(
+            f"Option 'modelName' has invalid value for PCI controller with index '{controller.index}', model"
+            f" '{model}' and modelName '{name}'"
+        )
 
 
 def _check_filesystem(filesystem: Filesystem, model: DomainModel) -> None:
@@ -168,6 +187,21 @@ def _check_graphics(graphics: Graphics) -> None:
         raise unsupported("spice TLS port set in XML configuration, but TLS is disabled in qemu.conf")
 
 
+MEBIBYTE = 1024
+"""In KiB."""
+
+PCI_DEVICES = {
+    "pcie-root-port": {"pcie-root-port", "ioh3420"},
+    "pci-bridge": {"pci-bridge"},
+    "dmi-to-pci-bridge": {"i82801b11-bridge"},
+    "pcie-to-pci-bridge": {"pcie-pci-bridge"},
+    "pcie-switch-upstream-port": {"x3130-upstream"},
+    "pcie-switch-downstream-port": {"xio3130-downstream"},
+    "pci-expander-bus": {"pxb"},
+    "pcie-expander-bus": {"pxb-pcie"},
+}
+"""The QEMU devices that make each kind of PCI controller."""
+
 VIDEO_DEVICES = {
     "vga": "VGA",
     "cirrus": "cirrus-vga",
@@ -186,6 +220,16 @@ def _check_video(video: Video, model: DomainModel, emulator: Emulator) -> None:
         return
     if VIDEO_DEVICES.get(kind) not in emulator.devices:
         raise unsupported(f"domain configuration does not support video model '{kind}'")
+    card = video.model
+    assert card is not None
+    if card.acceleration is not None and card.acceleration.accel3d and kind != "virtio":
+        raise unsupported("3d acceleration is supported only with 'virtio' video device")
+    if (card.heads or 0) > 1 and kind not in {"qxl", "virtio"}:
+        raise unsupported(f"video type '{kind}' doesn't support multiple 'heads'")
+    for what in ("vram", "vgamem"):
+        size = getattr(card, what)
+        if size is not None and size < MEBIBYTE:
+            raise unsupported(f"value for '{what}' must be at least 1 MiB (1024 KiB)")
     first = model.devices.videos[0] if model.devices.videos else video
     if video is not first and kind not in {"qxl", "virtio"}:
         raise unsupported(f"video type '{kind}' is only valid as primary video device")
@@ -242,6 +286,15 @@ def _check_serial(serial: Serial) -> None:
     wanted = _TARGET_OF_MODEL[name]
     if target.type != wanted:
         raise unsupported(f"Target model '{name}' requires target type '{wanted}'")
+
+
+def _check_console(console: Console) -> None:
+    kind = console.target.type if console.target is not None else None
+    if kind in {"sclp", "sclplm"}:
+        name = "sclpconsole" if kind == "sclp" else "sclplmconsole"
+        raise unsupported(f"{name} is not supported in this QEMU binary")
+    if kind not in {None, "serial", "virtio"}:
+        raise unsupported(f"unsupported console target type {kind}")
 
 
 def _check_spice_channels(devices: Devices) -> None:

@@ -12,7 +12,7 @@ from remotevirt.xml.domain.disk import Disk, DiskDriver
 from remotevirt.xml.domain.hostdev import HostDevice
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Video
-from remotevirt.xml.domain.small import Panic, Tpm
+from remotevirt.xml.domain.small import Panic, Tpm, Vsock
 
 __all__ = ["complete_device", "complete_devices", "video_type"]
 
@@ -34,6 +34,7 @@ def complete_devices(model: DomainModel, board: Board) -> None:
         devices.panics,
         devices.tpms,
         devices.hostdevs,
+        [devices.vsock] if devices.vsock is not None else [],
     )
     for family in families:
         for device in family:
@@ -56,6 +57,8 @@ def complete_device(device: Any, board: Board) -> None:
         device.model = device.model or "isa"
     elif isinstance(device, Tpm):
         _complete_tpm(device)
+    elif isinstance(device, Vsock):
+        device.model = device.model or "virtio"
     elif isinstance(device, HostDevice):
         _complete_hostdev(device)
 

@@ -1,8 +1,8 @@
 """Where each device of a guest sits on PCI: in libvirt's order, so that a guest finds its devices again.
 
 Addresses of the document are taken first; then the machine's own devices get the places they must have;
-the rest is filled in device by device. Buses that are wanting are found in a first round, on a map that grows.
-They become controllers, which get their own addresses in the second round.
+the rest is filled in device by device. Buses that are wanting are found in a first round, on a map that
+grows. They become controllers, which get their own addresses in the second round.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from remotevirt.drivers.qemu.complete.additions import add_controller
-from remotevirt.drivers.qemu.complete.board import Board, find_board
+from remotevirt.drivers.qemu.complete.board import Board, find_board, unsupported
 from remotevirt.drivers.qemu.complete.buses import Bus, Buses, Place
-from remotevirt.drivers.qemu.complete.connect import EXPRESS, needs_pci, pci_devices, slot_kind
+from remotevirt.drivers.qemu.complete.connect import EXPRESS, OLD, needs_pci, pci_devices, slot_kind
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import DomainModel
@@ -47,6 +47,7 @@ def place_pci(model: DomainModel) -> None:
     final = _map(model, board, growing=False)
     _assign(final, model, board, dry=False)
     _share_slots(final, model)
+    _check_order(model)
     _complete_controllers(model)
 
 
@@ -65,14 +66,19 @@ def hot_plug_pci(model: DomainModel, device: Any) -> None:
 def _address(device: Any) -> PciPlace | None:
     """The place that a device has, None if one shall be chosen."""
     address = device.info.address
-    if isinstance(address, PciAddress) and not address.place.is_zero():
+    if isinstance(address, PciAddress) and not _is_open(address.place):
         return address.place
     return None
 
 
+def _is_open(place: PciPlace) -> bool:
+    """Whether a place says nothing, so that one is chosen; a function alone says nothing either."""
+    return not (place.domain or place.bus or place.slot)
+
+
 def _wants(device: Any) -> bool:
     address: Address | None = device.info.address
-    return address is None or (isinstance(address, PciAddress) and address.place.is_zero())
+    return address is None or (isinstance(address, PciAddress) and _is_open(address.place))
 
 
 def _set(device: Any, place: Place, *, multifunction: bool | None = None) -> None:
@@ -89,15 +95,21 @@ def _map(model: DomainModel, board: Board, *, growing: bool) -> Buses:
     found = {one.index or 0: one for one in model.devices.controllers if one.type == "pci"}
     buses = Buses([], growing)
     express = board.root == "pcie-root"
+    if any(one.model is None for one in found.values()):
+        raise InternalError("PCI controller model was not set correctly", domain=c.VIR_FROM_DOMAIN)
     for number in range(1 + max(found, default=-1)):
         controller = found.get(number)
         name = (controller.model if controller else None) or ("pcie-root-port" if express else "pci-bridge")
-        target = controller.target if controller else None
-        buses.buses.append(Bus.of(name, hotplug=target is None or target.hotplug is not False))
+        buses.buses.append(Bus.of(name))
     for device in pci_devices(model):
         place = _address(device)
         if place is not None:
             buses.take(place, slot_kind(device, express))
+    for sound in model.devices.sounds:
+        place = _address(sound)
+        if place is not None and not needs_pci(sound):
+            # It has no use for the place, and keeps it.
+            buses.take(place, OLD)
     return buses
 
 
@@ -123,7 +135,7 @@ def _assign(buses: Buses, model: DomainModel, board: Board, *, dry: bool) -> Non
 
 
 def _add_buses(plan: Buses, model: DomainModel) -> None:
-    """Make controllers of the buses that were added; each needs a place itself, which may take more buses."""
+    """Make controllers of the buses that were added; each needs a place itself, but for the bridge that came with its own port."""
     number = 1
     while number < len(plan.buses):
         name = plan.buses[number].model
@@ -131,8 +143,20 @@ def _add_buses(plan: Buses, model: DomainModel) -> None:
             controller = next(
                 one for one in model.devices.controllers if one.type == "pci" and one.index == number
             )
-            plan.next(slot_kind(controller, express=True))
+            if name != "pcie-to-pci-bridge":
+                plan.next(slot_kind(controller, express=True))
         number += 1
+
+
+def _check_order(model: DomainModel) -> None:
+    """A bus comes after the one that it hangs from."""
+    for controller in model.devices.controllers:
+        index, place = controller.index or 0, _address(controller)
+        if controller.type == "pci" and place is not None and place.bus >= index:
+            raise unsupported(
+                f"PCI controller at index {index} (0x{index:02x}) has bus='0x{place.bus:02x}', but index must"
+                " be larger than bus"
+            )
 
 
 def _first(model: DomainModel, kind: str) -> Controller | None:
@@ -239,7 +263,10 @@ def _fix_video(buses: Buses, model: DomainModel, slot: int) -> None:
         return
     _take_free(buses, videos[0], Place(0, slot))
     if _wants(videos[0]):
-        _set(videos[0], buses.next(slot_kind(videos[0], buses.buses[0].model == "pcie-root")))
+        place = buses.next(slot_kind(videos[0], buses.buses[0].model == "pcie-root"))
+        if not buses.growing:
+            # libvirt forgets in its first round that the card has a place by now, and counts it again.
+            _set(videos[0], place)
 
 
 def _share_slots(buses: Buses, model: DomainModel) -> None:
@@ -287,7 +314,8 @@ def _complete_controllers(model: DomainModel) -> None:
             if target.chassis is None:
                 target.chassis = controller.index
             if target.port is None and place is not None:
-                target.port = (place.slot << 3) + place.function
+                downstream = controller.model == "pcie-switch-downstream-port"
+                target.port = place.slot if downstream else (place.slot << 3) + place.function
         elif controller.model in {"pci-expander-bus", "pcie-expander-bus"} and target.bus_nr is None:
             target.bus_nr = expander
             expander -= 2

@@ -30,6 +30,15 @@ def place_devices(model: DomainModel) -> None:
     _place_memory(model)
     place_pci(model)
     place_usb(model)
+    _mirror_console(model)
+
+
+def _mirror_console(model: DomainModel) -> None:
+    """The console that is the first serial port sits where that one does."""
+    consoles, serials = model.devices.consoles, model.devices.serials
+    if consoles and serials and consoles[0].target is not None and consoles[0].target.type == "serial":
+        address = serials[0].info.address
+        consoles[0].info.address = None if address is None else address.copy()
 
 
 def assign_address(model: DomainModel, device: Any) -> None:

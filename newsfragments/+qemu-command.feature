@@ -1,0 +1,1 @@
+The QEMU driver puts a guest's configuration into the command line that libvirt 9.0.0 would use, for x86-64 and aarch64, option by option, and plugs the same devices into a running guest over QMP. What it cannot express it refuses.

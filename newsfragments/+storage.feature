@@ -1,0 +1,1 @@
+Storage for real: pools that are folders, mounted file systems or LVM volume groups, with raw volumes and every image format that qemu-img makes, clones, backing files, LUKS encryption and sparse streams. A storage driver of its own that any hypervisor driver may use (``remotevirt.drivers.storage.RealStorage``).

@@ -1,0 +1,185 @@
+"""Work that takes long: others are not held up, are refused what would disturb it, and it can be stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThread
+
+from remotevirt.drivers.storage import aside, directory
+from remotevirt.drivers.storage.aside import Stop, in_thread, run
+from remotevirt.errors import VirError
+from tests.drivers.storage.driving import StorageCase, volume_xml
+from tests.drivers.storage.test_volumes import VolumeCase
+
+BUSY = "pool 'p' has asynchronous jobs running."
+
+
+class Gate:
+    """Holds a thread up until it is opened, or asked to stop."""
+
+    def __init__(self, case: VolumeCase, name: str) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.real = getattr(directory, name)
+        case.patch(directory, name, self)
+        case.addCleanup(self.opened.set)
+
+    def __call__(self, stop: Stop, *args: Any, **kwargs: Any) -> Any:
+        self.entered.set()
+        while not self.opened.wait(0.005):
+            stop.check()
+        return self.real(stop, *args, **kwargs)
+
+    async def reached(self) -> None:
+        """Wait until a thread is there."""
+        self_reached = await deferToThread(self.entered.wait, 30)
+        assert self_reached
+
+
+class LongTests(VolumeCase):
+    """A volume that is being made, copied or wiped."""
+
+    async def test_volume_that_is_being_made(self) -> None:
+        gate = Gate(self, "make_raw")
+        work = Deferred.fromCoroutine(
+            self.storage.storage_vol_create_xml(self.ref, volume_xml("v", allocation=None), 0)
+        )
+        await gate.reached()
+        vol = await self.call("storage_vol_lookup_by_name", self.ref, "v")
+        self.assertNotIn("v", self.left())
+        await self.call("storage_vol_get_info", vol)
+        await self.call("storage_vol_get_xml_desc", vol, 0)
+        text = "Requested operation is not valid: volume 'v' is still being allocated."
+        for name, args in (
+            ("delete", (0,)),
+            ("wipe", (0,)),
+            ("resize", (5, 4)),
+            ("upload", (0, 0, 0)),
+            ("download", (0, 0, 0)),
+        ):
+            await self.no(text, f"storage_vol_{name}", vol, *args)
+        await self.no(text, "storage_vol_create_xml_from", self.ref, volume_xml("w"), vol, 0)
+        await self.no(text, "locate", "p", "v")
+        for name, args in (("destroy", ()), ("refresh", (0,))):
+            await self.no(BUSY, f"storage_pool_{name}", self.ref, *args)
+        await self.no(
+            "storage volume 'v' exists already", "storage_vol_create_xml", self.ref, volume_xml("v"), 0
+        )
+        await self.make(self.ref, "other", kind="dir")
+        gate.opened.set()
+        self.assertEqual(vol, await work)
+        self.assertEqual(["other", "v"], self.left())
+        await self.call("storage_pool_refresh", self.ref, 0)
+
+    async def test_volume_that_is_wiped(self) -> None:
+        vol = await self.make(self.ref, "v", allocation=None)
+        gate = Gate(self, "wipe")
+        work = self.storage.storage_vol_wipe(vol, 0)
+        await gate.reached()
+        text = "Requested operation is not valid: volume 'v' is still in use."
+        await self.no(text, "storage_vol_delete", vol, 0)
+        await self.no(text, "storage_vol_wipe", vol, 0)
+        await self.no(BUSY, "storage_pool_destroy", self.ref)
+        gate.opened.set()
+        await work
+        await self.call("storage_vol_delete", vol, 0)
+
+    async def test_client_that_goes(self) -> None:
+        gate = Gate(self, "make_raw")
+        work = Deferred.fromCoroutine(self.storage.storage_vol_create_xml(self.ref, volume_xml("v"), 0))
+        await gate.reached()
+        work.cancel()
+        with contextlib.suppress(CancelledError):
+            await work
+        await self._settled()
+        self.assertEqual([], self.left())
+        self.assertEqual([], await self.names(self.ref))
+        await self.call("storage_pool_destroy", self.ref)
+
+    async def _settled(self) -> None:
+        """Wait until nobody works on the pool any more."""
+        for _ in range(2000):
+            pool = self.storage.pools.by_name["p"]
+            if not pool.jobs:
+                return
+            await deferToThread(os.getpid)
+        raise self.failureException("the work does not end")
+
+    async def test_volume_that_fails_leaves_nothing(self) -> None:
+        def fail(stop: Stop, *args: Any, **kwargs: Any) -> None:
+            raise VirError("no luck")
+
+        self.patch(directory, "make_raw", fail)
+        await self.no("no luck", "storage_vol_create_xml", self.ref, volume_xml("v"), 0)
+        self.assertEqual([], self.left())
+        self.assertEqual([], await self.names(self.ref))
+        self.assertEqual(0, self.storage.pools.by_name["p"].jobs)
+
+    async def test_volume_that_is_made_while_the_pool_is_looked_at(self) -> None:
+        """What is made in the middle of a look is not forgotten by it."""
+        gate = Gate(self, "scan")
+        look = Deferred.fromCoroutine(self.storage.storage_pool_refresh(self.ref, 0))
+        await gate.reached()
+        await self.make(self.ref, "v")
+        gate.opened.set()
+        await look
+        self.assertEqual(["v"], await self.names(self.ref))
+
+    async def test_name_that_is_taken_meanwhile(self) -> None:
+        gate = Gate(self, "make_raw")
+        work = Deferred.fromCoroutine(self.storage.storage_vol_create_xml(self.ref, volume_xml("v"), 0))
+        await gate.reached()
+        (self.path / "v").write_bytes(b"theirs")
+        gate.opened.set()
+        await self.refused(work, f"volume target path '{self.path}/v' already exists")
+        self.assertEqual(b"theirs", (self.path / "v").read_bytes())
+        self.assertEqual(["v"], self.left())
+
+
+class ProgramTests(StorageCase):
+    """Programs."""
+
+    async def test_output(self) -> None:
+        self.assertEqual(b"one two\n", await run("/bin/echo", ["one", "two"]))
+
+    async def test_failure(self) -> None:
+        text = "Child process (/bin/sh -c echo no >&2; exit 3) unexpected exit status 3: no"
+        await self.refused(run("/bin/sh", ["-c", "echo no >&2; exit 3"]), text)
+        await self.refused(run("/bin/sh", ["-c", "kill -9 $$"]), "unexpected fatal signal 9")
+
+    async def test_flood(self) -> None:
+        self.patch(aside, "MAX_OUTPUT", 1000)
+        await self.refused(run("/usr/bin/yes", []), "unexpected flood of words")
+
+    async def test_secret(self) -> None:
+        found = await run("/bin/cat", ["/proc/self/fd/4"], secret=b"sesame")
+        self.assertEqual(b"sesame", found)
+
+    async def test_killed_when_nobody_waits(self) -> None:
+        work = Deferred.fromCoroutine(run("/bin/sleep", ["1000"]))
+        await deferToThread(os.getpid)
+        work.cancel()
+        await self.assertFailure(work, CancelledError)
+
+    async def test_thread_that_is_stopped(self) -> None:
+        ended = threading.Event()
+        entered = threading.Event()
+
+        def work(stop: Stop) -> None:
+            entered.set()
+            try:
+                while not ended.wait(0.005):
+                    stop.check()
+            finally:
+                ended.set()
+
+        waiting = Deferred.fromCoroutine(in_thread(work))
+        await deferToThread(entered.wait, 30)
+        waiting.cancel()
+        await self.assertFailure(waiting, CancelledError)
+        self.assertTrue(ended.is_set())
