@@ -66,12 +66,12 @@ class LineStream(DriverStream):
     # -- as the server's stream ------------------------------------------------------------------------
 
     def read(self, size: int) -> bytes | Deferred[bytes]:
-        """Return what the guest has sent, at least a byte; waits for it. No bytes when the guest has ended."""
+        """Return what the guest has sent, at least a byte; waits for it. No bytes when the guest is gone."""
         self._size = min(size, READ_MAXIMUM)
         found = self._take()
         if found is not None:
             return found
-        self._reader = Deferred(self._no_reader)
+        self._reader = Deferred(self._cancelled)
         self._reactor.addReader(self)
         return self._reader
 
@@ -80,7 +80,7 @@ class LineStream(DriverStream):
         self._unwritten = data
         if self._put():
             return None
-        self._writer = Deferred(self._no_writer)
+        self._writer = Deferred(self._cancelled)
         self._reactor.addWriter(self)
         return self._writer
 
@@ -134,12 +134,12 @@ class LineStream(DriverStream):
         try:
             done = self._put()
         except VirError:
-            writer = self._no_writer()
+            writer = self._drop_writer()
             if writer is not None:
                 writer.errback(Failure())
             return
         if done:
-            writer = self._no_writer()
+            writer = self._drop_writer()
             if writer is not None:
                 writer.callback(None)
 
@@ -188,39 +188,44 @@ class LineStream(DriverStream):
         try:
             found = self._take()
         except VirError:
-            reader = self._no_reader()
+            reader = self._drop_reader()
             if reader is not None:
                 reader.errback(Failure())
             return
         if found is not None:
-            reader = self._no_reader()
+            reader = self._drop_reader()
             if reader is not None:
                 reader.callback(found)
 
     def _hung_up(self) -> None:
         if self._reader is not None:
             self._answer_reader()
-            reader = self._no_reader()
+            reader = self._drop_reader()
             if reader is not None:
                 reader.callback(b"")
-        writer = self._no_writer()
+        writer = self._drop_writer()
         if writer is not None:
             writer.errback(_lost())
 
     def _fail(self) -> None:
         """Tell whoever waits that the line is lost."""
-        for waiting in (self._no_reader(), self._no_writer()):
+        for waiting in (self._drop_reader(), self._drop_writer()):
             if waiting is not None:
                 waiting.errback(_lost())
 
-    def _no_reader(self, _: object = None) -> Deferred[bytes] | None:
+    def _cancelled(self, _: object) -> None:
+        """Nobody waits any more: the stream has ended."""
+        self._drop_reader()
+        self._drop_writer()
+
+    def _drop_reader(self) -> Deferred[bytes] | None:
         """Stop waiting for bytes of the guest; return who did."""
         reader, self._reader = self._reader, None
         if reader is not None:
             self._reactor.removeReader(self)
         return reader
 
-    def _no_writer(self, _: object = None) -> Deferred[None] | None:
+    def _drop_writer(self) -> Deferred[None] | None:
         """Stop waiting for the guest to take bytes; return who did."""
         writer, self._writer = self._writer, None
         if writer is not None:
