@@ -155,6 +155,10 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     "virsh": (lambda: shutil.which("virsh") is not None, "libvirt-clients"),
     "virt-admin": (lambda: shutil.which("virt-admin") is not None, "libvirt-clients"),
     "libvirtd": (lambda: find_libvirtd() is not None, "libvirt-daemon, libvirt-daemon-system"),
+    "libvirt-qemu": (
+        lambda: any(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_qemu.so")),
+        "libvirt-daemon-driver-qemu",
+    ),
     "virt-pki-query-dn": (lambda: shutil.which("virt-pki-query-dn") is not None, "libvirt-clients"),
     "certtool": (lambda: shutil.which("certtool") is not None, "gnutls-bin"),
     "gnutls-cli": (lambda: shutil.which("gnutls-cli") is not None, "gnutls-bin"),

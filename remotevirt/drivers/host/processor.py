@@ -23,7 +23,7 @@ RECORD_MAXIMUM: Final = 16 * 1024
 
 VENDORS: Final = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD", "HygonGenuine": "Hygon"}
 
-_RENAMED: Final[dict[str, str]] = {
+RENAMED: Final[dict[str, str]] = {
     "pclmulqdq": "pclmuldq",
     "sse4_1": "sse4.1",
     "sse4_2": "sse4.2",
@@ -33,7 +33,6 @@ _RENAMED: Final[dict[str, str]] = {
     "cr8_legacy": "cr8legacy",
     "nonstop_tsc": "invtsc",
     "dts": "ds",
-    "ds_cpl": "ds_cpl",
     "cqm_mbm_total": "mbm_total",
     "cqm_mbm_local": "mbm_local",
     "arch_capabilities": "arch-capabilities",
@@ -49,7 +48,7 @@ _RENAMED: Final[dict[str, str]] = {
     "pausefilter": "pause-filter",
     "v_vmsave_vmload": "v-vmsave-vmload",
     "svm_lock": "svm-lock",
-    "cqm_llc": "",
+    "svme_addr_chk": "svme-addr-chk",
     "avx512_bf16": "avx512-bf16",
     "avx512_fp16": "avx512-fp16",
     "avx512_4vnniw": "avx512-4vnniw",
@@ -68,11 +67,11 @@ _RENAMED: Final[dict[str, str]] = {
 }
 """Features whose names differ: Linux's, and libvirt's."""
 
-_IMPLIED: Final[dict[str, str]] = {"xsave": "osxsave"}
+IMPLIED: Final[dict[str, str]] = {"xsave": "osxsave"}
 """What Linux switches on where it finds the other, without a word of it."""
 
-_OF_INTEL: Final[dict[str, str]] = {"ibrs": "spec-ctrl", "stibp": "stibp", "ssbd": "ssbd"}
-_OF_AMD: Final[dict[str, str]] = {"ibrs": "ibrs", "ibpb": "ibpb", "stibp": "amd-stibp", "ssbd": "amd-ssbd"}
+OF_INTEL: Final[dict[str, str]] = {"ibrs": "spec-ctrl", "stibp": "stibp", "ssbd": "ssbd"}
+OF_AMD: Final[dict[str, str]] = {"ibrs": "ibrs", "ibpb": "ibpb", "stibp": "amd-stibp", "ssbd": "amd-ssbd"}
 """Linux has one name for what the vendors do in different ways."""
 
 _MHZ: Final = re.compile(r"(\d{1,7})(?:\.\d*)?")
@@ -184,12 +183,12 @@ def _describe(arch: str, record: dict[str, str]) -> Processor:
 
 def _features(flags: list[str], vendor: str | None) -> frozenset[str]:
     """Return features by libvirt's names."""
-    of_vendor = _OF_INTEL if vendor == "Intel" else _OF_AMD
-    either = _OF_INTEL.keys() | _OF_AMD.keys()
+    of_vendor = OF_INTEL if vendor == "Intel" else OF_AMD
+    either = OF_INTEL.keys() | OF_AMD.keys()
     found = set()
     for flag in flags:
-        found.add(of_vendor.get(flag, "") if flag in either else _RENAMED.get(flag, flag))
-        found.add(_IMPLIED.get(flag, ""))
+        found.add(of_vendor.get(flag, "") if flag in either else RENAMED.get(flag, flag))
+        found.add(IMPLIED.get(flag, ""))
     return frozenset(found.intersection(FEATURES))
 
 

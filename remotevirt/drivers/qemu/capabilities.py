@@ -33,6 +33,9 @@ NARROW: Final = frozenset(
 )
 """Architectures with words of 32 bits; the others have 64."""
 
+PLACES: Final = {"aarch64": "armv8"}
+"""Where architectures stand that libvirt shows in another order than that of their names."""
+
 PREFERRED: Final = {"armv7l": "integratorcp", "aarch64": "integratorcp"}
 """libvirt's choice where QEMU has none."""
 
@@ -44,10 +47,10 @@ def capabilities_xml(host: str, emulators: Iterable[Emulator]) -> str:
 
     Args:
         host: the ``<host>`` element, indented by two blanks, with a line end after it.
-        emulators: what there is, in the order in which it is shown.
+        emulators: what there is.
     """
     parts = ["<capabilities>\n", host]
-    for emulator in emulators:
+    for emulator in sorted(emulators, key=lambda one: PLACES.get(one.arch, one.arch)):
         for arch in ("armv6l", "armv7l") if emulator.arch == "armv7l" else (emulator.arch,):
             parts.append(render(_guest(emulator, arch), "  "))
     return "\n".join(parts) + "\n</capabilities>\n"

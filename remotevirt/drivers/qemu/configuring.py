@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from remotevirt.drivers.qemu.command import Setting, orders_before_run
+from remotevirt.drivers.qemu.command import Setting, hotpluggable_vcpus, orders_before_run, orders_for_vcpus
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
@@ -30,6 +30,9 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
     setting = Setting(model, emulator, surroundings_of(guest))
     for order in orders_before_run(setting):
         await guest.execute(order.execute, order.arguments)
+    if hotpluggable_vcpus(setting):
+        for order in orders_for_vcpus(setting, await guest.execute("query-hotpluggable-cpus")):
+            await guest.execute(order.execute, order.arguments)
     for screen in model.devices.graphics:
         if isinstance(screen, Vnc) and screen.passwd is not None:
             await guest.execute("set_password", {"protocol": "vnc", "password": screen.passwd})

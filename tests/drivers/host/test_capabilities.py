@@ -8,8 +8,9 @@ from uuid import UUID
 from lxml import etree
 
 from remotevirt.drivers.host import Host, host_xml
-from remotevirt.drivers.host.processor import read_processor
+from remotevirt.drivers.host.processor import OF_AMD, OF_INTEL, RENAMED, SIGNATURES, read_processor
 from remotevirt.drivers.host.sysinfo import format_decoded, read_sysinfo
+from remotevirt.drivers.test.x86_models import X86_MODELS
 from tests.drivers.host.base import HostTestCase, recorded
 from tests.drivers.host.trees import CPU_FLAGS
 
@@ -97,6 +98,29 @@ class ProcessorTests(HostTestCase):
         self.assertEqual((model, vendor), ("IvyBridge-IBRS", "Intel"))
         self.assertEqual(features[:4], ("ds", "acpi", "ss", "ht"))
         self.assertIn("invtsc", features)
+
+    def test_every_model(self) -> None:
+        """A CPU that has just what a model has, told in Linux's words, is described as that model.
+
+        Two models have features that Linux does not tell.
+        """
+        vendors = {"Intel": "GenuineIntel", "AMD": "AuthenticAMD", "Hygon": "HygonGenuine"}
+        for name, (family, models, steppings) in SIGNATURES.items():
+            if name in {"Cooperlake", "Snowridge"}:
+                continue
+            vendor = X86_MODELS[name].vendor or ""
+            words = {libvirt: linux for linux, libvirt in RENAMED.items()}
+            of_vendor = OF_INTEL if vendor == "Intel" else OF_AMD
+            words.update({libvirt: linux for linux, libvirt in of_vendor.items()})
+            found = self._describe(
+                vendor_id=vendors[vendor],
+                cpu_family=str(family),
+                model=str(min(models)),
+                stepping=str(min(steppings or {1})),
+                flags=" ".join(words.get(feature, feature) for feature in X86_MODELS[name].features),
+            )
+            self.assertEqual(found[0], name, found)
+            self.assertLessEqual(set(found[2]), {"osxsave"})
 
     def test_lacking(self) -> None:
         """A CPU that lacks what its model has is described as a lesser one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import re
+from functools import cache
 
 from remotevirt.drivers.host import Host, HostDevices, HostInterfaces, host_xml
 from remotevirt.stubs.remote import NonnullInterface
@@ -11,26 +13,23 @@ from tests.drivers.host.oracle import HostLibvirtd, require_namespaces
 from tests.interop.peers import require, run_virsh
 
 
+@cache
+def _libvirtd() -> HostLibvirtd:
+    """Start a libvirtd when the first test asks it; it ends with the tests."""
+    daemon = HostLibvirtd()
+    atexit.register(daemon.stop)
+    daemon.start()
+    return daemon
+
+
 class LiveTests(HostTestCase):
     """What does not change from moment to moment is equal; the rest is of the same kind and size."""
 
-    daemon: HostLibvirtd | None = None
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """End libvirtd."""
-        if cls.daemon is not None:
-            cls.daemon.stop()
-            cls.daemon = None
-
     def ask(self, *words: str) -> str:
-        """Return what virsh prints, from a libvirtd that is started when the first test asks."""
-        require("virsh", "libvirtd")
+        """Return what virsh prints."""
+        require("virsh", "libvirtd", "libvirt-qemu")
         require_namespaces()
-        if LiveTests.daemon is None:
-            LiveTests.daemon = HostLibvirtd()
-            LiveTests.daemon.start()
-        done = run_virsh(LiveTests.daemon.qemu_uri, *words)
+        done = run_virsh(_libvirtd().qemu_uri, *words)
         self.assertEqual(done.status, 0, done.err)
         return done.out
 

@@ -115,7 +115,7 @@ class CapabilitiesCase(TestCase):
         self.calls: Any = QemuConnectCalls()
         self.calls.emulators = Known(emulator("aarch64"), emulator("x86_64"))
         cpu = HostCpu("x86_64", self.features, "Intel")
-        self.calls.host = ConnectHost(cpu, lambda: HOST, FIRMWARE, kvm_vcpus=710)
+        self.calls.about = ConnectHost(cpu, lambda: HOST, FIRMWARE, kvm_vcpus=710)
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """Make a call, and return its result or the code, domain and text of its error."""
@@ -154,8 +154,8 @@ class DocumentTests(CapabilitiesCase):
     def test_old_arm(self) -> None:
         """An emulator of 32 bit ARM serves two architectures."""
         arm = Emulator("/usr/bin/qemu-system-arm", "armv7l", (7, 2, 0), machines={"virt": Machine("virt")})
-        text = capabilities_xml(HOST, [arm])
-        self.assertEqual(["armv6l", "armv7l"], re.findall("<arch name='(.*)'>", text))
+        text = capabilities_xml(HOST, [*self.calls.emulators.emulators, arm])
+        self.assertEqual(["armv6l", "armv7l", "aarch64", "x86_64"], re.findall("<arch name='(.*)'>", text))
 
     def test_domain(self) -> None:
         """Domain capabilities are libvirt's, but for what this driver does not offer."""

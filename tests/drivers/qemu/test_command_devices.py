@@ -17,6 +17,7 @@ from remotevirt.drivers.qemu.command import (
     build_command,
     number_images,
     orders_before_run,
+    orders_for_vcpus,
     parts_of_device,
     throttle_of,
     to_arguments,
@@ -25,6 +26,7 @@ from remotevirt.drivers.qemu.command import (
 from remotevirt.errors import VirError
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.domain.cpu_tuning import SingleVcpu, VcpuList
 from tests.drivers.qemu.commanding import emulator_for, setting, small
 
 PCI = "<address type='pci' domain='0x0000' bus='0x00' slot='0x05' function='0x0'/>"
@@ -311,6 +313,28 @@ class MachineTests(SynchronousTestCase):
         )
         self.assertEqual({"type": "tap", "fd": Fd("tapfd-net0"), "id": "hostnet0"}, network.arguments)
         self.assertEqual(1400, device.arguments["host_mtu"])
+
+    def test_vcpus(self) -> None:
+        """Virtual CPUs that can go again are plugged in by their place, in whatever order QEMU tells."""
+        model = small()
+        model.vcpu_list = VcpuList(
+            [SingleVcpu(0, True), SingleVcpu(1, True, True), SingleVcpu(2, False, True)]
+        )
+        model.maxvcpus, model.vcpus = 3, 2
+        self.assertEqual(["1,maxcpus=3,sockets=3,cores=1,threads=1"], values(arguments(model), "-smp"))
+        slots: list[Any] = [{"type": "cpu", "props": {"socket-id": number}} for number in (2, 1, 0)]
+        slots[2]["qom-path"] = "/machine/unattached/device[0]"
+        (order,) = orders_for_vcpus(setting(model), slots)
+        self.assertEqual({"driver": "cpu", "id": "vcpu1", "socket-id": 1}, order.arguments)
+        for answer in (
+            None,
+            {},
+            [None],
+            [{"type": 1, "props": {}}],
+            [{"type": "x", "props": {"core-id": "1"}}],
+        ):
+            self.assertRaises(InternalError, orders_for_vcpus, setting(model), answer)
+        self.assertRaises(VirError, orders_for_vcpus, setting(model), [])
 
     def test_before_it_runs(self) -> None:
         """A cable that is pulled, and what a reset leads to."""

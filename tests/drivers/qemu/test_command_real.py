@@ -22,11 +22,10 @@ from remotevirt.drivers.qemu.command import (
     block_id,
     block_parts,
     build_command,
-    hotpluggable_vcpus,
     node_of,
     orders_before_run,
+    orders_for_vcpus,
     parts_of_device,
-    parts_of_vcpu,
     read_passthrough,
     to_commands,
 )
@@ -258,12 +257,8 @@ class RealTests(TestCase):
         self.assertTrue({"ram-node0", "ram-node1", "memdimm0"} <= {one["name"] for one in objects})
         self.assertEqual(1, len(await monitor.execute("query-cpus-fast")))
         guest = setting(model)
-        slots = await monitor.execute("query-hotpluggable-cpus")
-        free = [one for one in slots if "qom-path" not in one]
-        for number, slot in zip(hotpluggable_vcpus(guest), free, strict=True):
-            for part in parts_of_vcpu(guest, number, slot):
-                for order in to_commands(part):
-                    await self.make(monitor, order)
+        for order in orders_for_vcpus(guest, await monitor.execute("query-hotpluggable-cpus")):
+            await self.make(monitor, order)
         self.assertEqual(2, len(await monitor.execute("query-cpus-fast")))
         blocks = {one["qdev"]: one for one in await monitor.execute("query-block")}
         self.assertTrue({"ide0-0-0", "ide0-1-0", "scsi0-0-0", "fdc0-0-0"} <= set(blocks), blocks)

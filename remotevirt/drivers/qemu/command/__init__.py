@@ -16,7 +16,12 @@ from remotevirt.drivers.qemu.command.build import (
     orders_before_run,
     parts_of_device,
 )
-from remotevirt.drivers.qemu.command.cpu import hotpluggable_vcpus, parts_of_vcpu
+from remotevirt.drivers.qemu.command.cpu import (
+    hotpluggable_vcpus,
+    orders_for_vcpus,
+    parts_of_vcpu,
+    vcpu_slots,
+)
 from remotevirt.drivers.qemu.command.disk import block_id, parts_of_disk, throttle_of
 from remotevirt.drivers.qemu.command.network import link_of, parts_of_interface
 from remotevirt.drivers.qemu.command.parts import (
@@ -63,6 +68,7 @@ __all__ = [
     "number_disk",
     "number_images",
     "orders_before_run",
+    "orders_for_vcpus",
     "parts_of_device",
     "parts_of_disk",
     "parts_of_interface",
@@ -71,4 +77,5 @@ __all__ = [
     "throttle_of",
     "to_arguments",
     "to_commands",
+    "vcpu_slots",
 ]

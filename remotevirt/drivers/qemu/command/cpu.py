@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from remotevirt.drivers.qemu.command.parts import Part, escaped, option
+from remotevirt.drivers.qemu.command.parts import Order, Part, escaped, option, to_commands
 from remotevirt.drivers.qemu.command.setting import Setting, unsupported
 from remotevirt.drivers.qemu.command.small import panic_feature
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain.cpu import Cpu
 from remotevirt.xml.domain.features import Features, HyperV
 
-__all__ = ["boot_vcpus", "cpu_options", "hotpluggable_vcpus", "parts_of_vcpu", "topology_options"]
+__all__ = [
+    "boot_vcpus",
+    "cpu_options",
+    "hotpluggable_vcpus",
+    "orders_for_vcpus",
+    "parts_of_vcpu",
+    "topology_options",
+    "vcpu_slots",
+]
 
 _NAMES: Final = {"pclmuldq": "pclmulqdq"}
 """Features whose names differ between libvirt and QEMU by more than an underscore."""
@@ -187,16 +197,60 @@ def boot_vcpus(setting: Setting) -> int:
     return max(1, setting.model.vcpus - len(hotpluggable_vcpus(setting)))
 
 
-def parts_of_vcpu(setting: Setting, number: int, slot: Mapping[str, Any]) -> list[Part]:
+def vcpu_slots(answer: Any) -> list[Mapping[str, Any]]:
+    """Return the places of virtual CPUs, by the CPU's number.
+
+    Args:
+        answer: of ``query-hotpluggable-cpus``, which lists them in no order that counts.
+
+    Raises:
+        InternalError: it is not what QEMU answers.
+    """
+    places = answer if isinstance(answer, list) else [None]
+    for place in places:
+        if not (
+            isinstance(place, dict)
+            and isinstance(place.get("type"), str)
+            and isinstance(place.get("props"), dict)
+            and all(isinstance(place["props"].get(key, 0), int) for key in _SLOT)
+        ):
+            text = "query-hotpluggable-cpus reply was in an unexpected form"
+            raise InternalError(text, domain=c.VIR_FROM_QEMU)
+    return sorted(places, key=lambda place: [place["props"].get(key, 0) for key in _SLOT])
+
+
+_SLOT: Final = ("socket-id", "die-id", "cluster-id", "core-id", "thread-id")
+"""Where a virtual CPU is, from the outside inwards."""
+
+
+def parts_of_vcpu(number: int, slot: Mapping[str, Any]) -> list[Part]:
     """Return a virtual CPU that is plugged in.
 
     Args:
-        setting: the guest.
         number: of the virtual CPU.
-        slot: what ``query-hotpluggable-cpus`` says of its place: ``type`` and ``props``.
+        slot: its place, one of :func:`vcpu_slots`.
     """
-    props = slot["props"]
-    return [Part("device", {"driver": slot["type"], "id": f"vcpu{number}", **props})]
+    return [Part("device", {"driver": slot["type"], "id": f"vcpu{number}", **slot["props"]})]
+
+
+def orders_for_vcpus(setting: Setting, answer: Any) -> list[Order]:
+    """Return the commands that plug in the virtual CPUs which the command line does not make.
+
+    Args:
+        setting: the guest.
+        answer: of ``query-hotpluggable-cpus``.
+
+    Raises:
+        VirError: the machine has no place for one.
+    """
+    slots = vcpu_slots(answer)
+    orders: list[Order] = []
+    for number in hotpluggable_vcpus(setting):
+        if number >= len(slots) or "qom-path" in slots[number]:
+            raise unsupported(f"vcpu '{number}' cannot be plugged into this machine")
+        for part in parts_of_vcpu(number, slots[number]):
+            orders += to_commands(part)
+    return orders
 
 
 def topology_options(setting: Setting) -> list[Part]:

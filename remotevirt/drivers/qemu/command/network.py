@@ -11,8 +11,9 @@ from remotevirt.xml.domain.interface_source import BridgePlace
 
 __all__ = ["link_of", "parts_of_interface"]
 
-_TAPS: Final = frozenset(("bridge", "network", "ethernet"))
-"""Types of network cards that are connected to a tap device."""
+_TAPS: Final = frozenset(("bridge", "ethernet"))
+"""Types of network cards that are connected to a tap device. One of a virtual network must have been turned
+into one of its bridge: a card that is connected to nothing is not what was asked for."""
 
 _TRANSMIT: Final = {"iothread": "bh", "timer": "timer"}
 

@@ -46,7 +46,7 @@ class Descriptor:
     Attributes:
         name: unique within the guest.
         kind: ``listen`` (a UNIX socket bound to ``path`` that listens), ``file`` (``path``, opened for
-            writing), ``tap`` (``path`` is the interface's name on the host, None for a made-up one).
+            writing only), ``tap`` (``path`` is the interface's name on the host, None for a made-up one).
         path: see there.
         append: keep what is in the file; it is emptied otherwise.
         bridge: the bridge that the tap device shall be on, None for none.
