@@ -29,6 +29,7 @@ from remotevirt.drivers.qemu.probe import EmulatorCache
 from remotevirt.drivers.qemu.reviving import revive
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
+from remotevirt.drivers.qemu.unplugging import gone_by_itself
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.store import GuestRow, Store, StoreError
@@ -121,6 +122,7 @@ class QemuDriver:
         store.rows = {}
         world.journal = Journal(store, world.hub)
         world.keeper = QemuKeeper(world, world.journal)
+        world.device_gone = gone_by_itself
         self.world = world
         await revive(world, rows)
         await self._autostart(world)

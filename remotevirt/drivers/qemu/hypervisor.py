@@ -6,6 +6,7 @@ from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.defining import DefiningCalls
+from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
@@ -14,7 +15,9 @@ from remotevirt.drivers.qemu.world import QemuWorld
 __all__ = ["QemuHypervisor"]
 
 
-class QemuHypervisor(ListingCalls, DefiningCalls, LifecycleCalls, InfoCalls, SavingCalls, MetadataCalls):
+class QemuHypervisor(
+    ListingCalls, DefiningCalls, LifecycleCalls, InfoCalls, SavingCalls, MetadataCalls, HotplugCalls
+):
     """The hypervisor sub-driver of one connection; the families share its world."""
 
     def __init__(self, world: QemuWorld, uri: str, client: Client) -> None:

@@ -48,10 +48,19 @@ class QemuWorld(DomainTable):
         emulators: what the binaries can do.
         journal: keeps what lasts; None where nothing does (in tests).
         dump_panicked: keeps the memory of a guest that has panicked.
+        device_gone: takes in that a guest has let go of a device, by its alias, which no call waits for.
         secret_value: returns the value of a secret, by UUID or usage.
     """
 
-    __slots__ = ("dump_panicked", "emulators", "journal", "reactor", "secret_value", "settings")
+    __slots__ = (
+        "device_gone",
+        "dump_panicked",
+        "emulators",
+        "journal",
+        "reactor",
+        "secret_value",
+        "settings",
+    )
 
     ERRORS = c.VIR_FROM_QEMU
     PREFIX = "qemu"
@@ -71,6 +80,7 @@ class QemuWorld(DomainTable):
         self.reactor = reactor
         self.journal: Journal | None = None
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
+        self.device_gone: Callable[[Guest, str], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
 
     def commit(self, change: Callable[..., T], *args: Any) -> T:
