@@ -171,7 +171,7 @@ class GuestHypervisor(TestHypervisor):
         if more and stats == more:
             # libvirt's driver would complain of these groups, or fill in its own: its list is all we want.
             found = super().connect_get_all_domain_stats(doms, c.VIR_DOMAIN_STATS_STATE, flags)
-            found = [record._replace(params=()) for record in found]
+            found = [DomainStatsRecord(record.dom, ()) for record in found]
         else:
             found = super().connect_get_all_domain_stats(doms, stats & ~more, flags)
         if not self.guests.lives:
@@ -183,7 +183,7 @@ class GuestHypervisor(TestHypervisor):
         if life is None:
             return record
         domain = self.record(record.dom)
-        return record._replace(params=[*record.params, *self._more(domain, life, stats)])
+        return DomainStatsRecord(record.dom, [*record.params, *self._more(domain, life, stats)])
 
     def _more(self, record: DomainRecord, life: Life, stats: int) -> list[TypedParam]:
         params: list[TypedParam] = []

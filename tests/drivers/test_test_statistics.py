@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from remotevirt.drivers.test import statistics
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.remote import NonnullDomain, TypedParam, TypedParamValue
+from remotevirt.stubs.remote import DomainStatsRecord, NonnullDomain, TypedParam, TypedParamValue
 from tests.drivers.driving import domain_xml, hypervisor
 
 NOW = 1_700_000_000_123_456_789
@@ -56,6 +56,14 @@ class BulkTests(StatisticsCase):
             ],
         )
         self.assertEqual(values(off.params), {"state.state": 5, "state.reason": 0})
+
+    def test_shared_encodings(self) -> None:
+        """What many domains share is encoded once, and the encoding is what the generated code would say."""
+        self.calls.domain_add_iothread(self.test, 1, c.VIR_DOMAIN_AFFECT_LIVE)
+        for stats in (0, c.VIR_DOMAIN_STATS_STATE, c.VIR_DOMAIN_STATS_IOTHREAD):
+            found = self.calls.connect_get_all_domain_stats([], stats, 0)
+            plain = [DomainStatsRecord(record.dom, list(record.params)) for record in found]
+            self.assertEqual([record.pack() for record in plain], [record.pack() for record in found])
 
     def test_filters(self) -> None:
         """The list filters of activity, persistence and state; others are refused."""

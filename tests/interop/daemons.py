@@ -13,6 +13,7 @@ private daemons run beside each other and beside the host's own.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import select
@@ -22,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 __all__ = ["Daemon", "DaemonError", "Libvirtd", "Remotevirt", "find_libvirtd", "project_root"]
@@ -53,6 +55,34 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Watch:
+    """Notices writing into a file (Linux's inotify)."""
+
+    MODIFIED = 0x2
+
+    def __init__(self, path: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._descriptor: int = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        added = -1
+        if self._descriptor >= 0:
+            added = libc.inotify_add_watch(self._descriptor, os.fsencode(path), self.MODIFIED)
+        if added < 0:
+            raise OSError(ctypes.get_errno(), f"cannot watch {path}")
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the next writing since the last wait; return False when time is over."""
+        if not select.select([self._descriptor], [], [], max(seconds, 0))[0]:
+            return False
+        os.read(self._descriptor, 65536)
+        return True
 
 
 class Daemon:
@@ -168,6 +198,23 @@ class Daemon:
     def log(self) -> str:
         """What the daemon wrote to its standard output and error so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def wait_for_log(self, condition: Callable[[str], Any], seconds: float) -> bool:
+        """Wait until the log is as wanted; it is looked at each time that the daemon has written into it.
+
+        Args:
+            condition: is told what the log says.
+            seconds: how long to wait at most.
+
+        Returns:
+            Whether it is so.
+        """
+        with Watch(self._log) as watch:
+            deadline = time.monotonic() + seconds
+            while not condition(self.log()):
+                if not watch.wait(deadline - time.monotonic()):
+                    return bool(condition(self.log()))
+            return True
 
     def resident_bytes(self) -> int:
         """The memory of the process that is in RAM (Linux's ``VmRSS``)."""

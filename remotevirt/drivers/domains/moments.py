@@ -13,20 +13,24 @@ Bound: at most :data:`MAX_MOMENTS` of a kind for a domain.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from remotevirt.drivers.domains.filters import matches
+import attrs
+
+from remotevirt.drivers.domains.filters import groups_of, matches
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationFailed
+from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.xml.moment import Moment
 
-__all__ = ["MAX_MOMENTS", "MomentTable"]
+__all__ = ["MAX_MOMENTS", "ListFlags", "MomentTable", "references"]
 
 MAX_MOMENTS: Final = 4096
 """Snapshots, or checkpoints, of a domain. libvirt: what a list reply can carry, 16384; with the longest names
 that we allow a reply with so many would not fit a message."""
 
 M = TypeVar("M", bound=Moment)
+R = TypeVar("R")
 
 
 class MomentTable(Generic[M]):
@@ -181,3 +185,42 @@ class MomentTable(Generic[M]):
         return [
             name for name in names if matches(facts(self.by_name[name], bool(self.children(name))), groups)
         ]
+
+
+@attrs.frozen
+class ListFlags:
+    """What the flags of a kind's list calls mean.
+
+    Args:
+        deep: of a moment's children, all descendants; of a domain's moments, only the roots.
+        topological: parents stand before their children.
+        groups: flags that exclude one another, group by group.
+        facts: those that are true of a moment; is told whether it has children.
+    """
+
+    deep: int
+    topological: int
+    groups: tuple[int, ...]
+    facts: Callable[[Any, bool], int]
+
+    @property
+    def all(self) -> int:
+        """All flags that there are."""
+        return self.deep | self.topological | sum(self.groups)
+
+    def names(self, table: MomentTable[Any], start: str | None, flags: int) -> list[str]:
+        """The names that pass a filter, of a domain (``start`` None) or of what comes from a moment."""
+        return table.listing(
+            start,
+            deep=bool(flags & self.deep) == (start is not None),
+            ordered=bool(flags & self.topological),
+            groups=groups_of(flags, self.groups),
+            facts=self.facts,
+        )
+
+
+def references(
+    make: Callable[[str, NonnullDomain], R], dom: NonnullDomain, names: list[str], need_results: int
+) -> list[R]:
+    """References to moments of a domain as the client named it; none if only their number is wanted."""
+    return [make(name, dom) for name in names] if need_results else []

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.complete import additions
 from remotevirt.drivers.qemu.complete.board import choose_machine, find_board, find_emulator, unsupported
-from remotevirt.drivers.qemu.complete.devices import complete_devices, video_type
-from remotevirt.drivers.qemu.complete.places import place_devices
+from remotevirt.drivers.qemu.complete.device_refusals import check_device
+from remotevirt.drivers.qemu.complete.devices import complete_device, complete_devices, video_type
+from remotevirt.drivers.qemu.complete.places import assign_address, place_devices
 from remotevirt.drivers.qemu.complete.refusals import check_early, check_guest
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.stubs import constants as c
-from remotevirt.xml.domain import DomainDefaults, DomainModel
+from remotevirt.xml.domain import Devices, DomainDefaults, DomainModel
+from remotevirt.xml.domain.complete_devices import address_disks
+from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.parse import parse_document
 
 __all__ = ["NVRAM_DIRECTORY", "QemuDefaults", "QemuDefinition", "definitions_for"]
@@ -75,6 +78,28 @@ class QemuDefaults(DomainDefaults):
     def check(self, model: DomainModel) -> None:
         """Refuse what this driver cannot run."""
         check_guest(model, find_emulator(model, self.emulators))
+
+    def fit(self, model: DomainModel, device: Any) -> None:
+        """Complete a device that is about to be added to a running guest, on the buses that it has.
+
+        In a guest that does not run it is enough to add the device and to read the whole document again.
+
+        Args:
+            model: the guest, without the device; it is not changed.
+            device: of any family.
+
+        Raises:
+            VirError: there is no place for it, or the emulator has no such device.
+        """
+        board = find_board(model)
+        complete_device(device, board)
+        if isinstance(device, Disk):
+            device.choose_bus()
+            only = Devices()
+            only.disks = [device]
+            address_disks(only)
+        assign_address(model, device)
+        check_device(device, model, find_emulator(model, self.emulators), board)
 
 
 class QemuDefinition(Definition):

@@ -30,6 +30,7 @@ from remotevirt.drivers.qemu.probe import EmulatorCache
 from remotevirt.drivers.qemu.reviving import revive
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
+from remotevirt.drivers.qemu.unplugging import gone_by_itself
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.store import GuestRow, Store, StoreError
@@ -121,12 +122,13 @@ class QemuDriver:
         load_domains(world, store.rows, _attempt)
         rows = store.rows.get(GuestRow, [])
         store.rows = {}
-        world.journal = Journal(store, world.hub)
+        world.journal = Journal(store, world.hub, c.VIR_FROM_QEMU)
         world.keeper = QemuKeeper(world, world.journal)
         self.place = place = Place.open(settings, world.hub)
         world.firmware = place.about.firmware
         world.secret_value = place.secret_value
         world.storage = place.storage
+        world.device_gone = gone_by_itself
         self.world = world
         await place.storage.start()
         await revive(world, rows)

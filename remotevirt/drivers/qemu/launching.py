@@ -29,12 +29,22 @@ from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap
+from remotevirt.drivers.qemu.telling import tell
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoSecret, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
 
-__all__ = ["PID_FILE", "attend", "converse", "give_files", "launch", "opened", "surroundings_of"]
+__all__ = [
+    "PID_FILE",
+    "attend",
+    "converse",
+    "give_files",
+    "launch",
+    "opened",
+    "surroundings_of",
+    "write_secret",
+]
 
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
@@ -77,7 +87,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     await deferToThread(_make_folders, guest.folder, settings)
     await deferToThread(_make_variables, guest, settings)
     for secret in command.secrets:
-        _write_secret(guest, secret)
+        write_secret(guest, secret)
     give_files(guest, command.files)
     log = settings.log / f"{guest.record.name.replace('/', '_')[:200]}.log"
     with opened(command.descriptors, settings) as numbers:
@@ -124,6 +134,10 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
         VirError: nobody answers.
     """
 
+    def told(name: str, data: Mapping[str, Any], seconds: int, microseconds: int) -> None:
+        tell(guest, name, data, seconds, microseconds)
+        watching.heard(guest, name, dict(data))
+
     def lost(reason: VirError) -> None:
         # a QEMU that nobody can talk to is of no use; when it is over, its process tells
         process = guest.process
@@ -134,7 +148,7 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
         guest.world.reactor,
         str(guest.socket),
         timeout=timeout,
-        on_event=lambda name, data, *_: watching.heard(guest, name, data),
+        on_event=told,
         on_close=lost,
     )
 
@@ -188,7 +202,7 @@ def _make_variables(guest: Guest, settings: Settings) -> None:
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
-def _write_secret(guest: Guest, secret: NeededSecret) -> None:
+def write_secret(guest: Guest, secret: NeededSecret) -> None:
     """Put a secret's value where QEMU finds it."""
     value = guest.world.secret_value(secret.uuid or secret.usage)
     if value is None:

@@ -10,7 +10,7 @@ from typing import Final
 from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.domains.definition import check_length
 from remotevirt.drivers.domains.domain import DomainRecord
-from remotevirt.drivers.domains.filters import groups_of
+from remotevirt.drivers.domains.moments import ListFlags, references
 from remotevirt.drivers.faults import both_flags, check_flags, missing_flag, not_running
 from remotevirt.drivers.test.definition import TestDefinition
 from remotevirt.stubs import constants as c
@@ -38,15 +38,25 @@ XML_FLAGS: Final[int] = (
 GROUPS: Final[tuple[int, ...]] = (
     c.VIR_DOMAIN_CHECKPOINT_LIST_LEAVES | c.VIR_DOMAIN_CHECKPOINT_LIST_NO_LEAVES,
 )
-DEEP: Final[int] = c.VIR_DOMAIN_CHECKPOINT_LIST_DESCENDANTS
-"""Of a checkpoint's children: all descendants. The same bit means of a domain's checkpoints: the roots."""
-
-TOPOLOGICAL: Final[int] = c.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL
-LIST_FLAGS: Final[int] = DEEP | TOPOLOGICAL | sum(GROUPS)
 
 CHILDREN: Final[int] = c.VIR_DOMAIN_CHECKPOINT_DELETE_CHILDREN
 METADATA_ONLY: Final[int] = c.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY
 CHILDREN_ONLY: Final[int] = c.VIR_DOMAIN_CHECKPOINT_DELETE_CHILDREN_ONLY
+
+
+def _facts_of(model: CheckpointModel, has_children: bool) -> int:
+    """Return the filter flags that are true of a checkpoint."""
+    leaf: int = c.VIR_DOMAIN_CHECKPOINT_LIST_LEAVES
+    return c.VIR_DOMAIN_CHECKPOINT_LIST_NO_LEAVES if has_children else leaf
+
+
+LISTS: Final = ListFlags(
+    deep=c.VIR_DOMAIN_CHECKPOINT_LIST_DESCENDANTS,
+    topological=c.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL,
+    groups=GROUPS,
+    facts=_facts_of,
+)
+"""What the flags of list calls mean."""
 
 
 class CheckpointCalls(DomainCalls):
@@ -114,18 +124,22 @@ class CheckpointCalls(DomainCalls):
         self, dom: NonnullDomain, need_results: int, flags: int
     ) -> DomainListAllCheckpointsRet:
         """Return the checkpoints that pass a filter, or with ``need_results`` 0 only how many."""
-        check_flags(flags, LIST_FLAGS, "testDomainListAllCheckpoints")
-        names = _listing(self.record(dom), None, flags)
-        return DomainListAllCheckpointsRet(_refs(dom, names, need_results), len(names))
+        check_flags(flags, LISTS.all, "testDomainListAllCheckpoints")
+        names = LISTS.names(self.record(dom).checkpoints, None, flags)
+        return DomainListAllCheckpointsRet(
+            references(NonnullDomainCheckpoint, dom, names, need_results), len(names)
+        )
 
     def domain_checkpoint_list_all_children(
         self, checkpoint: NonnullDomainCheckpoint, need_results: int, flags: int
     ) -> DomainCheckpointListAllChildrenRet:
         """Return children, or descendants, that pass a filter, or with ``need_results`` 0 how many."""
-        check_flags(flags, LIST_FLAGS, "testDomainCheckpointListAllChildren")
+        check_flags(flags, LISTS.all, "testDomainCheckpointListAllChildren")
         record, found = self.checkpoint(checkpoint)
-        names = _listing(record, found.name, flags)
-        return DomainCheckpointListAllChildrenRet(_refs(checkpoint.dom, names, need_results), len(names))
+        names = LISTS.names(record.checkpoints, found.name, flags)
+        return DomainCheckpointListAllChildrenRet(
+            references(NonnullDomainCheckpoint, checkpoint.dom, names, need_results), len(names)
+        )
 
     def domain_checkpoint_lookup_by_name(
         self, dom: NonnullDomain, name: str, flags: int
@@ -164,28 +178,6 @@ def _named(record: DomainRecord, name: str) -> CheckpointModel:
         text = f"no domain checkpoint with matching name '{name}'"
         raise NoDomainCheckpoint(text, domain=c.VIR_FROM_TEST)
     return found
-
-
-def _refs(dom: NonnullDomain, names: list[str], need_results: int) -> list[NonnullDomainCheckpoint]:
-    """Return references, to a domain as the client named it; none if only the number is wanted."""
-    return [NonnullDomainCheckpoint(name, dom) for name in names] if need_results else []
-
-
-def _listing(record: DomainRecord, start: str | None, flags: int) -> list[str]:
-    """Return the names that pass a filter, of a domain (None) or of what comes from a checkpoint."""
-    return record.checkpoints.listing(
-        start,
-        deep=bool(flags & DEEP) == (start is not None),
-        ordered=bool(flags & TOPOLOGICAL),
-        groups=groups_of(flags, GROUPS),
-        facts=_facts_of,
-    )
-
-
-def _facts_of(model: CheckpointModel, has_children: bool) -> int:
-    """Return the filter flags that are true of a checkpoint."""
-    leaf: int = c.VIR_DOMAIN_CHECKPOINT_LIST_LEAVES
-    return c.VIR_DOMAIN_CHECKPOINT_LIST_NO_LEAVES if has_children else leaf
 
 
 def _redefine(record: DomainRecord, model: CheckpointModel) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.domains.domain import DomainRecord
-from remotevirt.drivers.domains.filters import groups_of
+from remotevirt.drivers.domains.moments import ListFlags, references
 from remotevirt.drivers.faults import check_count, check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoDomainSnapshot
@@ -35,17 +35,30 @@ GROUPS: Final[tuple[int, ...]] = (
 )
 """Flags that exclude one another, group by group."""
 
-DEEP: Final[int] = c.VIR_DOMAIN_SNAPSHOT_LIST_DESCENDANTS
-"""Of a snapshot's children: all descendants. The same bit means of a domain's snapshots: only the roots."""
-
-TOPOLOGICAL: Final[int] = c.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL
-LIST_FLAGS: Final[int] = DEEP | TOPOLOGICAL | sum(GROUPS)
-
 STATE_FACTS: Final[dict[str, int]] = {
     OFF: c.VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE,
     DISK_SNAPSHOT: c.VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY,
 }
 """The flags of states that have one of their own; all others are ACTIVE."""
+
+
+def _facts_of(model: SnapshotModel, has_children: bool) -> int:
+    """Return the flags that are true of a snapshot, one of each group."""
+    return (
+        c.VIR_DOMAIN_SNAPSHOT_LIST_METADATA
+        | (c.VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES if has_children else c.VIR_DOMAIN_SNAPSHOT_LIST_LEAVES)
+        | STATE_FACTS.get(model.state, c.VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE)
+        | (c.VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL if model.external else c.VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL)
+    )
+
+
+LISTS: Final = ListFlags(
+    deep=c.VIR_DOMAIN_SNAPSHOT_LIST_DESCENDANTS,
+    topological=c.VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL,
+    groups=GROUPS,
+    facts=_facts_of,
+)
+"""What the flags of list calls mean."""
 
 
 class SnapshotLists(DomainCalls):
@@ -72,46 +85,50 @@ class SnapshotLists(DomainCalls):
 
     def domain_snapshot_num(self, dom: NonnullDomain, flags: int) -> int:
         """Return how many snapshots pass a filter."""
-        check_flags(flags, LIST_FLAGS, "testDomainSnapshotNum")
-        return len(_listing(self.record(dom), None, flags))
+        check_flags(flags, LISTS.all, "testDomainSnapshotNum")
+        return len(LISTS.names(self.record(dom).snapshots, None, flags))
 
     def domain_snapshot_list_names(self, dom: NonnullDomain, maxnames: int, flags: int) -> Sequence[str]:
         """Return the names of the snapshots that pass a filter, at most ``maxnames``."""
         _check_names(maxnames)
-        check_flags(flags, LIST_FLAGS, "testDomainSnapshotListNames")
-        return _listing(self.record(dom), None, flags)[:maxnames]
+        check_flags(flags, LISTS.all, "testDomainSnapshotListNames")
+        return LISTS.names(self.record(dom).snapshots, None, flags)[:maxnames]
 
     def domain_list_all_snapshots(
         self, dom: NonnullDomain, need_results: int, flags: int
     ) -> DomainListAllSnapshotsRet:
         """Return the snapshots that pass a filter, or with ``need_results`` 0 only how many."""
-        check_flags(flags, LIST_FLAGS, "testDomainListAllSnapshots")
-        names = _listing(self.record(dom), None, flags)
-        return DomainListAllSnapshotsRet(_refs(dom, names, need_results), len(names))
+        check_flags(flags, LISTS.all, "testDomainListAllSnapshots")
+        names = LISTS.names(self.record(dom).snapshots, None, flags)
+        return DomainListAllSnapshotsRet(
+            references(NonnullDomainSnapshot, dom, names, need_results), len(names)
+        )
 
     def domain_snapshot_num_children(self, snap: NonnullDomainSnapshot, flags: int) -> int:
         """Return how many of a snapshot's children, or descendants, pass a filter."""
-        check_flags(flags, LIST_FLAGS, "testDomainSnapshotNumChildren")
+        check_flags(flags, LISTS.all, "testDomainSnapshotNumChildren")
         record, found = self.snapshot(snap)
-        return len(_listing(record, found.name, flags))
+        return len(LISTS.names(record.snapshots, found.name, flags))
 
     def domain_snapshot_list_children_names(
         self, snap: NonnullDomainSnapshot, maxnames: int, flags: int
     ) -> Sequence[str]:
         """Return the names of children, or descendants, that pass a filter, at most ``maxnames``."""
         _check_names(maxnames)
-        check_flags(flags, LIST_FLAGS, "testDomainSnapshotListChildrenNames")
+        check_flags(flags, LISTS.all, "testDomainSnapshotListChildrenNames")
         record, found = self.snapshot(snap)
-        return _listing(record, found.name, flags)[:maxnames]
+        return LISTS.names(record.snapshots, found.name, flags)[:maxnames]
 
     def domain_snapshot_list_all_children(
         self, snapshot: NonnullDomainSnapshot, need_results: int, flags: int
     ) -> DomainSnapshotListAllChildrenRet:
         """Return children, or descendants, that pass a filter, or with ``need_results`` 0 how many."""
-        check_flags(flags, LIST_FLAGS, "testDomainSnapshotListAllChildren")
+        check_flags(flags, LISTS.all, "testDomainSnapshotListAllChildren")
         record, found = self.snapshot(snapshot)
-        names = _listing(record, found.name, flags)
-        return DomainSnapshotListAllChildrenRet(_refs(snapshot.dom, names, need_results), len(names))
+        names = LISTS.names(record.snapshots, found.name, flags)
+        return DomainSnapshotListAllChildrenRet(
+            references(NonnullDomainSnapshot, snapshot.dom, names, need_results), len(names)
+        )
 
     def domain_snapshot_lookup_by_name(
         self, dom: NonnullDomain, name: str, flags: int
@@ -159,29 +176,3 @@ class SnapshotLists(DomainCalls):
 def _check_names(maxnames: int) -> None:
     """Bound the size of an answer; raises Rpc."""
     check_count(maxnames, REMOTE_DOMAIN_SNAPSHOT_LIST_MAX, "maxnames", "REMOTE_DOMAIN_SNAPSHOT_LIST_MAX")
-
-
-def _refs(dom: NonnullDomain, names: list[str], need_results: int) -> list[NonnullDomainSnapshot]:
-    """Return references, to a domain as the client named it; none if only the number is wanted."""
-    return [NonnullDomainSnapshot(name, dom) for name in names] if need_results else []
-
-
-def _listing(record: DomainRecord, start: str | None, flags: int) -> list[str]:
-    """Return the names that pass a filter, of a domain (None) or of what comes from a snapshot."""
-    return record.snapshots.listing(
-        start,
-        deep=bool(flags & DEEP) == (start is not None),
-        ordered=bool(flags & TOPOLOGICAL),
-        groups=groups_of(flags, GROUPS),
-        facts=_facts_of,
-    )
-
-
-def _facts_of(model: SnapshotModel, has_children: bool) -> int:
-    """Return the flags that are true of a snapshot, one of each group."""
-    return (
-        c.VIR_DOMAIN_SNAPSHOT_LIST_METADATA
-        | (c.VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES if has_children else c.VIR_DOMAIN_SNAPSHOT_LIST_LEAVES)
-        | STATE_FACTS.get(model.state, c.VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE)
-        | (c.VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL if model.external else c.VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL)
-    )

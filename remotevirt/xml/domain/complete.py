@@ -38,7 +38,7 @@ from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddre
 from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
 from remotevirt.xml.domain.switch import PortParameters
 from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
-from remotevirt.xml.domain.validate import check_once, check_usb_indexes, validate_domain
+from remotevirt.xml.domain.validate import check_once, validate_domain
 
 __all__ = ["DomainDefaults", "complete_devices", "complete_domain"]
 
@@ -131,7 +131,6 @@ def complete_devices(model: DomainModel, defaults: DomainDefaults) -> None:
     _complete_interfaces(model, defaults)
     _complete_boot(model)
     defaults.place(model)
-    check_usb_indexes(devices)
     defaults.check(model)
     validate_domain(model)
 

@@ -17,7 +17,7 @@ from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
 from remotevirt.xml.domain.rules import check_virtio, unsupported
 
-__all__ = ["check_once", "check_usb_indexes", "validate_domain"]
+__all__ = ["check_once", "validate_domain"]
 
 
 def validate_domain(model: DomainModel) -> None:
@@ -44,7 +44,7 @@ def validate_domain(model: DomainModel) -> None:
 
 
 def check_once(devices: Devices) -> None:
-    """Refuse two devices where there may be but one, or one of a kind: of all faults these are found first."""
+    """Refuse two devices where there may be but one, or one of a kind: this is found first."""
     if len(devices.watchdogs) > 1:
         raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
     models: set[str | None] = set()
@@ -53,17 +53,6 @@ def check_once(devices: Devices) -> None:
             name = panic.model or "default"
             raise XmlError(f"Multiple panic devices with model '{name}'", domain=VIR_FROM_DOMAIN)
         models.add(panic.model)
-
-
-def check_usb_indexes(devices: Devices) -> None:
-    """Refuse two USB controllers with one number, but for companions; libvirt looks once all are there."""
-    seen: set[int | None] = set()
-    for controller in devices.controllers:
-        if controller.type == "usb" and controller.info.master is None:
-            if controller.index in seen:
-                text = f"Duplicate USB controllers with index {controller.index}"
-                raise XmlError(text, domain=VIR_FROM_DOMAIN)
-            seen.add(controller.index)
 
 
 def _check_aliases(model: DomainModel) -> None:

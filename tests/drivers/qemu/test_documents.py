@@ -43,9 +43,37 @@ class RefusalTests(TestCase):
             [
                 67,
                 10,
-                "unsupported configuration: the element 'commandline' of QEMU's own namespace is not supported",
+                "unsupported configuration: the element 'commandline' of QEMU's own namespace is not"
+                " supported",
             ],
         )
+
+
+class LimitTests(TestCase):
+    """Documents that ask for more than there can be."""
+
+    def refused(self, devices: str, machine: str = "q35") -> str:
+        """What a guest with such devices is told."""
+        text = (
+            "<domain type='qemu'><name>g</name><memory>65536</memory>"
+            f"<os><type arch='x86_64' machine='{machine}'>hvm</type></os>"
+            f"<devices>{devices}</devices></domain>"
+        )
+        code, _, message = answer(text)
+        self.assertIn(code, {1, 27})
+        return str(message)
+
+    def test_numbers_of_buses(self) -> None:
+        """A controller's number makes no more buses than a guest can have."""
+        said = self.refused("<controller type='pci' index='2000000000' model='pcie-root-port'/>")
+        self.assertIn("a PCI slot is needed", said)
+
+    def test_too_many_devices(self) -> None:
+        """Slots end, on the old PC and on the new one, and so do ports of USB."""
+        rng = "<rng model='virtio'><backend model='random'/></rng>"
+        for machine in ("pc", "q35"):
+            self.assertIn("a PCI slot is needed", self.refused(1000 * rng, machine))
+        self.assertIn("No free USB ports", self.refused(1000 * "<input type='tablet' bus='usb'/>"))
 
 
 class RecordedTests(TestCase):

@@ -11,9 +11,10 @@ from twisted.trial.unittest import TestCase
 from remotevirt.drivers.qemu.complete.aliases import assign_alias, assign_aliases
 from remotevirt.drivers.qemu.complete.choice import choose_firmware
 from remotevirt.drivers.qemu.complete.places import assign_address
-from remotevirt.drivers.qemu.documents import NVRAM_DIRECTORY, QemuDefinition, definitions_for
+from remotevirt.drivers.qemu.documents import NVRAM_DIRECTORY, QemuDefaults, QemuDefinition, definitions_for
 from remotevirt.drivers.qemu.firmware import Firmware
-from remotevirt.stubs.errors import InternalError, OperationFailed, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, OperationFailed, XmlError
+from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.disk import Disk, DiskTarget
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input
@@ -23,6 +24,8 @@ from tests.drivers.qemu.recorded import recorded_emulators
 
 STARTED = Path(__file__).with_name("started.json")
 Definition = definitions_for(recorded_emulators(), arch="x86_64")
+DEFAULTS = Definition.DEFAULTS
+assert isinstance(DEFAULTS, QemuDefaults)
 
 
 def firmware(name: str, *features: str, arch: str = "x86_64", machine: str = "pc-q35-*") -> Firmware:
@@ -129,6 +132,19 @@ class PlugTests(TestCase):
         keyboard.type, keyboard.bus = "keyboard", "usb"
         assign_address(model, keyboard)
         self.assertEqual(keyboard.info.address.port, "2")  # type: ignore[union-attr]
+
+    def test_fit(self) -> None:
+        """A device is completed, placed and checked at once."""
+        model = guest("<controller type='scsi' model='virtio-scsi'/>").model
+        disk = new_disk("sdb", "scsi")
+        DEFAULTS.fit(model, disk)
+        address = disk.info.address
+        self.assertIsInstance(address, DriveAddress)
+        self.assertEqual((disk.driver and disk.driver.type, address and address.unit), ("raw", 1))  # type: ignore[attr-defined]
+        disk = new_disk("vda")
+        disk.device = "cdrom"
+        error = self.assertRaises(ConfigUnsupported, DEFAULTS.fit, model, disk)
+        self.assertIn("does not support ejectable media", error.message)
 
     def test_names(self) -> None:
         """Names of added devices follow the highest that is there, and users' own names stay."""

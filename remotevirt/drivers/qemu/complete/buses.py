@@ -15,12 +15,12 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, XmlError
 from remotevirt.xml.domain.address import PciPlace
 
-__all__ = ["FUNCTIONS", "Bus", "Buses", "Place", "is_plain_bridge"]
+__all__ = ["FUNCTIONS", "MAX_BUSES", "Bus", "Buses", "Place", "is_plain_bridge", "no_room"]
 
 FUNCTIONS = 8
 LAST_SLOT = 31
-MAX_BUSES = 256
-"""Buses that an address can name."""
+MAX_BUSES = 4096
+"""More buses than the devices that a document may have; the root has no room for so many long before."""
 
 _ENDPOINTS = Connect.PCI | Connect.PCIE
 
@@ -100,6 +100,8 @@ class Buses:
 
     buses: list[Bus]
     growing: bool
+    _full: dict[Connect, int] = attrs.field(factory=dict)
+    """How many buses, from the first on, have no room for a kind of device: what is taken stays taken."""
 
     def check(self, place: Place, kind: Connect, domain: int = 0, *, told: bool = True) -> None:
         """Refuse a place that there is not, or where the device does not fit; raises VirError."""
@@ -149,12 +151,13 @@ class Buses:
         """Take the next free place for a device. Raises VirError if there is none and none can be made."""
         if not self.buses:
             raise _wrong("No PCI buses available")
-        for number, bus in enumerate(self.buses):
-            if bus.takes(kind):
-                place = self._free(number, bus, kind)
-                if place is not None:
-                    self.reserve(place, kind)
-                    return place
+        for number in range(self._full.get(kind, 0), len(self.buses)):
+            bus = self.buses[number]
+            place = self._free(number, bus, kind) if bus.takes(kind) else None
+            if place is not None:
+                self.reserve(place, kind)
+                return place
+            self._full[kind] = number + 1
         if not self.growing:
             raise InternalError("No more available PCI slots", domain=c.VIR_FROM_DOMAIN)
         number = self.grow(kind, None)
@@ -178,7 +181,7 @@ class Buses:
         models = self._models(kind)
         count = len(models) if until is None else until + 1 - len(self.buses)
         if len(self.buses) + count > MAX_BUSES:
-            raise InternalError("No more available PCI slots", domain=c.VIR_FROM_DOMAIN)
+            raise no_room(kind)
         last = "pci-bridge" if is_plain_bridge(models[-1]) else models[-1]
         models += [last] * (count - len(models))
         self.buses += [Bus.of(model) for model in models[:count]]
@@ -189,23 +192,28 @@ class Buses:
     def _models(self, kind: Connect) -> list[str]:
         """The controllers that make room for a device, from the root on."""
         root = self.buses[0].model
-        if kind & (Connect.PCI | Connect.PCI_BRIDGE):
+        if kind & Connect.PCI:
             if any(bus.offers & Connect.PCI_BRIDGE for bus in self.buses):
                 return ["pci-bridge"]
             return ["pcie-root-port", "pcie-to-pci-bridge"]
         if root == "pcie-root" and kind & (Connect.PCIE | Connect.SWITCH_UP):
             return ["pcie-root-port"]
         if kind & Connect.KINDS and not kind & Connect.PCIE_TO_PCI:
-            raise InternalError(
-                f"a PCI slot is needed to connect a PCI controller model='{_name(kind)}', but none is"
-                " available, and it cannot be automatically added",
-                domain=c.VIR_FROM_DOMAIN,
-            )
+            raise no_room(kind)
         flags = "2000" if kind & Connect.PCIE_TO_PCI else "00"
         raise InternalError(
             f"Cannot automatically add a new PCI bus for a device with connect flags {flags}",
             domain=c.VIR_FROM_DOMAIN,
         )
+
+
+def no_room(kind: Connect) -> InternalError:
+    """The error for a controller that fits nowhere."""
+    return InternalError(
+        f"a PCI slot is needed to connect a PCI controller model='{_name(kind)}', but none is"
+        " available, and it cannot be automatically added",
+        domain=c.VIR_FROM_DOMAIN,
+    )
 
 
 _NAMES = {

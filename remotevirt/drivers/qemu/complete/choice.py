@@ -1,4 +1,4 @@
-"""Which firmware a guest gets that leaves the choice: the first that fits, in the order of the descriptors."""
+"""Which firmware a guest gets that leaves the choice: the first that fits, in the descriptors' order."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def check_devices(model: DomainModel, emulator: Emulator, board: Board) -> None:
     """Refuse devices of a guest. Raises VirError."""
     devices = model.devices
     families: tuple[list[Any], ...] = (
-        devices.videos,
         devices.panics,
+        devices.videos,
         devices.disks,
         devices.filesystems,
         devices.controllers,
@@ -116,10 +116,9 @@ def _check_scsi_place(disk: Disk, model: DomainModel) -> None:
     address = disk.info.address
     if disk.bus != "scsi" or not isinstance(address, DriveAddress) or not address.target:
         return
-    for controller in model.devices.controllers:
-        if controller.type == "scsi" and controller.index == address.controller:
-            if controller.model == "lsilogic":
-                raise unsupported(f"target must be 0 for controller model '{controller.model}'")
+    found = (one for one in model.devices.controllers if one.type == "scsi")
+    if any(one.index == address.controller and one.model == "lsilogic" for one in found):
+        raise unsupported("target must be 0 for controller model 'lsilogic'")
 
 
 def _check_iothread(disk: Disk, number: int, model: DomainModel) -> None:

@@ -11,8 +11,16 @@ from typing import Any
 
 from remotevirt.drivers.qemu.complete.additions import add_controller
 from remotevirt.drivers.qemu.complete.board import Board, find_board, unsupported
-from remotevirt.drivers.qemu.complete.buses import Bus, Buses, Place
-from remotevirt.drivers.qemu.complete.connect import EXPRESS, OLD, needs_pci, pci_devices, slot_kind
+from remotevirt.drivers.qemu.complete.buses import MAX_BUSES, Bus, Buses, Place, no_room
+from remotevirt.drivers.qemu.complete.connect import (
+    EXPRESS,
+    OF_CONTROLLER,
+    OLD,
+    Connect,
+    needs_pci,
+    pci_devices,
+    slot_kind,
+)
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain import DomainModel
@@ -97,7 +105,10 @@ def _map(model: DomainModel, board: Board, *, growing: bool) -> Buses:
     express = board.root == "pcie-root"
     if any(one.model is None for one in found.values()):
         raise InternalError("PCI controller model was not set correctly", domain=c.VIR_FROM_DOMAIN)
-    for number in range(1 + max(found, default=-1)):
+    last = max(found, default=-1)
+    if last >= MAX_BUSES:
+        raise no_room(OF_CONTROLLER.get(found[last].model or "", Connect.NOTHING))
+    for number in range(1 + last):
         controller = found.get(number)
         name = (controller.model if controller else None) or ("pcie-root-port" if express else "pci-bridge")
         buses.buses.append(Bus.of(name))
@@ -135,7 +146,10 @@ def _assign(buses: Buses, model: DomainModel, board: Board, *, dry: bool) -> Non
 
 
 def _add_buses(plan: Buses, model: DomainModel) -> None:
-    """Make controllers of the buses that were added; each needs a place itself, but for the bridge that came with its own port."""
+    """Make controllers of the buses that were added.
+
+    Each needs a place itself, but for the bridge to the old kind, which came with its own port.
+    """
     number = 1
     while number < len(plan.buses):
         name = plan.buses[number].model
@@ -149,10 +163,10 @@ def _add_buses(plan: Buses, model: DomainModel) -> None:
 
 
 def _check_order(model: DomainModel) -> None:
-    """A bus comes after the one that it hangs from."""
+    """A controller cannot sit on the bus that it makes."""
     for controller in model.devices.controllers:
         index, place = controller.index or 0, _address(controller)
-        if controller.type == "pci" and place is not None and place.bus >= index:
+        if controller.type == "pci" and place is not None and place.bus == index:
             raise unsupported(
                 f"PCI controller at index {index} (0x{index:02x}) has bus='0x{place.bus:02x}', but index must"
                 " be larger than bus"

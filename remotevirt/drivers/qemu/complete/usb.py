@@ -10,7 +10,7 @@ import attrs
 from remotevirt.drivers.qemu.complete.board import unsupported
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import XmlError
-from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.domain import Devices, DomainModel
 from remotevirt.xml.domain.address import UsbAddress
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.media import Hub
@@ -101,6 +101,11 @@ class UsbBuses:
     """The USB buses of a guest, by number."""
 
     buses: dict[int, Ports]
+    _open: list[int] = attrs.field(init=False)
+    """The buses that may have a free port, in order: what is taken stays taken."""
+
+    def __attrs_post_init__(self) -> None:
+        self._open = sorted(self.buses)
 
     @classmethod
     def of(cls, model: DomainModel) -> UsbBuses:
@@ -134,13 +139,15 @@ class UsbBuses:
         """Give a device the next free port; raises XmlError if there is none."""
         told = device.info.address
         wanted = told.bus if isinstance(told, UsbAddress) else None
-        for bus, ports in sorted(self.buses.items()):
-            port = ports.free() if wanted in {None, bus} else None
+        for bus in self._open if wanted is None else [wanted]:
+            ports = self.buses.get(bus)
+            port = ports.free() if ports is not None else None
             if port is not None:
                 self.take(bus, port, hub=device.TAG == "hub")
                 address = UsbAddress()
                 address.bus, address.port = bus, port
                 device.info.address = address
+                self._open = self._open[self._open.index(bus) :] if wanted is None else self._open
                 return
         if wanted is not None and wanted not in self.buses:
             raise _wrong(f"Missing USB bus {wanted}")
@@ -164,17 +171,32 @@ def _count(controller: Controller) -> int:
     return controller.ports or _PORTS.get(controller.model or "", 0)
 
 
+def _check_indexes(devices: Devices) -> None:
+    """Refuse two USB controllers with one number, but for companions."""
+    seen: set[int | None] = set()
+    for controller in devices.controllers:
+        if controller.type == "usb" and controller.info.master is None:
+            if controller.index in seen:
+                raise _wrong(f"Duplicate USB controllers with index {controller.index}")
+            seen.add(controller.index)
+
+
 def place_usb(model: DomainModel) -> None:
     """Give an address to every USB device that has none, adding hubs where ports run out. Raises VirError."""
+    _assign(model)
+    _check_indexes(model.devices)
+
+
+def _assign(model: DomainModel) -> None:
     devices = list(_devices(model))
     if not devices and not model.devices.hubs:
         return
     buses = UsbBuses.of(model)
     if not buses.buses:
-        if model.devices.hubs or any(one.bus == "usb" for one in model.devices.inputs):
-            if any(one.type == "usb" for one in model.devices.controllers):
-                # USB is off on purpose, of which all drivers have words of their own.
-                return
+        known = model.devices.hubs or any(one.bus == "usb" for one in model.devices.inputs)
+        if known and any(one.type == "usb" for one in model.devices.controllers):
+            # USB is off on purpose, of which all drivers have words of their own.
+            return
         raise unsupported("USB is disabled for this domain, but USB devices are present in the domain XML")
     buses.reserve(model)
     wanting = [device for device in devices if _wants(device)]
