@@ -14,6 +14,7 @@ from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.keys import KeyCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
+from remotevirt.drivers.qemu.memory import QemuMemoryCalls
 from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.native import NativeCalls
 from remotevirt.drivers.qemu.program import ProgramCalls
@@ -43,6 +44,7 @@ class QemuHypervisor(
     SecurityCalls,
     AgentCalls,
     HotplugCalls,
+    QemuMemoryCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 
