@@ -30,6 +30,7 @@ from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap
 from remotevirt.drivers.qemu.telling import tell
+from remotevirt.drivers.qemu.threads import check_tuning
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoSecret, VirSystemError
@@ -49,8 +50,8 @@ __all__ = [
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
 
-ELSEWHERE: Final[frozenset[str]] = frozenset()
-"""What of a definition others than the command line carry out."""
+ELSEWHERE: Final = frozenset({"cputune", "vcpu"})
+"""What of a definition others than the command line carry out: ``threads``, or it refuses."""
 
 
 def surroundings_of(guest: Guest) -> Surroundings:
@@ -82,6 +83,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     """
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
+    check_tuning(guest.record.live)
     await find_images(world, model)
     command = build_command(model, emulator, surroundings)
     await deferToThread(_make_folders, guest.folder, settings)

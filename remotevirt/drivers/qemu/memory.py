@@ -7,7 +7,7 @@ follows what the balloon tells (``BALLOON_CHANGE``), and not what it was asked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, LIVE
 from remotevirt.drivers.domains.definition import Definition
