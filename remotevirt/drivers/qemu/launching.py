@@ -28,7 +28,7 @@ from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
-from remotevirt.drivers.qemu.taps import open_tap
+from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoSecret, VirSystemError
@@ -105,8 +105,15 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
             groups=() if user is None else user.groups,
             directory=guest.folder,
         )
+        taps = tap_names(command.descriptors, numbers)
     attend(guest, process)
-    world.commit(guest.remember)
+
+    def started() -> None:
+        guest.remember()
+        if taps:
+            place_taps(guest.record.live.changing(), taps)
+
+    world.commit(started)
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
