@@ -10,6 +10,7 @@ from remotevirt.drivers.qemu.defining import DefiningCalls
 from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
+from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.network import NetworkCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
 from remotevirt.drivers.qemu.throttling import ThrottlingCalls
@@ -29,6 +30,7 @@ class QemuHypervisor(
     BlockCalls,
     ThrottlingCalls,
     NetworkCalls,
+    MessageCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 

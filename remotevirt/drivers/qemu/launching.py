@@ -281,5 +281,12 @@ def _open(one: Descriptor, settings: Settings) -> Any:
             return os.open(one.path, flags | (os.O_APPEND if one.append else os.O_TRUNC), 0o600)
         return open_tap(one)
     except OSError as error:
-        text = f"cannot open '{one.path}': {error.strerror}"
+        what = f"cannot open '{one.path}'"
+        if one.kind == "tap":
+            what = (
+                f"cannot make a tap device on bridge '{one.bridge}'"
+                if one.bridge
+                else "cannot make a tap device"
+            )
+        text = f"{what}: {error.strerror}"
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error

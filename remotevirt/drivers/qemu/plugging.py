@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
 from remotevirt.drivers.domains.events import device_added
+from remotevirt.drivers.qemu.access import check_place
 from remotevirt.drivers.qemu.chains import complete_disk
 from remotevirt.drivers.qemu.command import (
     Setting,
@@ -30,6 +31,7 @@ from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.making import Making
+from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.taps import place_taps
 from remotevirt.stubs import constants as c
 from remotevirt.xml.domain import DomainModel
@@ -119,7 +121,7 @@ async def find_images(guest: Guest, disk: Disk) -> None:
     Raises:
         VirError: one cannot be read, or says too little.
     """
-    await deferToThread(complete_disk, disk)
+    await deferToThread(_read_chain, disk, guest.world.settings)
     guest.check_alive()
     numbers = [guest.details.images]
     for one in guest.record.live.model.devices.disks:
@@ -132,6 +134,14 @@ async def find_images(guest: Guest, disk: Disk) -> None:
         guest.remember()
 
     guest.world.commit(change)
+
+
+def _read_chain(disk: Disk, settings: Settings) -> None:
+    """Find the images below a disk, whose own must be one that guests may have; in a thread."""
+    path = disk.source.place() if disk.source is not None else None
+    if path is not None:
+        check_place(path, settings)
+    complete_disk(disk)
 
 
 def _after(device: Device) -> list[Any]:

@@ -112,7 +112,7 @@ class ThrottlingCalls(QemuCalls):
                     raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
                 config = _merged(kept.iotune, given, params)
                 _check(config)
-            if live is not None:
+            if live is not None and not found.source_is_empty():
                 await self.guest(record).execute("block_set_io_throttle", _arguments(found, live))
 
             def change() -> None:

@@ -45,7 +45,7 @@ from remotevirt.drivers.qemu.command.parts import (
     option,
     to_arguments,
 )
-from remotevirt.drivers.qemu.command.passthrough import Passthrough
+from remotevirt.drivers.qemu.command.passthrough import Passthrough, passthrough_of
 from remotevirt.drivers.qemu.command.setting import Setting, Surroundings, alias_of, unsupported
 from remotevirt.drivers.qemu.command.small import (
     nameless_parts,
@@ -245,7 +245,7 @@ def build_command(
             (:func:`~remotevirt.drivers.qemu.command.storage.number_images`) and their chains to the end.
         emulator: what runs it.
         surroundings: where it runs.
-        passthrough: what is added as it is.
+        passthrough: what is added as it is; None for what the configuration says.
 
     Raises:
         VirError: the configuration holds something that QEMU cannot do, or that this driver does not express.
@@ -255,7 +255,7 @@ def build_command(
     if setting.arch != emulator.arch and not (setting.arch == "i686" and emulator.arch == "x86_64"):
         raise unsupported(f"Emulator '{emulator.path}' does not support arch '{setting.arch}'")
     monitor = f"{surroundings.folder}/{MONITOR_SOCKET}"
-    extra = passthrough or Passthrough()
+    extra = passthrough or passthrough_of(model.commandline)
     given = [option(word) for word in extra.arguments]
     parts = (*_all_parts(setting, monitor), *given, *_last_parts(setting))
     return Command(
