@@ -23,7 +23,7 @@ from remotevirt.drivers.qemu.command.expressed import (
     model_name,
 )
 from remotevirt.errors import VirError
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.model import Model
 from tests.drivers.qemu.commanding import NAMES, document, emulator_for, read, small

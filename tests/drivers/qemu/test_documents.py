@@ -17,8 +17,6 @@ KNOWN_DIFFERENCES: Final = frozenset(
         # the schema of this release names what its reader refuses
         "panic model pvpanic",
         "net passt",
-        # arguments for QEMU itself are refused here
-        "qemu commandline",
         # buses of POWER, which this driver does not run
         "scsi ibmvscsi",
         "nic spapr-vlan",
