@@ -28,7 +28,7 @@ from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
-from remotevirt.drivers.qemu.taps import open_tap
+from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -106,8 +106,15 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
             groups=() if user is None else user.groups,
             directory=guest.folder,
         )
+        taps = tap_names(command.descriptors, numbers)
     attend(guest, process)
-    world.commit(guest.remember)
+
+    def started() -> None:
+        guest.remember()
+        if taps:
+            place_taps(guest.record.live.changing(), taps)
+
+    world.commit(started)
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
@@ -279,5 +286,12 @@ def _open(one: Descriptor, settings: Settings) -> Any:
             return os.open(one.path, flags | (os.O_APPEND if one.append else os.O_TRUNC), 0o600)
         return open_tap(one)
     except OSError as error:
-        text = f"cannot open '{one.path}': {error.strerror}"
+        what = f"cannot open '{one.path}'"
+        if one.kind == "tap":
+            what = (
+                f"cannot make a tap device on bridge '{one.bridge}'"
+                if one.bridge
+                else "cannot make a tap device"
+            )
+        text = f"{what}: {error.strerror}"
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from remotevirt.drivers.domains.interface_tuning import InterfaceTuningCalls
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.test.blkio_tuning import BlkioTuningCalls
@@ -15,7 +16,6 @@ from remotevirt.drivers.test.guest_files import GuestFileCalls
 from remotevirt.drivers.test.guest_input import GuestInputCalls
 from remotevirt.drivers.test.host import HostCalls
 from remotevirt.drivers.test.info import InfoCalls
-from remotevirt.drivers.test.interface_tuning import InterfaceTuningCalls
 from remotevirt.drivers.test.iothreads import IoThreadCalls
 from remotevirt.drivers.test.lifecycle import LifecycleCalls
 from remotevirt.drivers.test.memory import MemoryCalls
