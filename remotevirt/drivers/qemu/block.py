@@ -14,16 +14,10 @@ from twisted.internet.threads import deferToThread
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS
 from remotevirt.drivers.faults import argument_error, too_large
 from remotevirt.drivers.qemu.access import check_place
-from remotevirt.drivers.qemu.block_figures import (
-    BlockFigures,
-    FileSizes,
-    block_figures,
-    device_of,
-    disk_named,
-    file_sizes,
-)
+from remotevirt.drivers.qemu.block_figures import BlockFigures, block_figures
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.command import block_id, images_of, node_of
+from remotevirt.drivers.qemu.disks import FileSizes, device_of, disk_named, file_sizes
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.storage.aside import Stop
@@ -97,7 +91,7 @@ class BlockCalls(QemuCalls):
         if kind == "raw" and sizes.is_file:
             allocated = sizes.allocated
         else:
-            allocated = (figures.highest if figures is not None else 0) or sizes.physical
+            allocated = (figures.highest_write if figures is not None else 0) or sizes.physical
         return DomainGetBlockInfoRet(allocated, capacity, sizes.physical)
 
     async def _figures(self, dom: NonnullDomain, path: str) -> BlockFigures:

@@ -15,6 +15,7 @@ from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.keys import KeyCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
+from remotevirt.drivers.qemu.memory import QemuMemoryCalls
 from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.native import NativeCalls
 from remotevirt.drivers.qemu.network import NetworkCalls
@@ -49,6 +50,7 @@ class QemuHypervisor(
     BlockCalls,
     ThrottlingCalls,
     NetworkCalls,
+    QemuMemoryCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 

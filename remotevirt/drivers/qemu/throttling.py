@@ -23,9 +23,9 @@ from remotevirt.drivers.domains.disk_tuning import (
 from remotevirt.drivers.domains.parameters import STRINGS, cut
 from remotevirt.drivers.events import Event
 from remotevirt.drivers.faults import argument_error, exclusive_flags, too_large
-from remotevirt.drivers.qemu.block_figures import device_of, disk_named
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.command import block_id
+from remotevirt.drivers.qemu.disks import device_of, disk_named
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg
