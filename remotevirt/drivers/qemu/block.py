@@ -9,6 +9,7 @@ import stat
 from contextlib import suppress
 from typing import Any, Final
 
+import attrs
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS
@@ -57,7 +58,7 @@ ERRORS: Final = {
 }
 """QEMU's words for what went wrong with a disk: virDomainDiskErrorCode."""
 
-NONE: Final = BlockFigures(*(0,) * len(BlockFigures._fields))
+NONE: Final = BlockFigures()
 """Of a guest without disks."""
 
 _IMAGE: Final = re.compile(r"(?P<disk>[^\[\]]+)(?:\[(?P<number>\d{1,9})\])?\Z")
@@ -103,7 +104,9 @@ class BlockCalls(QemuCalls):
             alias = disk_named(record.live, path, f"invalid path: {path}").info.alias or ""
         found = await block_figures(guest)
         if alias is None:
-            return BlockFigures(*(sum(column) for column in zip(NONE, *found.values(), strict=True)))
+            disks = (disk.info.alias for disk in record.live.model.devices.disks)
+            columns = zip(*(attrs.astuple(found.get(name or "", NONE)) for name in disks), strict=True)
+            return BlockFigures(*map(sum, columns))
         if alias not in found:
             raise InternalError(f"cannot find statistics for device '{alias}'", domain=c.VIR_FROM_QEMU)
         return found[alias]
