@@ -85,6 +85,7 @@ class _Callback(NamedTuple):
     id: int
     key: bytes | str | None
     legacy: bool
+    wanted: Callable[[Event], bool] | None = None
 
 
 class EventRelay:
@@ -108,13 +109,21 @@ class EventRelay:
     def __len__(self) -> int:
         return len(self._callbacks)
 
-    def register(self, kind: str, id: int, key: bytes | str | None, legacy: bool = False) -> int:
+    def register(
+        self,
+        kind: str,
+        id: int,
+        key: bytes | str | None,
+        legacy: bool = False,
+        wanted: Callable[[Event], bool] | None = None,
+    ) -> int:
         """Register a callback; return its number.
 
         Args:
             kind, id: which event.
             key: of which object; None: of all.
             legacy: in the form without a callback's number.
+            wanted: tells whether it wants an event of these; None: all.
 
         Raises:
             VirError: there is no such event, it is registered already, or the client has too many.
@@ -128,7 +137,7 @@ class EventRelay:
             raise internal_error(f"a client may not register more than {CALLBACKS_MAXIMUM} events")
         number = self._next
         self._next += 1
-        self._callbacks[number] = _Callback(kind, id, key, legacy)
+        self._callbacks[number] = _Callback(kind, id, key, legacy, wanted)
         return number
 
     def deregister(self, kind: str, number: int) -> None:
@@ -139,7 +148,7 @@ class EventRelay:
         """
         callback = self._callbacks.get(number)
         if callback is None or callback.kind != kind or callback.legacy:
-            name = {"storage_pool": "storage pool", "node_device": "node device"}.get(kind, kind)
+            name = kind.replace("_", " ")
             raise internal_error(f"{name} event callback {number} not registered")
         del self._callbacks[number]
 
@@ -164,9 +173,11 @@ class EventRelay:
             return
         # Sending may let the client's next calls in, which may register and deregister.
         for number, callback in tuple(self._callbacks.items()):
-            if callback.kind != kind or (callback.id != id and kind != "qemu_monitor"):
+            if callback.kind != kind or (callback.id != id):
                 continue
             if callback.key is not None and callback.key != key:
+                continue
+            if callback.wanted is not None and not callback.wanted(event):
                 continue
             payload = event.payload
             form = FORMS[kind, id]

@@ -26,6 +26,7 @@ from remotevirt.server.authentication import Authentication
 from remotevirt.server.dispatch import Guard
 from remotevirt.server.events import EventRelay
 from remotevirt.server.faults import auth_failed, auth_required, internal_error, unsupported
+from remotevirt.server.monitor_events import event_filter
 from remotevirt.stubs import constants as vir
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import (
@@ -148,7 +149,7 @@ class Session:
         name = procedure.name
         if not (self._client.authenticated or (procedure.pre_auth and program is remote.PROGRAM)):
             raise auth_required()
-        own = getattr(self, name, None) if program is remote.PROGRAM else None
+        own = getattr(self, _own_name(program, procedure), None)
         if self.connection is None and not (
             procedure.pre_auth or (name in BEFORE_OPEN and program is remote.PROGRAM)
         ):
@@ -163,7 +164,7 @@ class Session:
         """Return the method of the sub-driver that answers a procedure, or one that says: not supported."""
         if procedure.driver is None:
             return _refuse(procedure)
-        name = procedure.name if program is remote.PROGRAM else f"{program.name}_{procedure.name}"
+        name = _own_name(program, procedure)
         return getattr(getattr(self.connection, procedure.driver), name, None) or _refuse(procedure)
 
     def close(self) -> None:
@@ -395,6 +396,20 @@ class Session:
         """Forget a secret callback."""
         self.events.deregister("secret", callbackID)
 
+    def qemu_connect_domain_monitor_event_register(
+        self, dom: remote.NonnullDomain | None, event: str | None, flags: int
+    ) -> int:
+        """Register a callback for the emulator's own events, of one domain or of all."""
+        hypervisor = type(self._open().hypervisor)
+        if hypervisor.qemu_domain_monitor_command is HypervisorDriver.qemu_domain_monitor_command:
+            function = "virConnectDomainQemuMonitorEventRegister"
+            raise NoSupport(function, domain=vir.VIR_FROM_NONE)
+        return self.events.register("qemu_monitor", 0, dom and dom.uuid, wanted=event_filter(event, flags))
+
+    def qemu_connect_domain_monitor_event_deregister(self, callbackID: int) -> None:
+        """Forget a callback for the emulator's events."""
+        self.events.deregister("qemu_monitor", callbackID)
+
     def _register(self, kind: str, id: int, key: bytes | str | None) -> int:
         """Register a callback, unless the connection has no objects of that kind: none can be listed."""
         name, base, domain = EVENT_DRIVERS[kind]
@@ -408,6 +423,11 @@ class Session:
         if self.connection is None:
             raise internal_error("hypervisor connection not open")
         return self.connection
+
+
+def _own_name(program: Program, procedure: Procedure) -> str:
+    """Return the name of the method that answers a procedure."""
+    return procedure.name if program is remote.PROGRAM else f"{program.name}_{procedure.name}"
 
 
 def _refuse(procedure: Procedure) -> Callable[..., Any]:

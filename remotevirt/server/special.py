@@ -173,8 +173,14 @@ class SpecialCalls:
             table = self._owner.streams
             return value.value, _Stream(table, procedure, message, value.stream, row.sparse)
         if procedure.fds_out:
-            if not isinstance(value, FilesResult) or not 0 < len(value.files) <= VIR_NET_MESSAGE_NUM_FDS_MAX:
+            least = 0 if procedure.fds_in else 1  # who sends some need not get any
+            if (
+                not isinstance(value, FilesResult)
+                or not least <= len(value.files) <= VIR_NET_MESSAGE_NUM_FDS_MAX
+            ):
                 raise TypeError(f"{procedure.name} passes descriptors, but a driver gave {value!r:.80}")
+            if not value.files:
+                return value.value, None
             if not self._owner.descriptors.passable:
                 close_all(value.files)
                 raise rpc_error("descriptors can be passed over UNIX sockets only")

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.test.keycodes import CODESETS, KEYCODES
+from remotevirt.drivers.domains.keycodes import CODESETS, KEYCODES
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from tests.drivers.driving import connect, domain_xml

@@ -39,11 +39,13 @@ class Details:
         owners: the files that were given to the guest, and who had them.
         reboot: its next power-off is a reboot that was asked for.
         ports: the TCP ports of its displays.
+        taints: what it is marked with; see :mod:`remotevirt.drivers.qemu.messages`.
     """
 
     owners: list[Owner] = attrs.field(factory=list)
     reboot: bool = False
     ports: list[int] = attrs.field(factory=list)
+    taints: list[str] = attrs.field(factory=list)
 
 
 class Guest:
@@ -60,7 +62,7 @@ class Guest:
         threads: of its virtual processors, by their index.
         pausing, resuming: why it will be said to be paused or to run when QEMU tells so: reason and detail.
         waiting: who waits for an event of a device: by event and device id.
-        console: who holds its console, None for nobody.
+        console: who holds its lines (LineHolders), None before anybody has.
         progress: of its memory, while that flows into a file or out of one.
     """
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.host import HostNodeCalls
+from remotevirt.drivers.qemu.agent import AgentCalls
 from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.connect import QemuConnectCalls
+from remotevirt.drivers.qemu.console import ConsoleCalls
 from remotevirt.drivers.qemu.defining import DefiningCalls
 from remotevirt.drivers.qemu.info import InfoCalls
+from remotevirt.drivers.qemu.keys import KeyCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
+from remotevirt.drivers.qemu.messages import MessageCalls
+from remotevirt.drivers.qemu.native import NativeCalls
+from remotevirt.drivers.qemu.program import ProgramCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
+from remotevirt.drivers.qemu.screen import ScreenCalls
+from remotevirt.drivers.qemu.security import SecurityCalls
 from remotevirt.drivers.qemu.world import QemuWorld
 
 __all__ = ["QemuHypervisor"]
@@ -25,6 +33,14 @@ class QemuHypervisor(
     InfoCalls,
     SavingCalls,
     MetadataCalls,
+    ConsoleCalls,
+    ScreenCalls,
+    KeyCalls,
+    ProgramCalls,
+    NativeCalls,
+    MessageCalls,
+    SecurityCalls,
+    AgentCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 

@@ -29,6 +29,7 @@ from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap
+from remotevirt.drivers.qemu.telling import tell
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoSecret, VirSystemError
@@ -124,6 +125,10 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
         VirError: nobody answers.
     """
 
+    def told(name: str, data: Mapping[str, Any], seconds: int, microseconds: int) -> None:
+        tell(guest, name, data, seconds, microseconds)
+        watching.heard(guest, name, dict(data))
+
     def lost(reason: VirError) -> None:
         # a QEMU that nobody can talk to is of no use; when it is over, its process tells
         process = guest.process
@@ -134,7 +139,7 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
         guest.world.reactor,
         str(guest.socket),
         timeout=timeout,
-        on_event=lambda name, data, *_: watching.heard(guest, name, data),
+        on_event=told,
         on_close=lost,
     )
 

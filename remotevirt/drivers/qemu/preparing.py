@@ -6,12 +6,14 @@ import socket
 from contextlib import closing
 from typing import Final
 
+from remotevirt.drivers.qemu.command.chardev import channel_path
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.complete.choice import choose_firmware
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
+from remotevirt.xml.domain.chardev import Channel, CharSource
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = ["FIRST_PORT", "prepare_definition"]
@@ -32,9 +34,22 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     model = guest.record.live.changing()
     choose_firmware(model, guest.world.firmware, str(guest.world.settings.nvram))
     assign_aliases(model)
+    for channel in model.devices.channels:
+        _place_channel(guest, channel)
     for graphics in model.devices.graphics:
         if isinstance(graphics, Vnc):
             _choose_port(guest, graphics)
+
+
+def _place_channel(guest: Guest, channel: Channel) -> None:
+    """Say where a channel's socket is that the driver chooses a place for."""
+    sources = channel.backend.sources
+    if channel.backend.type != "unix" or (sources and sources[0].path is not None):
+        return
+    folder = guest.world.settings.channel / guest.record.uuid.hex()
+    name = channel.target.name if channel.target is not None else None
+    path = channel_path(str(folder), name or channel.info.alias or "channel")
+    channel.backend.sources = [CharSource(mode="bind", path=path)]
 
 
 def _choose_port(guest: Guest, graphics: Vnc) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.keycodes import CODESETS, KEYCODES
 from remotevirt.drivers.faults import argument_error, check_flags, signed
-from remotevirt.drivers.test.keycodes import CODESETS, KEYCODES
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain

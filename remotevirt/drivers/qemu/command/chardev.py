@@ -13,12 +13,17 @@ from remotevirt.drivers.qemu.command.parts import Descriptor, Fd, FdSet, GuestFi
 from remotevirt.drivers.qemu.command.setting import Setting, unsupported
 from remotevirt.xml.domain.chardev import Backend, CharSource
 
-__all__ = ["chardev_part", "monitor_part"]
+__all__ = ["channel_path", "chardev_part", "monitor_part"]
 
 ANY_ADDRESS: Final = "0.0.0.0"
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 """What must not be in a file's name that is made from a name the domain gives."""
+
+
+def channel_path(folder: str, name: str) -> str:
+    """Return where the socket of a channel is that has no path of its own."""
+    return f"{folder}/{_UNSAFE.sub('_', name).lstrip('.')}"
 
 
 def monitor_part(path: str) -> Part:
@@ -137,7 +142,7 @@ def _unix(
         if channel is None:
             raise unsupported("a character device lacks the path of its socket")
         folder = setting.surroundings.channel_folder or setting.surroundings.folder
-        path, mode = f"{folder}/{_UNSAFE.sub('_', channel).lstrip('.')}", "bind"
+        path, mode = channel_path(folder, channel), "bind"
     if mode == "bind":
         descriptors.append(Descriptor(name, "listen", path, device=alias))
         return {"addr": _passed(name), "server": True, "wait": False}
