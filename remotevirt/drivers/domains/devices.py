@@ -79,6 +79,14 @@ class DeviceEditor:
         Raises:
             VirError: there is one already that is the same, or the guest cannot have it.
         """
+        self.check(device)
+        if device.TAG == "memory":
+            self.model.memory += device.target.size
+            self.model.current_memory += device.target.size
+        put(self._devices, device)
+
+    def check(self, device: Device) -> None:
+        """Check whether a device can be added. Raises VirError as :meth:`attach`."""
         tag = device.TAG
         self._check_compatible(device, None)
         if tag not in ATTACHED:
@@ -90,12 +98,8 @@ class DeviceEditor:
         refusal = self._taken(device)
         if refusal is not None:
             raise OperationInvalid(refusal, domain=self._errors)
-        if tag == "memory":
-            if len(self._devices.memories) >= self.model.memory_slots:
-                raise ConfigUnsupported("no free memory device slot available", domain=self._errors)
-            self.model.memory += device.target.size
-            self.model.current_memory += device.target.size
-        put(self._devices, device)
+        if tag == "memory" and len(self._devices.memories) >= self.model.memory_slots:
+            raise ConfigUnsupported("no free memory device slot available", domain=self._errors)
 
     def detach(self, wanted: Device) -> Device:
         """Remove the device that a document means, and return it.

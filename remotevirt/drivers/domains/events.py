@@ -7,13 +7,14 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.stubs.remote.event import (
     DomainEventCallbackDeviceAddedMsg,
+    DomainEventCallbackDeviceRemovalFailedMsg,
     DomainEventCallbackDeviceRemovedMsg,
     DomainEventCallbackMetadataChangeMsg,
     DomainEventDeviceRemovedMsg,
     DomainEventLifecycleMsg,
 )
 
-__all__ = ["device_added", "device_removed", "lifecycle", "metadata_change"]
+__all__ = ["device_added", "device_removal_failed", "device_removed", "lifecycle", "metadata_change"]
 
 
 def lifecycle(ref: NonnullDomain, event: int, detail: int) -> Event:
@@ -38,3 +39,9 @@ def device_removed(ref: NonnullDomain, alias: str) -> Event:
     """Return the event that a device was unplugged."""
     msg = DomainEventCallbackDeviceRemovedMsg(0, DomainEventDeviceRemovedMsg(ref, alias))
     return Event("domain", c.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, ref.uuid, msg)
+
+
+def device_removal_failed(ref: NonnullDomain, alias: str) -> Event:
+    """Return the event that a guest did not let go of a device."""
+    msg = DomainEventCallbackDeviceRemovalFailedMsg(0, ref, alias)
+    return Event("domain", c.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, ref.uuid, msg)

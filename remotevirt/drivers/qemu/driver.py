@@ -30,6 +30,7 @@ from remotevirt.drivers.qemu.probe import EmulatorCache
 from remotevirt.drivers.qemu.reviving import revive
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
+from remotevirt.drivers.qemu.unplugging import gone_by_itself
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.store import GuestRow, Store, StoreError
@@ -127,6 +128,7 @@ class QemuDriver:
         world.firmware = place.about.firmware
         world.secret_value = place.secret_value
         world.storage = place.storage
+        world.device_gone = gone_by_itself
         self.world = world
         await place.storage.start()
         await revive(world, rows)

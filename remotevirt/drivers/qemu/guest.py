@@ -40,12 +40,16 @@ class Details:
         reboot: its next power-off is a reboot that was asked for.
         ports: the TCP ports of its displays.
         taints: what it is marked with; see :mod:`remotevirt.drivers.qemu.messages`.
+        unplugging: the aliases of devices that it was asked to let go of, and has not yet.
+        images: the highest number that an image was given; block nodes are called by these.
     """
 
     owners: list[Owner] = attrs.field(factory=list)
     reboot: bool = False
     ports: list[int] = attrs.field(factory=list)
     taints: list[str] = attrs.field(factory=list)
+    unplugging: list[str] = attrs.field(factory=list)
+    images: int = 0
 
 
 class Guest:
@@ -121,10 +125,12 @@ class Guest:
         limit = self.world.settings.monitor_timeout if timeout is None else timeout
         return await monitor.execute(command, arguments, files=files, timeout=limit)
 
-    def happened(self, event: str, device: str) -> None:
-        """Let go on who waits for an event of a device."""
-        for waiter in self.waiting.pop((event, device), ()):
+    def happened(self, event: str, device: str) -> bool:
+        """Let go on who waits for an event of a device; return whether anybody did."""
+        waiters = self.waiting.pop((event, device), [])
+        for waiter in waiters:
             waiter.callback(None)
+        return bool(waiters)
 
     def wait_for(self, event: str, device: str) -> Deferred[None]:
         """Return what fires at the next such event; it fails when the guest ends. May be cancelled."""

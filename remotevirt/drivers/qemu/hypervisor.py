@@ -10,6 +10,7 @@ from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.connect import QemuConnectCalls
 from remotevirt.drivers.qemu.console import ConsoleCalls
 from remotevirt.drivers.qemu.defining import DefiningCalls
+from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.keys import KeyCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
@@ -33,6 +34,7 @@ class QemuHypervisor(
     InfoCalls,
     SavingCalls,
     MetadataCalls,
+    HotplugCalls,
     ConsoleCalls,
     ScreenCalls,
     KeyCalls,

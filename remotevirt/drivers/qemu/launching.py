@@ -35,7 +35,16 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoSecret, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
 
-__all__ = ["PID_FILE", "attend", "converse", "give_files", "launch", "opened", "surroundings_of"]
+__all__ = [
+    "PID_FILE",
+    "attend",
+    "converse",
+    "give_files",
+    "launch",
+    "opened",
+    "surroundings_of",
+    "write_secret",
+]
 
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
@@ -78,7 +87,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     await deferToThread(_make_folders, guest.folder, settings)
     await deferToThread(_make_variables, guest, settings)
     for secret in command.secrets:
-        _write_secret(guest, secret)
+        write_secret(guest, secret)
     give_files(guest, command.files)
     log = settings.log / f"{guest.record.name.replace('/', '_')[:200]}.log"
     with opened(command.descriptors, settings) as numbers:
@@ -193,7 +202,7 @@ def _make_variables(guest: Guest, settings: Settings) -> None:
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
-def _write_secret(guest: Guest, secret: NeededSecret) -> None:
+def write_secret(guest: Guest, secret: NeededSecret) -> None:
     """Put a secret's value where QEMU finds it."""
     value = guest.world.secret_value(secret.uuid or secret.usage)
     if value is None:

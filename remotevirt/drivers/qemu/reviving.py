@@ -29,6 +29,7 @@ from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
 from remotevirt.drivers.qemu.process import QemuProcess, find
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.stopping import CRASHED, OFF, end, gone
+from remotevirt.drivers.qemu.unplugging import gone_meanwhile
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.store import GuestRow
@@ -125,6 +126,7 @@ async def _look(guest: Guest) -> None:
         return
     status = await guest.execute("query-status")
     guest.threads = await find_threads(guest)
+    await gone_meanwhile(guest)
     word = status.get("status") if isinstance(status, dict) else None
     if word == "running" and record.state != c.VIR_DOMAIN_RUNNING:
         state = (c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_UNPAUSED)

@@ -7,7 +7,7 @@ RESET                 it has rebooted
 GUEST_PANICKED        ``on_crash``
 WATCHDOG              what the device's action says
 BLOCK_IO_ERROR        an event, and paused where the disk's policy is to stop
-DEVICE_DELETED        an unplugged device is gone: whoever waits goes on
+DEVICE_DELETED        an unplugged device is gone: whoever waits goes on; if nobody does, it is taken in here
 ====================  ===================================================================================
 
 Events come from a process that a guest may have taken over: fields are checked before they are used, and what
@@ -17,12 +17,15 @@ makes no sense is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from remotevirt.drivers.domains.events import device_removal_failed
 from remotevirt.drivers.events import Event
+from remotevirt.drivers.qemu.command import images_of
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.stopping import OFF, PANICKED, end
 from remotevirt.errors import VirError
@@ -278,6 +281,15 @@ def _tray(guest: Guest, data: dict[str, Any]) -> None:
     opened = data.get("tray-open") is True
     reason = c.VIR_DOMAIN_EVENT_TRAY_CHANGE_OPEN if opened else c.VIR_DOMAIN_EVENT_TRAY_CHANGE_CLOSE
     alias = _text(data, "id").rsplit("/", 1)[-1]
+
+    def change() -> None:
+        guest.world.touch(record)
+        for disk in record.live.changing().devices.disks:
+            if disk.info.alias == alias and disk.target is not None:
+                disk.target.tray = "open" if opened else "closed"
+
+    guest.world.apply(change)
+    guest.happened("TRAY_OPEN" if opened else "TRAY_CLOSED", alias)
     for disk in record.live.model.devices.disks:
         if disk.info.alias == alias:
             msg = messages.DomainEventTrayChangeMsg(record.ref, alias, reason)
@@ -308,11 +320,37 @@ def _wakeup(guest: Guest, data: dict[str, Any]) -> None:
 
 
 def _deleted(guest: Guest, data: dict[str, Any]) -> None:
-    guest.happened("DEVICE_DELETED", _text(data, "device"))
+    alias, take_in = _text(data, "device"), guest.world.device_gone
+    if not guest.happened("DEVICE_DELETED", alias) and alias and take_in is not None:
+        later(guest, lambda: take_in(guest, alias), f"its device {alias} has gone")
 
 
 def _unplug_refused(guest: Guest, data: dict[str, Any]) -> None:
-    guest.happened("DEVICE_UNPLUG_GUEST_ERROR", _text(data, "device"))
+    alias, details = _text(data, "device"), guest.details
+    if alias in details.unplugging:
+
+        def change() -> None:
+            details.unplugging = [one for one in details.unplugging if one != alias]
+            guest.remember()
+            guest.world.hub.publish(device_removal_failed(guest.record.ref, alias))
+
+        guest.world.apply(change)
+    guest.happened("DEVICE_UNPLUG_GUEST_ERROR", alias)
+
+
+def _threshold(guest: Guest, data: dict[str, Any]) -> None:
+    node = _text(data, "node-name")
+    for disk in guest.record.live.model.devices.disks:
+        with suppress(VirError):
+            for image in images_of(disk):
+                if node in (image.storage, image.node):
+                    name = disk.dev if image.top else f"{disk.dev}[{image.index}]"
+                    limit, excess = _number(data, "write-threshold"), _number(data, "amount-exceeded")
+                    path = image.source.place()
+                    msg = messages.DomainEventBlockThresholdMsg(
+                        0, guest.record.ref, name, path, limit, excess
+                    )
+                    _tell(guest, c.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, msg)
 
 
 REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
@@ -330,5 +368,6 @@ REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "WAKEUP": _wakeup,
     "DEVICE_DELETED": _deleted,
     "DEVICE_UNPLUG_GUEST_ERROR": _unplug_refused,
+    "BLOCK_WRITE_THRESHOLD": _threshold,
 }
 """What is done about which event; others are of no interest here."""

@@ -52,10 +52,12 @@ class QemuWorld(DomainTable):
         journal: keeps what lasts; None where nothing does (in tests).
         dump_panicked: keeps the memory of a guest that has panicked.
         storage: finds the volumes that disks name.
+        device_gone: takes in that a guest has let go of a device, by its alias, which no call waits for.
         secret_value: returns the value of a secret, by UUID or usage.
     """
 
     __slots__ = (
+        "device_gone",
         "dump_panicked",
         "emulators",
         "firmware",
@@ -86,6 +88,7 @@ class QemuWorld(DomainTable):
         self.storage: RealStorage | None = None
         self.firmware: Sequence[Firmware] = ()
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
+        self.device_gone: Callable[[Guest, str], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
 
     def commit(self, change: Callable[..., T], *args: Any) -> T:

@@ -18,6 +18,7 @@ from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE, DomainCalls
 from remotevirt.drivers.domains.devices import DeviceEditor, parse_device
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.events import device_added, device_removed
+from remotevirt.drivers.domains.plugging import PLUGGABLE, check_disk_pluggable, check_disk_unpluggable
 from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationUnsupported
@@ -27,9 +28,6 @@ from remotevirt.xml.domain.device import Device, devices_of
 from remotevirt.xml.domain.disk import disk_index
 
 __all__ = ["HotplugCalls"]
-
-PLUGGABLE: Final = frozenset({"virtio", "usb", "scsi"})
-"""Buses that disks can be plugged into while a domain runs."""
 
 FORCE: Final[int] = c.VIR_DOMAIN_DEVICE_MODIFY_FORCE
 """Changing a device although the guest has not let go of it; ours never holds on to one."""
@@ -116,7 +114,8 @@ class HotplugCalls(DomainCalls):
 
         def unplug(editor: DeviceEditor) -> Device:
             device = take(editor)
-            _check_unpluggable(device)
+            if device.TAG == "disk":
+                check_disk_unpluggable(device, c.VIR_FROM_TEST)
             return device
 
         unplugged, _ = self.world.change_devices(
@@ -145,15 +144,8 @@ def _plug(editor: DeviceEditor, device: Device) -> Device | None:
     if device.TAG == "disk":
         if device.device in {"cdrom", "floppy"} and editor.insert_medium(device):
             return None
-        if device.device == "floppy":
-            raise OperationUnsupported("floppy device hotplug isn't supported", domain=c.VIR_FROM_TEST)
         device.choose_bus()
-        if device.bus == "usb" and device.device == "lun":
-            text = "disk device='lun' is not supported for usb bus"
-            raise ConfigUnsupported(text, domain=c.VIR_FROM_TEST)
-        if device.bus == "virtio" and device.device == "cdrom":
-            text = "cdrom device with virtio bus isn't supported"
-            raise OperationUnsupported(text, domain=c.VIR_FROM_TEST)
+        check_disk_pluggable(device, c.VIR_FROM_TEST)
         if device.bus not in PLUGGABLE:
             text = f"disk bus '{device.bus}' cannot be hotplugged."
             raise OperationUnsupported(text, domain=c.VIR_FROM_TEST)
@@ -162,17 +154,6 @@ def _plug(editor: DeviceEditor, device: Device) -> Device | None:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_TEST)
     editor.attach(device)
     return device
-
-
-def _check_unpluggable(device: Device) -> None:
-    """Refuse to take from a running domain what no host could; raises OperationUnsupported."""
-    if device.TAG != "disk":
-        return
-    if device.device == "floppy" or (device.device == "cdrom" and device.bus not in {"usb", "scsi"}):
-        text = f"disk device type '{device.device}' cannot be detached"
-        raise OperationUnsupported(text, domain=c.VIR_FROM_TEST)
-    if device.bus not in PLUGGABLE:
-        raise OperationUnsupported("This type of disk cannot be hot unplugged", domain=c.VIR_FROM_TEST)
 
 
 def _give_alias(device: Device, family: Iterable[Device]) -> str | None:

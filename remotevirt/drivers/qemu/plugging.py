@@ -1,0 +1,138 @@
+"""A device comes: into QEMU, then into the definitions, as a whole.
+
+::
+
+    plug ──► both definitions checked ──► images found ──► made in QEMU, link by link
+                                                              │ fails: taken back
+                                                              └──► one commit: definitions, event
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.threads import deferToThread
+
+from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
+from remotevirt.drivers.domains.events import device_added
+from remotevirt.drivers.qemu.chains import complete_disk
+from remotevirt.drivers.qemu.command import (
+    Setting,
+    images_of,
+    link_of,
+    number_disk,
+    parts_of_device,
+    throttle_of,
+)
+from remotevirt.drivers.qemu.configuring import find_terminals, place_terminals
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.launching import surroundings_of
+from remotevirt.drivers.qemu.live_devices import LiveEditor
+from remotevirt.drivers.qemu.making import Making
+from remotevirt.stubs import constants as c
+from remotevirt.xml.domain.device import Device, put
+from remotevirt.xml.domain.disk import Disk
+from remotevirt.xml.domain.interface import Interface
+
+__all__ = ["Change", "find_images", "persist", "plug", "setting_of"]
+
+Change = Callable[[DeviceEditor], Any]
+"""Changes devices of a definition."""
+
+SILENT: Final = frozenset({"lease"})
+"""Families of devices that no name tells apart."""
+
+
+async def setting_of(guest: Guest) -> Setting:
+    """Return what command lines and parts of a running guest are made from."""
+    model = guest.record.live.model
+    emulator = await guest.world.emulators.get(model.devices.emulator or "")
+    return Setting(guest.record.live.model, emulator, surroundings_of(guest))
+
+
+async def plug(guest: Guest, device: Device, config: Change | None) -> None:
+    """Plug a device into a running guest; the caller holds its turn.
+
+    Args:
+        guest: the guest.
+        device: as its document says.
+        config: what to do to the persistent definition at the same time; None for nothing.
+
+    Raises:
+        VirError: it cannot have it, and nothing has changed.
+    """
+    world, record = guest.world, guest.record
+    setting = await setting_of(guest)
+
+    def change(editor: DeviceEditor) -> list[Device]:
+        return LiveEditor(editor.model).plug(device, setting)
+
+    fitted, wanted = record.live.with_devices(change)
+    if isinstance(device, Disk):
+        await find_images(guest, device)
+    setting = Setting(fitted.model, setting.emulator, setting.surroundings)
+    making = Making(guest)
+    try:
+        for one in wanted:
+            await making.add(parts_of_device(setting, one))
+        for order in _after(device):
+            await making.order(order)
+        terminals = await find_terminals(guest) if device.TAG in CHARACTER else {}
+        guest.check_alive()
+
+        def take_in(editor: DeviceEditor) -> None:
+            for one in wanted[:-1]:
+                put(editor.model.devices, one.copy())
+            editor.attach(device.copy())
+            place_terminals(editor.model, terminals)
+
+        def commit() -> None:
+            world.change_devices(record, live=take_in, config=config)
+            if device.info.alias is not None:
+                world.hub.publish(device_added(record.ref, device.info.alias))
+            if config is not None:
+                persist(guest)
+
+        world.commit(commit)
+    except BaseException:
+        await making.take_back()
+        raise
+    making.done()
+
+
+def persist(guest: Guest) -> None:
+    """Tell that the persistent definition has changed; inside of a commit."""
+    world = guest.world
+    world.publish(guest.record, c.VIR_DOMAIN_EVENT_DEFINED, c.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
+
+
+async def find_images(guest: Guest, disk: Disk) -> None:
+    """Find the images below a disk that a running guest is about to get, and number them.
+
+    Raises:
+        VirError: one cannot be read, or says too little.
+    """
+    await deferToThread(complete_disk, disk)
+    guest.check_alive()
+    numbers = [guest.details.images]
+    for one in guest.record.live.model.devices.disks:
+        if not one.source_is_empty():
+            numbers += [image.index or 0 for image in images_of(one)]
+    after = number_disk(disk, max(numbers) + 1)
+
+    def change() -> None:
+        guest.details.images = after - 1
+        guest.remember()
+
+    guest.world.commit(change)
+
+
+def _after(device: Device) -> list[Any]:
+    """Return what is said of a device once it is there."""
+    order = None
+    if isinstance(device, Disk):
+        order = throttle_of(device)
+    elif isinstance(device, Interface):
+        order = link_of(device)
+    return [] if order is None else [order]

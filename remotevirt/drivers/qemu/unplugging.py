@@ -1,0 +1,166 @@
+"""A device goes: asked for, by the guest itself, or while nobody looked.
+
+::
+
+    unplug ──► noted ──► device_del ──► DEVICE_DELETED within 5 seconds ──► gone
+                             │          DEVICE_UNPLUG_GUEST_ERROR ────────► an error, and it stays
+                             └────────► neither: the call ends well, and it goes when the guest lets it
+    DEVICE_DELETED, later, or a look after a restart of the daemon ───────► gone
+
+``gone`` takes away what is behind the device, then the device from the live definition, and tells.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.logger import Logger
+
+from remotevirt.drivers.domains.devices import DeviceEditor
+from remotevirt.drivers.domains.events import device_removed
+from remotevirt.drivers.qemu.command import Setting, parts_of_device
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.launching import surroundings_of
+from remotevirt.drivers.qemu.making import release_files, remove_parts
+from remotevirt.drivers.qemu.monitor import qmp_class
+from remotevirt.errors import VirError
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError, OperationFailed
+from remotevirt.xml.domain.device import Device
+
+__all__ = ["UNPLUG_SECONDS", "gone_by_itself", "gone_meanwhile", "unplug"]
+
+log = Logger()
+
+UNPLUG_SECONDS: Final = 5.0
+"""How long a call waits for a guest to let go of a device, as in libvirt."""
+
+DELETED: Final = "DEVICE_DELETED"
+REFUSED: Final = "DEVICE_UNPLUG_GUEST_ERROR"
+
+
+async def unplug(guest: Guest, alias: str, *, wait: bool = True) -> None:
+    """Ask a guest to let go of a device; the caller holds its turn.
+
+    Args:
+        guest: whose device it is.
+        alias: the device's.
+        wait: for a while, until it has; if it takes longer the device goes later.
+
+    Raises:
+        OperationFailed: the guest has refused.
+        VirError: QEMU has.
+    """
+    _note(guest, alias, unplugging=True)
+    if not wait:
+        try:
+            await guest.execute("device_del", {"id": alias})
+        except InternalError as error:
+            await _not_deleted(guest, alias, error)
+        return
+    deleted, refused = guest.wait_for(DELETED, alias), guest.wait_for(REFUSED, alias)
+    for one in (deleted, refused):
+        one.addErrback(lambda failure: failure.trap(CancelledError, TimeoutError, VirError) and None)
+    try:
+        try:
+            await guest.execute("device_del", {"id": alias})
+        except InternalError as error:
+            await _not_deleted(guest, alias, error)
+            return
+        what = await _first(guest, deleted, refused)
+    finally:
+        deleted.cancel()
+        refused.cancel()
+    guest.check_alive()
+    if what == DELETED:
+        await gone(guest, alias)
+    elif what == REFUSED:
+        raise OperationFailed("unplug of device was rejected by the guest", domain=c.VIR_FROM_QEMU)
+
+
+async def _not_deleted(guest: Guest, alias: str, error: InternalError) -> None:
+    """Take in that QEMU does not have a device any more; raise any other error."""
+    if qmp_class(error) != "DeviceNotFound":
+        _note(guest, alias, unplugging=False)
+        raise error
+    await gone(guest, alias)
+
+
+async def _first(guest: Guest, deleted: Deferred[None], refused: Deferred[None]) -> str | None:
+    """Return what happens first, None for nothing in time."""
+    answer: Deferred[str | None] = Deferred()
+
+    def tell(what: str | None) -> None:
+        if not answer.called:
+            answer.callback(what)
+
+    late = guest.world.reactor.callLater(UNPLUG_SECONDS, tell, None)
+    deleted.addCallback(lambda _: tell(DELETED))
+    refused.addCallback(lambda _: tell(REFUSED))
+    try:
+        return await answer
+    finally:
+        if late.active():
+            late.cancel()
+
+
+async def gone(guest: Guest, alias: str) -> None:
+    """Take away what is left of a device that the guest has no more; nothing if that was done."""
+    world, record = guest.world, guest.record
+    device = _find(guest, alias)
+    if device is None:
+        return
+    emulator = await world.emulators.get(record.live.model.devices.emulator or "")
+    await remove_parts(
+        guest, parts_of_device(Setting(record.live.model, emulator, surroundings_of(guest)), device)
+    )
+    if record.guest is not guest or _find(guest, alias) is None:
+        return
+
+    def change() -> None:
+        guest.details.unplugging = [one for one in guest.details.unplugging if one != alias]
+        guest.remember()
+        world.change_devices(record, live=lambda editor: editor.remove(editor.find_alias(alias)), config=None)
+        world.hub.publish(device_removed(record.ref, alias))
+
+    world.apply(change)
+    release_files(guest)
+
+
+async def gone_by_itself(guest: Guest, alias: str) -> None:
+    """Take in that a device has gone for which no call waits."""
+    if not alias.startswith("/"):
+        await gone(guest, alias)
+
+
+async def gone_meanwhile(guest: Guest) -> None:
+    """Find out which devices have gone while the daemon was away. Raises VirError."""
+    if not guest.details.unplugging:
+        return
+    answer = await guest.execute("qom-list", {"path": "/machine/peripheral"})
+    there = {one.get("name") for one in answer} if isinstance(answer, list) else set()
+    for alias in guest.details.unplugging:
+        if alias not in there:
+            await gone(guest, alias)
+
+
+def _find(guest: Guest, alias: str) -> Device | None:
+    """Return a device of the live definition, None if it is not there."""
+    try:
+        return DeviceEditor(guest.record.live.model).find_alias(alias)
+    except VirError:
+        return None
+
+
+def _note(guest: Guest, alias: str, *, unplugging: bool) -> None:
+    """Remember whether a guest was asked to let go of a device."""
+    if (alias in guest.details.unplugging) == unplugging:
+        return
+
+    def change() -> None:
+        others = [one for one in guest.details.unplugging if one != alias]
+        guest.details.unplugging = [*others, alias] if unplugging else others
+        guest.remember()
+
+    guest.world.commit(change)
