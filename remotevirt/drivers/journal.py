@@ -25,7 +25,6 @@ from remotevirt.drivers.events import EventHub
 from remotevirt.errors import VirError
 from remotevirt.procedures import Procedure
 from remotevirt.store import Store, StoreError
-from remotevirt.stubs import constants as c
 from remotevirt.stubs import remote
 from remotevirt.stubs.drivers import StorageDriver
 from remotevirt.stubs.errors import OperationFailed
@@ -104,12 +103,14 @@ class Journal:
 
     Attributes:
         store: where they are kept.
+        errors: which part of libvirt complains (virErrorDomain).
         unit: those of the call that runs now, None between calls.
     """
 
-    __slots__ = ("hub", "store", "unit")
+    __slots__ = ("errors", "hub", "store", "unit")
 
-    def __init__(self, store: Store, hub: EventHub) -> None:
+    def __init__(self, store: Store, hub: EventHub, errors: int) -> None:
+        self.errors = errors
         self.store = store
         self.hub = hub
         self.unit: Unit | None = None
@@ -190,7 +191,7 @@ class Journal:
             try:
                 self.store.write(puts, drops)
             except StoreError as error:
-                raise OperationFailed(f"cannot keep this change: {error}", domain=c.VIR_FROM_TEST) from error
+                raise OperationFailed(f"cannot keep this change: {error}", domain=self.errors) from error
         unit.undo.clear()
 
     def _undo(self, unit: Unit) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.test.cpu_models import CPU_MODELS
-from remotevirt.drivers.test.x86_models import FEATURES, UNUSABLE, X86_MODELS
+from remotevirt.drivers.cpu.models import CPU_MODELS
+from remotevirt.drivers.cpu.x86_models import FEATURES, UNUSABLE, X86_MODELS
 from remotevirt.errors import VirError
 from remotevirt.xml import host_cpu
 from tests.drivers.driving import hypervisor

@@ -61,7 +61,7 @@ class LastingCase(TestCase):
 class RestartTests(LastingCase):
     """What is there again."""
 
-    def test_long_documents(self) -> Any:
+    def test_document_read_aside(self) -> Any:
         """What is made of a document that was read aside lasts too."""
         connection: Any = self.open()
         ways = "".join(f"<interface dev='e{number}'/>" for number in range(3000))

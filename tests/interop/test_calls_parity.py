@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotevirt.drivers.test.x86_models import FEATURES, X86_MODELS
+from remotevirt.drivers.cpu.x86_models import FEATURES, X86_MODELS
 from remotevirt.stubs import remote
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.typed_params import boolean, int_, string, uint, ullong

@@ -13,8 +13,8 @@ from typing import Final
 
 import attrs
 
+from remotevirt.drivers.cpu.x86_models import FEATURES, X86_MODELS, X86Model
 from remotevirt.drivers.host.files import Files
-from remotevirt.drivers.test.x86_models import FEATURES, X86_MODELS, X86Model
 
 __all__ = ["Processor", "read_clock", "read_processor"]
 

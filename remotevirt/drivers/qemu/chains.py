@@ -77,6 +77,12 @@ def _below(path: str, kind: str, depth: int) -> BackingStore:
     if kind not in WITH_BACKING:
         return end
     facts, _ = read_facts(Stop(), path)
+    if facts.format != kind:
+        text = f"image '{path}' is not in the format '{kind}' that its definition says"
+        raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
+    if facts.external:
+        text = f"image '{path}' has its data in another file, which is not supported"
+        raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
     if facts.backing is None:
         return end
     if facts.backing_format is None:

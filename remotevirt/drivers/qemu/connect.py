@@ -12,15 +12,15 @@ from typing import Final, Protocol
 import attrs
 from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.cpu.baseline import baseline, describe, need_cpus
+from remotevirt.drivers.cpu.models import CPU_MODELS, WITHOUT_DRIVER
+from remotevirt.drivers.cpu.x86_models import FEATURES as CPU_FEATURES
 from remotevirt.drivers.faults import check_flags
 from remotevirt.drivers.qemu.capabilities import capabilities_xml, machines_of
 from remotevirt.drivers.qemu.cpu import HostCpu, compare
 from remotevirt.drivers.qemu.domain_capabilities import HostModel, domain_capabilities_xml
 from remotevirt.drivers.qemu.emulator import Emulator, Machine
 from remotevirt.drivers.qemu.firmware import Firmware
-from remotevirt.drivers.test.cpu_baseline import baseline, describe, need_cpus
-from remotevirt.drivers.test.cpu_models import CPU_MODELS, WITHOUT_DRIVER
-from remotevirt.drivers.test.x86_models import FEATURES as CPU_FEATURES
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import HypervisorDriver
 from remotevirt.stubs.errors import (

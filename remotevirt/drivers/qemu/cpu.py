@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from remotevirt.drivers.test.x86_models import FEATURES, X86_MODELS
+from remotevirt.drivers.cpu.x86_models import FEATURES, X86_MODELS
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import CpuIncompatible, InternalError, XmlError

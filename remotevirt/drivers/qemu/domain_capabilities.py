@@ -11,9 +11,9 @@ from typing import Final
 
 import attrs
 
+from remotevirt.drivers.cpu.x86_models import X86_MODELS
 from remotevirt.drivers.qemu.emulator import CpuModel, Emulator, Machine
 from remotevirt.drivers.qemu.firmware import Firmware, firmware_for
-from remotevirt.drivers.test.x86_models import X86_MODELS
 from remotevirt.xml.write import Tag, leaf, render
 
 __all__ = ["HostModel", "domain_capabilities_xml"]

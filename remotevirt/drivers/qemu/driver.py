@@ -122,7 +122,7 @@ class QemuDriver:
         load_domains(world, store.rows, _attempt)
         rows = store.rows.get(GuestRow, [])
         store.rows = {}
-        world.journal = Journal(store, world.hub)
+        world.journal = Journal(store, world.hub, c.VIR_FROM_QEMU)
         world.keeper = QemuKeeper(world, world.journal)
         self.place = place = Place.open(settings, world.hub)
         world.firmware = place.about.firmware

@@ -34,7 +34,6 @@ class QemuHypervisor(
     InfoCalls,
     SavingCalls,
     MetadataCalls,
-    HotplugCalls,
     ConsoleCalls,
     ScreenCalls,
     KeyCalls,
@@ -43,6 +42,7 @@ class QemuHypervisor(
     MessageCalls,
     SecurityCalls,
     AgentCalls,
+    HotplugCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 

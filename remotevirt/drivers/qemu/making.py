@@ -91,7 +91,7 @@ async def _delete(guest: Guest, device: str) -> None:
     await _try(guest, "device_del", {"id": device})
     try:
         await waiting
-    except Exception as error:  # noqa: BLE001 - the guest ended, or has kept the device
+    except Exception as error:
         log.error("device {device} stays in QEMU: {error}", device=device, error=error)
 
 

@@ -184,6 +184,6 @@ def open_table(store: Store, hub: EventHub) -> tuple[SecretTable, Journal]:
             text = "{path}: secret {uuid} is not served, and left where it is: {error}"
             log.error(text, path=store.path, uuid=format_uuid(row.uuid), error=error)
     store.rows.pop(SecretRow, None)
-    journal = Journal(store, hub)
+    journal = Journal(store, hub, c.VIR_FROM_SECRET)
     table.keeper = SecretKeeper(table, journal)
     return table, journal

@@ -19,6 +19,7 @@ from remotevirt.drivers.storage.records import PoolRecord, PoolTable
 from remotevirt.drivers.storage.volumes import SecretValue, VolumeCalls
 from remotevirt.errors import VirError
 from remotevirt.store import PoolRow, Store, StoreError
+from remotevirt.stubs import constants as c
 from remotevirt.xml.storage_pool import PoolModel, format_pool, parse_pool
 
 __all__ = ["RealStorage"]
@@ -77,7 +78,7 @@ class RealStorage(VolumeCalls):
         else:
             store, actives = _open_store(folder)
             _load(pools, store)
-            journal = Journal(store, hub)
+            journal = Journal(store, hub, c.VIR_FROM_STORAGE)
             pools.keeper = PoolKeeper(pools, journal)
             made = cls(pools, hub, backends, journal, actives)
         made.secret_value = secret_value

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
+from remotevirt.drivers.cpu.models import CPU_MODELS, WITHOUT_DRIVER
 from remotevirt.drivers.domains.parameters import need_params
 from remotevirt.drivers.faults import argument_error, check_count, check_flags, too_large
 from remotevirt.drivers.test.calls import WorldCalls
-from remotevirt.drivers.test.cpu_models import CPU_MODELS, WITHOUT_DRIVER
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, NoSupport

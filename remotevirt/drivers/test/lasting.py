@@ -67,7 +67,7 @@ def open_world(path: str) -> tuple[World, Journal]:
         store = Store.open(path)
         world = World(default_node())
         _Loader(world, store).load()
-    journal = Journal(store, world.hub)
+    journal = Journal(store, world.hub, c.VIR_FROM_TEST)
     attach(world, journal)
     try:
         journal.run(_boot, world)

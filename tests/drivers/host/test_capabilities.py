@@ -7,10 +7,10 @@ from uuid import UUID
 
 from lxml import etree
 
+from remotevirt.drivers.cpu.x86_models import X86_MODELS
 from remotevirt.drivers.host import Host, host_xml
 from remotevirt.drivers.host.processor import OF_AMD, OF_INTEL, RENAMED, SIGNATURES, read_processor
 from remotevirt.drivers.host.sysinfo import format_decoded, read_sysinfo
-from remotevirt.drivers.test.x86_models import X86_MODELS
 from tests.drivers.host.base import HostTestCase, recorded
 from tests.drivers.host.trees import CPU_FLAGS
 

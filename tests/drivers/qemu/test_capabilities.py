@@ -13,12 +13,12 @@ from lxml import etree
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 
+from remotevirt.drivers.cpu.x86_models import X86_MODELS
 from remotevirt.drivers.qemu.capabilities import capabilities_xml
 from remotevirt.drivers.qemu.connect import ConnectHost, QemuConnectCalls
 from remotevirt.drivers.qemu.cpu import HostCpu
 from remotevirt.drivers.qemu.emulator import CpuModel, Emulator, Machine
 from remotevirt.drivers.qemu.firmware import Firmware, firmware_for, read_firmware
-from remotevirt.drivers.test.x86_models import X86_MODELS
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.xml.schema import SCHEMAS, validate_document

@@ -1,0 +1,1 @@
+"""Models of CPUs as libvirt names them: what each has, and what several have in common."""
