@@ -6,6 +6,7 @@ from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.host import HostNodeCalls
 from remotevirt.drivers.qemu.agent import AgentCalls
+from remotevirt.drivers.qemu.block import BlockCalls
 from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.connect import QemuConnectCalls
 from remotevirt.drivers.qemu.console import ConsoleCalls
@@ -19,12 +20,14 @@ from remotevirt.drivers.qemu.memory import QemuMemoryCalls
 from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.native import NativeCalls
 from remotevirt.drivers.qemu.pinning import PinningCalls
+from remotevirt.drivers.qemu.network import NetworkCalls
 from remotevirt.drivers.qemu.program import ProgramCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
 from remotevirt.drivers.qemu.screen import ScreenCalls
 from remotevirt.drivers.qemu.security import SecurityCalls
 from remotevirt.drivers.qemu.tuning import TuningCalls
 from remotevirt.drivers.qemu.vcpus import VcpuCalls
+from remotevirt.drivers.qemu.throttling import ThrottlingCalls
 from remotevirt.drivers.qemu.world import QemuWorld
 
 __all__ = ["QemuHypervisor"]
@@ -48,6 +51,9 @@ class QemuHypervisor(
     SecurityCalls,
     AgentCalls,
     HotplugCalls,
+    BlockCalls,
+    ThrottlingCalls,
+    NetworkCalls,
     QemuMemoryCalls,
     VcpuCalls,
     PinningCalls,

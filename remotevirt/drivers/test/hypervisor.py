@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remotevirt.drivers.domains.blkio_tuning import BlkioTuningCalls
+from remotevirt.drivers.domains.interface_tuning import InterfaceTuningCalls
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.memory import MemoryCalls
 from remotevirt.drivers.domains.memory_tuning import MemoryTuningCalls
@@ -18,7 +19,6 @@ from remotevirt.drivers.test.guest_files import GuestFileCalls
 from remotevirt.drivers.test.guest_input import GuestInputCalls
 from remotevirt.drivers.test.host import HostCalls
 from remotevirt.drivers.test.info import InfoCalls
-from remotevirt.drivers.test.interface_tuning import InterfaceTuningCalls
 from remotevirt.drivers.test.iothreads import IoThreadCalls
 from remotevirt.drivers.test.lifecycle import LifecycleCalls
 from remotevirt.drivers.test.peek import PeekCalls

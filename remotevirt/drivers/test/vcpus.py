@@ -143,7 +143,7 @@ class VcpuCalls(WorldCalls):
             text = "cannot pin vcpus on an inactive domain"
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         if vcpu >= record.live.vcpus:
-            text = f"requested vcpu '{vcpu}' is not present in the domain"
+            text = f"requested vcpu '{signed(vcpu)}' is not present in the domain"
             raise InvalidArg(text, domain=c.VIR_FROM_TEST)
         record.live.pin_vcpu(vcpu, int.from_bytes(cpumap, "little"))
 

@@ -40,7 +40,7 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     "document.DomainModel": _words(
         "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
         " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
-        " on_crash pm devices seclabels"
+        " on_crash pm devices seclabels commandline"
     ),
     "security.SecLabel": _words("type model relabel"),
     "cpu_tuning.VcpuList": _words("vcpus"),
