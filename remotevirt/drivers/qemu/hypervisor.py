@@ -19,15 +19,16 @@ from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.memory import QemuMemoryCalls
 from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.native import NativeCalls
-from remotevirt.drivers.qemu.pinning import PinningCalls
 from remotevirt.drivers.qemu.network import NetworkCalls
+from remotevirt.drivers.qemu.pinning import PinningCalls
 from remotevirt.drivers.qemu.program import ProgramCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
 from remotevirt.drivers.qemu.screen import ScreenCalls
 from remotevirt.drivers.qemu.security import SecurityCalls
+from remotevirt.drivers.qemu.statistics import StatisticsCalls
+from remotevirt.drivers.qemu.throttling import ThrottlingCalls
 from remotevirt.drivers.qemu.tuning import TuningCalls
 from remotevirt.drivers.qemu.vcpus import VcpuCalls
-from remotevirt.drivers.qemu.throttling import ThrottlingCalls
 from remotevirt.drivers.qemu.world import QemuWorld
 
 __all__ = ["QemuHypervisor"]
@@ -59,6 +60,7 @@ class QemuHypervisor(
     PinningCalls,
     IoThreadCalls,
     TuningCalls,
+    StatisticsCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 
