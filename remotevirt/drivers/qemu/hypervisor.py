@@ -11,9 +11,11 @@ from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.connect import QemuConnectCalls
 from remotevirt.drivers.qemu.console import ConsoleCalls
 from remotevirt.drivers.qemu.defining import DefiningCalls
+from remotevirt.drivers.qemu.dumping import DumpCalls
 from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.iothreads import IoThreadCalls
+from remotevirt.drivers.qemu.jobs_info import JobCalls
 from remotevirt.drivers.qemu.keys import KeyCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.memory import QemuMemoryCalls
@@ -61,6 +63,8 @@ class QemuHypervisor(
     IoThreadCalls,
     TuningCalls,
     StatisticsCalls,
+    JobCalls,
+    DumpCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 
