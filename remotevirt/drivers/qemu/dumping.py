@@ -120,7 +120,10 @@ async def _watch(guest: Guest) -> None:
         if status == "completed":
             return
         if status != "active":
-            raise OperationFailed("memory-only dump failed", domain=c.VIR_FROM_QEMU)
+            await deferLater(guest.world.reactor, POLL_SECONDS)  # why is told by an event, which follows
+            why = guest.progress.error if guest.progress is not None else ""
+            text = f"memory-only dump failed: {why}" if why else "memory-only dump failed"
+            raise OperationFailed(text, domain=c.VIR_FROM_QEMU)
         guest.check_alive()
         await deferLater(guest.world.reactor, POLL_SECONDS)
 

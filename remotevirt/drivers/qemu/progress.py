@@ -42,6 +42,7 @@ class Progress:
         aborted: somebody asked to give up.
         migrates: QEMU can be asked to give up; not while it writes a dump by itself.
         elapsed: milliseconds that it has taken, once it is over.
+        error: what QEMU says went wrong, when it has written a dump by itself.
         figures: what else QEMU tells: libvirt's names and the values, in libvirt's order.
     """
 
@@ -50,6 +51,7 @@ class Progress:
         "began",
         "done",
         "elapsed",
+        "error",
         "figures",
         "left",
         "migrates",
@@ -64,6 +66,7 @@ class Progress:
         self.aborted = False
         self.migrates = migrates
         self.elapsed = 0
+        self.error = ""
         self.figures: dict[str, int] = {}
 
     def take(self, answer: Mapping[str, Any]) -> None:
