@@ -5,6 +5,7 @@ from __future__ import annotations
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.host import HostNodeCalls
+from remotevirt.drivers.qemu.addresses import AddressCalls
 from remotevirt.drivers.qemu.agent import AgentCalls
 from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.connect import QemuConnectCalls
@@ -40,6 +41,7 @@ class QemuHypervisor(
     NativeCalls,
     MessageCalls,
     SecurityCalls,
+    AddressCalls,
     AgentCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""

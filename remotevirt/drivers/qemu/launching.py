@@ -40,6 +40,9 @@ __all__ = ["PID_FILE", "attend", "converse", "give_files", "launch", "opened", "
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
 
+LISTEN_BACKLOG: Final = 16
+"""Clients of a socket that wait for QEMU, which takes one after the other."""
+
 ELSEWHERE: Final[frozenset[str]] = frozenset()
 """What of a definition others than the command line carry out."""
 
@@ -262,7 +265,7 @@ def _open(one: Descriptor, settings: Settings) -> Any:
             listener.bind(one.path)
             os.chmod(one.path, 0o600)
             _to_user(Path(one.path), settings.user)
-            listener.listen(1)
+            listener.listen(LISTEN_BACKLOG)
             return listener
         if one.kind == "file":
             assert one.path is not None
