@@ -14,16 +14,20 @@ from remotevirt.drivers.qemu.console import ConsoleCalls
 from remotevirt.drivers.qemu.defining import DefiningCalls
 from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
+from remotevirt.drivers.qemu.iothreads import IoThreadCalls
 from remotevirt.drivers.qemu.keys import KeyCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.memory import QemuMemoryCalls
 from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.native import NativeCalls
+from remotevirt.drivers.qemu.pinning import PinningCalls
 from remotevirt.drivers.qemu.network import NetworkCalls
 from remotevirt.drivers.qemu.program import ProgramCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
 from remotevirt.drivers.qemu.screen import ScreenCalls
 from remotevirt.drivers.qemu.security import SecurityCalls
+from remotevirt.drivers.qemu.tuning import TuningCalls
+from remotevirt.drivers.qemu.vcpus import VcpuCalls
 from remotevirt.drivers.qemu.throttling import ThrottlingCalls
 from remotevirt.drivers.qemu.world import QemuWorld
 
@@ -53,6 +57,10 @@ class QemuHypervisor(
     ThrottlingCalls,
     NetworkCalls,
     QemuMemoryCalls,
+    VcpuCalls,
+    PinningCalls,
+    IoThreadCalls,
+    TuningCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 

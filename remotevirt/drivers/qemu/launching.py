@@ -33,6 +33,7 @@ from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
+from remotevirt.drivers.qemu.threads import check_tuning
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoSecret, OperationDenied, VirSystemError
@@ -55,8 +56,8 @@ PID_FILE: Final = "qemu.pid"
 LISTEN_BACKLOG: Final = 16
 """Clients of a socket that wait for QEMU, which takes one after the other."""
 
-ELSEWHERE: Final[frozenset[str]] = frozenset()
-"""What of a definition others than the command line carry out."""
+ELSEWHERE: Final = frozenset({"cputune", "vcpu"})
+"""What of a definition others than the command line carry out: ``threads``, or it refuses."""
 
 
 def surroundings_of(guest: Guest) -> Surroundings:
@@ -88,6 +89,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     """
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
+    check_tuning(guest.record.live)
     await find_images(world, model)
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()

@@ -29,7 +29,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
 from remotevirt.xml.domain.device import Device
 
-__all__ = ["UNPLUG_SECONDS", "gone_by_itself", "gone_meanwhile", "unplug"]
+__all__ = ["DELETED", "REFUSED", "UNPLUG_SECONDS", "first_of", "gone_by_itself", "gone_meanwhile", "unplug"]
 
 log = Logger()
 
@@ -66,7 +66,7 @@ async def unplug(guest: Guest, alias: str, *, wait: bool = True) -> None:
         except InternalError as error:
             await _not_deleted(guest, alias, error)
             return
-        what = await _first(guest, deleted, refused)
+        what = await first_of(guest, deleted, refused)
     finally:
         for one in (deleted, refused):
             one.addErrback(lambda _: None)  # nobody waits any more
@@ -86,7 +86,7 @@ async def _not_deleted(guest: Guest, alias: str, error: InternalError) -> None:
     await gone(guest, alias)
 
 
-async def _first(guest: Guest, deleted: Deferred[None], refused: Deferred[None]) -> str | None:
+async def first_of(guest: Guest, deleted: Deferred[None], refused: Deferred[None]) -> str | None:
     """Return what happens first; None for nothing in time, or if the guest ends."""
     answer: Deferred[str | None] = Deferred()
 
