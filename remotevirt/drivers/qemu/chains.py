@@ -23,7 +23,7 @@ from remotevirt.xml.domain.backing import BackingStore, Format
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.storage import BlockSource, FileSource, StorageSource, VolumeSource
 
-__all__ = ["complete_disk", "find_disk", "find_images"]
+__all__ = ["complete_disk", "find_disk", "find_images", "find_volume"]
 
 MAX_DEPTH: Final = 200
 """Images above each other; libvirt's bound too."""
@@ -42,6 +42,12 @@ async def find_disk(world: QemuWorld, disk: Disk) -> None:
     Raises:
         VirError: the volume is not there, or an image cannot be read.
     """
+    find_volume(world, disk)
+    await deferToThread(complete_disk, disk)
+
+
+def find_volume(world: QemuWorld, disk: Disk) -> None:
+    """Find the volume that a disk names, if it names one; raises VirError."""
     source = disk.source
     if isinstance(source, VolumeSource) and source.pool is not None and source.volume is not None:
         if world.storage is None:
@@ -53,7 +59,6 @@ async def find_disk(world: QemuWorld, disk: Disk) -> None:
             BlockSource(dev=file.path, extra=extra) if is_block else FileSource(file=file.path, extra=extra)
         )
         source.found = found
-    await deferToThread(complete_disk, disk)
 
 
 def complete_disk(disk: Disk) -> None:

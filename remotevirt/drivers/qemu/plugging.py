@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.threads import deferToThread
-
 from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
 from remotevirt.drivers.domains.events import device_added
-from remotevirt.drivers.qemu.chains import complete_disk
+from remotevirt.drivers.qemu.chains import find_disk, find_volume
 from remotevirt.drivers.qemu.command import (
     Setting,
     images_of,
@@ -64,6 +62,8 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
     """
     world, record = guest.world, guest.record
     setting = await setting_of(guest)
+    if isinstance(device, Disk):
+        find_volume(world, device)
 
     def change(editor: DeviceEditor) -> list[Device]:
         return LiveEditor(editor.model).plug(device, setting)
@@ -113,7 +113,7 @@ async def find_images(guest: Guest, disk: Disk) -> None:
     Raises:
         VirError: one cannot be read, or says too little.
     """
-    await deferToThread(complete_disk, disk)
+    await find_disk(guest.world, disk)
     guest.check_alive()
     numbers = [guest.details.images]
     for one in guest.record.live.model.devices.disks:

@@ -56,7 +56,7 @@ def check_once(devices: Devices) -> None:
 
 
 def _check_aliases(model: DomainModel) -> None:
-    """Check that no two devices have one name of a user's, but for a console that is a serial port seen again.
+    """Check that no name of a user's is given twice, but for a console that is a serial port seen again.
 
     Names that a hypervisor gave are left alone: the parts of a USB 2 controller share theirs.
     """
