@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, cast
 
 from remotevirt.drivers.domains.calls import DomainCalls
-from remotevirt.drivers.faults import not_running
+from remotevirt.drivers.faults import no_domain, not_running
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.world import QemuWorld
@@ -48,6 +48,11 @@ class QemuCalls(DomainCalls):
         if record.guest is None or not record.active:
             raise not_running(c.VIR_FROM_DOMAIN)
         return record.guest
+
+    def still(self, record: QemuRecord) -> None:
+        """Raise NoDomain if a domain went away while a call waited."""
+        if self.world.by_uuid.get(record.uuid) is not record:
+            raise no_domain(record.ref, self.world.ERRORS)
 
     def turn(self, record: QemuRecord, name: str) -> AbstractAsyncContextManager[None]:
         """Wait for the turn to change a domain, and hold it during the block.

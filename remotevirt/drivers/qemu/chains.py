@@ -54,11 +54,7 @@ def find_volume(world: QemuWorld, disk: Disk) -> None:
             raise ConfigUnsupported("there is no storage driver", domain=c.VIR_FROM_STORAGE)
         file = world.storage.locate(source.pool, source.volume)
         is_block = file.kind == c.VIR_STORAGE_VOL_BLOCK
-        extra = source.extra.copy()
-        found = (
-            BlockSource(dev=file.path, extra=extra) if is_block else FileSource(file=file.path, extra=extra)
-        )
-        source.found = found
+        source.found = BlockSource(dev=file.path) if is_block else FileSource(file=file.path)
 
 
 def complete_disk(disk: Disk) -> None:
@@ -68,8 +64,7 @@ def complete_disk(disk: Disk) -> None:
         VirSystemError: an image cannot be read.
         OperationInvalid: a header says too little, or too much.
     """
-    source = disk.source.found if isinstance(disk.source, VolumeSource) else disk.source
-    path = None if source is None else source.place()
+    path = None if disk.source is None else disk.source.place()
     if path is None or disk.backing is not None:
         return
     kind = (disk.driver.type if disk.driver is not None else None) or "raw"

@@ -15,7 +15,7 @@ from remotevirt.drivers.faults import argument_error
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.saving import drop_managed
-from remotevirt.drivers.qemu.starting import BOOT, start
+from remotevirt.drivers.qemu.starting import BOOT, start, take_back
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
@@ -62,24 +62,28 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
         known = cast(QemuRecord | None, world.by_uuid.get(definition.uuid))
         if known is not None and known.active:
             raise OperationInvalid(f"domain '{known.name}' is already active", domain=c.VIR_FROM_DOMAIN)
-        record = cast(QemuRecord, world.commit(lambda: world.assign(definition, live=True))[0])
+        record = known or self._take_in(definition)
         async with self.turn(record, "remoteDispatchDomainCreateXML"):
-            if record.active:
-                raise OperationInvalid("domain is already running", domain=c.VIR_FROM_QEMU)
             try:
-                await start(world, record, BOOT, paused=bool(flags & c.VIR_DOMAIN_START_PAUSED))
+                if known is not None:
+                    self.still(known)
+                    self._take_in(definition)
+                await start(
+                    world,
+                    record,
+                    BOOT,
+                    paused=bool(flags & c.VIR_DOMAIN_START_PAUSED),
+                    autodestroy=bool(flags & c.VIR_DOMAIN_START_AUTODESTROY),
+                )
             except BaseException:
-                self._forget(record)
+                take_back(world, record)
                 raise
             if flags & c.VIR_DOMAIN_START_AUTODESTROY:
                 self.destroy_at_close(record)
         return record.ref
 
-    def _forget(self, record: QemuRecord) -> None:
-        """Forget a transient domain that did not start."""
-        world = self.world
-        if not record.persistent and not record.active and world.by_uuid.get(record.uuid) is record:
-            world.commit(world.remove, record)
+    def _take_in(self, definition: Definition) -> QemuRecord:
+        return cast(QemuRecord, self.world.commit(lambda: self.world.assign(definition, live=True))[0])
 
     async def domain_create_xml_with_files(
         self, xml_desc: str, flags: int, files: Sequence[int]

@@ -43,6 +43,7 @@ class QemuDefaults(DomainDefaults):
     virt_type: str = "qemu"
     arch: str = attrs.field(factory=platform.machine)
     interface_prefix: str | None = None
+    reads_command_line: bool = True
     emulators: Sequence[Emulator] = ()
     nvram_directory: str = NVRAM_DIRECTORY
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
@@ -25,9 +26,11 @@ from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.keeping import QemuKeeper
+from remotevirt.drivers.qemu.logs import Logs, log_path
 from remotevirt.drivers.qemu.place import Place
 from remotevirt.drivers.qemu.probe import EmulatorCache
-from remotevirt.drivers.qemu.reviving import revive
+from remotevirt.drivers.qemu.reviving import reattach, sweep, take_in
+from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
 from remotevirt.drivers.qemu.unplugging import gone_by_itself
@@ -53,6 +56,7 @@ class QemuDriver:
         state: the folder for what must outlive the daemon (``qemu:state=DIR``, or the daemon's ``--state``).
         user: who guests run as, where the daemon is root (``qemu:user=NAME``).
         images: folders below which the files of guests must lie, separated by commas; anywhere if None.
+        monitor_timeout: seconds that QEMU has to answer (``qemu:monitor-timeout=30``).
 
     Raises:
         ValueError: an option makes no sense.
@@ -67,15 +71,18 @@ class QemuDriver:
         state: str | bool | None = None,
         user: str | bool | None = None,
         images: str | bool | None = None,
+        monitor_timeout: str | bool | None = None,
     ) -> None:
         if not isinstance(state, str):
             raise ValueError("what runs must be remembered: give the daemon a folder with --state DIR")
-        if isinstance(user, bool) or isinstance(images, bool):
-            raise ValueError("user needs a name, images needs folders")
-        self.settings = Settings.make(state, user, images)
+        if isinstance(user, bool) or isinstance(images, bool) or isinstance(monitor_timeout, bool):
+            raise ValueError("user needs a name, images needs folders, monitor-timeout needs seconds")
+        self.settings = Settings.make(state, user, images, monitor_timeout)
         self.world: QemuWorld | None = None
         self.place: Place | None = None
         self._failed: VirError | None = None
+        self._logs: Logs | None = None
+        self._later: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []
 
     def start(self) -> None:
@@ -129,10 +136,22 @@ class QemuDriver:
         world.secret_value = place.secret_value
         world.storage = place.storage
         world.device_gone = gone_by_itself
-        self.world = world
+        found = take_in(world, rows)
+        talking = reattach(world, found)
+        await sweep(world)
         await place.storage.start()
-        await revive(world, rows)
+        self._logs = Logs(
+            reactor, lambda: [log_path(settings, guest.record.name) for guest in world.guests()]
+        )
+        self._logs.start()
+        self.world = world
+        self._later = Deferred.fromCoroutine(self._go_on(world, talking))
+        self._later.addErrback(_not_cancelled)
+
+    async def _go_on(self, world: QemuWorld, talking: Deferred[Any]) -> None:
+        """Do what clients need not wait for."""
         await self._autostart(world)
+        await talking
 
     async def _autostart(self, world: QemuWorld) -> None:
         """Start what starts with the host, once each time that the host has been started."""
@@ -143,20 +162,28 @@ class QemuDriver:
                 return
         except (OSError, ValueError):
             pass  # nothing was started yet
-        mark.write_text(boot)
-        for record in list(world.records()):
-            if record.autostart and not record.active:
-                try:
-                    async with record.job.turn("autostart", world.reactor, world.settings.job_timeout):
+        for record in [record for record in world.records() if record.autostart and not record.active]:
+            try:
+                async with record.job.turn("autostart", world.reactor, world.settings.job_timeout):
+                    if record.active or world.by_uuid.get(record.uuid) is not record:
+                        continue  # a client was faster
+                    if record.managed_save:
+                        await restore_managed(world, record, paused=False, autodestroy=False)
+                    else:
                         await start(world, record, BOOT)
-                except VirError as error:
-                    log.error("domain {name!r} does not start: {error}", name=record.name, error=error)
+            except VirError as error:
+                log.error("domain {name!r} does not start: {error}", name=record.name, error=error)
+        mark.write_text(boot)
 
     def stop(self) -> None:
         """Be told that the daemon ends: let go of the guests, which go on."""
         world, self.world = self.world, None
+        if self._logs is not None:
+            self._logs.stop()
         if world is None:
             return
+        if self._later is not None:
+            self._later.cancel()
         for guest in world.guests():
             if guest.monitor is not None:
                 guest.monitor.close()
@@ -228,6 +255,11 @@ class _Closing:
                 Deferred.fromCoroutine(work).addErrback(
                     lambda failure: log.failure("when a client went", failure=failure)
                 )
+
+
+def _not_cancelled(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        log.failure("what begins with the daemon did not go well", failure=failure)
 
 
 def _attempt(row: Any, make: Callable[[Any], Any]) -> Any:

@@ -6,12 +6,14 @@ how far it is can be asked (``domjobinfo``), and it can be given up (``domjobabo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.task import deferLater
 
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.progress import Progress
+from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationAborted, OperationFailed
 
@@ -19,6 +21,9 @@ __all__ = ["fill", "pour"]
 
 POLL_SECONDS: Final = 0.05
 """How often QEMU is asked how far it is; libvirt hears of it by events."""
+
+CANCEL_SECONDS: Final = 5.0
+"""How long QEMU has to take note that nobody wants the memory any more; it does that also later."""
 
 UNBOUNDED: Final = 2**63 - 1
 """Bytes a second: as fast as the disk takes it. libvirt: the same, on QEMUs that know no larger number."""
@@ -45,6 +50,11 @@ async def pour(guest: Guest, file: int, operation: int) -> None:
     try:
         await guest.execute("migrate", {"uri": f"fd:{NAME}"})
         await _watch(guest, "saved")
+    except BaseException:
+        with suppress(VirError):
+            # or it would stop the guest again when it is done
+            await guest.execute("migrate_cancel", timeout=CANCEL_SECONDS)
+        raise
     finally:
         guest.progress = None
 

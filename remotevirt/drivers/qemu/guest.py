@@ -42,6 +42,7 @@ class Details:
         taints: what it is marked with; see :mod:`remotevirt.drivers.qemu.messages`.
         unplugging: the aliases of devices that it was asked to let go of, and has not yet.
         images: the highest number that an image was given; block nodes are called by these.
+        autodestroy: it ends with the connection that has started it.
     """
 
     owners: list[Owner] = attrs.field(factory=list)
@@ -50,6 +51,7 @@ class Details:
     taints: list[str] = attrs.field(factory=list)
     unplugging: list[str] = attrs.field(factory=list)
     images: int = 0
+    autodestroy: bool = False
 
 
 class Guest:
@@ -68,6 +70,7 @@ class Guest:
         waiting: who waits for an event of a device: by event and device id.
         console: who holds its lines (LineHolders), None before anybody has.
         progress: of its memory, while that flows into a file or out of one.
+        over: who waits until the domain has let go of it.
     """
 
     def __init__(self, world: QemuWorld, record: QemuRecord, folder: Path, details: Details) -> None:
@@ -87,6 +90,7 @@ class Guest:
         self.resuming: tuple[int, int] | None = None
         self.console: Any = None
         self.progress: Progress | None = None
+        self.over: list[Deferred[None]] = []
 
     @property
     def socket(self) -> Path:
@@ -141,5 +145,11 @@ class Guest:
 
     def check_alive(self) -> None:
         """Raise OperationFailed if the guest went away while a call waited."""
-        if self.record.guest is not self or self.monitor is None:
+        self.check_wanted()
+        if self.monitor is None:
+            raise OperationFailed("domain is no longer running", domain=c.VIR_FROM_QEMU)
+
+    def check_wanted(self) -> None:
+        """Raise OperationFailed if the guest is ending, or has ended."""
+        if self.record.guest is not self or self.ending is not None:
             raise OperationFailed("domain is no longer running", domain=c.VIR_FROM_QEMU)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, Final
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
-from remotevirt.drivers.qemu.access import give
+from remotevirt.drivers.qemu.access import check_allowed, exactly, give, owner_before
 from remotevirt.drivers.qemu.chains import find_images
 from remotevirt.drivers.qemu.command import (
     Descriptor,
@@ -24,15 +26,16 @@ from remotevirt.drivers.qemu.command import (
 )
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest, Owner
+from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
-from remotevirt.drivers.qemu.taps import open_tap
+from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoSecret, VirSystemError
+from remotevirt.stubs.errors import NoSecret, OperationDenied, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = [
@@ -84,12 +87,16 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     model, surroundings = guest.record.live.model, surroundings_of(guest)
     await find_images(world, model)
     command = build_command(model, emulator, surroundings)
+    guest.check_wanted()
     await deferToThread(_make_folders, guest.folder, settings)
     await deferToThread(_make_variables, guest, settings)
+    guest.check_wanted()
     for secret in command.secrets:
         write_secret(guest, secret)
+    log = log_path(settings, guest.record.name)
+    await deferToThread(cut, log)
+    guest.check_wanted()
     give_files(guest, command.files)
-    log = settings.log / f"{guest.record.name.replace('/', '_')[:200]}.log"
     with opened(command.descriptors, settings) as numbers:
         argv = [*command.arguments(numbers), "-pidfile", str(guest.folder / PID_FILE)]
         if incoming:
@@ -106,8 +113,16 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
             groups=() if user is None else user.groups,
             directory=guest.folder,
         )
+        taps = tap_names(command.descriptors, numbers)
     attend(guest, process)
-    world.commit(guest.remember)
+    guest.check_wanted()
+
+    def started() -> None:
+        guest.remember()
+        if taps:
+            place_taps(guest.record.live.changing(), taps)
+
+    world.commit(started)
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
@@ -210,11 +225,11 @@ def write_secret(guest: Guest, secret: NeededSecret) -> None:
     descriptor = os.open(
         secret.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
     )
-    try:
-        os.write(descriptor, value)
-    finally:
-        os.close(descriptor)
-    _to_user(Path(secret.path), guest.world.settings.user)
+    user = guest.world.settings.user
+    with open(descriptor, "wb") as file:
+        file.write(value)
+        if user is not None:
+            os.fchown(descriptor, user.uid, user.gid)
 
 
 def give_files(guest: Guest, files: tuple[GuestFile, ...]) -> list[Owner]:
@@ -224,19 +239,25 @@ def give_files(guest: Guest, files: tuple[GuestFile, ...]) -> list[Owner]:
         What was not the guest's before.
 
     Raises:
-        VirError: one is not there, or may not be given; those before it stay given.
+        VirError: one is not there, or may not be given; those before it may be given, and are noted.
     """
-    world = guest.world
+    world, settings = guest.world, guest.world.settings
     new: list[Owner] = []
-    try:
-        for file in files:
-            owner = world.owner_of(file.path) or give(file.path, world.settings, writable=file.writable)
-            if owner is not None and owner not in guest.details.owners:
-                guest.details.owners.append(owner)
-                new.append(owner)
-    finally:
-        if new:
-            world.commit(guest.remember)
+    given: list[Owner] = []
+    for file in files:
+        owner = owner_before(file.path, settings, writable=file.writable)
+        shared = world.owner_of(file.path)
+        if owner is not None and shared is None:
+            given.append(owner)
+        owner = shared or owner
+        if owner is not None and owner not in guest.details.owners and owner not in new:
+            new.append(owner)
+    if new:
+        # kept before anything is changed, so that it is given back even if the daemon dies in between
+        guest.details.owners.extend(new)
+        world.commit(guest.remember)
+    for owner in given:
+        give(owner, settings)
     return new
 
 
@@ -265,19 +286,62 @@ def _open(one: Descriptor, settings: Settings) -> Any:
     try:
         if one.kind == "listen":
             assert one.path is not None
-            with suppress(FileNotFoundError):
-                os.unlink(one.path)
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(one.path)
-            os.chmod(one.path, 0o600)
-            _to_user(Path(one.path), settings.user)
-            listener.listen(1)
-            return listener
+            return _listen(one.path, settings)
         if one.kind == "file":
             assert one.path is not None
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-            return os.open(one.path, flags | (os.O_APPEND if one.append else os.O_TRUNC), 0o600)
+            return _open_output(one.path, settings, append=one.append)
         return open_tap(one)
     except OSError as error:
-        text = f"cannot open '{one.path}': {error.strerror}"
+        what = f"cannot open '{one.path}'"
+        if one.kind == "tap":
+            what = (
+                f"cannot make a tap device on bridge '{one.bridge}'"
+                if one.bridge
+                else "cannot make a tap device"
+            )
+        text = f"{what}: {error.strerror}"
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
+
+
+def _listen(path: str, settings: Settings) -> socket.socket:
+    """Return a socket that listens where QEMU's user may connect; what is there already goes if it is one."""
+    if not path.startswith(f"{settings.run}/"):
+        check_allowed(path, settings)
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        with exactly(os.path.realpath(path)) as descriptor:
+            itself = f"/proc/self/fd/{descriptor}"
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), path)
+            os.chmod(itself, 0o600)
+            if settings.user is not None:
+                os.chown(itself, settings.user.uid, settings.user.gid)
+        listener.listen(1)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _open_output(path: str, settings: Settings, *, append: bool) -> int:
+    """Open a regular file that a guest's device prints into; it is the daemon's, and QEMU gets it open."""
+    real = check_allowed(path, settings)
+    flags = (
+        os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_APPEND
+    )
+    descriptor = os.open(real, flags, 0o600)
+    try:
+        if os.readlink(f"/proc/self/fd/{descriptor}") != real:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OperationDenied(f"'{path}' is not a regular file", domain=c.VIR_FROM_QEMU)
+        if not append:
+            os.ftruncate(descriptor, 0)
+        return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise

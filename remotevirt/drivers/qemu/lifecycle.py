@@ -25,7 +25,7 @@ from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.starting import BOOT, start
-from remotevirt.drivers.qemu.stopping import DESTROYED, end
+from remotevirt.drivers.qemu.stopping import DESTROYED, end, wait_over
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, ConfigUnsupported, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
@@ -65,7 +65,7 @@ class LifecycleCalls(QemuCalls):
         async with self.turn(record, "remoteDispatchDomainCreateWithFlags"):
             if record.active:
                 raise OperationInvalid("domain is already running", domain=c.VIR_FROM_QEMU)
-            self.record(dom)  # it may have gone while we waited
+            self.still(record)
             await self._start(record, flags)
         return record.ref
 
@@ -80,22 +80,27 @@ class LifecycleCalls(QemuCalls):
 
     async def _start(self, record: QemuRecord, flags: int) -> None:
         world = self.world
+        paused = bool(flags & c.VIR_DOMAIN_START_PAUSED)
+        autodestroy = bool(flags & c.VIR_DOMAIN_START_AUTODESTROY)
         if record.managed_save and not flags & c.VIR_DOMAIN_START_FORCE_BOOT:
-            await restore_managed(world, record, paused=bool(flags & c.VIR_DOMAIN_START_PAUSED))
+            await restore_managed(world, record, paused=paused, autodestroy=autodestroy)
         else:
-            await start(world, record, BOOT, paused=bool(flags & c.VIR_DOMAIN_START_PAUSED))
-        if flags & c.VIR_DOMAIN_START_AUTODESTROY:
+            await start(world, record, BOOT, paused=paused, autodestroy=autodestroy)
+        if autodestroy:
             self.destroy_at_close(record)
 
     def destroy_at_close(self, record: QemuRecord) -> None:
         """End a guest when this client goes."""
         guest = record.guest
+        if guest is None:
+            return  # it has ended already
 
         async def destroy() -> None:
-            if guest is not None and record.guest is guest:
+            if record.guest is guest:
                 await end(guest, DESTROYED)
 
-        self.client.at_close(destroy)
+        forget = self.client.at_close(destroy)
+        wait_over(guest).addCallback(lambda _: forget())
 
     async def domain_suspend(self, dom: NonnullDomain) -> None:
         """Pause a guest; one that is paused stays so."""

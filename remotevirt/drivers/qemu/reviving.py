@@ -8,70 +8,112 @@
                                     │
                                    yes ──► query-status ──► running, paused (why is in the row), off
 
-A QEMU that was told to start and whose daemon died before it could note the process is found by the file
-into which it writes its number. All guests are looked for at once; one that does not answer holds up nobody
-but calls on itself.
+All rows are taken in before the first client is served, so that nobody starts a second QEMU. Then QEMUs are
+talked to, all at once, each with the turn of its domain: one that does not answer holds up nobody but calls
+on itself, and is asked again until it answers or ends.
+
+A QEMU that was told to start and whose daemon died before it could note the process is found by its monitor:
+its socket is there since before QEMU, and takes connections as long as anybody has it open. QEMU has written
+its number into a file by the time that it answers there.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import os
+import shutil
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from remotevirt.drivers.qemu.chains import find_volume
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.guest import Details, Guest, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
+from remotevirt.drivers.qemu.monitor import Monitor
 from remotevirt.drivers.qemu.process import QemuProcess, find
 from remotevirt.drivers.qemu.record import QemuRecord
-from remotevirt.drivers.qemu.stopping import CRASHED, OFF, end, gone
+from remotevirt.drivers.qemu.running import run_cpus
+from remotevirt.drivers.qemu.stopping import CRASHED, DESTROYED, SAVED, abandon, end, gone
 from remotevirt.drivers.qemu.unplugging import gone_meanwhile
+from remotevirt.drivers.qemu.watching import panicked, shut_down
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.store import GuestRow
 from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import OperationTimeout
 
-__all__ = ["revive"]
+__all__ = ["Found", "reattach", "sweep", "take_in"]
 
 log = Logger()
 
+AGAIN_SECONDS: Final = 1.0
+"""How long to wait before a QEMU that did not answer is asked again."""
 
-async def revive(world: QemuWorld, rows: list[GuestRow]) -> None:
-    """Find the guests that ran when the daemon ended.
+
+class Found(NamedTuple):
+    """A guest that was there, and what was kept of its process."""
+
+    guest: Guest
+    kept: dict[str, Any]
+
+
+def take_in(world: QemuWorld, rows: list[GuestRow]) -> list[Found]:
+    """Make the domains active again that ran when the daemon ended; those without a process are off.
 
     Args:
         world: with the persistent domains of the store; transient ones come with their guests.
         rows: what was kept of them.
     """
-    guests: list[tuple[Guest, GuestRow]] = []
+    found: list[Found] = []
 
-    def take_in() -> None:
+    def take_in_all() -> None:
+        found.clear()
         for row in rows:
             try:
-                guests.append((_take_in(world, row), row))
-            except VirError as error:
+                found.append(Found(_take_in(world, row), json.loads(row.process)))
+            except (VirError, ValueError, TypeError) as error:
                 log.error("guest {name!r} is left alone: {error}", name=row.name, error=error)
+        world.next_id = max((row.id for row in rows), default=0) + 1
 
-    world.commit(take_in)
-    await DeferredList([Deferred.fromCoroutine(_reattach(*one)) for one in guests], consumeErrors=True)
+    world.apply(take_in_all)
+    alive = []
+    for guest, kept in found:
+        if kept:
+            process = _find(guest, kept)
+            if process is None:
+                gone(guest)
+                continue
+            attend(guest, process)
+        alive.append(Found(guest, kept))
+    return alive
 
 
 def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
     """Make a domain active as it was; inside of a commit."""
+    details = _details(row.details)
     model = world.definitions.read(row.document, live=True)
+    for disk in model.devices.disks:
+        try:
+            find_volume(world, disk)
+        except VirError as error:
+            log.error("a disk of guest {name!r}: {error}", name=row.name, error=error)
     live = world.definitions(model, row.size)
     record, _ = world.assign(live, live=True)
     assert isinstance(record, QemuRecord)
-    details = _details(row.details)
     guest = Guest(world, record, world.settings.folder(record.uuid), details)
     guest.started = row.reason != c.VIR_DOMAIN_PAUSED_STARTING_UP or row.state != c.VIR_DOMAIN_PAUSED
     record.guest = guest
     world.next_id = row.id
+    managed_save = record.managed_save
     world.start(record, row.reason, row.state)
+    world.set_managed_save(record, managed_save)
     return guest
 
 
@@ -83,38 +125,74 @@ def _details(text: str) -> Details:
     return Details(owners=owners, **{name: value for name, value in kept.items() if name in known})
 
 
+def reattach(world: QemuWorld, found: list[Found]) -> Deferred[Any]:
+    """Talk to guests again; each has the turn of its domain from now on until that is done.
+
+    Returns:
+        Fires when all is done. May be cancelled.
+    """
+    return DeferredList([Deferred.fromCoroutine(_reattach(world, *one)) for one in found], consumeErrors=True)
+
+
+async def _reattach(world: QemuWorld, guest: Guest, kept: dict[str, Any]) -> None:
+    record = guest.record
+    async with record.job.turn("reattach", world.reactor, world.settings.job_timeout):
+        try:
+            monitor = await _connect(guest)
+            if not kept:
+                process = _find(guest, _noted_by_qemu(guest))
+                if process is not None:
+                    attend(guest, process)
+            guest.monitor = monitor
+            await _look(guest)
+        except VirError as error:
+            log.error("guest {name!r} cannot be reached: {error}", name=record.name, error=error)
+            if record.guest is guest and guest.monitor is None:
+                await abandon(guest, CRASHED)
+        except Exception:
+            log.failure("guest {name!r} was not looked at", name=record.name)
+        else:
+            log.info("guest {name!r} was found again", name=record.name)
+
+
+async def _connect(guest: Guest) -> Monitor:
+    """Connect to the monitor of a guest, however long it takes to answer.
+
+    Raises:
+        VirError: nobody is there.
+    """
+    while True:
+        try:
+            return await converse(guest, guest.world.settings.start_timeout)
+        except OperationTimeout:
+            log.warn("guest {name!r} does not answer", name=guest.record.name)
+        guest.check_wanted()
+        await deferLater(guest.world.reactor, AGAIN_SECONDS)
+        guest.check_wanted()
+
+
+def _noted_by_qemu(guest: Guest) -> dict[str, Any]:
+    """Return what QEMU has noted of its own process; only if that process was started for this guest."""
+    path = guest.folder / PID_FILE
+    try:
+        with open(path, "rb") as file:
+            pid = int(file.read(32))
+        with open(f"/proc/{pid:d}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except (OSError, ValueError):
+        return {}
+    figures = task_figures(pid)
+    if figures is None or os.fsencode(path) not in words:
+        return {}
+    return {"pid": pid, "start_time": figures.start_time, "boot": boot_id()}
+
+
 def _find(guest: Guest, kept: dict[str, Any]) -> QemuProcess | None:
     """Return the process of a guest, None if it is over."""
-    world, program = guest.world, guest.record.live.model.devices.emulator
     if not kept:
-        # the daemon ended before it could note the process; QEMU itself writes its number into a file
-        try:
-            pid = int((guest.folder / PID_FILE).read_text()[:32])
-        except (OSError, ValueError):
-            return None
-        figures = task_figures(pid)
-        kept = {"pid": pid, "start_time": figures.start_time if figures else 0, "boot": boot_id()}
+        return None
+    world, program = guest.world, guest.record.live.model.devices.emulator
     return find(kept["pid"], kept["start_time"], kept["boot"], reactor=world.reactor, program=program)
-
-
-async def _reattach(guest: Guest, row: GuestRow) -> None:
-    """Find a guest's QEMU, or note that it is over."""
-    world, record = guest.world, guest.record
-    try:
-        process = _find(guest, json.loads(row.process))
-        if process is None:
-            guest.ending = CRASHED if guest.started else None
-            gone(guest)
-            return
-        attend(guest, process)
-        guest.monitor = await converse(guest, world.settings.start_timeout)
-        await _look(guest)
-    except VirError as error:
-        log.error("guest {name!r} cannot be reached: {error}", name=record.name, error=error)
-        if record.guest is guest and guest.monitor is None:
-            await end(guest, CRASHED)
-    else:
-        log.info("guest {name!r} was found again, process {pid}", name=record.name, pid=process.pid)
 
 
 async def _look(guest: Guest) -> None:
@@ -122,35 +200,69 @@ async def _look(guest: Guest) -> None:
     world, record = guest.world, guest.record
     if not guest.started:
         # the start was never acknowledged, and nobody knows how far it came
-        await end(guest, CRASHED)
+        if guest.process is None:
+            with suppress(VirError):
+                await guest.execute("quit")
+        await abandon(guest, CRASHED)
+        return
+    if record.managed_save:
+        # all of it is in the file, and may not go on here as well
+        await end(guest, SAVED)
+        return
+    if guest.details.autodestroy:
+        # the connection that it belonged to ended with the daemon before
+        await end(guest, DESTROYED)
         return
     status = await guest.execute("query-status")
     guest.threads = await find_threads(guest)
     await gone_meanwhile(guest)
     word = status.get("status") if isinstance(status, dict) else None
-    if word == "running" and record.state != c.VIR_DOMAIN_RUNNING:
+    if word == "shutdown":
+        shut_down(guest, {})
+    elif word == "guest-panicked":
+        panicked(guest, {})
+    elif record.state == c.VIR_DOMAIN_PAUSED and record.reason in GIVEN_UP:
+        with suppress(VirError):
+            await guest.execute("migrate_cancel")
+        await run_cpus(guest, c.VIR_DOMAIN_RUNNING_SAVE_CANCELED, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
+    elif word == "running" and record.state != c.VIR_DOMAIN_RUNNING:
         state = (c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_UNPAUSED)
         world.apply(lambda: world.set_state(record, *state))
     elif word in PAUSED and record.state == c.VIR_DOMAIN_RUNNING:
         world.apply(lambda: world.set_state(record, c.VIR_DOMAIN_PAUSED, PAUSED[word]))
-    elif word == "shutdown":
-        guest.powered_off = True
-        await end(guest, OFF)
-    elif word == "guest-panicked" and record.state != c.VIR_DOMAIN_CRASHED:
-        state = (c.VIR_DOMAIN_CRASHED, c.VIR_DOMAIN_CRASHED_PANICKED)
-        world.apply(lambda: world.set_state(record, *state))
-    elif word == "suspended":
+    elif word == "suspended" and record.state != c.VIR_DOMAIN_PMSUSPENDED:
         state = (c.VIR_DOMAIN_PMSUSPENDED, c.VIR_DOMAIN_PMSUSPENDED_UNKNOWN)
         world.apply(lambda: world.set_state(record, *state))
 
 
-PAUSED = {
+GIVEN_UP: Final = frozenset({c.VIR_DOMAIN_PAUSED_SAVE, c.VIR_DOMAIN_PAUSED_DUMP})
+"""Why a guest was paused by a call that ended with its daemon; it ran before, and goes on."""
+
+PAUSED: Final = {
     "paused": c.VIR_DOMAIN_PAUSED_UNKNOWN,
     "io-error": c.VIR_DOMAIN_PAUSED_IOERROR,
     "watchdog": c.VIR_DOMAIN_PAUSED_WATCHDOG,
     "save-vm": c.VIR_DOMAIN_PAUSED_SAVE,
+    "postmigrate": c.VIR_DOMAIN_PAUSED_UNKNOWN,
     "debug": c.VIR_DOMAIN_PAUSED_UNKNOWN,
     "internal-error": c.VIR_DOMAIN_PAUSED_UNKNOWN,
     "prelaunch": c.VIR_DOMAIN_PAUSED_UNKNOWN,
 }
 """QEMU's words for a guest whose processors stand still: virDomainPausedReason."""
+
+
+async def sweep(world: QemuWorld) -> None:
+    """Remove folders of guests that are no more; called before the first guest starts."""
+    names = frozenset(guest.folder.name for guest in world.guests())
+    await deferToThread(_sweep, world, names)
+
+
+def _sweep(world: QemuWorld, names: frozenset[str]) -> None:
+    for folder in (world.settings.run, world.settings.channel):
+        try:
+            entries = list(folder.iterdir())
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            if entry.name not in names:
+                shutil.rmtree(entry, ignore_errors=True)

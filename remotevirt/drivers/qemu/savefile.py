@@ -12,7 +12,9 @@ Words have 32 bits, in the byte order of the host. Compression is 0, none: other
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 from typing import Final
 
@@ -74,9 +76,15 @@ def start_image(path: str, xml: str, *, running: bool, over: bool) -> int:
     """
     data = xml.encode() + b"\0"
     data += bytes(ROOM)
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_TRUNC if over else os.O_EXCL)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        file = os.open(path, flags, 0o600)
+        file = os.open(path, flags | (0 if over else os.O_EXCL), 0o600)
+        try:
+            _check(file, path)
+            os.ftruncate(file, 0)
+        except BaseException:
+            os.close(file)
+            raise
     except OSError as error:
         raise _failed("Failed to create file", path, error) from error
     try:
@@ -118,10 +126,11 @@ def open_image(path: str, *, change: bool = False) -> tuple[int, SaveImage]:
     """
     try:
         flags = os.O_RDWR if change else os.O_RDONLY
-        file = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        file = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
         raise _failed("Failed to open file", path, error) from error
     try:
+        _check(file, path)
         image = _read(file, path)
         os.lseek(file, image.start, os.SEEK_SET)
     except OSError as error:
@@ -131,6 +140,14 @@ def open_image(path: str, *, change: bool = False) -> tuple[int, SaveImage]:
         os.close(file)
         raise
     return file, image
+
+
+def _check(file: int, path: str) -> None:
+    """Check that a descriptor is that of the regular file at a path without links; raises OSError."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if os.readlink(f"/proc/self/fd/{file}") != path:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
 def _refused(text: str) -> OperationFailed:

@@ -17,7 +17,9 @@ from typing import Any, Final, cast
 
 from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import both_flags
+from remotevirt.drivers.qemu.access import check_allowed
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.flowing import fill, pour
 from remotevirt.drivers.qemu.guest import Guest
@@ -25,11 +27,11 @@ from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
 from remotevirt.drivers.qemu.savefile import SaveImage, finish_image, open_image, rewrite_image, start_image
 from remotevirt.drivers.qemu.settings import Settings
-from remotevirt.drivers.qemu.starting import RESTORE, start
+from remotevirt.drivers.qemu.starting import RESTORE, start, take_back
 from remotevirt.drivers.qemu.stopping import SAVED, end
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import OperationDenied, OperationInvalid
+from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.xml.domain.stability import check_stability
 
@@ -52,16 +54,11 @@ def _check_state(flags: int, function: str) -> None:
         raise both_flags(function, "VIR_DOMAIN_SAVE_RUNNING", "VIR_DOMAIN_SAVE_PAUSED")
 
 
-def _check_path(path: str, settings: Settings) -> None:
-    """Refuse paths that the operator does not allow, and those that are none."""
+def _check_path(path: str, settings: Settings) -> str:
+    """Return where a path leads; refuse one that the operator does not allow, or that is none."""
     if not os.path.isabs(path):
         raise OperationInvalid(f"'{path}' is not an absolute path", domain=c.VIR_FROM_QEMU)
-    real = os.path.realpath(path)
-    if settings.images and not any(
-        os.path.commonpath([real, place]) == str(place) for place in settings.images
-    ):
-        text = f"'{path}' is outside the folders that guests may use"
-        raise OperationDenied(text, domain=c.VIR_FROM_QEMU)
+    return check_allowed(path, settings)
 
 
 async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) -> None:
@@ -103,58 +100,39 @@ async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) 
     await end(guest, SAVED)
 
 
-async def restore(
-    world: QemuWorld,
-    record: QemuRecord,
-    file: int,
-    image: SaveImage,
-    *,
-    paused: bool | None,
-    close: bool = True,
-) -> None:
-    """Start a domain with the memory in a file; the caller has its turn.
-
-    Args:
-        world: whose domain it is.
-        record: the domain, whose live definition is the file's.
-        file: the descriptor, where the stream begins.
-        image: what the file says.
-        paused: leave it paused; None for as it was.
-        close: close the descriptor.
-
-    Raises:
-        VirError: it cannot be run on.
-    """
-
-    async def incoming(guest: Guest) -> None:
-        await fill(guest, file)
-
-    try:
-        await start(
-            world, record, RESTORE, paused=not image.running if paused is None else paused, incoming=incoming
-        )
-    finally:
-        if close:
-            os.close(file)
-
-
-async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool) -> None:
+async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool, autodestroy: bool) -> None:
     """Start a domain from its managed save, which is gone afterwards; the caller has its turn.
+
+    Before the guest runs, it is kept that its memory is in QEMU and no longer in the file: if the daemon dies
+    here, the guest is found paused. Never would a file be used again whose guest has gone on.
 
     Raises:
         VirError: it cannot be run on; the managed save is kept.
     """
-    path = managed_path(world, record)
-    file, image = await deferToThread(open_image, str(path))
-    live = world.definitions(world.definitions.read(image.xml, live=True), len(image.xml))
-    before = record.live
-    world.commit(world.replace_live, record, live)
+    file, image = await deferToThread(open_image, str(managed_path(world, record)))
+
+    def loaded(guest: Guest) -> None:
+        world.set_managed_save(record, False)
+        world.set_state(record, c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_USER)
+        guest.started = True
+
+    async def incoming(guest: Guest) -> None:
+        await fill(guest, file)
+        guest.check_alive()
+        world.commit(loaded, guest)
+
+    stays = paused or not image.running
     try:
-        await restore(world, record, file, image, paused=True if paused else None)
+        live = world.definitions(world.definitions.read(image.xml, live=True), len(image.xml))
+        world.commit(world.replace_live, record, live)
+        await start(world, record, RESTORE, paused=stays, incoming=incoming, autodestroy=autodestroy)
     except BaseException:
         if not record.active:
-            world.commit(world.replace_live, record, before)
+            world.commit(world.set_managed_save, record, True)
+        take_back(world, record)
         raise
+    finally:
+        os.close(file)
     drop_managed(world, record)
 
 
@@ -178,10 +156,10 @@ class SavingCalls(QemuCalls):
         self.check_flags(flags, SAVE_FLAGS, "DomainSaveFlags")
         record = self.record(dom)
         self.guest(record)
-        _check_path(to, self.world.settings)
+        path = _check_path(to, self.world.settings)
         async with self.turn(record, "remoteDispatchDomainSaveFlags"):
             guest = self.guest(record)
-            await save(guest, to, self._document(record, dxml), flags, managed=False)
+            await save(guest, path, self._document(record, dxml), flags, managed=False)
 
     def _document(self, record: QemuRecord, dxml: str | None) -> str:
         """Return what a guest is saved with: its own document, or one that the guest cannot tell apart."""
@@ -239,7 +217,7 @@ class SavingCalls(QemuCalls):
         """Return the document in a file."""
         known = c.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
         self.check_flags(flags, known, "DomainSaveImageGetXMLDesc")
-        _check_path(file, self.world.settings)
+        file = _check_path(file, self.world.settings)
         return await self._image_xml(file, bool(flags & known))
 
     async def _image_xml(self, path: str, secure: bool) -> str:
@@ -252,7 +230,7 @@ class SavingCalls(QemuCalls):
         """Change the document in a file, and with flags whether the guest runs when it is restored."""
         _check_state(flags, "virDomainSaveImageDefineXML")
         self.check_flags(flags, RUNNING | PAUSED, "DomainSaveImageDefineXML")
-        _check_path(file, self.world.settings)
+        file = _check_path(file, self.world.settings)
         descriptor, image = await deferToThread(open_image, file, change=True)
         try:
             kind = self.world.definitions
@@ -273,37 +251,39 @@ class SavingCalls(QemuCalls):
         _check_state(flags, "virDomainRestoreFlags")
         self.check_flags(flags, RESTORE_FLAGS, "DomainRestoreFlags")
         world = self.world
-        _check_path(from_, world.settings)
-        file, image = await deferToThread(open_image, from_)
+        path = _check_path(from_, world.settings)
+        file, image = await deferToThread(open_image, path)
         try:
-            record = self._receive(image, dxml)
-        except BaseException:
+            definition = self._definition(image, dxml)
+            stays = bool(flags & PAUSED) or not (image.running or flags & RUNNING)
+            known = cast(QemuRecord | None, world.by_uuid.get(definition.uuid))
+            record = known or self._take_in(definition)
+            async with self.turn(record, "remoteDispatchDomainRestoreFlags"):
+                try:
+                    if known is not None:
+                        self.still(known)
+                        self._take_in(definition)
+                    await start(
+                        world, record, RESTORE, paused=stays, incoming=lambda guest: fill(guest, file)
+                    )
+                except BaseException:
+                    take_back(world, record)
+                    raise
+        finally:
             os.close(file)
-            raise
-        async with self.turn(record, "remoteDispatchDomainRestoreFlags"):
-            paused = False if flags & RUNNING else True if flags & PAUSED else None
-            try:
-                if record.active:
-                    text = f"domain '{record.name}' is already active"
-                    raise OperationInvalid(text, domain=c.VIR_FROM_DOMAIN)
-                await restore(world, record, file, image, paused=paused, close=False)
-            except BaseException:
-                if not record.persistent and not record.active:
-                    world.commit(world.remove, record)
-                raise
-            finally:
-                os.close(file)
 
-    def _receive(self, image: SaveImage, dxml: str | None) -> QemuRecord:
-        """Take in the domain of a file, a transient one if it is not known."""
-        world, kind = self.world, self.world.definitions
+    def _definition(self, image: SaveImage, dxml: str | None) -> Definition:
+        """Return what the guest in a file is to be."""
+        kind = self.world.definitions
         model = kind.read(image.xml, live=True)
         if dxml is not None:
             other = kind.parse(dxml)
             check_stability(other.model, model)
             model = other.model
-        record, _ = world.commit(lambda: world.assign(kind(model, len(image.xml)), live=True))
-        return cast(QemuRecord, record)
+        return kind(model, len(image.xml))
+
+    def _take_in(self, definition: Definition) -> QemuRecord:
+        return cast(QemuRecord, self.world.commit(lambda: self.world.assign(definition, live=True))[0])
 
     async def domain_save_params(self, dom: NonnullDomain, params: Any, flags: int) -> None:
         """As domain_save_flags, or without a file domain_managed_save."""

@@ -17,6 +17,12 @@ SOCKET_MAXIMUM: Final = 107
 LONGEST_SOCKET: Final = len("/run/") + 32 + len("/monitor.sock")
 """What a guest's folder and its longest socket add to the state folder."""
 
+MONITOR_SECONDS: Final = 30.0
+"""How long QEMU has to answer, where the operator does not say."""
+
+LONGEST_SECONDS: Final = 86400
+"""The longest that an operator may say: a day."""
+
 USERS: Final = ("remotevirt-qemu", "libvirt-qemu", "qemu")
 """Users that packages make for guests; the first that exists is taken where the daemon is root."""
 
@@ -84,7 +90,7 @@ class Settings:
     user: GuestUser | None = None
     images: tuple[Path, ...] = ()
     job_timeout: float = 30.0
-    monitor_timeout: float = 30.0
+    monitor_timeout: float = MONITOR_SECONDS
     start_timeout: float = 60.0
     shutdown_timeout: float = 10.0
 
@@ -123,32 +129,53 @@ class Settings:
         return self.run / uuid.hex()
 
     @classmethod
-    def make(cls, state: str, user: str | None = None, images: str | None = None) -> Settings:
+    def make(
+        cls,
+        state: str,
+        user: str | None = None,
+        images: str | None = None,
+        monitor_timeout: str | None = None,
+    ) -> Settings:
         """Check what the operator says.
 
         Args:
             state: an existing folder; the driver has one of its own inside, ``qemu``.
             user: a user's name.
             images: folders, separated by commas.
+            monitor_timeout: a number of seconds.
 
         Raises:
             ValueError: something cannot be so.
         """
         if not os.path.isabs(state) or not os.path.isdir(state):
             raise ValueError(f"state={state}: not an absolute path of a folder")
-        folder = Path(state) / "qemu"
+        folder = Path(os.path.realpath(state)) / "qemu"
         if len(os.fsencode(folder)) + LONGEST_SOCKET > SOCKET_MAXIMUM:
             most = SOCKET_MAXIMUM - LONGEST_SOCKET - len("/qemu")
             raise ValueError(f"state={state}: too long for sockets inside; at most {most} bytes")
-        places = tuple(Path(place) for place in (images or "").split(",") if place)
-        for place in places:
-            if not place.is_absolute():
+        named = [place for place in (images or "").split(",") if place]
+        for place in named:
+            if not os.path.isabs(place):
                 raise ValueError(f"images={place}: not an absolute path")
+        places = tuple(Path(os.path.realpath(place)) for place in named)
         who = _choose_user(user)
-        closed = None if who is None else who.closed_to(os.path.join(os.path.realpath(state), "qemu"))
+        closed = None if who is None else who.closed_to(str(folder))
         if closed is not None:
             raise ValueError(f"state={state}: guests, who are not root, cannot enter {closed} (chmod o+x)")
-        return cls(folder, who, places)
+        return cls(folder, who, places, monitor_timeout=_seconds(monitor_timeout))
+
+
+def _seconds(text: str | None) -> float:
+    """Return the deadline of the monitor."""
+    if text is None:
+        return MONITOR_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= LONGEST_SECONDS:
+        raise ValueError(f"monitor-timeout={text}: not a number of seconds from 1 to {LONGEST_SECONDS}")
+    return seconds
 
 
 def _choose_user(name: str | None) -> GuestUser | None:

@@ -21,12 +21,13 @@ from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.launching import launch
 from remotevirt.drivers.qemu.preparing import prepare_definition
 from remotevirt.drivers.qemu.record import QemuRecord
-from remotevirt.drivers.qemu.stopping import FAILED, end
+from remotevirt.drivers.qemu.stopping import FAILED, abandon, gone
 from remotevirt.drivers.qemu.watching import resume
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import OperationInvalid
 
-__all__ = ["BOOT", "RESTORE", "Incoming", "Start", "start"]
+__all__ = ["BOOT", "RESTORE", "Incoming", "Start", "start", "take_back"]
 
 
 class Start(NamedTuple):
@@ -57,6 +58,7 @@ async def start(
     *,
     paused: bool = False,
     incoming: Incoming | None = None,
+    autodestroy: bool = False,
 ) -> None:
     """Start a domain that is off; the caller holds its turn.
 
@@ -66,14 +68,17 @@ async def start(
         why: what its state and events say.
         paused: leave its processors stopped.
         incoming: fills its memory; None for a guest that boots.
+        autodestroy: it ends with the client's connection, or with this daemon.
 
     Raises:
         VirError: it cannot be started, and is off.
     """
     emulator = await world.emulators.get(record.live.model.devices.emulator or "")
-    guest = Guest(world, record, world.settings.folder(record.uuid), Details())
+    guest = Guest(world, record, world.settings.folder(record.uuid), Details(autodestroy=autodestroy))
 
     def begin() -> None:
+        if world.by_uuid.get(record.uuid) is not record or record.active:
+            raise OperationInvalid("domain has changed meanwhile", domain=c.VIR_FROM_QEMU)
         world.touch(record)
         record.guest = guest
         managed_save = record.managed_save
@@ -85,7 +90,7 @@ async def start(
     try:
         world.commit(begin)
     except BaseException:
-        record.guest = None
+        _not_begun(guest)
         raise
     try:
         await launch(guest, emulator, incoming=incoming is not None)
@@ -94,8 +99,28 @@ async def start(
             await incoming(guest)
         await _run(guest, why, paused=paused)
     except BaseException:
-        await end(guest, FAILED)
+        await abandon(guest, FAILED)
         raise
+
+
+def take_back(world: QemuWorld, record: QemuRecord) -> None:
+    """After a start that failed: forget a transient domain, give a persistent one its own definition back."""
+    if record.active or world.by_uuid.get(record.uuid) is not record:
+        return
+    if not record.persistent:
+        world.commit(world.remove, record)
+    elif record.config is not None:
+        world.commit(world.replace_live, record, record.config)
+
+
+def _not_begun(guest: Guest) -> None:
+    """Let go of a guest whose start was refused, or could not be kept."""
+    record = guest.record
+    if record.guest is not guest:
+        return
+    if record.active:
+        gone(guest)  # what a refusal has changed before was kept
+    record.guest = None
 
 
 async def _run(guest: Guest, why: Start, *, paused: bool) -> None:

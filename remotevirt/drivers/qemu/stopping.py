@@ -5,15 +5,24 @@
     end(guest, why) ──► SIGTERM, SIGKILL ─┐
     the guest powers off ──► end          ├─► process is over ──► gone(guest) ──► record, event, files
     QEMU crashes ─────────────────────────┘
+
+A guest that has no process yet is taken back by the call that starts it (:func:`abandon`), which looks at
+``ending`` after each wait; who wants its end waits for that.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 from contextlib import suppress
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeVar
 
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from remotevirt.drivers.qemu.access import give_back
 from remotevirt.drivers.qemu.guest import Guest
@@ -21,7 +30,21 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
 
-__all__ = ["CRASHED", "DESTROYED", "FAILED", "OFF", "PANICKED", "SAVED", "End", "end", "gone"]
+__all__ = [
+    "CRASHED",
+    "DESTROYED",
+    "FAILED",
+    "OFF",
+    "PANICKED",
+    "SAVED",
+    "End",
+    "abandon",
+    "end",
+    "gone",
+    "regardless",
+]
+
+T = TypeVar("T")
 
 log = Logger()
 
@@ -39,24 +62,70 @@ FAILED: Final[End] = (c.VIR_DOMAIN_SHUTOFF_FAILED, c.VIR_DOMAIN_EVENT_STOPPED_FA
 async def end(guest: Guest, why: End, *, graceful: bool = False) -> None:
     """End a guest's QEMU, and wait until it is gone.
 
+    A call that is cancelled meanwhile does not save it.
+
     Args:
         guest: the guest.
         why: what the domain's state and event say.
         graceful: do not kill a QEMU that does not end when it is asked to.
 
     Raises:
-        OperationFailed: it did not end; only if ``graceful``.
+        VirSystemError: it did not end.
     """
+    first = guest.ending is None
+    if first:
+        guest.ending = why
+    if guest.process is None:
+        if guest.record.guest is guest:
+            await wait_over(guest)
+        return
+    try:
+        await regardless(Deferred.fromCoroutine(_kill(guest, force=not graceful)))
+    except VirError:
+        if first:
+            guest.ending = None
+        raise
+
+
+async def abandon(guest: Guest, why: End) -> None:
+    """Take back a guest that does not start; only the call that starts it may."""
+    if guest.process is not None:
+        await end(guest, why)
+        return
     if guest.ending is None:
         guest.ending = why
-    process = guest.process
-    if process is not None:
-        try:
-            await process.kill(guest.world.settings.shutdown_timeout, force=not graceful)
-        except VirError:
-            guest.ending = None
-            raise
     gone(guest)
+
+
+async def _kill(guest: Guest, *, force: bool) -> None:
+    assert guest.process is not None
+    await guest.process.kill(guest.world.settings.shutdown_timeout, force=force)
+    gone(guest)
+
+
+def wait_over(guest: Guest) -> Deferred[None]:
+    """Return what fires when the domain has let go of a guest. May be cancelled."""
+    waiter: Deferred[None] = Deferred(guest.over.remove)
+    guest.over.append(waiter)
+    return waiter
+
+
+def regardless(work: Deferred[T]) -> Deferred[T]:
+    """Return what fires as work does that goes on also when nobody waits for it any more."""
+    waiter: Deferred[T] = Deferred()
+
+    def done(result: T) -> None:
+        if not waiter.called:
+            waiter.callback(result)
+
+    def failed(failure: Failure) -> None:
+        if waiter.called:
+            log.error("what nobody waits for has failed: {error}", error=failure.value)
+        else:
+            waiter.errback(failure)
+
+    work.addCallbacks(done, failed)
+    return waiter
 
 
 def gone(guest: Guest) -> None:
@@ -85,9 +154,23 @@ def gone(guest: Guest) -> None:
     if guest.console is not None:
         guest.console.close()
     give_back(guest.details.owners, world.settings, world.paths_in_use())
+    for folder in (guest.folder, world.settings.channel / guest.folder.name):
+        discard(folder)
+    waiting = [waiter for waiters in guest.waiting.values() for waiter in waiters]
+    for waiter in waiting:
+        if not waiter.called:
+            waiter.errback(OperationFailed("domain is no longer running", domain=c.VIR_FROM_QEMU))
+    over, guest.over = guest.over, []
+    for waiter in over:
+        waiter.callback(None)
+
+
+def discard(folder: Path) -> None:
+    """Take a guest's folder out of the way at once, and remove it: QEMU may have put anything into it.
+
+    What is left when the daemon is killed meanwhile, the next one removes.
+    """
+    doomed = folder.with_name(f"{folder.name}-{secrets.token_hex(8)}")
     with suppress(OSError):
-        shutil.rmtree(guest.folder)
-    for waiters in guest.waiting.values():
-        for waiter in waiters:
-            if not waiter.called:
-                waiter.errback(OperationFailed("domain is no longer running", domain=c.VIR_FROM_QEMU))
+        os.rename(folder, doomed)
+        deferToThread(shutil.rmtree, doomed, ignore_errors=True)

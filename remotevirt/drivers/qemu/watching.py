@@ -32,12 +32,9 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import event as messages
 
-__all__ = ["heard", "pause", "resume"]
+__all__ = ["heard", "panicked", "pause", "resume", "shut_down"]
 
 log = Logger()
-
-SHUTDOWN_BY_HOST: Final = frozenset({"host-qmp-quit", "host-signal", "host-ui", "host-error"})
-"""Reasons of QEMU's SHUTDOWN that are not the guest's doing."""
 
 
 def heard(guest: Guest, name: str, data: dict[str, Any]) -> None:
@@ -128,7 +125,7 @@ def _resume(guest: Guest, data: dict[str, Any]) -> None:
     resume(guest, reason, detail)
 
 
-def _shutdown(guest: Guest, data: dict[str, Any]) -> None:
+def shut_down(guest: Guest, data: dict[str, Any]) -> None:
     """The guest is off, and QEMU waits."""
     record, world = guest.record, guest.world
     if guest.powered_off or guest.ending is not None:
@@ -175,7 +172,7 @@ def _reset(guest: Guest, data: dict[str, Any]) -> None:
     _tell(guest, c.VIR_DOMAIN_EVENT_ID_REBOOT, messages.DomainEventRebootMsg(guest.record.ref))
 
 
-def _panicked(guest: Guest, data: dict[str, Any]) -> None:
+def panicked(guest: Guest, data: dict[str, Any]) -> None:
     """The guest's kernel has given up; QEMU has stopped it."""
     record, world = guest.record, guest.world
     action = record.live.model.on_crash
@@ -356,9 +353,9 @@ def _threshold(guest: Guest, data: dict[str, Any]) -> None:
 REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "STOP": _stop,
     "RESUME": _resume,
-    "SHUTDOWN": _shutdown,
+    "SHUTDOWN": shut_down,
     "RESET": _reset,
-    "GUEST_PANICKED": _panicked,
+    "GUEST_PANICKED": panicked,
     "WATCHDOG": _watchdog,
     "BLOCK_IO_ERROR": _io_error,
     "BALLOON_CHANGE": _balloon,

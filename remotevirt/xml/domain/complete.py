@@ -54,6 +54,7 @@ class DomainDefaults:
         mac_prefix: the first three bytes of made-up MAC addresses.
         emulator: the emulator of guests that do not say; None adds none.
         random: gives so many random bytes.
+        reads_command_line: whether ``<qemu:commandline>`` means something to it.
     """
 
     virt_type: str = "test"
@@ -62,6 +63,7 @@ class DomainDefaults:
     mac_prefix: bytes = b"\x52\x54\x00"
     emulator: str | None = None
     random: Callable[[int], bytes] = os.urandom
+    reads_command_line: bool = False
 
     def identify(self, model: DomainModel) -> None:
         """Say which emulator runs the guest, before anything is counted. Raises VirError."""

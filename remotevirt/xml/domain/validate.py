@@ -8,6 +8,7 @@ from __future__ import annotations
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import USER_ALIAS, DriveAddress
+from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.device import FAMILIES, devices_of
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.disk_rules import check_disk
@@ -56,7 +57,7 @@ def check_once(devices: Devices) -> None:
 
 
 def _check_aliases(model: DomainModel) -> None:
-    """Check that no name of a user's is given twice, but for a console that is a serial port seen again.
+    """Check that no two devices have one name of a user's, but for a console that is a serial port seen again.
 
     Names that a hypervisor gave are left alone: the parts of a USB 2 controller share theirs.
     """
@@ -76,9 +77,18 @@ def _check_aliases(model: DomainModel) -> None:
         alias = info.alias
         if alias is None or not alias.startswith(USER_ALIAS):
             continue
-        if alias in seen:
+        if alias in seen and (alias.startswith(USER_ALIAS) or not _is_companion(device)):
             raise unsupported(f"non unique alias detected: {alias}")
         seen.add(alias)
+
+
+def _is_companion(device: object) -> bool:
+    """Return whether a device is one of the controllers that make up one, and share its name."""
+    return (
+        isinstance(device, Controller)
+        and device.type == "usb"
+        and (device.model or "").startswith("ich9-uhci")
+    )
 
 
 def _check_targets(disks: list[Disk]) -> None:

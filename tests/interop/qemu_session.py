@@ -1,0 +1,284 @@
+"""What tests of the QEMU driver share: its daemon, a libvirtd to compare with, guests, and clients that watch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.interop.daemons import Daemon, DaemonError, Remotevirt, _accepts, find_libvirtd
+from tests.interop.peers import Output, require, run_virsh
+from tests.qemu_guests import KERNEL_ARGS, Console, guest_initrd, guest_kernel
+
+__all__ = ["GuestTestCase", "QemuLibvirtd", "RemotevirtQemu", "Watching", "children_of", "until"]
+
+reactor: Any = _reactor
+
+SECONDS = 30.0
+"""How long something may take that a guest or QEMU does."""
+
+GUEST = """
+<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>128</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{kernel}</kernel>
+    <initrd>{initrd}</initrd>
+    <cmdline>{cmdline}</cmdline>
+  </os>
+  <features><acpi/></features>
+  {settings}
+  <devices>
+    <serial type='pty'/>
+    <console type='pty'/>
+    <memballoon model='none'/>
+    {devices}
+  </devices>
+</domain>
+"""
+
+EMPTY = """
+<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>32</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  {settings}
+  <devices>
+    <memballoon model='none'/>
+    {devices}
+  </devices>
+</domain>
+"""
+"""One whose firmware finds nothing to boot: it starts at once."""
+
+
+class RemotevirtQemu(Remotevirt):
+    """remotevirt with real guests.
+
+    Args:
+        options: of the driver, such as ``images=/srv``.
+    """
+
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        super().__init__(driver=":".join(["qemu", *options]))
+        self.directory.chmod(0o711)
+        self.state = self.directory / "s"
+        self.state.mkdir(mode=0o711)
+        self.options = ["--state", str(self.state)]
+
+    @property
+    def guests_uri(self) -> str:
+        """The URI of its guests."""
+        return f"qemu+unix:///system?socket={quote(str(self.unix))}"
+
+    def stop(self) -> int | None:
+        """End guests and daemon, and remove its folder."""
+        for pid in self.qemus():
+            os.kill(pid, 9)
+        return super().stop()
+
+    def qemus(self) -> list[int]:
+        """The processes of its guests, also after it was killed; zombies of ours too."""
+        return children_of(self.state)
+
+
+class QemuLibvirtd(Daemon):
+    """A real libvirtd with its QEMU driver, as a user's own daemon below a folder of its own."""
+
+    name = "rvl"
+
+    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        binary = find_libvirtd()
+        if binary is None:
+            raise DaemonError("libvirtd is not installed (Debian: libvirt-daemon)")
+        config = self.directory / "libvirtd.conf"
+        config.write_text(
+            f'unix_sock_dir = "{self.directory}"\nauth_unix_rw = "none"\nlog_outputs = "3:stderr"\n'
+        )
+        home = self.directory
+        config_home = home / "config" / "libvirt"
+        config_home.mkdir(parents=True, exist_ok=True)
+        (config_home / "qemu.conf").write_text('stdio_handler = "file"\nsecurity_driver = "none"\n')
+        environment = {
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "XDG_RUNTIME_DIR": str(home / "r"),
+            "XDG_DATA_HOME": str(home / "data"),
+        }
+        return [binary, "--config", str(config), "--pid-file", str(home / "pid")], environment
+
+    def _is_up(self) -> bool:
+        return _accepts(str(self.unix))
+
+    @property
+    def guests_uri(self) -> str:
+        """The URI of its guests."""
+        return f"qemu+unix:///system?socket={quote(str(self.unix))}"
+
+
+def children_of(folder: Path) -> list[int]:
+    """The QEMUs whose command line names a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            program = words.partition(b"\0")[0].rpartition(b"/")[2]
+            if program.startswith(b"qemu-system") and os.fsencode(folder) + b"/" in words:
+                found.append(int(entry.name))
+    return found
+
+
+async def until(condition: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:
+    """Wait until something is so, in the test's own process; returns it."""
+    end = reactor.seconds() + seconds
+    while not (found := condition()):
+        if reactor.seconds() > end:
+            raise AssertionError(f"not within {seconds:g} seconds: {what or condition}")
+        await deferLater(reactor, 0.05)
+    return found
+
+
+class Watching:
+    """``virsh event --all --loop``, and the lifecycle and reboot events that it has printed."""
+
+    def __init__(self, uri: str, path: Path) -> None:
+        self._path = path
+        self._file = open(path, "wb")  # noqa: SIM115 - closed with the watch
+        self._process = subprocess.Popen(
+            ["stdbuf", "-oL", "virsh", "-c", uri, "event", "--all", "--loop"],
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._file.close()
+
+    def events(self) -> list[str]:
+        """What was heard: name of the event, of the domain, and what it says."""
+        lines = re.findall(r"event '(\S+)' for domain '?([^':]+)'?:? ?(.*)", self._path.read_text())
+        return [f"{domain} {kind} {said}".strip() for kind, domain, said in lines]
+
+
+class GuestTestCase(TestCase):
+    """Tests with a daemon and guests of their own; both end with the test."""
+
+    timeout = 240
+
+    def setUp(self) -> None:
+        """Skip where a peer is missing."""
+        require("virsh", "libvirt-python", "qemu-system-x86_64")
+        self.daemon = RemotevirtQemu()
+        self.addCleanup(self.daemon.stop)
+
+    async def begin(self, *options: str) -> None:
+        """Start the daemon, with options of the driver."""
+        if options:
+            self.daemon.driver = ":".join(["qemu", *options])
+        await deferToThread(self.daemon.start)
+
+    async def again(self) -> None:
+        """Kill the daemon, and start it anew."""
+        await deferToThread(self.daemon.kill)
+        await deferToThread(self.daemon.start)
+
+    async def virsh(self, *words: str, stdin: str = "") -> str:
+        """What virsh prints; it must succeed."""
+        output = await self.tried(*words, stdin=stdin)
+        self.assertEqual(0, output.status, f"{words}: {output}\n{self.daemon.log()[-3000:]}")
+        return output.out.strip()
+
+    async def refused(self, *words: str) -> str:
+        """What virsh complains of; it must fail."""
+        output = await self.tried(*words)
+        self.assertNotEqual(0, output.status, f"{words}: {output}")
+        return output.err.strip()
+
+    async def tried(self, *words: str, stdin: str = "") -> Output:
+        """What virsh does."""
+        return await deferToThread(run_virsh, self.daemon.guests_uri, *words, stdin=stdin)
+
+    def guest(self, name: str = "guest", settings: str = "", devices: str = "", cmdline: str = "") -> Path:
+        """The document of a guest that boots, in a file."""
+        return self.document(
+            name,
+            GUEST.format(
+                name=name,
+                kernel=guest_kernel(),
+                initrd=guest_initrd(),
+                cmdline=f"{KERNEL_ARGS} {cmdline}",
+                settings=settings,
+                devices=devices,
+            ),
+        )
+
+    def empty(self, name: str = "empty", settings: str = "", devices: str = "") -> Path:
+        """The document of a guest that boots nothing, in a file."""
+        return self.document(name, EMPTY.format(name=name, settings=settings, devices=devices))
+
+    def document(self, name: str, text: str) -> Path:
+        """A document in a file."""
+        path = self.daemon.directory / f"{name}.xml"
+        path.write_text(text)
+        return path
+
+    async def console(self, name: str = "guest") -> Console:
+        """A guest's serial console, by its terminal."""
+        console = Console.device(await self.virsh("ttyconsole", name))
+        self.addCleanup(console.close)
+        return console
+
+    async def state(self, name: str = "guest") -> str:
+        """State and reason."""
+        return " ".join((await self.virsh("domstate", "--reason", name)).split())
+
+    async def state_is(self, wanted: str, name: str = "guest") -> None:
+        """Wait until a guest is in a state."""
+        end = reactor.seconds() + SECONDS
+        while (found := await self.state(name)) != wanted:
+            self.assertLess(reactor.seconds(), end, f"{name} is {found}, not {wanted}")
+            await deferLater(reactor, 0.1)
+
+    async def watch(self) -> Watching:
+        """Hear events from now on."""
+        watching = Watching(self.daemon.guests_uri, self.daemon.directory / "events")
+        self.addCleanup(watching.close)
+        await until(lambda: True)
+        await deferLater(reactor, 1.0)
+        return watching
+
+    def qemu(self, name_or_folder: str = "") -> int:
+        """The number of the only QEMU."""
+        (pid,) = self.daemon.qemus()
+        return pid
+
+    async def uuid(self, name: str) -> str:
+        """The UUID of a domain, as its folders are called."""
+        return UUID(await self.virsh("domuuid", name)).hex
+
+    def nothing_left(self) -> None:
+        """Check that no guest has left anything."""
+        qemu = self.daemon.state / "qemu"
+        left = [str(path) for part in ("run", "channel") for path in (qemu / part).iterdir()]
+        self.assertEqual([], left)
+        self.assertEqual([], self.daemon.qemus())
