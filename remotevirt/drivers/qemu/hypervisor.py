@@ -5,6 +5,7 @@ from __future__ import annotations
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.host import HostNodeCalls
+from remotevirt.drivers.qemu.addresses import AddressCalls
 from remotevirt.drivers.qemu.agent import AgentCalls
 from remotevirt.drivers.qemu.block import BlockCalls
 from remotevirt.drivers.qemu.calls import Client
@@ -52,6 +53,7 @@ class QemuHypervisor(
     NativeCalls,
     MessageCalls,
     SecurityCalls,
+    AddressCalls,
     AgentCalls,
     HotplugCalls,
     BlockCalls,

@@ -53,6 +53,9 @@ __all__ = [
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
 
+LISTEN_BACKLOG: Final = 16
+"""Clients of a socket that wait for QEMU, which takes one after the other."""
+
 ELSEWHERE: Final = frozenset({"cputune", "vcpu"})
 """What of a definition others than the command line carry out: ``threads``, or it refuses."""
 
@@ -322,7 +325,7 @@ def _listen(path: str, settings: Settings) -> socket.socket:
             os.chmod(itself, 0o600)
             if settings.user is not None:
                 os.chown(itself, settings.user.uid, settings.user.gid)
-        listener.listen(1)
+        listener.listen(LISTEN_BACKLOG)
     except BaseException:
         listener.close()
         raise

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
 from remotevirt.drivers.domains.events import device_added
 from remotevirt.drivers.qemu.access import check_place
-from remotevirt.drivers.qemu.chains import complete_disk
+from remotevirt.drivers.qemu.chains import complete_disk, find_volume
 from remotevirt.drivers.qemu.command import (
     Setting,
     images_of,
@@ -69,6 +69,8 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
     """
     world, record = guest.world, guest.record
     setting = await setting_of(guest)
+    if isinstance(device, Disk):
+        find_volume(world, device)
 
     def change(editor: DeviceEditor) -> list[Device]:
         return LiveEditor(editor.model).plug(device, setting)
@@ -121,6 +123,7 @@ async def find_images(guest: Guest, disk: Disk) -> None:
     Raises:
         VirError: one cannot be read, or says too little.
     """
+    find_volume(guest.world, disk)
     await deferToThread(_read_chain, disk, guest.world.settings)
     guest.check_alive()
     numbers = [guest.details.images]

@@ -47,6 +47,7 @@ from remotevirt.xml.values import (
     Integer,
     Mac,
     Text,
+    Where,
     detail,
     missing_attribute,
     on_off,
@@ -80,7 +81,7 @@ class MacAddress(Model):
 @attrs.define
 class PortRange(Model):
     TAG: ClassVar[str] = "range"
-    start: int = attribute("start", Integer(zero="refused"), required=True)
+    start: int | None = attribute("start", Integer(zero="refused"))
     end: int | None = attribute("end", Integer(zero="refused"))
     to: int | None = attribute("to", Integer(zero="refused"))
     exclude: bool | None = attribute("exclude", yes_no())
@@ -155,6 +156,9 @@ class InterfaceDriver(Model):
             self.queues = None
 
 
+_BACKENDS = Choice("passt", silent="default")
+
+
 @attrs.define
 class InterfaceBackend(Model):
     TAG: ClassVar[str] = "backend"
@@ -168,6 +172,13 @@ class InterfaceBackend(Model):
     )
     tap: str | None = attribute("tap", Text(empty=True))
     vhost: str | None = attribute("vhost")
+
+    def complete(self, source: Source, how: Reading) -> None:
+        kind = source.get("type")
+        if kind is not None and _BACKENDS.read(kind, Where("backend", "type")) == "passt":
+            # known to libvirt 9.0.0, and refused for want of a driver that has it
+            text = "Invalid value for attribute 'type' in element 'backend': 'passt'."
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
 
 
 _VARIABLE = re.compile(r"[A-Za-z0-9_]+\Z")

@@ -23,13 +23,11 @@ __all__ = ["check_once", "validate_domain"]
 
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
-    _check_aliases(model)
     cpu = model.cpu
     if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
         raise unsupported("check attribute specified for CPU with no model")
     for disk in model.devices.disks:
         check_disk(disk)
-    _check_targets(model.devices.disks)
     for interface in model.devices.interfaces:
         _check_interface(interface)
     for device in model.devices.inputs:
@@ -37,6 +35,10 @@ def validate_domain(model: DomainModel) -> None:
     _check_usb(model.devices)
     for video in model.devices.videos:
         _check_video(video)
+    _check_targets(model.devices.disks)
+    _check_aliases(model)
+    _check_timers(model)
+    _check_tpms(model.devices)
     _check_audio(model.devices)
     _check_memories(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
@@ -89,6 +91,23 @@ def _is_companion(device: object) -> bool:
         and device.type == "usb"
         and (device.model or "").startswith("ich9-uhci")
     )
+
+
+def _check_timers(model: DomainModel) -> None:
+    """Check that nothing is said of a timer that it does not have."""
+    for timer in model.clock.timers:
+        timer.check()
+
+
+def _check_tpms(devices: Devices) -> None:
+    """Check that only modules of the later version choose the banks of their registers."""
+    for tpm in devices.tpms:
+        backend = tpm.backend
+        if backend is None or backend.banks is None or backend.version == "2.0":
+            continue
+        if any(getattr(backend.banks, name) for name in ("sha1", "sha256", "sha384", "sha512")):
+            text = "<active_pcr_banks/> requires TPM version '2.0'"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
 
 
 def _check_targets(disks: list[Disk]) -> None:
