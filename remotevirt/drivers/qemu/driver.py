@@ -135,15 +135,10 @@ class QemuDriver:
         world.firmware = place.about.firmware
         world.secret_value = place.secret_value
         world.storage = place.storage
-<<<<<<< HEAD
         world.device_gone = part_gone
-        self.world = world
-=======
-        world.device_gone = gone_by_itself
         found = take_in(world, rows)
         talking = reattach(world, found)
         await sweep(world)
->>>>>>> main
         await place.storage.start()
         self._logs = Logs(
             reactor, lambda: [log_path(settings, guest.record.name) for guest in world.guests()]
