@@ -8,7 +8,6 @@ from __future__ import annotations
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import USER_ALIAS, DriveAddress
-from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.device import FAMILIES, devices_of
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.disk_rules import check_disk
@@ -79,18 +78,9 @@ def _check_aliases(model: DomainModel) -> None:
         alias = info.alias
         if alias is None or not alias.startswith(USER_ALIAS):
             continue
-        if alias in seen and (alias.startswith(USER_ALIAS) or not _is_companion(device)):
+        if alias in seen:
             raise unsupported(f"non unique alias detected: {alias}")
         seen.add(alias)
-
-
-def _is_companion(device: object) -> bool:
-    """Return whether a device is one of the controllers that make up one, and share its name."""
-    return (
-        isinstance(device, Controller)
-        and device.type == "usb"
-        and (device.model or "").startswith("ich9-uhci")
-    )
 
 
 def _check_timers(model: DomainModel) -> None:
