@@ -92,8 +92,7 @@ class MachineTests(GuestTestCase):
     async def memory(self) -> dict[str, str]:
         """The figures of the guest's memory."""
         lines = (await self.virsh("dommemstat", "guest")).splitlines()
-        words = [line.split() for line in lines]
-        return {name: value for name, value in words}
+        return {line.split()[0]: line.split()[1] for line in lines}
 
     async def told(self, *words: str) -> dict[str, str]:
         """The statistics of the guest: names, in their order, and values."""

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.qemu.chains import complete_disk
+from remotevirt.drivers.qemu.command import number_images
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
@@ -72,6 +73,7 @@ class HotplugTests(TestCase):
         prepare_definition(self.guest, emulator)
         for disk in record.live.changing().devices.disks:
             complete_disk(disk)
+        number_images(record.live.model)
         self.calls = QemuHypervisor(self.world, "qemu:///system", Client())
         self.events: list[Any] = []
         self.world.hub.listen(self.events.append)
