@@ -168,8 +168,8 @@ REFUSED = f"""\
 3 20 {UNSUPPORTED}: virConnectDomainXMLFromNative
 8 10 invalid argument: unsupported config type other
 """
-"""What libvirt 9.0.0's daemon answers to these calls, with the words of later ones for the first; who reads JSON words
-its complaints himself."""
+"""What libvirt 9.0.0's daemon answers to these calls, with the words of later ones for the first;
+what a reader of JSON complains of is its own."""
 
 
 class GuestTests(TestCase):

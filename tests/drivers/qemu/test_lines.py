@@ -26,7 +26,7 @@ MIB = 1 << 20
 class LineTests(TestCase):
     """A stream on one end, and what stands for QEMU on the other."""
 
-    timeout = 30
+    timeout = 60
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
