@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationUnsupported
 from remotevirt.xml.domain.device import Device
 
