@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.qemu.chains import complete_chains
+from remotevirt.drivers.qemu.command import number_images
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Details, Guest
@@ -134,7 +134,7 @@ class HotplugBase(TestCase):
         record.guest = self.guest
         self.world.start(record, c.VIR_DOMAIN_RUNNING_BOOTED)
         prepare_definition(self.guest, emulator)
-        complete_chains(record.live.changing())
+        number_images(record.live.changing())
         self.calls = QemuHypervisor(self.world, "qemu:///system", Client())
         self.events: list[Any] = []
         self.world.hub.listen(self.events.append)
