@@ -113,7 +113,7 @@ async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool,
 
     def loaded(guest: Guest) -> None:
         world.set_managed_save(record, False)
-        world.set_state(record, c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_USER)
+        world.set_state(record, c.VIR_DOMAIN_PAUSED, RESTORE.paused)
         guest.started = True
 
     async def incoming(guest: Guest) -> None:

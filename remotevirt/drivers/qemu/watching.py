@@ -27,7 +27,7 @@ from remotevirt.drivers.domains.events import device_removal_failed
 from remotevirt.drivers.events import Event
 from remotevirt.drivers.qemu.command import images_of
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.drivers.qemu.stopping import OFF, PANICKED, end
+from remotevirt.drivers.qemu.stopping import DESTROYED, OFF, PANICKED, end
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import event as messages
@@ -128,6 +128,9 @@ def _resume(guest: Guest, data: dict[str, Any]) -> None:
 def shut_down(guest: Guest, data: dict[str, Any]) -> None:
     """The guest is off, and QEMU waits."""
     record, world = guest.record, guest.world
+    if guest.ending == DESTROYED and not guest.powered_off:
+        guest.powered_off = True
+        world.publish(record, c.VIR_DOMAIN_EVENT_SHUTDOWN, c.VIR_DOMAIN_EVENT_SHUTDOWN_HOST)
     if guest.powered_off or guest.ending is not None:
         return
     model = record.live.model

@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.qemu.chains import complete_disk
 from remotevirt.drivers.qemu.command import number_images
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.guest import Details, Guest
@@ -37,14 +36,15 @@ GUEST = """
  <target dev='vda' bus='virtio'/></disk>
 <disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{folder}/old'/>
  <target dev='sda' bus='sata'/></disk>
+<interface type='user'><mac address='52:54:00:0a:0b:0c'/><model type='virtio'/></interface>
 <controller type='virtio-serial' index='0'/>
 <controller type='pci' index='8' model='pcie-root-port'/>
 <controller type='pci' index='9' model='pcie-root-port'/>
 </devices></domain>"""
 
 
-class HotplugTests(TestCase):
-    """Calls that attach, change and detach."""
+class HotplugBase(TestCase):
+    """A running guest whose QEMU is made up."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp()).absolute()
@@ -71,9 +71,7 @@ class HotplugTests(TestCase):
         record.guest = self.guest
         self.world.start(record, c.VIR_DOMAIN_RUNNING_BOOTED)
         prepare_definition(self.guest, emulator)
-        for disk in record.live.changing().devices.disks:
-            complete_disk(disk)
-        number_images(record.live.model)
+        number_images(record.live.changing())
         self.calls = QemuHypervisor(self.world, "qemu:///system", Client())
         self.events: list[Any] = []
         self.world.hub.listen(self.events.append)
@@ -115,6 +113,10 @@ class HotplugTests(TestCase):
         error = await self.assertFailure(self.begin(name, *arguments), VirError)
         assert isinstance(error, VirError)
         return error
+
+
+class HotplugTests(HotplugBase):
+    """Calls that attach, change and detach."""
 
     async def test_both_are_checked_first(self) -> None:
         """What the persistent definition cannot have is not plugged in either."""
