@@ -42,8 +42,8 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
     guest.threads = await find_threads(guest)
 
     def change() -> None:
-        place_terminals(record.live.changing(), terminals)
         world.touch(record)
+        place_terminals(record.live.changing(), terminals)
 
     if terminals:
         world.commit(change)
