@@ -8,7 +8,7 @@ from uuid import uuid4
 import attrs
 
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoSupport
+from remotevirt.stubs.errors import InternalError, NoSupport
 from remotevirt.xml.parse import Element, parse_document, text_of
 from remotevirt.xml.permissions import Permissions
 from remotevirt.xml.pool_source import TRAITS, Adapter, PoolSource, refused, sanitize, unsupported
@@ -80,7 +80,7 @@ class PoolModel:
         elif traits.target != "none":
             model.path = f"{traits.target}/{source.name}"
         if target is not None and traits.target != "none":
-            model.permissions = Permissions.read(target.find("permissions"))
+            model.permissions = Permissions.read(element.find("target/permissions"))
         model._read_refresh(element)
         return model
 
@@ -176,6 +176,8 @@ def parse_pool_source(text: str, kind: str) -> PoolSource:
     """Read the source of a pool of a type, as a document of its own; raises VirError."""
     place = "(storage_source_specification)"
     root = parse_document(text, root="source", source=place, domain=c.VIR_FROM_STORAGE)
+    if kind not in TRAITS:
+        raise InternalError("missing backend for pool type -1", domain=c.VIR_FROM_STORAGE)
     return PoolSource.read(root, kind)
 
 
@@ -228,11 +230,21 @@ def _one_host(ours: PoolSource, theirs: PoolSource) -> bool:
     return mine.name == other.name and other.port in (0, mine.port)
 
 
+def _host_number(name: str | None) -> str:
+    """Return what tells an adapter's name from others: ``host1`` is ``scsi_host1``."""
+    return (name or "").removeprefix("scsi_")
+
+
 def _same_adapter(ours: Adapter | None, theirs: Adapter | None) -> bool:
-    if ours is None or theirs is None or ours.type != theirs.type:
+    if ours is None or theirs is None:
         return False
+    if ours.type != theirs.type:
+        # a virtual adapter hangs on a real one, whose volumes it would show
+        virtual, real = (ours, theirs) if ours.type == "fc_host" else (theirs, ours)
+        parent = virtual.names["parent"]
+        return None not in (parent, real.name) and _host_number(parent) == _host_number(real.name)
     if ours.type == "fc_host":
         return all(ours.names[name] == theirs.names[name] for name in ("wwnn", "wwpn"))
     if ours.name is not None and theirs.name is not None:
-        return ours.name.removeprefix("scsi_") == theirs.name.removeprefix("scsi_")
+        return _host_number(ours.name) == _host_number(theirs.name)
     return (ours.name, ours.unique_id, ours.place) == (theirs.name, theirs.unique_id, theirs.place)

@@ -30,7 +30,7 @@ __all__ = [
 
 FILE_FORMATS: Final = (
     *("raw", "dir", "bochs", "cloop", "dmg", "iso", "vpc", "vdi", "fat", "vhd", "ploop"),
-    *("cow", "qcow", "qcow2", "qed", "vmdk", "luks"),
+    *("cow", "qcow", "qcow2", "qed", "vmdk"),
 )
 DISK_FORMATS: Final = ("none", "linux", "fat16", "fat32", "linux-swap", "linux-lvm", "linux-raid", "extended")
 FORMATS: Final[dict[str, tuple[str, ...]]] = {

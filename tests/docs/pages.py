@@ -24,7 +24,10 @@ _CLASSES = re.compile(r":class: (.*)")
 
 
 class Step(NamedTuple):
-    """A command, and the lines it is said to print; none: the page says nothing of it."""
+    """A command, and the lines it is said to print; none: the page says nothing of it.
+
+    What is typed in a guest's console is a step, too; it begins with ``#``.
+    """
 
     command: str
     printed: Sequence[str]
@@ -49,23 +52,22 @@ def read_blocks(page: str) -> list[Block]:
     blocks = []
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
-        classes = _CLASSES.search(found["options"])
-        blocks.append(
-            Block(
-                f"docs/{page}.rst:{line}",
-                frozenset(classes[1].split() if classes else ()),
-                _steps(textwrap.dedent(found["body"])),
-            )
-        )
+        named = _CLASSES.search(found["options"])
+        classes = frozenset(named[1].split() if named else ())
+        steps = _steps(textwrap.dedent(found["body"]), typed="guest" in classes)
+        blocks.append(Block(f"docs/{page}.rst:{line}", classes, steps))
     return blocks
 
 
-def _steps(text: str) -> list[Step]:
+def _steps(text: str, *, typed: bool) -> list[Step]:
     commands: list[str] = []
     printed: list[list[str]] = []
     for line in text.rstrip("\n").splitlines():
         if line.startswith("$ "):
             commands.append(line[2:])
+            printed.append([])
+        elif typed and line.startswith("# "):
+            commands.append(line)
             printed.append([])
         elif line.startswith("> ") or line == ">":
             commands[-1] += f"\n{line[2:]}"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import FailTest, SkipTest, SynchronousTestCase
 
+from tests.docs.guests import PEERS, GuestSandbox
 from tests.docs.pages import DOCS, ROOT, Block, Step, expected_pattern, page_names, read_blocks
 from tests.docs.sandbox import Sandbox
 from tests.interop.peers import require
@@ -17,9 +18,12 @@ MOST_BLOCKS_NOT_RUN = 6
 """Blocks that install something or take minutes; the manual shall have few of them."""
 
 CLASSES = frozenset(
-    {"background", "no-run", "needs-certtool", "needs-curl", "needs-libvirt-python", "needs-scram"}
+    {"background", "guest", "no-run", "needs-certtool", "needs-curl", "needs-libvirt-python", "needs-scram"}
 )
 
+
+REAL_GUESTS = frozenset({"qemu"})
+"""Pages whose commands start guests."""
 
 TOOLS = {"certtool": "gnutls-bin", "curl": "curl"}
 """Programs that only the manual uses, and the Debian packages that bring them."""
@@ -53,14 +57,21 @@ class ManualCommandsTests(SynchronousTestCase):
     def run_page(self, page: str) -> None:
         """Run a page's blocks in order."""
         require("virsh")
+        real = page in REAL_GUESTS
+        if real:
+            require(*PEERS)
         left_out = []
-        with Sandbox() as sandbox:
+        with GuestSandbox() if real else Sandbox() as sandbox:
             for block in read_blocks(page):
                 reason = reason_not_to_run(block)
                 if reason is not None:
                     left_out.append(reason)
                 elif "background" in block.classes:
                     sandbox.start(block.steps)
+                elif "guest" in block.classes:
+                    assert isinstance(sandbox, GuestSandbox), block.where
+                    for visited in sandbox.visit(block.steps):
+                        self.check_step(block, *visited)
                 else:
                     for step in block.steps:
                         self.run_step(sandbox, block, step)
@@ -71,8 +82,11 @@ class ManualCommandsTests(SynchronousTestCase):
             raise SkipTest(f"ran, but for {len(reasons)} blocks: {reasons[0]}")
 
     def run_step(self, sandbox: Sandbox, block: Block, step: Step) -> None:
-        """Run one step and compare what it prints; where nothing is shown, its status must be 0."""
-        status, output = sandbox.run(step)
+        """Run one step and compare what it prints."""
+        self.check_step(block, step, *sandbox.run(step))
+
+    def check_step(self, block: Block, step: Step, status: int, output: str) -> None:
+        """Compare what a step has printed; where nothing is shown, its status must be 0."""
         if not step.printed:
             self.assertEqual(status, 0, f"{block.where}: {step.command}\n{output}")
         elif not re.fullmatch(expected_pattern(step.printed), output):

@@ -269,6 +269,35 @@ class UpdateTests(NetworksCase):
             self.calls.network_update, ref, LAST, HOST, -1, self.host(5), LIVE, code=55, message=text
         )
 
+    def test_the_first_try_parts_them(self) -> None:
+        """A change of the persistent definition parts it from the live one even if it is refused."""
+        bridge = c.VIR_NETWORK_SECTION_BRIDGE
+        self.assertEqual(self.refusal(self.update, LAST, bridge, "<bridge/>", CONFIG)[0], 84)
+        self.update(LAST, HOST, self.host(5), LIVE)
+        self.update(LAST, HOST, self.host(5), CONFIG)
+
+    def test_order_of_refusals(self) -> None:
+        """That a section cannot be changed is said before its element is read."""
+        for section, xml, what in (
+            (RANGE, "<range start='1.1.1.1'/>", "dhcp ranges"),
+            (c.VIR_NETWORK_SECTION_FORWARD_INTERFACE, "<interface/>", "forward interface entries"),
+            (c.VIR_NETWORK_SECTION_DNS_HOST, "<host/>", "DNS HOST records"),
+            (c.VIR_NETWORK_SECTION_DNS_TXT, "<txt/>", "DNS TXT records"),
+            (c.VIR_NETWORK_SECTION_DNS_SRV, "<srv/>", "DNS SRV records"),
+        ):
+            text = f"Operation not supported: {what} cannot be modified, only added or deleted"
+            self.assert_refused(self.update, MODIFY, section, xml, code=84, message=text)
+
+    def test_family_of_a_host(self) -> None:
+        """A host belongs to the subnet of its address family."""
+        text = (
+            INVALID + "the address family of a host entry IP must match the address family of the dhcp"
+            " element's parent"
+        )
+        for command in (LAST, MODIFY):
+            host = "<host name='n' ip='fd00::8'/>"
+            self.assert_refused(self.update, command, HOST, host, code=55, message=text)
+
     def test_other_sections(self) -> None:
         """Ranges, port groups and DNS records; other sections cannot be changed."""
         for section, xml, shown in (

@@ -44,6 +44,9 @@ def volume(name: str, capacity: int = 100) -> str:
     return f"<volume><name>{name}</name><capacity>{capacity}</capacity></volume>"
 
 
+VIRTUAL = "<adapter type='fc_host' parent='scsi_host{}' wwnn='20000000c9831b4b' wwpn='10000000c9831b4b'/>"
+
+
 class StorageCase(ObjectsCase):
     """The storage calls of a connection."""
 
@@ -200,6 +203,8 @@ class ChangingTests(StorageCase):
             ("rbd", f"{host}<name>v</name>", "rbd", f"{host}<name>v</name>", False),
             ("sheepdog", f"{host}<name>v</name>", "sheepdog", f"{host}<name>w</name>", True),
             ("vstorage", "<name>v</name>", "vstorage", "<name>v</name>", True),
+            ("scsi", "<adapter name='host1'/>", "scsi", VIRTUAL.format(1), True),
+            ("scsi", "<adapter name='scsi_host1'/>", "scsi", VIRTUAL.format(2), False),
             ("mpath", "", "mpath", "", True),
             ("scsi", "<adapter name='host1'/>", "scsi", "<adapter name='scsi_host1'/>", True),
             ("scsi", "<adapter name='host1'/>", "scsi", "<adapter name='host2'/>", False),

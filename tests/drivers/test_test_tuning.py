@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.test import blkio_tuning, disk_tuning, iothreads
+from remotevirt.drivers.domains import blkio_tuning, disk_tuning
+from remotevirt.drivers.test import iothreads
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import TypedParam

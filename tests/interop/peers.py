@@ -159,6 +159,7 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: any(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_qemu.so")),
         "libvirt-daemon-driver-qemu",
     ),
+    "virt-install": (lambda: shutil.which("virt-install") is not None, "virtinst"),
     "virt-pki-query-dn": (lambda: shutil.which("virt-pki-query-dn") is not None, "libvirt-clients"),
     "certtool": (lambda: shutil.which("certtool") is not None, "gnutls-bin"),
     "gnutls-cli": (lambda: shutil.which("gnutls-cli") is not None, "gnutls-bin"),

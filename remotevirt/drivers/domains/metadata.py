@@ -43,7 +43,7 @@ class MetadataCalls(DomainCalls):
             raise argument_error(function, "uri", f"uri in {function} must not be NULL")
         self.check_flags(flags, IMPACT, "DomainGetMetadata")
         definition = self.one_definition(self.record(dom), flags)
-        if type not in (DESCRIPTION, TITLE, ELEMENT):
+        if type > ELEMENT:
             raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_DOMAIN)
         found = _current(definition, type, uri)
         if not found:
@@ -74,7 +74,7 @@ class MetadataCalls(DomainCalls):
         self.check_flags(flags, IMPACT, "DomainSetMetadata")
         record = self.record(dom)
         definitions = [found for found in self.definitions(record, flags) if found]
-        if not DESCRIPTION <= type <= ELEMENT:
+        if type > ELEMENT:
             raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_DOMAIN)
         for definition in definitions:
             _change(definition, type, metadata, key, uri)
@@ -111,7 +111,7 @@ def _change(
         definition.title = metadata or None
     elif type == DESCRIPTION:
         definition.description = metadata or None
-    else:
+    elif type == ELEMENT:
         definition.set_metadata(uri or "", key or "", metadata)
 
 
@@ -119,4 +119,6 @@ def _current(definition: Definition, type: int, uri: str | None) -> str | None:
     """Return what a definition has of one kind of metadata."""
     if type == ELEMENT:
         return definition.metadata(uri or "")
-    return definition.title if type == TITLE else definition.description
+    if type == DESCRIPTION:
+        return definition.description
+    return definition.title if type == TITLE else None  # libvirt has nothing of the types below the first

@@ -23,7 +23,7 @@ from remotevirt.xml.domain.backing import BackingStore, Format
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.storage import BlockSource, FileSource, StorageSource, VolumeSource
 
-__all__ = ["complete_disk", "find_disk", "find_images"]
+__all__ = ["complete_disk", "find_disk", "find_images", "find_volume"]
 
 MAX_DEPTH: Final = 200
 """Images above each other; libvirt's bound too."""
@@ -42,18 +42,19 @@ async def find_disk(world: QemuWorld, disk: Disk) -> None:
     Raises:
         VirError: the volume is not there, or an image cannot be read.
     """
+    find_volume(world, disk)
+    await deferToThread(complete_disk, disk)
+
+
+def find_volume(world: QemuWorld, disk: Disk) -> None:
+    """Find the volume that a disk names, if it names one; raises VirError."""
     source = disk.source
     if isinstance(source, VolumeSource) and source.pool is not None and source.volume is not None:
         if world.storage is None:
             raise ConfigUnsupported("there is no storage driver", domain=c.VIR_FROM_STORAGE)
         file = world.storage.locate(source.pool, source.volume)
         is_block = file.kind == c.VIR_STORAGE_VOL_BLOCK
-        extra = source.extra.copy()
-        found = (
-            BlockSource(dev=file.path, extra=extra) if is_block else FileSource(file=file.path, extra=extra)
-        )
-        source.found = found
-    await deferToThread(complete_disk, disk)
+        source.found = BlockSource(dev=file.path) if is_block else FileSource(file=file.path)
 
 
 def complete_disk(disk: Disk) -> None:
@@ -63,8 +64,7 @@ def complete_disk(disk: Disk) -> None:
         VirSystemError: an image cannot be read.
         OperationInvalid: a header says too little, or too much.
     """
-    source = disk.source.found if isinstance(disk.source, VolumeSource) else disk.source
-    path = None if source is None else source.place()
+    path = None if disk.source is None else disk.source.place()
     if path is None or disk.backing is not None:
         return
     kind = (disk.driver.type if disk.driver is not None else None) or "raw"

@@ -31,11 +31,12 @@ from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
-from remotevirt.drivers.qemu.taps import open_tap
+from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
+from remotevirt.drivers.qemu.threads import check_tuning
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoSecret, OperationDenied, VirSystemError
+from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = [
@@ -52,8 +53,11 @@ __all__ = [
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
 
-ELSEWHERE: Final[frozenset[str]] = frozenset()
-"""What of a definition others than the command line carry out."""
+LISTEN_BACKLOG: Final = 16
+"""Clients of a socket that wait for QEMU, which takes one after the other."""
+
+ELSEWHERE: Final = frozenset({"cputune", "vcpu"})
+"""What of a definition others than the command line carry out: ``threads``, or it refuses."""
 
 
 def surroundings_of(guest: Guest) -> Surroundings:
@@ -85,7 +89,12 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     """
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
+    check_tuning(guest.record.live)
     await find_images(world, model)
+    if settings.images and model.commandline is not None:
+        # they could name any file
+        text = "arguments for QEMU itself are not allowed where the operator says what guests may open"
+        raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
     await deferToThread(_make_folders, guest.folder, settings)
@@ -113,9 +122,16 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
             groups=() if user is None else user.groups,
             directory=guest.folder,
         )
+        taps = tap_names(command.descriptors, numbers)
     attend(guest, process)
     guest.check_wanted()
-    world.commit(guest.remember)
+
+    def started() -> None:
+        guest.remember()
+        if taps:
+            place_taps(guest.record.live.changing(), taps)
+
+    world.commit(started)
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
@@ -285,7 +301,14 @@ def _open(one: Descriptor, settings: Settings) -> Any:
             return _open_output(one.path, settings, append=one.append)
         return open_tap(one)
     except OSError as error:
-        text = f"cannot open '{one.path}': {error.strerror}"
+        what = f"cannot open '{one.path}'"
+        if one.kind == "tap":
+            what = (
+                f"cannot make a tap device on bridge '{one.bridge}'"
+                if one.bridge
+                else "cannot make a tap device"
+            )
+        text = f"{what}: {error.strerror}"
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
@@ -306,7 +329,7 @@ def _listen(path: str, settings: Settings) -> socket.socket:
             os.chmod(itself, 0o600)
             if settings.user is not None:
                 os.chown(itself, settings.user.uid, settings.user.gid)
-        listener.listen(1)
+        listener.listen(LISTEN_BACKLOG)
     except BaseException:
         listener.close()
         raise

@@ -23,6 +23,7 @@ from remotevirt.drivers.qemu.access import give_back
 from remotevirt.drivers.qemu.command import Order, Part, images_of, to_commands
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import give_files, opened, write_secret
+from remotevirt.drivers.qemu.taps import tap_names
 from remotevirt.errors import VirError
 
 __all__ = ["Making", "release_files", "remove_parts"]
@@ -31,12 +32,17 @@ log = Logger()
 
 
 class Making:
-    """What one call has made so far."""
+    """What one call has made so far.
+
+    Attributes:
+        taps: the names of the tap devices, by the alias of the card that each is for.
+    """
 
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
         self._undo: list[tuple[str, dict[str, Any]]] = []
         self._secrets: list[str] = []
+        self.taps: dict[str, str] = {}
 
     async def add(self, parts: Sequence[Part]) -> None:
         """Make parts, in order.
@@ -53,6 +59,7 @@ class Making:
         descriptors = [one for part in parts for one in part.descriptors]
         with opened(descriptors, guest.world.settings) as numbers:
             sets = await _free_sets(guest, [one.name for one in descriptors if one.kind == "file"])
+            self.taps |= tap_names(descriptors, numbers)
             for part in parts:
                 for order in to_commands(part, sets):
                     await self.order(order, numbers)

@@ -64,7 +64,11 @@ class MessageCalls(QemuCalls):
         model = record.live.model
         emulator = await self.world.emulators.get(model.devices.emulator or "")
         deprecated = _deprecated(model, emulator)
-        marks = {*guest.details.taints, *([DEPRECATED] if deprecated else [])}
+        marks = set(guest.details.taints)
+        if model.commandline is not None:
+            marks.add(CUSTOM_ARGV)
+        if deprecated:
+            marks.add(DEPRECATED)
         wanted = flags or both
         texts: list[str] = []
         if wanted & c.VIR_DOMAIN_MESSAGE_TAINTING:

@@ -16,7 +16,8 @@ from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
 from remotevirt.drivers.domains.events import device_added
-from remotevirt.drivers.qemu.chains import complete_disk
+from remotevirt.drivers.qemu.access import check_place
+from remotevirt.drivers.qemu.chains import complete_disk, find_volume
 from remotevirt.drivers.qemu.command import (
     Setting,
     images_of,
@@ -30,7 +31,11 @@ from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.making import Making
+from remotevirt.drivers.qemu.settings import Settings
+from remotevirt.drivers.qemu.taps import place_taps
 from remotevirt.stubs import constants as c
+from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.domain.address import DimmAddress
 from remotevirt.xml.domain.device import Device, put
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.interface import Interface
@@ -64,6 +69,8 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
     """
     world, record = guest.world, guest.record
     setting = await setting_of(guest)
+    if isinstance(device, Disk):
+        find_volume(world, device)
 
     def change(editor: DeviceEditor) -> list[Device]:
         return LiveEditor(editor.model).plug(device, setting)
@@ -79,6 +86,7 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
         for order in _after(device):
             await making.order(order)
         terminals = await find_terminals(guest) if device.TAG in CHARACTER else {}
+        bases = await _memory_bases(guest) if device.TAG == "memory" else {}
         guest.check_alive()
 
         def take_in(editor: DeviceEditor) -> None:
@@ -86,6 +94,8 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
                 put(editor.model.devices, one.copy())
             editor.attach(device.copy())
             place_terminals(editor.model, terminals)
+            place_taps(editor.model, making.taps)
+            _place_memory(editor.model, bases)
 
         def commit() -> None:
             world.change_devices(record, live=take_in, config=config)
@@ -113,7 +123,8 @@ async def find_images(guest: Guest, disk: Disk) -> None:
     Raises:
         VirError: one cannot be read, or says too little.
     """
-    await deferToThread(complete_disk, disk)
+    find_volume(guest.world, disk)
+    await deferToThread(_read_chain, disk, guest.world.settings)
     guest.check_alive()
     numbers = [guest.details.images]
     for one in guest.record.live.model.devices.disks:
@@ -128,6 +139,14 @@ async def find_images(guest: Guest, disk: Disk) -> None:
     guest.world.commit(change)
 
 
+def _read_chain(disk: Disk, settings: Settings) -> None:
+    """Find the images below a disk, whose own must be one that guests may have; in a thread."""
+    path = disk.source.place() if disk.source is not None else None
+    if path is not None:
+        check_place(path, settings)
+    complete_disk(disk)
+
+
 def _after(device: Device) -> list[Any]:
     """Return what is said of a device once it is there."""
     order = None
@@ -136,3 +155,22 @@ def _after(device: Device) -> list[Any]:
     elif isinstance(device, Interface):
         order = link_of(device)
     return [] if order is None else [order]
+
+
+async def _memory_bases(guest: Guest) -> dict[str, int]:
+    """Return where in the guest its memory modules are, by their aliases."""
+    answer = await guest.execute("query-memory-devices")
+    found: dict[str, int] = {}
+    for one in answer if isinstance(answer, list) else ():
+        data = one.get("data") if isinstance(one, dict) else None
+        if isinstance(data, dict) and isinstance(data.get("addr"), int) and 0 <= data["addr"] < 2**63:
+            found[str(data.get("id"))] = data["addr"]
+    return found
+
+
+def _place_memory(model: DomainModel, bases: dict[str, int]) -> None:
+    """Say in a live definition where memory modules are."""
+    for module in model.devices.memories:
+        address = module.info.address
+        if isinstance(address, DimmAddress) and module.info.alias in bases:
+            address.base = bases[module.info.alias]

@@ -31,6 +31,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from remotevirt.drivers.qemu.chains import find_volume
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.guest import Details, Guest, Owner
@@ -98,6 +99,11 @@ def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
     """Make a domain active as it was; inside of a commit."""
     details = _details(row.details)
     model = world.definitions.read(row.document, live=True)
+    for disk in model.devices.disks:
+        try:
+            find_volume(world, disk)
+        except VirError as error:
+            log.error("a disk of guest {name!r}: {error}", name=row.name, error=error)
     live = world.definitions(model, row.size)
     record, _ = world.assign(live, live=True)
     assert isinstance(record, QemuRecord)

@@ -6,13 +6,17 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from remotevirt.drivers.qemu.command import Descriptor
+from remotevirt.xml.domain import DomainModel
+from remotevirt.xml.domain.interface import InterfaceTarget
 
-__all__ = ["open_tap"]
+__all__ = ["open_tap", "place_taps", "tap_names"]
 
 TUNSETIFF: Final = 0x400454CA
+TUNGETIFF: Final = 0x800454D2
 IFF_TAP: Final = 0x0002
 IFF_NO_PI: Final = 0x1000
 IFF_VNET_HDR: Final = 0x4000
@@ -56,3 +60,27 @@ def open_tap(one: Descriptor) -> int:
         os.close(tap)
         raise
     return tap
+
+
+def tap_names(descriptors: Iterable[Descriptor], numbers: Mapping[str, int]) -> dict[str, str]:
+    """Return the names that tap devices got, by the alias of the card that each is for.
+
+    Args:
+        descriptors: of a guest, or of a device that it gets.
+        numbers: what they are, by their names.
+    """
+    found: dict[str, str] = {}
+    for one in descriptors:
+        if one.kind == "tap" and one.device is not None:
+            given = fcntl.ioctl(numbers[one.name], TUNGETIFF, bytes(40))
+            found[one.device] = os.fsdecode(given[:16].rstrip(b"\0"))
+    return found
+
+
+def place_taps(model: DomainModel, names: Mapping[str, str]) -> None:
+    """Say in a live definition what the tap devices of the cards are called."""
+    for card in model.devices.interfaces:
+        name = names.get(card.info.alias or "")
+        if name is not None:
+            card.target = card.target or InterfaceTarget()
+            card.target.dev = name

@@ -364,6 +364,11 @@ def _threshold(guest: Guest, data: dict[str, Any]) -> None:
                     _tell(guest, c.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, msg)
 
 
+def _dumped(guest: Guest, data: dict[str, Any]) -> None:
+    if guest.progress is not None:
+        guest.progress.error = _text(data, "error")
+
+
 REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "STOP": _stop,
     "RESUME": _resume,
@@ -378,6 +383,7 @@ REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "SUSPEND": _suspended,
     "WAKEUP": _wakeup,
     "DEVICE_DELETED": _deleted,
+    "DUMP_COMPLETED": _dumped,
     "DEVICE_UNPLUG_GUEST_ERROR": _unplug_refused,
     "BLOCK_WRITE_THRESHOLD": _threshold,
 }

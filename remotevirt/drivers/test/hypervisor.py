@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from remotevirt.drivers.domains.blkio_tuning import BlkioTuningCalls
+from remotevirt.drivers.domains.interface_tuning import InterfaceTuningCalls
 from remotevirt.drivers.domains.listing import ListingCalls
+from remotevirt.drivers.domains.memory import MemoryCalls
+from remotevirt.drivers.domains.memory_tuning import MemoryTuningCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
-from remotevirt.drivers.test.blkio_tuning import BlkioTuningCalls
+from remotevirt.drivers.domains.numa_tuning import NumaTuningCalls
 from remotevirt.drivers.test.checkpoints import CheckpointCalls
 from remotevirt.drivers.test.cpu_baseline import CpuBaselineCalls
 from remotevirt.drivers.test.defining import DefiningCalls
@@ -15,12 +19,8 @@ from remotevirt.drivers.test.guest_files import GuestFileCalls
 from remotevirt.drivers.test.guest_input import GuestInputCalls
 from remotevirt.drivers.test.host import HostCalls
 from remotevirt.drivers.test.info import InfoCalls
-from remotevirt.drivers.test.interface_tuning import InterfaceTuningCalls
 from remotevirt.drivers.test.iothreads import IoThreadCalls
 from remotevirt.drivers.test.lifecycle import LifecycleCalls
-from remotevirt.drivers.test.memory import MemoryCalls
-from remotevirt.drivers.test.memory_tuning import MemoryTuningCalls
-from remotevirt.drivers.test.numa_tuning import NumaTuningCalls
 from remotevirt.drivers.test.peek import PeekCalls
 from remotevirt.drivers.test.perf import PerfCalls
 from remotevirt.drivers.test.saving import SavingCalls

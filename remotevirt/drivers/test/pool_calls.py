@@ -83,8 +83,7 @@ class PoolCalls(PoolReading):
         check_flags(flags, 0, "testConnectFindStoragePoolSources")
         if type == "dir":
             raise InternalError(f"unknown storage pool type {type}", domain=c.VIR_FROM_TEST)
-        known = type in ("logical", "netfs")
-        source = (yield Work(len(srcSpec), parse_pool_source, srcSpec, type)) if srcSpec and known else None
+        source = (yield Work(len(srcSpec), parse_pool_source, srcSpec, type)) if srcSpec is not None else None
         if type == "logical":
             return LOGICAL_SOURCES
         if type == "netfs":

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
-from remotevirt.drivers.domains.definition import Definition
-from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, signed, too_large
+from remotevirt.drivers.domains.cpu_maps import MAX_MAPS, check_maps, join_maps, map_of
+from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, signed
 from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.drivers.test.host import MAX_VCPUS
 from remotevirt.stubs import constants as c
@@ -25,15 +25,6 @@ from remotevirt.stubs.remote.domain import (
 __all__ = ["VcpuCalls"]
 
 MAXIMUM: Final[int] = c.VIR_DOMAIN_VCPU_MAXIMUM
-
-MAX_INFO: Final = 16384
-"""REMOTE_VCPUINFO_MAX."""
-
-MAX_MAPS: Final = 8388608
-"""REMOTE_CPUMAPS_MAX, in bytes."""
-
-MAX_MAP: Final = 2048
-"""REMOTE_CPUMAP_MAX, in bytes."""
 
 
 class VcpuCalls(WorldCalls):
@@ -98,7 +89,7 @@ class VcpuCalls(WorldCalls):
 
         The maps fill ``maxinfo * maplen`` bytes, however many CPUs there are.
         """
-        _check_maps("maxinfo", maxinfo, maplen)
+        check_maps("maxinfo", maxinfo, maplen)
         if maxinfo == 0:
             function = "virDomainGetVcpus"
             raise argument_error(function, "info", f"info in {function} must not be NULL")
@@ -109,19 +100,19 @@ class VcpuCalls(WorldCalls):
         live, hosts = record.live, self.world.node.cpus
         shown = range(min(maxinfo, live.vcpus))
         cpu_time = self.world.now() // 10000
-        maps = [_map_of(live, vcpu, hosts) for vcpu in shown]
+        maps = [map_of(live, vcpu, hosts) for vcpu in shown]
         info = [
             VcpuInfo(vcpu, c.VIR_VCPU_RUNNING, cpu_time, max(cpumap.bit_length() - 1, 0))
             for vcpu, cpumap in zip(shown, maps, strict=True)
         ]
-        return DomainGetVcpusRet(info, _join(maps, maxinfo, maplen))
+        return DomainGetVcpusRet(info, join_maps(maps, maxinfo, maplen))
 
     def domain_get_vcpu_pin_info(
         self, dom: NonnullDomain, ncpumaps: int, maplen: int, flags: int
     ) -> DomainGetVcpuPinInfoRet:
         """Return the maps of a domain's CPUs; ``num`` is how many of ``ncpumaps`` are meant."""
         function = "virDomainGetVcpuPinInfo"
-        _check_maps("ncpumaps", ncpumaps, maplen)
+        check_maps("ncpumaps", ncpumaps, maplen)
         if ncpumaps == 0:
             raise argument_error(function, "ncpumaps", f"ncpumaps in {function} must be greater than zero")
         if maplen == 0:
@@ -131,8 +122,8 @@ class VcpuCalls(WorldCalls):
         definition = self.one_definition(self.record(dom), flags)
         shown = min(ncpumaps, definition.max_vcpus)
         hosts = self.world.node.cpus
-        maps = [_map_of(definition, vcpu, hosts) for vcpu in range(shown)]
-        return DomainGetVcpuPinInfoRet(_join(maps, ncpumaps, maplen), shown)
+        maps = [map_of(definition, vcpu, hosts) for vcpu in range(shown)]
+        return DomainGetVcpuPinInfoRet(join_maps(maps, ncpumaps, maplen), shown)
 
     def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> None:
         """Say on which host CPUs a CPU of an active domain may run."""
@@ -152,7 +143,7 @@ class VcpuCalls(WorldCalls):
             text = "cannot pin vcpus on an inactive domain"
             raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
         if vcpu >= record.live.vcpus:
-            text = f"requested vcpu '{vcpu}' is not present in the domain"
+            text = f"requested vcpu '{signed(vcpu)}' is not present in the domain"
             raise InvalidArg(text, domain=c.VIR_FROM_TEST)
         record.live.pin_vcpu(vcpu, int.from_bytes(cpumap, "little"))
 
@@ -176,7 +167,7 @@ class VcpuCalls(WorldCalls):
             cpumap = definition.cpu_mask
         if cpumap is None:
             cpumap = (1 << self.world.node.cpus) - 1
-        return DomainGetEmulatorPinInfoRet(_join([cpumap], 1, maplen), 1)
+        return DomainGetEmulatorPinInfoRet(join_maps([cpumap], 1, maplen), 1)
 
     def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> None:
         """Say on which host CPUs the emulator may run."""
@@ -188,28 +179,3 @@ class VcpuCalls(WorldCalls):
         if not bits:
             raise InvalidArg("Empty cpu list for pinning", domain=c.VIR_FROM_TEST)
         self.one_definition(self.record(dom), flags).emulator_pin = bits
-
-
-def _check_maps(name: str, count: int, maplen: int) -> None:
-    """Bound the answer as libvirt's daemon does."""
-    too_large(count, MAX_INFO, name, f"{name} > REMOTE_VCPUINFO_MAX")
-    if maplen < 0:
-        # libvirt names the wrong argument in one of the two calls
-        wrong = "maplen" if name == "ncpumaps" else name
-        raise InternalError(f"{wrong} must be non-negative", domain=c.VIR_FROM_RPC)
-    if count * maplen > MAX_MAPS:
-        raise InternalError("maxinfo * maplen > REMOTE_CPUMAPS_MAX", domain=c.VIR_FROM_RPC)
-
-
-def _map_of(definition: Definition, vcpu: int, hosts: int) -> int:
-    """Return the bitmap of a CPU: its own pinning, the domain's mask, or every host CPU."""
-    cpumap = definition.vcpu_pin(vcpu)
-    if cpumap is None:
-        cpumap = definition.cpu_mask
-    return (1 << hosts) - 1 if cpumap is None else cpumap
-
-
-def _join(maps: list[int], count: int, maplen: int) -> bytes:
-    """Lay out ``count`` maps of ``maplen`` bytes, the missing ones empty."""
-    mask = (1 << 8 * maplen) - 1
-    return b"".join((bits & mask).to_bytes(maplen, "little") for bits in maps).ljust(count * maplen, b"\0")

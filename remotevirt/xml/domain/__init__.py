@@ -11,6 +11,7 @@ from remotevirt.stubs.constants import (
     VIR_DOMAIN_XML_MIGRATABLE,
     VIR_DOMAIN_XML_SECURE,
 )
+from remotevirt.xml.domain.commandline import add_command_line, read_command_line
 from remotevirt.xml.domain.complete import DomainDefaults, complete_domain
 from remotevirt.xml.domain.complete_devices import sorted_disks
 from remotevirt.xml.domain.document import Devices, DomainModel
@@ -53,6 +54,8 @@ def parse_domain(
 def read_domain(root: Element, *, defaults: DomainDefaults, live: bool = False) -> DomainModel:
     """As :func:`parse_domain`, of an element that stands in another document."""
     model = DomainModel.read(root, Reading(live=live))
+    if defaults.reads_command_line:
+        model.commandline = read_command_line(root)
     complete_domain(model, defaults, genid=root.find("genid") is not None)
     return model
 
@@ -84,4 +87,6 @@ def format_domain(model: DomainModel, *, id: int | None, flags: int) -> str:
     tag = model.element(how)
     if id is not None and id >= 0 and not flags & VIR_DOMAIN_XML_INACTIVE:
         tag.attributes.insert(1, ("id", str(id)))
+    if model.commandline is not None:
+        add_command_line(tag, model.commandline)
     return render(tag)

@@ -54,6 +54,7 @@ class DomainDefaults:
         mac_prefix: the first three bytes of made-up MAC addresses.
         emulator: the emulator of guests that do not say; None adds none.
         random: gives so many random bytes.
+        reads_command_line: whether ``<qemu:commandline>`` means something to it.
     """
 
     virt_type: str = "test"
@@ -62,6 +63,7 @@ class DomainDefaults:
     mac_prefix: bytes = b"\x52\x54\x00"
     emulator: str | None = None
     random: Callable[[int], bytes] = os.urandom
+    reads_command_line: bool = False
 
     def identify(self, model: DomainModel) -> None:
         """Say which emulator runs the guest, before anything is counted. Raises VirError."""
@@ -217,6 +219,9 @@ def _complete_numa(model: DomainModel) -> None:
     tune = model.numatune
     if tune is not None and tune.memory is not None:
         tune.memory.settle(static=static)
+    if tune is not None and tune.memnodes and tune.memory is not None and tune.memory.placement == "auto":
+        text = "Per-node binding is not compatible with automatic NUMA placement."
+        raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
     if tune is not None and tune.memnodes and numa is None:
         raise XmlError("Element 'memnode' is invalid without any guest NUMA cells", domain=VIR_FROM_DOMAIN)
     if not static and (tune is None or tune.memory is None or tune.memory.placement is None):

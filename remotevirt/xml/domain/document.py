@@ -14,6 +14,7 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoName, XmlDetail, XmlError
 from remotevirt.xml.domain.clock import Clock
+from remotevirt.xml.domain.commandline import CommandLine
 from remotevirt.xml.domain.cpu import Cpu
 from remotevirt.xml.domain.devices import Devices
 from remotevirt.xml.domain.features import Features
@@ -266,6 +267,7 @@ class DomainModel(Model):
     seclabels: list[SecLabel] = children(SecLabel)
     keywrap: KeyWrap | None = child(KeyWrap, merged=True)
     launch_security: LaunchSecurity | None = child(LaunchSecurity)
+    commandline: CommandLine | None = attrs.field(default=None)
 
     @classmethod
     def read_source(cls, source: Source, how: Reading) -> Self:

@@ -286,7 +286,7 @@ class VolumeSource(StorageSource):
             )
 
     def place(self) -> str | None:
-        return self.volume
+        return self.volume if self.found is None else self.found.place()
 
 
 @attrs.define

@@ -142,6 +142,11 @@ def _dhcp_host(model: NetworkModel, command: int, parent: int, element: Element)
         raise _invalid(f"couldn't locate a matching dhcp host entry in network '{model.name}'")
     if command not in (*ADDS, MODIFY):
         raise _unknown(command)
+    if host.ip is not None and host.ip.version != subnet.address.version:
+        text = (
+            "the address family of a host entry IP must match the address family of the dhcp element's parent"
+        )
+        raise _invalid(text)
     if command != MODIFY:
         _check_only_server(model, subnet)
     same = [
@@ -171,9 +176,9 @@ def _dhcp_host(model: NetworkModel, command: int, parent: int, element: Element)
 
 def _dhcp_range(model: NetworkModel, command: int, parent: int, element: Element) -> None:
     subnet = _subnet(model, parent)
-    found = DhcpRange.read(element, model.name, subnet)
     if command == MODIFY:
         raise _impossible("dhcp ranges cannot be modified, only added or deleted")
+    found = DhcpRange.read(element, model.name, subnet)
     same = [one for one in subnet.ranges if (one.start, one.end) == (found.start, found.end)]
     if command in ADDS:
         _check_only_server(model, subnet)
@@ -192,11 +197,11 @@ def _dhcp_range(model: NetworkModel, command: int, parent: int, element: Element
 
 
 def _forward_interface(model: NetworkModel, command: int, parent: int, element: Element) -> None:
+    if command == MODIFY:
+        raise _impossible("forward interface entries cannot be modified, only added or deleted")
     name = element.get("dev")
     if name is None:
         raise refused("missing dev attribute in <interface> element")
-    if command == MODIFY:
-        raise _impossible("forward interface entries cannot be modified, only added or deleted")
     names = model.forward.interfaces
     if command in ADDS:
         if name in names:
@@ -247,9 +252,9 @@ def _port_group(model: NetworkModel, command: int, parent: int, element: Element
 
 
 def _dns_host(model: NetworkModel, command: int, parent: int, element: Element) -> None:
-    host = DnsHost.read(element, model.name, partial=command == DELETE)
     if command == MODIFY:
         raise _impossible("DNS HOST records cannot be modified, only added or deleted")
+    host = DnsHost.read(element, model.name, partial=command == DELETE)
     adds = command in ADDS
     # Several addresses may share a name, so only a delete command goes by names.
     same = [
@@ -266,9 +271,9 @@ def _dns_host(model: NetworkModel, command: int, parent: int, element: Element) 
 
 
 def _dns_text(model: NetworkModel, command: int, parent: int, element: Element) -> None:
-    record = DnsText.read(element, model.name, partial=command == DELETE)
     if command == MODIFY:
         raise _impossible("DNS TXT records cannot be modified, only added or deleted")
+    record = DnsText.read(element, model.name, partial=command == DELETE)
     same = [one for one in model.dns.texts if one.name == record.name]
     texts = (
         f"there is already a DNS TXT record with name '{record.name}' in network",
@@ -279,9 +284,9 @@ def _dns_text(model: NetworkModel, command: int, parent: int, element: Element) 
 
 
 def _dns_service(model: NetworkModel, command: int, parent: int, element: Element) -> None:
-    record = DnsService.read(element, model.name, partial=command == DELETE)
     if command == MODIFY:
         raise _impossible("DNS SRV records cannot be modified, only added or deleted")
+    record = DnsService.read(element, model.name, partial=command == DELETE)
     same = [one for one in model.dns.services if record.matches(one)]
     texts = (
         "there is already at least one DNS SRV record matching all specified fields in network",

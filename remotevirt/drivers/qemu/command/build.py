@@ -46,7 +46,7 @@ from remotevirt.drivers.qemu.command.parts import (
     shown,
     to_arguments,
 )
-from remotevirt.drivers.qemu.command.passthrough import Passthrough
+from remotevirt.drivers.qemu.command.passthrough import Passthrough, passthrough_of
 from remotevirt.drivers.qemu.command.setting import Setting, Surroundings, alias_of, unsupported
 from remotevirt.drivers.qemu.command.small import (
     generation_parts,
@@ -247,7 +247,7 @@ def build_command(
             (:func:`~remotevirt.drivers.qemu.command.storage.number_images`) and their chains to the end.
         emulator: what runs it.
         surroundings: where it runs.
-        passthrough: what is added as it is.
+        passthrough: what is added as it is; None for what the configuration says.
 
     Raises:
         VirError: the configuration holds something that QEMU cannot do, or that this driver does not express.
@@ -259,7 +259,7 @@ def build_command(
     if any(label.type != "none" for label in model.seclabels):
         raise unsupported("security labels are not supported by this driver")
     monitor = f"{surroundings.folder}/{MONITOR_SOCKET}"
-    extra = passthrough or Passthrough()
+    extra = passthrough or passthrough_of(model.commandline)
     given = [option(word) for word in extra.arguments]
     parts = (*_all_parts(setting, monitor), *given, *_last_parts(setting))
     return Command(

@@ -40,7 +40,7 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     "document.DomainModel": _words(
         "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
         " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
-        " on_crash pm devices seclabels"
+        " on_crash pm devices seclabels commandline"
     ),
     "security.SecLabel": _words("type model relabel"),
     "cpu_tuning.VcpuList": _words("vcpus"),
@@ -149,6 +149,7 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     "backing.Format": _words("type"),
     "storage.FileSource": _words("file fdgroup extra"),
     "storage.BlockSource": _words("dev extra"),
+    "storage.VolumeSource": _words("pool volume mode extra found"),
     "storage.SourceExtra": _words("index slices auth reservations encryption"),
     "storage.Slices": _words("slices"),
     "secret.Encryption": _words("format engine secrets"),
@@ -293,7 +294,6 @@ WHOLE: Final[Mapping[str, str]] = {
     "storage.NvmeSource": "NVMe storage is not supported by this driver",
     "storage.DirSource": "directories as disks are not supported by this driver",
     "storage.VhostUserSource": "vhost-user disks are not supported by this driver",
-    "storage.VolumeSource": "a volume of a storage pool was not translated to its path",
     "storage.ReservationSource": "reservations not supported with this QEMU binary",
     "storage.Slice": "slices of images are not supported by this driver",
 }

@@ -21,7 +21,7 @@ from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.backing import BackingStore
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.secret import Encryption
-from remotevirt.xml.domain.storage import BlockSource, FileSource, SourceExtra, StorageSource
+from remotevirt.xml.domain.storage import BlockSource, FileSource, SourceExtra, StorageSource, VolumeSource
 
 __all__ = ["_WITH_BASE", "Image", "block_parts", "images_of", "node_of", "number_disk", "number_images"]
 
@@ -104,6 +104,9 @@ def _extra(source: StorageSource | None) -> SourceExtra | None:
 
 
 def _checked(source: StorageSource | None) -> FileSource | BlockSource:
+    if isinstance(source, VolumeSource) and source.found is not None:
+        found, source = source, source.found.copy()
+        source.extra = found.extra
     if isinstance(source, FileSource | BlockSource) and source.place() is not None:
         if isinstance(source, FileSource) and source.fdgroup is not None:
             raise unsupported("file descriptor groups are not supported")

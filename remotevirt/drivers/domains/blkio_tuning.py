@@ -12,7 +12,7 @@ from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
-from remotevirt.drivers.faults import check_flags, exclusive_flags, too_large
+from remotevirt.drivers.faults import exclusive_flags, too_large
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
@@ -56,7 +56,7 @@ class BlkioTuningCalls(DomainCalls):
         too_large(nparams, MAX_PARAMS, "nparams")
         if flags & IMPACT == IMPACT:
             raise exclusive_flags("virDomainGetBlkioParameters")
-        check_flags(flags, IMPACT | STRINGS, "testDomainGetBlkioParameters")
+        self.check_flags(flags, IMPACT | STRINGS, "DomainGetBlkioParameters")
         if nparams == 0:
             return DomainGetBlkioParametersRet((), len(ALLOWED))
         tune = self.one_definition(self.record(dom), flags).model.blkiotune or BlockIoTune()
@@ -75,7 +75,7 @@ class BlkioTuningCalls(DomainCalls):
             InvalidArg: the text of a parameter cannot be read, or there are too many devices.
         """
         need_params(params, "virDomainSetBlkioParameters")
-        check_flags(flags, IMPACT, "testDomainSetBlkioParameters")
+        self.check_flags(flags, IMPACT, "DomainSetBlkioParameters")
         check_params(params, ALLOWED)
         record = self.record(dom)
         model = self.one_definition(record, flags).changing()
@@ -87,7 +87,7 @@ class BlkioTuningCalls(DomainCalls):
                 if name == WEIGHT:
                     model.blkiotune.weight = int(value) or None
                 else:
-                    _merge(model.blkiotune, name, _parse(str(value), name))
+                    _merge(model.blkiotune, name, _parse(str(value), name), self.world.ERRORS)
             except InvalidArg as error:
                 failure = error
         self.world.redefined(record)
@@ -132,7 +132,7 @@ def _parse(text: str, name: str) -> dict[str, int]:
         rest = rest[1:]
 
 
-def _merge(tune: BlockIoTune, name: str, limits: dict[str, int]) -> None:
+def _merge(tune: BlockIoTune, name: str, limits: dict[str, int], errors: int) -> None:
     """Set one limit of devices, adding those that are not there.
 
     Raises:
@@ -142,7 +142,7 @@ def _merge(tune: BlockIoTune, name: str, limits: dict[str, int]) -> None:
     added = [path for path in limits if path not in known]
     if len(known) + len(added) > MAX_DEVICES or any(len(path) > MAX_PATH for path in added):
         text = f"a domain may have limits for {MAX_DEVICES} devices, with paths of {MAX_PATH} characters"
-        raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+        raise InvalidArg(text, domain=errors)
     for path in added:
         known[path] = device = BlockDevice(path)
         tune.devices.append(device)

@@ -7,7 +7,7 @@ from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
-from remotevirt.drivers.faults import check_flags, too_large
+from remotevirt.drivers.faults import too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
@@ -17,7 +17,7 @@ from remotevirt.xml.bitmap import format_mask, parse_mask
 from remotevirt.xml.domain.document import DomainModel
 from remotevirt.xml.domain.tuning import NumaMemory, NumaTune
 
-__all__ = ["NumaTuningCalls"]
+__all__ = ["NODESET", "NumaTuningCalls"]
 
 MODE: Final[str] = c.VIR_DOMAIN_NUMA_MODE
 NODESET: Final[str] = c.VIR_DOMAIN_NUMA_NODESET
@@ -36,7 +36,7 @@ class NumaTuningCalls(DomainCalls):
     ) -> DomainGetNumaParametersRet:
         """Return mode and cells."""
         too_large(nparams, MAX_PARAMS, "nparams")
-        check_flags(flags, IMPACT | STRINGS, "testDomainGetNumaParameters")
+        self.check_flags(flags, IMPACT | STRINGS, "DomainGetNumaParameters")
         if nparams == 0:
             return DomainGetNumaParametersRet((), len(ALLOWED))
         memory = _memory(self.one_definition(self.record(dom), flags).model)
@@ -56,17 +56,17 @@ class NumaTuningCalls(DomainCalls):
             ConfigUnsupported: a mode without cells.
         """
         need_params(params, "virDomainSetNumaParameters")
-        check_flags(flags, IMPACT, "testDomainSetNumaParameters")
+        self.check_flags(flags, IMPACT, "DomainSetNumaParameters")
         check_params(params, ALLOWED)
         record = self.record(dom)
         definition = self.one_definition(record, flags)
         wanted = to_dict(params)
-        mode = _mode(int(wanted[MODE])) if MODE in wanted else None
-        nodeset = _nodeset(str(wanted[NODESET])) if NODESET in wanted else None
+        mode = _mode(int(wanted[MODE]), self.world.ERRORS) if MODE in wanted else None
+        nodeset = _nodeset(str(wanted[NODESET]), self.world.ERRORS) if NODESET in wanted else None
         memory = _memory(definition.model)
         if mode and memory and mode != memory.mode and record.active and definition is record.live:
             text = "can't change numatune mode for running domain"
-            raise OperationInvalid(text, domain=c.VIR_FROM_TEST)
+            raise OperationInvalid(text, domain=self.world.ERRORS)
         _set(definition.changing(), mode, nodeset)
         self.world.redefined(record)
 
@@ -77,18 +77,18 @@ def _memory(model: DomainModel) -> NumaMemory | None:
     return memory if memory is not None and memory.placement is not None else None
 
 
-def _mode(number: int) -> str:
+def _mode(number: int, errors: int) -> str:
     """Return the word for a mode; raises InvalidArg."""
     if not 0 <= number < len(MODES):
-        raise InvalidArg(f"unsupported numatune mode: '{number}'", domain=c.VIR_FROM_TEST)
+        raise InvalidArg(f"unsupported numatune mode: '{number}'", domain=errors)
     return MODES[number]
 
 
-def _nodeset(text: str) -> str:
+def _nodeset(text: str, errors: int) -> str:
     """Return the canonical text of a set of cells; raises InvalidArg, OperationInvalid."""
     mask = parse_mask(text)
     if not mask:
-        raise OperationInvalid(f"Invalid nodeset of 'numatune': {text}", domain=c.VIR_FROM_TEST)
+        raise OperationInvalid(f"Invalid nodeset of 'numatune': {text}", domain=errors)
     return format_mask(mask)
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
-from remotevirt.drivers.faults import check_flags, too_large
+from remotevirt.drivers.faults import too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
@@ -43,7 +43,7 @@ class InterfaceTuningCalls(DomainCalls):
     ) -> DomainGetInterfaceParametersRet:
         """Return the rates of an interface, 0 for those that are not limited."""
         too_large(nparams, MAX_PARAMS, "nparams")
-        check_flags(flags, IMPACT | STRINGS, "testDomainGetInterfaceParameters")
+        self.check_flags(flags, IMPACT | STRINGS, "DomainGetInterfaceParameters")
         if nparams == 0:
             return DomainGetInterfaceParametersRet((), len(RATES))
         definition = self.one_definition(self.record(dom), flags)
@@ -63,7 +63,7 @@ class InterfaceTuningCalls(DomainCalls):
         kept of before, and to no limits if both are 0.
         """
         need_params(params, "virDomainSetInterfaceParameters")
-        check_flags(flags, IMPACT, "testDomainSetInterfaceParameters")
+        self.check_flags(flags, IMPACT, "DomainSetInterfaceParameters")
         check_params(params, ALLOWED)
         record = self.record(dom)
         definition = self.one_definition(record, flags)

@@ -7,7 +7,7 @@ from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
-from remotevirt.drivers.faults import check_flags, exclusive_flags, too_large
+from remotevirt.drivers.faults import exclusive_flags, too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
@@ -38,7 +38,7 @@ class MemoryTuningCalls(DomainCalls):
         too_large(nparams, MAX_PARAMS, "nparams")
         if flags & IMPACT == IMPACT:
             raise exclusive_flags("virDomainGetMemoryParameters")
-        check_flags(flags, IMPACT | STRINGS, "testDomainGetMemoryParameters")
+        self.check_flags(flags, IMPACT | STRINGS, "DomainGetMemoryParameters")
         if nparams == 0:
             return DomainGetMemoryParametersRet((), len(LIMITS))
         tune = self.one_definition(self.record(dom), flags).model.memtune
@@ -54,7 +54,7 @@ class MemoryTuningCalls(DomainCalls):
             InvalidArg: the limit with swap would be below the one without.
         """
         need_params(params, "virDomainSetMemoryParameters")
-        check_flags(flags, IMPACT, "testDomainSetMemoryParameters")
+        self.check_flags(flags, IMPACT, "DomainSetMemoryParameters")
         check_params(params, ALLOWED)
         record = self.record(dom)
         definition = self.one_definition(record, flags)
@@ -65,7 +65,7 @@ class MemoryTuningCalls(DomainCalls):
             hard, swap = (wanted.get(name, _limit(now, name)) for name in (HARD, SWAP))
             if hard > swap:
                 text = "memory hard_limit tunable value must be lower than or equal to swap_hard_limit"
-                raise InvalidArg(text, domain=c.VIR_FROM_TEST)
+                raise InvalidArg(text, domain=self.world.ERRORS)
         model = definition.changing()
         if model.memtune is None:
             model.memtune = MemoryTune()
