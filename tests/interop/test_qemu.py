@@ -9,7 +9,7 @@ import signal
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from tests.interop.peers import Running, run_virsh
+from tests.interop.peers import Running, require, run_virsh
 from tests.interop.qemu_session import GuestTestCase, QemuLibvirtd, RemotevirtQemu, until
 
 
@@ -18,6 +18,7 @@ class LifeTests(GuestTestCase):
 
     async def test_states_and_events(self) -> None:
         """The same calls lead to the same states, refusals and events as with libvirt's own daemon."""
+        require("libvirtd")
         await self.begin()
         libvirtd = QemuLibvirtd()
         self.addCleanup(libvirtd.stop)
@@ -163,6 +164,7 @@ class LifeTests(GuestTestCase):
 
     async def test_save_files(self) -> None:
         """A guest that one daemon has saved goes on in the other, and comes back."""
+        require("libvirtd")
         await self.begin()
         libvirtd = QemuLibvirtd()
         self.addCleanup(libvirtd.stop)
