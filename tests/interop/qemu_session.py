@@ -211,7 +211,7 @@ MARK = "mark lifecycle Defined"
 class GuestTestCase(TestCase):
     """Tests with a daemon and guests of their own; both end with the test."""
 
-    timeout = 240
+    timeout = 600
 
     def setUp(self) -> None:
         """Skip where a peer is missing."""
