@@ -88,7 +88,7 @@ DOCUMENT = """\
 
 _PTY = re.compile(r"<source path='(/dev/pts/\d+)'/>")
 
-# libvirtd closes every number that a descriptor may have before it runs a program: a high limit costs it seconds.
+# libvirtd closes every number that a descriptor may have before it runs a program: a low limit is fair.
 _MOUNT = """\
 import os, resource, subprocess, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
