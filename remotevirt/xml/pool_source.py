@@ -139,9 +139,11 @@ class PoolAuth:
     def read(cls, element: Element) -> PoolAuth:
         """Read; raises VirError."""
         username = element.get("username")
-        if username is None:
+        if not username:
             raise refused("missing username for auth")
         kind = element.get("type")
+        if kind == "":
+            raise unsupported("storage pool missing auth type")
         if kind is not None and kind not in AUTH_TYPES:
             raise unsupported(f"unknown auth type '{kind}'")
         secret = element.find("secret")
@@ -347,7 +349,7 @@ def _check_protocol(number: int) -> None:
 def _read_format(element: Element, traits: Traits) -> str | None:
     found = element.find("format")
     text = None if found is None else found.get("type")
-    if text is None or not traits.formats:
+    if not text or not traits.formats:
         return None
     if text not in traits.formats:
         raise unsupported(f"unknown pool format type {text}")

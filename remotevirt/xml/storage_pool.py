@@ -80,7 +80,7 @@ class PoolModel:
         elif traits.target != "none":
             model.path = f"{traits.target}/{source.name}"
         if target is not None and traits.target != "none":
-            model.permissions = Permissions.read(target.find("permissions"))
+            model.permissions = Permissions.read(element.find("target/permissions"))
         model._read_refresh(element)
         return model
 

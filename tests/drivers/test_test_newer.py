@@ -50,7 +50,7 @@ class HotplugTests(NewerCase):
         self.assertNotIn("vdb", self.xml(c.VIR_DOMAIN_XML_INACTIVE))
         self.calls.domain_detach_device_alias(TEST, "virtio-disk1", LIVE)
         ((kind, event, message),) = [(one.kind, one.id, one.msg) for one in self.watcher.events]
-        self.assertEqual(("domain", REMOVED, "virtio-disk1"), (kind, event, message.msg.devAlias))
+        self.assertEqual(("domain", REMOVED, "virtio-disk1"), (kind, event, message.devAlias))
         self.assertEqual(before, self.xml())
 
     def test_both_definitions(self) -> None:

@@ -8,7 +8,6 @@ from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.stubs.remote.event import (
     DomainEventCallbackDeviceAddedMsg,
     DomainEventCallbackDeviceRemovalFailedMsg,
-    DomainEventCallbackDeviceRemovedMsg,
     DomainEventCallbackMetadataChangeMsg,
     DomainEventDeviceRemovedMsg,
     DomainEventLifecycleMsg,
@@ -37,7 +36,7 @@ def device_added(ref: NonnullDomain, alias: str) -> Event:
 
 def device_removed(ref: NonnullDomain, alias: str) -> Event:
     """Return the event that a device was unplugged."""
-    msg = DomainEventCallbackDeviceRemovedMsg(0, DomainEventDeviceRemovedMsg(ref, alias))
+    msg = DomainEventDeviceRemovedMsg(ref, alias)
     return Event("domain", c.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, ref.uuid, msg)
 
 

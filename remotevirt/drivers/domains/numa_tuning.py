@@ -17,7 +17,7 @@ from remotevirt.xml.bitmap import format_mask, parse_mask
 from remotevirt.xml.domain.document import DomainModel
 from remotevirt.xml.domain.tuning import NumaMemory, NumaTune
 
-__all__ = ["NumaTuningCalls"]
+__all__ = ["NODESET", "NumaTuningCalls"]
 
 MODE: Final[str] = c.VIR_DOMAIN_NUMA_MODE
 NODESET: Final[str] = c.VIR_DOMAIN_NUMA_NODESET

@@ -12,6 +12,7 @@ from remotevirt.drivers.qemu.command import Setting, hotpluggable_vcpus, orders_
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
+from remotevirt.drivers.qemu.threads import pin_all
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.chardev import CharSource
 from remotevirt.xml.domain.graphics import Vnc
@@ -40,6 +41,7 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
         await guest.execute("balloon", {"value": record.live.memory * 1024})
     terminals = await find_terminals(guest)
     guest.threads = await find_threads(guest)
+    await pin_all(guest)
 
     def change() -> None:
         place_terminals(record.live.changing(), terminals)

@@ -23,6 +23,7 @@ from zope.interface import implementer
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.domains.loading import load_domains
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.qemu.cpu_plugging import part_gone
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.keeping import QemuKeeper
@@ -33,7 +34,6 @@ from remotevirt.drivers.qemu.reviving import reattach, sweep, take_in
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
-from remotevirt.drivers.qemu.unplugging import gone_by_itself
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.store import GuestRow, Store, StoreError
@@ -135,7 +135,7 @@ class QemuDriver:
         world.firmware = place.about.firmware
         world.secret_value = place.secret_value
         world.storage = place.storage
-        world.device_gone = gone_by_itself
+        world.device_gone = part_gone
         found = take_in(world, rows)
         talking = reattach(world, found)
         await sweep(world)

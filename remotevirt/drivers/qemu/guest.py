@@ -99,8 +99,8 @@ class Guest:
 
     def remember(self) -> None:
         """Note that ``details`` have changed; inside of a commit."""
-        self.stamp = object()
         self.world.touch(self.record)
+        self.stamp = object()
 
     async def execute(
         self,

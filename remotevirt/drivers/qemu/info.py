@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from remotevirt.drivers.domains.info import DomainInfoCalls
-from remotevirt.drivers.faults import no_domain
+from remotevirt.drivers.faults import both_flags, no_domain
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.lifecycle import no_agent
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import OperationInvalid
+from remotevirt.stubs.errors import NoHostname, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.stubs.remote.domain import DomainGetControlInfoRet, DomainGetInfoRet
 
@@ -57,8 +57,15 @@ class InfoCalls(QemuCalls, DomainInfoCalls):
         self.world.set_autostart(record, bool(autostart))
 
     def domain_get_hostname(self, dom: NonnullDomain, flags: int) -> str:
-        """Return the guest's host name, which only its agent knows."""
-        known = c.VIR_DOMAIN_GET_HOSTNAME_LEASE | c.VIR_DOMAIN_GET_HOSTNAME_AGENT
-        self.check_flags(flags, known, "DomainGetHostname")
-        self.guest(self.record(dom))
+        """Return the guest's host name, which only its agent knows, or who leases it an address: nobody."""
+        lease, agent = c.VIR_DOMAIN_GET_HOSTNAME_LEASE, c.VIR_DOMAIN_GET_HOSTNAME_AGENT
+        self.check_flags(flags, lease | agent, "DomainGetHostname")
+        if flags == lease | agent:
+            names = "VIR_DOMAIN_GET_HOSTNAME_LEASE", "VIR_DOMAIN_GET_HOSTNAME_AGENT"
+            raise both_flags("qemuDomainGetHostname", *names, c.VIR_FROM_QEMU)
+        record = self.record(dom)
+        self.guest(record)
+        if flags & lease:
+            text = f"no hostname found for domain {record.name}"
+            raise NoHostname(text, domain=c.VIR_FROM_QEMU)
         raise no_agent()

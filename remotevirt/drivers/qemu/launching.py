@@ -33,9 +33,10 @@ from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
+from remotevirt.drivers.qemu.threads import check_tuning
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoSecret, OperationDenied, VirSystemError
+from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = [
@@ -52,8 +53,11 @@ __all__ = [
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
 
-ELSEWHERE: Final[frozenset[str]] = frozenset()
-"""What of a definition others than the command line carry out."""
+LISTEN_BACKLOG: Final = 16
+"""Clients of a socket that wait for QEMU, which takes one after the other."""
+
+ELSEWHERE: Final = frozenset({"cputune", "vcpu"})
+"""What of a definition others than the command line carry out: ``threads``, or it refuses."""
 
 
 def surroundings_of(guest: Guest) -> Surroundings:
@@ -85,7 +89,12 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     """
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
+    check_tuning(guest.record.live)
     await find_images(world, model)
+    if settings.images and model.commandline is not None:
+        # they could name any file
+        text = "arguments for QEMU itself are not allowed where the operator says what guests may open"
+        raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
     await deferToThread(_make_folders, guest.folder, settings)
@@ -320,7 +329,7 @@ def _listen(path: str, settings: Settings) -> socket.socket:
             os.chmod(itself, 0o600)
             if settings.user is not None:
                 os.chown(itself, settings.user.uid, settings.user.gid)
-        listener.listen(1)
+        listener.listen(LISTEN_BACKLOG)
     except BaseException:
         listener.close()
         raise

@@ -183,6 +183,14 @@ class LifecycleCalls(QemuCalls):
         async with self.turn(record, "remoteDispatchDomainInjectNMI"):
             await self.guest(record).execute("inject-nmi")
 
+    async def domain_pm_wakeup(self, dom: NonnullDomain, flags: int) -> None:
+        """Wake a guest that sleeps."""
+        self.check_flags(flags, 0, "DomainPMWakeup")
+        record = self.record(dom)
+        self.guest(record)
+        async with self.turn(record, "remoteDispatchDomainPMWakeup"):
+            await self.guest(record).execute("system_wakeup")
+
 
 def _remember_reboot(guest: Guest, reboot: bool) -> None:
     guest.details.reboot = reboot

@@ -56,4 +56,4 @@ class NativeCalls(QemuCalls):
             channel_folder=str(settings.channel / definition.uuid.hex()),
             preview=True,
         )
-        return format_command(build_command(model, emulator, surroundings))
+        return format_command(build_command(model, emulator, surroundings)).removesuffix("\n")

@@ -16,7 +16,7 @@ from remotevirt.stubs.remote import DomainInterface, DomainIpAddr, NonnullDomain
 from remotevirt.stubs.remote.domain import DomainInterfaceStatsRet
 from remotevirt.xml.domain.interface import Interface
 
-__all__ = ["NetworkCalls", "interface_figures"]
+__all__ = ["NetworkCalls", "card_name", "interface_figures"]
 
 CLASS: Final = Path("/sys/class/net")
 ARP: Final = Path("/proc/net/arp")
@@ -41,7 +41,7 @@ class NetworkCalls(QemuCalls, InterfaceTuningCalls):
         interface = record.live.interface(device)
         if interface is None:
             raise InvalidArg(f"'{device}' is not a known interface", domain=c.VIR_FROM_QEMU)
-        name = _host_name(interface)
+        name = card_name(interface)
         if name is None:
             raise InternalError("Interface name not provided", domain=c.VIR_FROM_NONE)
         return interface_figures(name)
@@ -77,7 +77,7 @@ class NetworkCalls(QemuCalls, InterfaceTuningCalls):
         return neighbours(record.live.model.devices.interfaces, _arp_table())
 
 
-def _host_name(interface: Interface) -> str | None:
+def card_name(interface: Interface) -> str | None:
     """Return the name of a card's tap device, None for a card that has none."""
     if interface.type == "user" or interface.target is None:
         return None
@@ -122,5 +122,5 @@ def neighbours(interfaces: Sequence[Interface], table: str) -> list[DomainInterf
             if mac is not None and row[3].lower() == mac.lower()
         ]
         if addresses:
-            found.append(DomainInterface(_host_name(one) or mac or "", mac, addresses))
+            found.append(DomainInterface(card_name(one) or mac or "", mac, addresses))
     return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from remotevirt.drivers.domains.devices import DeviceEditor
@@ -29,7 +29,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
 from remotevirt.xml.domain.device import Device
 
-__all__ = ["UNPLUG_SECONDS", "gone_by_itself", "gone_meanwhile", "unplug"]
+__all__ = ["DELETED", "REFUSED", "UNPLUG_SECONDS", "first_of", "gone_by_itself", "gone_meanwhile", "unplug"]
 
 log = Logger()
 
@@ -60,18 +60,17 @@ async def unplug(guest: Guest, alias: str, *, wait: bool = True) -> None:
             await _not_deleted(guest, alias, error)
         return
     deleted, refused = guest.wait_for(DELETED, alias), guest.wait_for(REFUSED, alias)
-    for one in (deleted, refused):
-        one.addErrback(lambda failure: failure.trap(CancelledError, TimeoutError, VirError) and None)
     try:
         try:
             await guest.execute("device_del", {"id": alias})
         except InternalError as error:
             await _not_deleted(guest, alias, error)
             return
-        what = await _first(guest, deleted, refused)
+        what = await first_of(guest, deleted, refused)
     finally:
-        deleted.cancel()
-        refused.cancel()
+        for one in (deleted, refused):
+            one.addErrback(lambda _: None)  # nobody waits any more
+            one.cancel()
     guest.check_alive()
     if what == DELETED:
         await gone(guest, alias)
@@ -87,8 +86,8 @@ async def _not_deleted(guest: Guest, alias: str, error: InternalError) -> None:
     await gone(guest, alias)
 
 
-async def _first(guest: Guest, deleted: Deferred[None], refused: Deferred[None]) -> str | None:
-    """Return what happens first, None for nothing in time."""
+async def first_of(guest: Guest, deleted: Deferred[None], refused: Deferred[None]) -> str | None:
+    """Return what happens first; None for nothing in time, or if the guest ends."""
     answer: Deferred[str | None] = Deferred()
 
     def tell(what: str | None) -> None:
@@ -96,8 +95,8 @@ async def _first(guest: Guest, deleted: Deferred[None], refused: Deferred[None])
             answer.callback(what)
 
     late = guest.world.reactor.callLater(UNPLUG_SECONDS, tell, None)
-    deleted.addCallback(lambda _: tell(DELETED))
-    refused.addCallback(lambda _: tell(REFUSED))
+    deleted.addCallbacks(lambda _: tell(DELETED), lambda _: tell(None))
+    refused.addCallbacks(lambda _: tell(REFUSED), lambda _: tell(None))
     try:
         return await answer
     finally:

@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 
 from remotevirt.drivers.domains.calls import IMPACT, LIVE, DomainCalls
-from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.domain import DomainRecord
+from remotevirt.drivers.domains.iothreads import check_unused, keep_threads, map_bytes, threads_of
 from remotevirt.drivers.domains.parameters import need_params
 from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags
 from remotevirt.stubs import constants as c
@@ -24,8 +24,7 @@ from remotevirt.stubs.remote import DomainIothreadInfo, NonnullDomain, TypedPara
 from remotevirt.stubs.remote.domain import DomainGetIothreadInfoRet
 from remotevirt.typed_params import check_params, to_dict, uint, ullong
 from remotevirt.xml.bitmap import format_mask, parse_mask
-from remotevirt.xml.domain.cpu_tuning import CpuTune, IoThread, IoThreadIds, IoThreadPin
-from remotevirt.xml.domain.document import DomainModel
+from remotevirt.xml.domain.cpu_tuning import CpuTune, IoThread, IoThreadPin
 
 __all__ = ["IoThreadCalls", "Polling", "iothread_params"]
 
@@ -83,7 +82,7 @@ class IoThreadCalls(DomainCalls):
             raise exclusive_flags("virDomainGetIOThreadInfo")
         check_flags(flags, IMPACT, "testDomainGetIOThreadInfo")
         definition = self.one_definition(self.record(dom), flags)
-        threads = _threads(definition.model)
+        threads = threads_of(definition.model)
         if len(threads) > MAX_INFO:
             text = f"Too many IOThreads in info: {len(threads)} for limit {MAX_INFO}"
             raise Rpc(text, domain=c.VIR_FROM_RPC)
@@ -92,7 +91,7 @@ class IoThreadCalls(DomainCalls):
         anywhere = definition.cpu_mask
         if anywhere is None:
             anywhere = (1 << definition.vcpus) - 1  # libvirt counts the guest's CPUs for the host's
-        info = [DomainIothreadInfo(thread.id, _map(pins.get(thread.id, anywhere))) for thread in threads]
+        info = [DomainIothreadInfo(thread.id, map_bytes(pins.get(thread.id, anywhere))) for thread in threads]
         return DomainGetIothreadInfoRet(info, len(info))
 
     def domain_add_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> None:
@@ -105,13 +104,13 @@ class IoThreadCalls(DomainCalls):
         _check_id(iothread_id)
         record = self.record(dom)
         definition = self.one_definition(record, flags)
-        threads = _threads(definition.model)
+        threads = threads_of(definition.model)
         if any(thread.id == iothread_id for thread in threads):
             text = f"an IOThread is already using iothread_id '{iothread_id}'"
             raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
         if len(record.polling) >= MAX_POLLING:
             raise InvalidArg(f"a domain may get {MAX_POLLING} more IOThreads", domain=c.VIR_FROM_TEST)
-        _keep(definition.changing(), [*threads, IoThread(iothread_id)])
+        keep_threads(definition.changing(), [*threads, IoThread(iothread_id)])
         record.polling.append(Polling(iothread_id))
         self.world.redefined(record)
 
@@ -127,18 +126,18 @@ class IoThreadCalls(DomainCalls):
         check_flags(flags, IMPACT, "testDomainDelIOThread")
         record = self.record(dom)
         definition = self.one_definition(record, flags)
-        threads = _threads(definition.model)
+        threads = threads_of(definition.model)
         place = next((n for n, thread in enumerate(threads) if thread.id == iothread_id), None)
         if place is None:
             text = f"cannot find IOThread '{iothread_id}' in iothreadids list"
             raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
-        _check_unused(definition, iothread_id)
+        check_unused(definition, iothread_id)
         for thread in threads[place + 1 :]:
             if not thread.counted:
                 break
             thread.counted = False
         del threads[place]
-        _keep(definition.changing(), threads)
+        keep_threads(definition.changing(), threads)
         polling = _polling(record, iothread_id)
         if polling is not None:
             record.polling.remove(polling)
@@ -155,7 +154,7 @@ class IoThreadCalls(DomainCalls):
         bits = int.from_bytes(cpumap, "little")
         if not bits:
             raise InvalidArg("Empty iothread cpumap list for pinning", domain=c.VIR_FROM_TEST)
-        threads = _threads(definition.model)
+        threads = threads_of(definition.model)
         thread = next((thread for thread in threads if thread.id == iothreads_id), None)
         if thread is None:
             raise InvalidArg(f"iothreadid {iothreads_id} not found", domain=c.VIR_FROM_TEST)
@@ -165,7 +164,7 @@ class IoThreadCalls(DomainCalls):
             model.cputune = CpuTune()
         pins = [pin for pin in model.cputune.iothreadpin if pin.iothread != iothreads_id]
         model.cputune.iothreadpin = [*pins, IoThreadPin(iothreads_id, format_mask(bits))]
-        _keep(model, threads)
+        keep_threads(model, threads)
         self.world.redefined(record)
 
     def domain_set_iothread_params(
@@ -177,7 +176,7 @@ class IoThreadCalls(DomainCalls):
         _check_id(iothread_id)
         record = self.record(dom)
         definition = self.one_definition(record, flags)
-        if all(thread.id != iothread_id for thread in _threads(definition.model)):
+        if all(thread.id != iothread_id for thread in threads_of(definition.model)):
             text = f"cannot find IOThread '{iothread_id}' in iothreadids"
             raise InvalidArg(text, domain=c.VIR_FROM_TEST)
         check_params(params, ALLOWED)
@@ -199,42 +198,3 @@ def _check_id(iothread_id: int) -> None:
 def _polling(record: DomainRecord, iothread_id: int) -> Polling | None:
     """Return how a thread polls; the first of two, if both definitions got it by a call."""
     return next((thread for thread in record.polling if thread.id == iothread_id), None)
-
-
-def _threads(model: DomainModel) -> list[IoThread]:
-    """Return a document's threads, also those that it only counts."""
-    if model.iothread_ids is not None:
-        return list(model.iothread_ids.threads)
-    return [IoThread(number, counted=True) for number in range(1, (model.iothreads or 0) + 1)]
-
-
-def _keep(model: DomainModel, threads: list[IoThread]) -> None:
-    """Put threads into a document, which forgets the pinning and scheduling of all others."""
-    model.iothreads = len(threads) or None
-    named = any(not thread.counted or thread.has_pool for thread in threads)
-    model.iothread_ids = IoThreadIds(threads) if named else None
-    tune = model.cputune
-    if tune is None:
-        return
-    pins = {pin.iothread: pin for pin in tune.iothreadpin}
-    tune.iothreadpin = [pins[thread.id] for thread in threads if thread.id in pins]
-    known = {str(thread.id) for thread in threads}
-    tune.iothreadsched = [one for one in tune.iothreadsched if one.iothreads in known]
-
-
-def _check_unused(definition: Definition, iothread_id: int) -> None:
-    """Refuse to remove a thread that a device uses; raises InvalidArg."""
-    devices = definition.model.devices
-    for disk in devices.disks:
-        if disk.driver is not None and disk.driver.iothread == iothread_id:
-            user = f"cannot remove IOThread {iothread_id} since it is being used by disk '{disk.dev}'"
-            raise InvalidArg(user, domain=c.VIR_FROM_DOMAIN)
-    for controller in devices.controllers:
-        if controller.driver is not None and controller.driver.iothread == iothread_id:
-            user = f"cannot remove IOThread '{iothread_id}' since it is being used by controller"
-            raise InvalidArg(user, domain=c.VIR_FROM_DOMAIN)
-
-
-def _map(bits: int) -> bytes:
-    """Lay out a CPU map in as few bytes as hold it."""
-    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")

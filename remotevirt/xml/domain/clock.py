@@ -57,7 +57,8 @@ class Timer(Model):
     mode: str | None = attribute("mode", Choice("auto native emulate paravirt smpsafe"))
     catchup: Catchup | None = child(Catchup)
 
-    def complete(self, source: Source, how: Reading) -> None:
+    def check(self) -> None:
+        """Refuse what this timer does not have; raises VirError."""
         if self.catchup is not None and self.tickpolicy != "catchup":
             raise XmlError(
                 "setting of timer catchup policies is only supported with tickpolicy='catchup'",

@@ -219,6 +219,9 @@ def _complete_numa(model: DomainModel) -> None:
     tune = model.numatune
     if tune is not None and tune.memory is not None:
         tune.memory.settle(static=static)
+    if tune is not None and tune.memnodes and tune.memory is not None and tune.memory.placement == "auto":
+        text = "Per-node binding is not compatible with automatic NUMA placement."
+        raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
     if tune is not None and tune.memnodes and numa is None:
         raise XmlError("Element 'memnode' is invalid without any guest NUMA cells", domain=VIR_FROM_DOMAIN)
     if not static and (tune is None or tune.memory is None or tune.memory.placement is None):

@@ -3,7 +3,7 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import attrs
 
@@ -110,18 +110,27 @@ class Controller(Model):
     vectors: int | None = attribute("vectors", _NATURAL)
     max_grant_frames: int | None = attribute("maxGrantFrames", _NATURAL)
     max_event_channels: int | None = attribute("maxEventChannels", _NATURAL)
-    pci_model: PciModel | None = child(PciModel)
-    target: PciTarget | None = child(PciTarget)
+    pci_model: PciModel | None = child(
+        PciModel, too_many=xml_error("Multiple <model> elements in controller definition not allowed")
+    )
+    target: PciTarget | None = child(
+        PciTarget, too_many=xml_error("Multiple <target> elements in controller definition not allowed")
+    )
     driver: ControllerDriver | None = child(ControllerDriver)
     info: DeviceInfo = inline(DeviceInfo)
     pcihole64: int | None = sized("pcihole64")
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("type") == "usb" and source.get("model") == "none":
+            for tag in ("alias", "master", "acpi", "address"):
+                source.children.pop(tag, None)  # what is not there has no place
+        return super().read_source(source, how)
 
     def complete(self, source: Source, how: Reading) -> None:
         kind = self.type
         if self.model is not None and self.model not in _MODELS.get(kind, frozenset()):
             raise ConfigUnsupported(f"Unknown model type '{self.model}'", domain=VIR_FROM_DOMAIN)
-        if kind == "usb" and self.model == "none":
-            self.info = DeviceInfo()  # what is not there has no place
         if kind not in {"usb", "virtio-serial"}:
             self.ports = None
         if self.model in _COMPANIONS and self.info.master is None:

@@ -258,7 +258,9 @@ def _read_tseg(source: Source, how: Reading, model: Any) -> int | None:
     element = source.first("tseg")
     if element is None or not text_of(element):
         return None
-    return parse_scaled(text_of(element), element.get("unit"), path="./tseg", default=2**20)
+    return parse_scaled(
+        text_of(element), element.get("unit"), path="string(./features/smm/tseg)", default=2**20
+    )
 
 
 def _write_tseg(value: int, how: Printing, model: Any) -> Tag:

@@ -20,17 +20,22 @@ from remotevirt.xml.fields import (
 from remotevirt.xml.values import (
     Choice,
     Integer,
+    xml_error,
     yes_no,
 )
 
 __all__ = ["PERF_EVENTS", "IdMap", "PerfEvent", "PerfEvents", "PowerManagement"]
 
 
+_NO_ID = xml_error("invalid idmap start/target/count settings")
+_ID = Integer(refusal=_NO_ID)
+
+
 @attrs.define
 class IdRange(Model):
-    start: int = attribute("start", Integer(), required=True)
-    target: int = attribute("target", Integer(), required=True)
-    count: int = attribute("count", Integer(), required=True)
+    start: int = attribute("start", _ID, required=_NO_ID)
+    target: int = attribute("target", _ID, required=_NO_ID)
+    count: int = attribute("count", _ID, required=_NO_ID)
 
 
 @attrs.define

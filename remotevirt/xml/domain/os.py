@@ -235,7 +235,7 @@ class Os(Model):
     def read_source(cls, source: Source, how: Reading) -> Self:
         # what only full machines have is not even looked at in others
         kind = source.first("type")
-        if kind is not None and text_of(kind) not in {"", "hvm"}:
+        if kind is None or text_of(kind) != "hvm":
             for tag in ("boot", "bootmenu", "bios"):
                 source.children.pop(tag, None)
         return super().read_source(source, how)

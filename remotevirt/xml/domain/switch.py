@@ -170,7 +170,11 @@ class Vlan(Model):
                 "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
             )
         text = source.get("trunk")
-        if len(self.tags) > 1 or any(tag.native for tag in self.tags):
+        native = any(tag.native for tag in self.tags)
+        if text == "no" and native and len(self.tags) == 1:
+            text = "invalid configuration in <vlan> - \"trunk='no'\" is not allowed with a native vlan id"
+            raise XmlError(text, domain=VIR_FROM_NONE)
+        if len(self.tags) > 1:
             if text not in {None, "yes"}:
                 raise XmlError(
                     f"invalid \"trunk='{text}'\" in <vlan> - trunk='yes' is required for more than"

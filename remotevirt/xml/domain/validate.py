@@ -8,7 +8,6 @@ from __future__ import annotations
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import USER_ALIAS, DriveAddress
-from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.device import FAMILIES, devices_of
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.disk_rules import check_disk
@@ -23,13 +22,11 @@ __all__ = ["check_once", "validate_domain"]
 
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
-    _check_aliases(model)
     cpu = model.cpu
     if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
         raise unsupported("check attribute specified for CPU with no model")
     for disk in model.devices.disks:
         check_disk(disk)
-    _check_targets(model.devices.disks)
     for interface in model.devices.interfaces:
         _check_interface(interface)
     for device in model.devices.inputs:
@@ -37,6 +34,10 @@ def validate_domain(model: DomainModel) -> None:
     _check_usb(model.devices)
     for video in model.devices.videos:
         _check_video(video)
+    _check_targets(model.devices.disks)
+    _check_aliases(model)
+    _check_timers(model)
+    _check_tpms(model.devices)
     _check_audio(model.devices)
     _check_memories(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
@@ -57,7 +58,7 @@ def check_once(devices: Devices) -> None:
 
 
 def _check_aliases(model: DomainModel) -> None:
-    """Check that no two devices have one name of a user's, but for a console that is a serial port seen again.
+    """Check that no two devices have one name of a user's; a console may be a serial port seen again.
 
     Names that a hypervisor gave are left alone: the parts of a USB 2 controller share theirs.
     """
@@ -77,18 +78,26 @@ def _check_aliases(model: DomainModel) -> None:
         alias = info.alias
         if alias is None or not alias.startswith(USER_ALIAS):
             continue
-        if alias in seen and (alias.startswith(USER_ALIAS) or not _is_companion(device)):
+        if alias in seen:
             raise unsupported(f"non unique alias detected: {alias}")
         seen.add(alias)
 
 
-def _is_companion(device: object) -> bool:
-    """Return whether a device is one of the controllers that make up one, and share its name."""
-    return (
-        isinstance(device, Controller)
-        and device.type == "usb"
-        and (device.model or "").startswith("ich9-uhci")
-    )
+def _check_timers(model: DomainModel) -> None:
+    """Check that nothing is said of a timer that it does not have."""
+    for timer in model.clock.timers:
+        timer.check()
+
+
+def _check_tpms(devices: Devices) -> None:
+    """Check that only modules of the later version choose the banks of their registers."""
+    for tpm in devices.tpms:
+        backend = tpm.backend
+        if backend is None or backend.banks is None or backend.version == "2.0":
+            continue
+        if any(getattr(backend.banks, name) for name in ("sha1", "sha256", "sha384", "sha512")):
+            text = "<active_pcr_banks/> requires TPM version '2.0'"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
 
 
 def _check_targets(disks: list[Disk]) -> None:

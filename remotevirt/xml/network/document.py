@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 from uuid import uuid4
 
 import attrs
@@ -33,6 +33,9 @@ HOW: Final = Printing()
 class Settings:
     """What networks and port groups have in common."""
 
+    TYPED: ClassVar[bool] = True
+    """Whether a virtual port has to have a type."""
+
     trust_guest_rx_filters: bool | None = None
     vlan: Vlan | None = None
     bandwidth: Bandwidth | None = None
@@ -44,7 +47,7 @@ class Settings:
         self.trust_guest_rx_filters = _switch(element, "trustGuestRxFilters")
         found = element.find("virtualport")
         if found is not None:
-            if found.get("type") is None:
+            if found.get("type") is None and self.TYPED:
                 raise XmlError("missing required virtualport type", domain=0)
             self.virtualport = VirtualPort.read(found, how)
         found = element.find("bandwidth")
@@ -61,6 +64,7 @@ class Settings:
 class PortGroup(Settings):
     """Settings that guests choose by a name."""
 
+    TYPED: ClassVar[bool] = False
     name: str = ""
     default: bool = False
 

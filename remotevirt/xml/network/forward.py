@@ -120,7 +120,7 @@ class Forward:
     @classmethod
     def read(cls, element: Element, network: str) -> Forward:
         """Read; raises VirError."""
-        mode = element.get("mode", "nat")
+        mode = element.get("mode") or "nat"
         if mode not in MODES:
             raise unsupported(f"unknown forwarding type '{mode}'")
         forward = cls(mode, (element.get("managed") or "").lower() == "yes")
@@ -184,7 +184,11 @@ class Forward:
                 raise refused(f"missing address type in network {network}")
             if kind != "pci":
                 raise unsupported(f"unknown address type '{kind}' in network {network}")
-            self.addresses.append(PciPlace.read(element, Reading()))
+            place = PciPlace.read(element, Reading())
+            if place in self.addresses:
+                shown = f"{place.domain:04x}:{place.bus:02x}:{place.slot:02x}.{place.function:x}"
+                raise refused(f"PCI device '{shown}' can only be listed once in network {network}")
+            self.addresses.append(place)
 
     def check(self, network: str, *, bridge: bool, subnets: bool) -> VirError | None:
         """Return what is wrong with the mode, None if nothing is.

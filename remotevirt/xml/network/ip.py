@@ -74,7 +74,7 @@ class Lease:
         """Read the lease of a range or host, None if there is none; of several the last counts."""
         lease = None
         for found in element.iterchildren("lease"):
-            lease = cls._read(found)
+            lease = cls._read(found) or lease
         return lease
 
     @classmethod
@@ -128,7 +128,9 @@ def _check_range(start: Address, end: Address, network: Address, prefix: int) ->
     ends = f"{format_address(start)} - {format_address(end)}"
     where = f"{format_address(network)}/{prefix}"
     if not start.version == end.version == network.version:
-        text = f"mismatch of address family in range {ends} for network {format_address(network)}"
+        text = f"mismatch of address family in range {ends}"
+        if start.version == end.version:
+            text += f" for network {format_address(network)}"
         raise InternalError(text, domain=0)
     mask = mask_of(network, prefix)
     first, last = int(network) & mask, int(network) | (mask ^ ((1 << network.max_prefixlen) - 1))

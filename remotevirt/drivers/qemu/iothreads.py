@@ -1,0 +1,229 @@
+"""IO threads of guests: those that there are, where they may run, how they poll; they come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from remotevirt.drivers.domains.calls import CONFIG, IMPACT
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.iothreads import check_unused, keep_threads, map_bytes, threads_of
+from remotevirt.drivers.domains.parameters import need_params
+from remotevirt.drivers.faults import argument_error, exclusive_flags
+from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.figures import affinity
+from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.threads import (
+    find_iothreads,
+    host_cpus,
+    iothread_cpus,
+    pin_thread,
+    tell_tunable,
+)
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg
+from remotevirt.stubs.remote import DomainIothreadInfo, NonnullDomain, TypedParam
+from remotevirt.stubs.remote.domain import DomainGetIothreadInfoRet
+from remotevirt.typed_params import check_params, to_dict
+from remotevirt.xml.bitmap import format_mask
+from remotevirt.xml.domain.cpu_tuning import CpuTune, IoThread, IoThreadPin
+
+__all__ = ["IoThreadCalls"]
+
+MAX_THREADS: Final = 1024
+"""IO threads of a domain. libvirt: none."""
+
+MAX_VALUE: Final = 2**31 - 1
+"""The largest number that QEMU takes for how a thread polls; as libvirt checks it."""
+
+POLLING: Final = {
+    c.VIR_DOMAIN_IOTHREAD_POLL_MAX_NS: ("poll-max-ns", c.VIR_TYPED_PARAM_ULLONG),
+    c.VIR_DOMAIN_IOTHREAD_POLL_GROW: ("poll-grow", c.VIR_TYPED_PARAM_UINT),
+    c.VIR_DOMAIN_IOTHREAD_POLL_SHRINK: ("poll-shrink", c.VIR_TYPED_PARAM_UINT),
+}
+"""Parameters: QEMU's property, and the type."""
+
+
+class IoThreadCalls(QemuCalls):
+    """``<iothreads>``."""
+
+    async def domain_get_iothread_info(self, dom: NonnullDomain, flags: int) -> DomainGetIothreadInfoRet:
+        """Return the threads and where they may run: of a running guest, as the kernel has it."""
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags("virDomainGetIOThreadInfo")
+        self.check_flags(flags, IMPACT, "DomainGetIOThreadInfo")
+        record = self.record(dom)
+        definition = self.one_definition(record, flags)
+        info = []
+        if record.active and definition is record.live:
+            async with self.turn(record, "remoteDispatchDomainGetIothreadInfo"):
+                guest = self.guest(record)
+                found = await find_iothreads(guest)
+                guest.check_alive()
+            for number in sorted(found):
+                pid = guest.process.pid if guest.process is not None else 0
+                cpus = affinity(pid, found[number]["thread-id"]) or ()
+                info.append(DomainIothreadInfo(number, map_bytes(sum(1 << cpu for cpu in cpus))))
+        else:
+            everywhere = (1 << host_cpus()) - 1
+            for thread in threads_of(definition.model):
+                where = iothread_cpus(definition, thread.id)
+                bits = everywhere if where is None else where
+                info.append(DomainIothreadInfo(thread.id, map_bytes(bits)))
+        return DomainGetIothreadInfoRet(info, len(info))
+
+    async def domain_add_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> None:
+        """Add a thread; raises InvalidArg if there is one of this number."""
+        self.check_flags(flags, IMPACT, "DomainAddIOThread")
+        _check_id(iothread_id)
+        record = self.record(dom)
+        async with self.turn(record, "remoteDispatchDomainAddIothread"):
+            live, config = self.definitions(record, flags)
+            for definition in (live, config):
+                if definition is not None:
+                    _check_new(definition, iothread_id)
+            if live is not None:
+                guest = self.guest(record)
+                name = f"iothread{iothread_id}"
+                await guest.execute("object-add", {"qom-type": "iothread", "id": name})
+                one = (await find_iothreads(guest)).get(iothread_id)
+                guest.check_alive()
+                if one is not None and live.cpu_mask is not None:
+                    pin_thread(guest, one["thread-id"], live.cpu_mask)
+                live, config = self.definitions(self.record(dom), flags)
+
+            def change() -> None:
+                self.world.touch(record)
+                for definition in (live, config):
+                    if definition is not None:
+                        threads = threads_of(definition.model)
+                        keep_threads(definition.changing(), [*threads, IoThread(iothread_id)])
+
+            self.world.commit(change)
+
+    async def domain_del_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> None:
+        """Remove a thread that no device uses."""
+        function = "virDomainDelIOThread"
+        if iothread_id == 0:
+            raise argument_error(function, "iothread_id", f"iothread_id in {function} must not be zero")
+        self.check_flags(flags, IMPACT, "DomainDelIOThread")
+        record = self.record(dom)
+        async with self.turn(record, "remoteDispatchDomainDelIothread"):
+            live, config = self.definitions(record, flags)
+            for definition in (live, config):
+                if definition is not None:
+                    if all(thread.id != iothread_id for thread in threads_of(definition.model)):
+                        text = f"cannot find IOThread '{iothread_id}' in iothreadids list"
+                        raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
+                    check_unused(definition, iothread_id)
+            if live is not None:
+                await self.guest(record).execute("object-del", {"id": f"iothread{iothread_id}"})
+                live, config = self.definitions(self.record(dom), flags)
+
+            def change() -> None:
+                self.world.touch(record)
+                for definition in (live, config):
+                    if definition is not None:
+                        _drop(definition, iothread_id)
+
+            self.world.commit(change)
+
+    async def domain_pin_iothread(
+        self, dom: NonnullDomain, iothreads_id: int, cpumap: bytes, flags: int
+    ) -> None:
+        """Say on which host CPUs a thread may run."""
+        if not cpumap:
+            function = "virDomainPinIOThread"
+            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+        self.check_flags(flags, IMPACT, "DomainPinIOThread")
+        bits = int.from_bytes(cpumap, "little")
+        record = self.record(dom)
+        async with self.turn(record, "remoteDispatchDomainPinIothread"):
+            live, config = self.definitions(record, flags)
+            if not bits:
+                raise InvalidArg("Empty iothread cpumap list for pinning", domain=c.VIR_FROM_QEMU)
+            for definition, word in ((live, "iothread"), (config, "iothreadid")):
+                if definition is not None and all(
+                    thread.id != iothreads_id for thread in threads_of(definition.model)
+                ):
+                    raise InvalidArg(f"{word} {iothreads_id} not found", domain=c.VIR_FROM_QEMU)
+            if live is not None:
+                guest = self.guest(record)
+                one = (await find_iothreads(guest)).get(iothreads_id)
+                guest.check_alive()
+                if one is not None:
+                    pin_thread(guest, one["thread-id"], bits)
+                live, config = self.definitions(self.record(dom), flags)
+            self._keep_pin(record, (live, config), iothreads_id, bits)
+            if live is not None:
+                tell_tunable(guest, f"iothreadpin{iothreads_id}", bits)
+
+    def _keep_pin(
+        self, record: QemuRecord, meant: Sequence[Definition | None], number: int, bits: int
+    ) -> None:
+        def change() -> None:
+            self.world.touch(record)
+            for definition in meant:
+                if definition is not None:
+                    model = definition.changing()
+                    if model.cputune is None:
+                        model.cputune = CpuTune()
+                    pins = [pin for pin in model.cputune.iothreadpin if pin.iothread != number]
+                    model.cputune.iothreadpin = [*pins, IoThreadPin(number, format_mask(bits))]
+
+        self.world.commit(change)
+
+    async def domain_set_iothread_params(
+        self, dom: NonnullDomain, iothread_id: int, params: Sequence[TypedParam], flags: int
+    ) -> None:
+        """Change how a thread of a running guest polls."""
+        need_params(params, "virDomainSetIOThreadParams")
+        self.check_flags(flags, IMPACT, "DomainSetIOThreadParams")
+        _check_id(iothread_id)
+        check_params(params, {name: kind for name, (_, kind) in POLLING.items()})
+        wanted = {name: int(value) for name, value in to_dict(params).items()}
+        for name, value in wanted.items():
+            if value > MAX_VALUE:
+                text = f"{POLLING[name][0]} ({value}) must be less than or equal to {MAX_VALUE}"
+                raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+        record = self.record(dom)
+        async with self.turn(record, "remoteDispatchDomainSetIothreadParams"):
+            if self.impact(record, flags) & CONFIG:
+                text = "configuring persistent polling values is not supported"
+                raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+            guest = self.guest(record)
+            if all(thread.id != iothread_id for thread in threads_of(record.live.model)):
+                text = f"cannot find IOThread '{iothread_id}' in iothreadids"
+                raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
+            for name, (property_name, _) in POLLING.items():
+                if name in wanted:
+                    path = f"/objects/iothread{iothread_id}"
+                    order = {"path": path, "property": property_name, "value": wanted[name]}
+                    await guest.execute("qom-set", order)
+
+
+def _check_id(iothread_id: int) -> None:
+    """Refuse the number 0, which no thread has."""
+    if iothread_id == 0:
+        raise InvalidArg("invalid value of 0 for iothread_id", domain=c.VIR_FROM_QEMU)
+
+
+def _check_new(definition: Definition, iothread_id: int) -> None:
+    """Refuse a second thread of a number, and too many."""
+    threads = threads_of(definition.model)
+    if any(thread.id == iothread_id for thread in threads):
+        text = f"an IOThread is already using iothread_id '{iothread_id}'"
+        raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
+    if len(threads) >= MAX_THREADS:
+        raise InvalidArg(f"a domain may have {MAX_THREADS} IOThreads", domain=c.VIR_FROM_QEMU)
+
+
+def _drop(definition: Definition, iothread_id: int) -> None:
+    """Take a thread out of a definition; the others keep their numbers."""
+    threads = threads_of(definition.model)
+    kept = [thread for thread in threads if thread.id != iothread_id]
+    for place, thread in enumerate(kept):
+        if thread.id != place + 1:
+            thread.counted = False
+    if len(kept) != len(threads):
+        keep_threads(definition.changing(), kept)

@@ -1,0 +1,140 @@
+"""Where the threads of a guest may run, as clients ask and say it: virtual CPUs and the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from remotevirt.drivers.domains.calls import IMPACT, LIVE
+from remotevirt.drivers.domains.cpu_maps import MAX_MAPS, check_maps, join_maps, map_of
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.iothreads import threads_of
+from remotevirt.drivers.faults import argument_error, exclusive_flags
+from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.threads import (
+    find_iothreads,
+    host_cpus,
+    pin_emulator,
+    pin_thread,
+    tell_tunable,
+)
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError, InvalidArg, Rpc
+from remotevirt.stubs.remote import NonnullDomain
+from remotevirt.stubs.remote.domain import DomainGetEmulatorPinInfoRet, DomainGetVcpuPinInfoRet
+
+__all__ = ["PinningCalls"]
+
+
+def _bits(cpumap: bytes, function: str) -> int:
+    """Return the bitmap that a client wants; raises InvalidArg for none."""
+    if not cpumap:
+        raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+    bits = int.from_bytes(cpumap, "little")
+    if not bits:
+        raise InvalidArg("Empty cpu list for pinning", domain=c.VIR_FROM_QEMU)
+    return bits
+
+
+class PinningCalls(QemuCalls):
+    """``<cputune>``: ``<vcpupin>`` and ``<emulatorpin>``."""
+
+    def domain_get_vcpu_pin_info(
+        self, dom: NonnullDomain, ncpumaps: int, maplen: int, flags: int
+    ) -> DomainGetVcpuPinInfoRet:
+        """Return the maps of a domain's virtual CPUs; ``num`` is how many of ``ncpumaps`` are meant."""
+        function = "virDomainGetVcpuPinInfo"
+        check_maps("ncpumaps", ncpumaps, maplen)
+        if ncpumaps == 0:
+            raise argument_error(function, "ncpumaps", f"ncpumaps in {function} must be greater than zero")
+        if maplen == 0:
+            raise argument_error(function, "cpumaps", f"cpumaps in {function} must not be NULL")
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags(function)
+        self.check_flags(flags, IMPACT, "DomainGetVcpuPinInfo")
+        definition = self.one_definition(self.record(dom), flags)
+        shown = min(ncpumaps, definition.max_vcpus)
+        hosts = host_cpus()
+        maps = [map_of(definition, vcpu, hosts) for vcpu in range(shown)]
+        return DomainGetVcpuPinInfoRet(join_maps(maps, ncpumaps, maplen), shown)
+
+    async def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> None:
+        """Say on which host CPUs a virtual CPU of a running guest may run."""
+        await self._pin_vcpu(dom, vcpu, _bits(cpumap, "virDomainPinVcpu"), LIVE)
+
+    async def domain_pin_vcpu_flags(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, flags: int) -> None:
+        """As domain_pin_vcpu, now, later or both."""
+        await self._pin_vcpu(dom, vcpu, _bits(cpumap, "virDomainPinVcpuFlags"), flags)
+
+    async def _pin_vcpu(self, dom: NonnullDomain, vcpu: int, bits: int, flags: int) -> None:
+        self.check_flags(flags, IMPACT, "DomainPinVcpuFlags")
+        record = self.record(dom)
+        async with self.turn(record, "remoteDispatchDomainPinVcpuFlags"):
+            live, config = self.definitions(record, flags)
+            for definition, word in ((live, "live"), (config, "persistent")):
+                if definition is not None and vcpu >= definition.max_vcpus:
+                    text = f"vcpu {vcpu} is out of range of {word} cpu count {definition.max_vcpus}"
+                    raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
+            if live is not None:
+                guest = self.guest(record)
+                thread = guest.threads.get(vcpu)
+                if thread is not None:
+                    pin_thread(guest, thread, bits)
+            self._keep(record, live, config, lambda one: one.pin_vcpu(vcpu, bits))
+            if live is not None:
+                tell_tunable(guest, f"vcpupin{vcpu}", bits)
+
+    def _keep(
+        self,
+        record: QemuRecord,
+        live: Definition | None,
+        config: Definition | None,
+        pin: Callable[[Definition], None],
+    ) -> None:
+        """Change the definitions that are meant."""
+
+        def change() -> None:
+            self.world.touch(record)
+            for one in (live, config):
+                if one is not None:
+                    pin(one)
+
+        self.world.commit(change)
+
+    def domain_get_emulator_pin_info(
+        self, dom: NonnullDomain, maplen: int, flags: int
+    ) -> DomainGetEmulatorPinInfoRet:
+        """Return the map of the emulator's threads."""
+        function = "virDomainGetEmulatorPinInfo"
+        if maplen < 0:
+            raise InternalError("maplen must be non-negative", domain=c.VIR_FROM_RPC)
+        if maplen > MAX_MAPS:
+            raise Rpc("Unable to encode message payload", domain=c.VIR_FROM_RPC)
+        if maplen == 0:
+            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+        if flags & IMPACT == IMPACT:
+            raise exclusive_flags(function)
+        self.check_flags(flags, IMPACT, "DomainGetEmulatorPinInfo")
+        definition = self.one_definition(self.record(dom), flags)
+        cpumap = definition.emulator_pin
+        if cpumap is None:
+            cpumap = definition.cpu_mask
+        if cpumap is None:
+            cpumap = (1 << host_cpus()) - 1
+        return DomainGetEmulatorPinInfoRet(join_maps([cpumap], 1, maplen), 1)
+
+    async def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> None:
+        """Say on which host CPUs the emulator may run."""
+        bits = _bits(cpumap, "virDomainPinEmulator")
+        self.check_flags(flags, IMPACT, "DomainPinEmulator")
+        record = self.record(dom)
+        async with self.turn(record, "remoteDispatchDomainPinEmulator"):
+            live, config = self.definitions(record, flags)
+            if live is not None:
+                guest = self.guest(record)
+                threads = await find_iothreads(guest) if threads_of(live.model) else {}
+                pin_emulator(guest, threads, bits)
+                live, config = self.definitions(self.record(dom), flags)
+            self._keep(record, live, config, lambda one: setattr(one, "emulator_pin", bits))
+            if live is not None:
+                tell_tunable(guest, "emulatorpin", bits)

@@ -1,0 +1,155 @@
+"""Which of the host's CPUs the threads of a guest may run on.
+
+A guest's QEMU has a thread for each virtual CPU and each IO thread, and some for everything else, which
+libvirt calls the emulator. QEMU says which is which, and may lie where a guest has taken it over: no thread
+of another process is ever touched. What the kernel would need control groups for is refused before the guest
+starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.iothreads import threads_of
+from remotevirt.drivers.events import Event
+from remotevirt.drivers.qemu.figures import task_figures, thread_ids
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid, VirSystemError
+from remotevirt.stubs.remote import TypedParam
+from remotevirt.stubs.remote.event import DomainEventCallbackTunableMsg
+from remotevirt.typed_params import string
+from remotevirt.xml.bitmap import format_mask, parse_mask
+
+__all__ = [
+    "check_tuning",
+    "find_iothreads",
+    "host_cpus",
+    "iothread_cpus",
+    "pin_all",
+    "pin_emulator",
+    "pin_thread",
+    "tell_tunable",
+]
+
+MAX_IOTHREADS: Final = 1024
+"""IO threads that are taken of an answer."""
+
+_TIME: Final = (
+    "period",
+    "quota",
+    "global_period",
+    "global_quota",
+    "emulator_period",
+    "emulator_quota",
+    "iothread_period",
+    "iothread_quota",
+)
+
+
+def host_cpus() -> int:
+    """Return how many CPUs the host has."""
+    return os.cpu_count() or 1
+
+
+def check_tuning(definition: Definition) -> None:
+    """Refuse a definition that asks for what only control groups, or a real-time scheduler, can do.
+
+    Raises:
+        ConfigUnsupported: it does.
+    """
+    tune = definition.model.cputune
+    if tune is None:
+        return
+    text = ""
+    if tune.shares is not None:
+        text = "CPU tuning is not available on this host"
+    elif any(getattr(tune, name) for name in _TIME):
+        text = "cgroup cpu is required for scheduler tuning"
+    elif tune.emulatorsched is not None or tune.vcpusched or tune.iothreadsched:
+        text = "schedulers of threads are not supported"
+    elif tune.groups:
+        text = "Resctrl not supported on this host"
+    if text:
+        raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+
+
+async def find_iothreads(guest: Guest) -> dict[int, Mapping[str, Any]]:
+    """Ask QEMU for a guest's IO threads; by number, what it says. Raises VirError."""
+    answer = await guest.execute("query-iothreads")
+    found: dict[int, Mapping[str, Any]] = {}
+    for one in answer[:MAX_IOTHREADS] if isinstance(answer, list) else ():
+        name = one.get("id") if isinstance(one, Mapping) else None
+        number = name.removeprefix("iothread") if isinstance(name, str) else ""
+        if number.isascii() and number.isdecimal() and len(number) < 10 and type(one.get("thread-id")) is int:
+            found[int(number)] = one
+    return found
+
+
+def pin_thread(guest: Guest, thread: int, cpus: int | None) -> None:
+    """Say where a thread of a guest may run.
+
+    Args:
+        guest: whose thread it is.
+        thread: its number.
+        cpus: a bitmap of host CPUs; None for all.
+
+    Raises:
+        OperationInvalid: it is no thread of the guest.
+        VirSystemError: the kernel refuses.
+    """
+    process = guest.process
+    if process is None or task_figures(process.pid, thread) is None:
+        raise OperationInvalid("cpu affinity is not supported", domain=c.VIR_FROM_QEMU)
+    wanted = [cpu for cpu in range(host_cpus()) if cpus is None or cpus >> cpu & 1]
+    try:
+        os.sched_setaffinity(thread, wanted)
+    except OSError as error:
+        text = f"cannot set CPU affinity on process {thread}: {error.strerror}"
+        raise VirSystemError(text, domain=c.VIR_FROM_NONE, int1=error.errno or 0) from error
+
+
+def pin_emulator(guest: Guest, iothreads: Mapping[int, Mapping[str, Any]], cpus: int | None) -> None:
+    """Say where those threads of a guest may run that are neither virtual CPUs nor IO threads."""
+    if guest.process is None:
+        return
+    others = {*guest.threads.values(), *(one["thread-id"] for one in iothreads.values())}
+    for thread in thread_ids(guest.process.pid):
+        if thread not in others and task_figures(guest.process.pid, thread) is not None:
+            pin_thread(guest, thread, cpus)
+
+
+def iothread_cpus(definition: Definition, number: int) -> int | None:
+    """Return where an IO thread may run; None for anywhere."""
+    tune = definition.model.cputune
+    for pin in tune.iothreadpin if tune else ():
+        if pin.iothread == number:
+            return parse_mask(pin.cpuset or "")
+    return definition.cpu_mask
+
+
+async def pin_all(guest: Guest) -> None:
+    """Have the threads of a guest that starts run where its definition says. Raises VirError."""
+    live = guest.record.live
+    tune = live.model.cputune
+    if live.cpu_mask is None and (tune is None or not (tune.vcpupin or tune.emulatorpin or tune.iothreadpin)):
+        return
+    iothreads = await find_iothreads(guest) if threads_of(live.model) else {}
+    emulator = live.emulator_pin if live.emulator_pin is not None else live.cpu_mask
+    pin_emulator(guest, iothreads, emulator)
+    for vcpu, thread in guest.threads.items():
+        pin = live.vcpu_pin(vcpu)
+        pin_thread(guest, thread, pin if pin is not None else live.cpu_mask)
+    for number, one in iothreads.items():
+        pin_thread(guest, one["thread-id"], iothread_cpus(live, number))
+
+
+def tell_tunable(guest: Guest, name: str, cpus: int) -> None:
+    """Tell that a thread may run elsewhere: ``vcpupin0``, ``emulatorpin``, ``iothreadpin1``."""
+    params: Sequence[TypedParam] = (string(f"cputune.{name}", format_mask(cpus)),)
+    record = guest.record
+    msg = DomainEventCallbackTunableMsg(0, record.ref, params)
+    guest.world.hub.publish(Event("domain", c.VIR_DOMAIN_EVENT_ID_TUNABLE, record.uuid, msg))
