@@ -49,11 +49,15 @@ LIBVIRT_FOLDERS = ("/run", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/l
 """What libvirtd's QEMU driver uses, wherever its sockets are."""
 
 QEMU_CONF = """\
+user = "+0"
+group = "+0"
 security_driver = "none"
 stdio_handler = "file"
 cgroup_controllers = []
 namespaces = []
+remember_owner = 0
 """
+"""As root, since libvirtd probes QEMU before each start where only root may use KVM."""
 
 ROWS = {
     "start": "start a guest",

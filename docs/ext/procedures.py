@@ -1,6 +1,6 @@
 """The table of procedures, made from the code.
 
-``procedures:: PROGRAM``    every procedure of a program, and who answers it when each of our drivers is served
+``procedures:: PROGRAM``    every procedure of a program, and who answers it when which driver is served
 ``procedure-counts``        the same in numbers
 
 Who answers is found the way the daemon finds it for a call: a session is opened, and asked.
@@ -87,7 +87,7 @@ def session(driver: str) -> Session:
 
 
 def _qemu() -> DriverConnection:
-    """A connection that has the QEMU driver's methods, and nothing that they work on: no QEMU is looked for."""
+    """A connection that has the QEMU driver's methods, and nothing to work on: no QEMU is looked for."""
     return DriverConnection(
         uri="qemu:///system",
         hypervisor=QemuHypervisor.__new__(QemuHypervisor),
