@@ -6,6 +6,7 @@ size, the threads of the processors.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from remotevirt.drivers.qemu.command import Setting, hotpluggable_vcpus, orders_before_run, orders_for_vcpus
@@ -18,6 +19,10 @@ from remotevirt.xml.domain.chardev import CharSource
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = ["configure", "find_terminals", "find_threads"]
+
+_TERMINAL = re.compile(r"pty:/dev/pts/[0-9]{1,10}")
+"""How QEMU tells where a terminal is. A guest may have broken out into it, and a definition that holds what no
+document can would not be read again after a restart of the daemon."""
 
 
 async def configure(guest: Guest, emulator: Emulator) -> None:
@@ -56,8 +61,8 @@ async def find_terminals(guest: Guest) -> dict[str, str]:
     found: dict[str, str] = {}
     answer = await guest.execute("query-chardev")
     for one in answer if isinstance(answer, list) else ():
-        label, name = one.get("label"), one.get("filename")
-        if isinstance(label, str) and isinstance(name, str) and name.startswith("pty:/dev/pts/"):
+        label, name = (one.get("label"), one.get("filename")) if isinstance(one, dict) else (None, None)
+        if isinstance(label, str) and isinstance(name, str) and _TERMINAL.fullmatch(name):
             found[label] = name.removeprefix("pty:")
     return found
 
@@ -78,7 +83,9 @@ async def find_threads(guest: Guest) -> dict[int, int]:
     answer = await guest.execute("query-cpus-fast")
     found: dict[int, int] = {}
     for one in answer if isinstance(answer, list) else ():
-        index, thread = one.get("cpu-index"), one.get("thread-id")
+        index, thread = (
+            (one.get("cpu-index"), one.get("thread-id")) if isinstance(one, dict) else (None, None)
+        )
         if isinstance(index, int) and isinstance(thread, int) and 0 <= index < 65536:
             found[index] = thread
     return found

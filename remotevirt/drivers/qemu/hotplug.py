@@ -1,7 +1,8 @@
 """Calls that attach, change and detach devices: of the running guest, of the persistent definition, of both.
 
 What is asked of both is checked for both before anything is done. The running guest comes first; the
-definitions and their events follow in one commit when QEMU has done its part.
+definitions and their events follow in one commit when QEMU has done its part. A change is brought to its end
+whether its client waits for that or not: QEMU does what it was told all the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.media import change_medium
 from remotevirt.drivers.qemu.plugging import Change, plug
 from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.stopping import regardless
 from remotevirt.drivers.qemu.unplugging import unplug
 from remotevirt.drivers.qemu.updating import update
 from remotevirt.stubs import constants as c
@@ -111,14 +113,14 @@ class HotplugCalls(QemuCalls):
         reading: Deferred[Any] = maybeDeferred(_read, xml, live)
         return await reading
 
-    async def _change(
+    def _change(
         self,
         record: QemuRecord,
         flags: int,
         name: str,
         live: Callable[[Guest, Change | None], Any],
         config: Change,
-    ) -> None:
+    ) -> Deferred[None]:
         """Change what the flags say.
 
         Args:
@@ -127,7 +129,20 @@ class HotplugCalls(QemuCalls):
             name: of the procedure.
             live: changes the running guest, and commits that with a change of the persistent definition.
             config: changes the persistent definition.
+
+        Returns:
+            Fires when that is done. One that is cancelled waits no more; the change goes on.
         """
+        return regardless(Deferred.fromCoroutine(self._change_in_turn(record, flags, name, live, config)))
+
+    async def _change_in_turn(
+        self,
+        record: QemuRecord,
+        flags: int,
+        name: str,
+        live: Callable[[Guest, Change | None], Any],
+        config: Change,
+    ) -> None:
         world = self.world
         async with self.turn(record, f"remoteDispatchDomain{name}"):
             flags = self.impact(record, flags)

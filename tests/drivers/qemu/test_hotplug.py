@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.qemu.chains import complete_chains
+from remotevirt.drivers.qemu.chains import complete_disk
+from remotevirt.drivers.qemu.command import number_images
+from remotevirt.drivers.qemu.configuring import find_terminals, find_threads
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Details, Guest
@@ -20,7 +22,7 @@ from remotevirt.drivers.qemu.qmp import QmpError
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.stopping import gone
-from remotevirt.drivers.qemu.unplugging import UNPLUG_SECONDS, gone_by_itself
+from remotevirt.drivers.qemu.unplugging import UNPLUG_SECONDS, gone_by_itself, gone_meanwhile
 from remotevirt.drivers.qemu.watching import heard
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
@@ -54,6 +56,8 @@ class FakeMonitor:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, Any] = {}
         self.react: dict[str, Answer] = {}
+        self.silent: dict[str, Deferred[Any]] = {}
+        """Commands that are answered later."""
 
     def execute(
         self, command: str, arguments: Any = None, *, timeout: float | None = None, files: Any = ()
@@ -61,6 +65,8 @@ class FakeMonitor:
         """Answer a command."""
         self.asked.append((command, dict(arguments or {})))
         answer = self.answers.get(command, {})
+        if command in self.silent:
+            return self.silent[command]
         if isinstance(answer, Exception):
             return fail(answer)
         try:
@@ -133,7 +139,10 @@ class HotplugTests(TestCase):
         record.guest = self.guest
         self.world.start(record, c.VIR_DOMAIN_RUNNING_BOOTED)
         prepare_definition(self.guest, emulator)
-        complete_chains(record.live.changing())
+        model = record.live.changing()
+        for disk in model.devices.disks:
+            complete_disk(disk)
+        number_images(model)
         self.calls = QemuHypervisor(self.world, "qemu:///system", Client())
         self.events: list[Any] = []
         self.world.hub.listen(self.events.append)
@@ -269,6 +278,78 @@ class HotplugTests(TestCase):
         self.monitor.answers["device_del"] = refusal("DeviceNotFound")
         await self.begin("domain_detach_device_alias", "virtio-disk1", LIVE)
         self.assertEqual(self.targets(), ["vda", "sda"])
+
+    async def asked(self, command: str) -> None:
+        """Wait until QEMU is asked something."""
+        while command not in self.monitor.commands:
+            waiting: Deferred[None] = Deferred()
+            reactor_later(waiting)
+            await waiting
+
+    async def test_client_goes_while_a_device_comes(self) -> None:
+        """QEMU has the command, so the device comes, and everybody else hears of it."""
+        self.monitor.silent["device_add"] = Deferred()
+        calling = self.begin("domain_attach_device_flags", self.two, LIVE | CONFIG)
+        await self.asked("device_add")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.assertIsNotNone(self.record.job.owner)
+        self.monitor.silent.pop("device_add").callback({})
+        for live in (True, False):
+            self.assertEqual(self.targets(live=live), ["vda", "vdb", "sda"])
+        self.assertIn(c.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, self.ids())
+        self.assertIsNone(self.record.job.owner)
+
+    async def test_client_goes_and_qemu_refuses(self) -> None:
+        """Nothing stays of a device that QEMU does not take, though nobody hears of that."""
+        self.monitor.silent["device_add"] = Deferred()
+        calling = self.begin("domain_attach_device_flags", self.two, LIVE)
+        await self.asked("device_add")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.monitor.silent.pop("device_add").errback(refusal())
+        self.assertEqual(self.monitor.commands[-2:], ["blockdev-del", "blockdev-del"])
+        self.assertEqual(self.targets(), ["vda", "sda"])
+        self.assertIsNone(self.record.job.owner)
+
+    async def test_client_goes_while_a_device_goes(self) -> None:
+        """A device that has gone from QEMU goes from the definition, whoever waits for that."""
+        await self.begin("domain_attach_device_flags", self.two, LIVE)
+        self.monitor.silent["blockdev-del"] = Deferred()
+        calling = self.begin("domain_detach_device_flags", self.two, LIVE)
+        self.tell("DEVICE_DELETED", device="virtio-disk1")
+        await self.asked("blockdev-del")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.monitor.silent.pop("blockdev-del").callback({})
+        self.assertEqual(self.targets(), ["vda", "sda"])
+        self.assertEqual(self.guest.details.unplugging, [])
+        self.assertIn(c.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self.ids())
+
+    async def test_answers_that_are_none(self) -> None:
+        """A QEMU that answers nonsense cannot make the daemon believe, or stumble over, anything."""
+        nonsense = [7, None, [], {"name": []}, {"fdset-id": 1, "fds": [3]}, {"cpu-index": "x"}, {"label": 1}]
+        for answer in (nonsense, 7, {}, "x"):
+            for command in ("qom-list", "query-fdsets", "query-chardev", "query-cpus-fast"):
+                self.monitor.answers[command] = answer
+            self.assertEqual(await find_terminals(self.guest), {})
+            self.assertEqual(await find_threads(self.guest), {})
+        self.guest.details.unplugging = ["virtio-disk0"]
+        await gone_meanwhile(self.guest)
+        self.assertEqual(self.targets(), ["vda", "sda"])
+
+    async def test_terminals(self) -> None:
+        """Where a terminal is goes into the definition, which must be readable after a restart."""
+        for name in (
+            "pty:/dev/pts/3\n",
+            "pty:/dev/pts/3\0",
+            "pty:/dev/pts/../sda",
+            "pty:/dev/pts/" + 99 * "9",
+        ):
+            self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": name}]
+            self.assertEqual(await find_terminals(self.guest), {}, name)
+        self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": "pty:/dev/pts/3"}]
+        self.assertEqual(await find_terminals(self.guest), {"charserial0": "/dev/pts/3"})
 
     async def test_end_in_between(self) -> None:
         """The guest ends while a call waits for it."""
