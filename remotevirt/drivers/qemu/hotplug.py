@@ -15,13 +15,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
 from remotevirt.drivers.domains.devices import DeviceEditor, parse_device
-from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.media import change_medium
 from remotevirt.drivers.qemu.plugging import Change, plug
 from remotevirt.drivers.qemu.record import QemuRecord
-from remotevirt.drivers.qemu.stopping import regardless
 from remotevirt.drivers.qemu.unplugging import unplug
 from remotevirt.drivers.qemu.updating import update
 from remotevirt.stubs import constants as c
@@ -113,14 +112,15 @@ class HotplugCalls(QemuCalls):
         reading: Deferred[Any] = maybeDeferred(_read, xml, live)
         return await reading
 
-    def _change(
+    @to_the_end
+    async def _change(
         self,
         record: QemuRecord,
         flags: int,
         name: str,
         live: Callable[[Guest, Change | None], Any],
         config: Change,
-    ) -> Deferred[None]:
+    ) -> None:
         """Change what the flags say.
 
         Args:
@@ -129,20 +129,7 @@ class HotplugCalls(QemuCalls):
             name: of the procedure.
             live: changes the running guest, and commits that with a change of the persistent definition.
             config: changes the persistent definition.
-
-        Returns:
-            Fires when that is done. One that is cancelled waits no more; the change goes on.
         """
-        return regardless(Deferred.fromCoroutine(self._change_in_turn(record, flags, name, live, config)))
-
-    async def _change_in_turn(
-        self,
-        record: QemuRecord,
-        flags: int,
-        name: str,
-        live: Callable[[Guest, Change | None], Any],
-        config: Change,
-    ) -> None:
         world = self.world
         async with self.turn(record, f"remoteDispatchDomain{name}"):
             flags = self.impact(record, flags)

@@ -28,6 +28,7 @@ from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
+from remotevirt.typed_params import ullong
 from tests.drivers.qemu.recorded import recorded_emulators
 
 LIVE, CONFIG = c.VIR_DOMAIN_AFFECT_LIVE, c.VIR_DOMAIN_AFFECT_CONFIG
@@ -326,6 +327,18 @@ class HotplugTests(TestCase):
         self.assertEqual(self.guest.details.unplugging, [])
         self.assertIn(c.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self.ids())
 
+    async def test_client_goes_while_limits_change(self) -> None:
+        """What QEMU is told of a disk, its definition says as well."""
+        self.monitor.silent["block_set_io_throttle"] = Deferred()
+        limit = ullong(c.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC, 9)
+        calling = self.begin("domain_set_block_io_tune", "vda", [limit], LIVE)
+        await self.asked("block_set_io_throttle")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.monitor.silent.pop("block_set_io_throttle").callback({})
+        self.assertIn("<total_iops_sec>9</total_iops_sec>", self.record.live.format(0, 1))
+        self.assertIsNone(self.record.job.owner)
+
     async def test_answers_that_are_none(self) -> None:
         """A QEMU that answers nonsense cannot make the daemon believe, or stumble over, anything."""
         nonsense = [7, None, [], {"name": []}, {"fdset-id": 1, "fds": [3]}, {"cpu-index": "x"}, {"label": 1}]
@@ -340,12 +353,8 @@ class HotplugTests(TestCase):
 
     async def test_terminals(self) -> None:
         """Where a terminal is goes into the definition, which must be readable after a restart."""
-        for name in (
-            "pty:/dev/pts/3\n",
-            "pty:/dev/pts/3\0",
-            "pty:/dev/pts/../sda",
-            "pty:/dev/pts/" + 99 * "9",
-        ):
+        for place in ("3\n", "3\0", "../sda", 99 * "9"):
+            name = f"pty:/dev/pts/{place}"
             self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": name}]
             self.assertEqual(await find_terminals(self.guest), {}, name)
         self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": "pty:/dev/pts/3"}]
