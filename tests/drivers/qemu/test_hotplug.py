@@ -339,6 +339,15 @@ class HotplugTests(TestCase):
         self.assertIn("<total_iops_sec>9</total_iops_sec>", self.record.live.format(0, 1))
         self.assertIsNone(self.record.job.owner)
 
+    async def test_texts_that_are_none(self) -> None:
+        """Half a pair of surrogates is no text, whoever says it: a client, or QEMU."""
+        for command in ('{"execute": "\\ud800"}', '{"execute": "x", "\\ud800": 1}', '"\\ud800"'):
+            error = await self.refused("qemu_domain_monitor_command", command, 0)
+            self.assertIn("cannot parse json", str(error), command)
+        self.assertEqual(self.monitor.commands, [])
+        self.monitor.answers["human-monitor-command"] = "a\0b"
+        self.assertEqual(await self.begin("qemu_domain_monitor_command", "info", 1), "a\ufffdb")
+
     async def test_answers_that_are_none(self) -> None:
         """A QEMU that answers nonsense cannot make the daemon believe, or stumble over, anything."""
         nonsense = [7, None, [], {"name": []}, {"fdset-id": 1, "fds": [3]}, {"cpu-index": "x"}, {"label": 1}]
