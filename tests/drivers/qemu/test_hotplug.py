@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +63,18 @@ class FakeMonitor:
         self.react: dict[str, Answer] = {}
         self.silent: dict[str, Deferred[Any]] = {}
         """Commands that are answered later."""
+        self.last = 0
+        """How many commands there are before the guest ends, 0 for any number."""
+        self.at_last: Callable[[], None] = lambda: None
 
     def execute(
         self, command: str, arguments: Any = None, *, timeout: float | None = None, files: Any = ()
     ) -> Deferred[Any]:
         """Answer a command."""
         self.asked.append((command, dict(arguments or {})))
+        if len(self.asked) == self.last:
+            self.at_last()
+            return fail(OperationFailed("QEMU monitor was closed", domain=c.VIR_FROM_QEMU))
         answer = self.answers.get(command, {})
         if command in self.silent:
             return self.silent[command]
@@ -377,6 +387,63 @@ class HotplugTests(TestCase):
         error = await self.assertFailure(calling, VirError)
         self.assertIn("no longer running", str(error))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_end_at_each_step(self) -> None:
+        """Whichever command is the last that QEMU gets: the call ends, and nothing goes on or stays open."""
+        short = tempfile.mkdtemp()  # the path of a socket has at most 107 bytes
+        self.addCleanup(shutil.rmtree, short)
+        channel = (
+            f"<channel type='unix'><source mode='bind' path='{short}/line'/>"
+            "<target type='virtio' name='org.example'/></channel>"
+        )
+        steps = 0
+        await self.asked_nothing()
+        before = len(os.listdir("/proc/self/fd"))
+        for name, document in (
+            ("domain_attach_device_flags", self.two),
+            ("domain_attach_device_flags", channel),
+            ("domain_update_device_flags", self.medium("new")),
+            ("domain_detach_device_flags", self.disk("one", "vda")),
+        ):
+            for last in range(1, 20):
+                self.fresh()
+                self.monitor.react["blockdev-open-tray"] = lambda _: self.tell(
+                    "DEVICE_TRAY_MOVED", id="sata0-0-0", **{"tray-open": True}
+                )
+                self.monitor.react["device_del"] = lambda _: self.clock.callLater(
+                    0, self.tell, "DEVICE_DELETED", device="virtio-disk0"
+                )
+                self.monitor.last = last
+                self.monitor.at_last = partial(gone, self.guest)
+                calling = self.begin(name, document, LIVE | CONFIG)
+                while not calling.called:
+                    await self.asked_nothing()
+                    self.clock.advance(0)
+                if len(self.monitor.asked) < last:
+                    await calling
+                    break
+                try:
+                    await calling  # it has done its part, if only what is left of it was to go
+                except VirError:
+                    steps += 1
+                self.assertIsNone(self.record.job.owner)
+                self.assertIsNone(self.record.guest)
+                self.assertEqual([], [one for one in self.clock.getDelayedCalls() if one.active()])
+                if name == "domain_attach_device_flags":
+                    self.assertEqual(["vda", "sda"], self.targets(live=False))
+        self.assertGreater(steps, 10)
+        await self.asked_nothing()
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
+
+    async def asked_nothing(self) -> None:
+        """Let the reactor have a turn."""
+        waiting: Deferred[None] = Deferred()
+        reactor_later(waiting)
+        await waiting
+
+    def fresh(self) -> None:
+        """Have another guest, in another world."""
+        self.setUp()
 
     async def test_lies(self) -> None:
         """Events about what is no device of the guest change nothing."""
