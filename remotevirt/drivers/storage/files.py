@@ -170,6 +170,8 @@ def complete_backing(folder: int, backing: BackingFile, path: str) -> None:
         return
     backing.path = f"{path}/{name}"
     try:
+        if not stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode):
+            return
         file = os.open(name, READ | os.O_NOFOLLOW, dir_fd=folder)
     except OSError:
         return

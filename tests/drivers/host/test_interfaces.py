@@ -89,7 +89,7 @@ class InterfaceTests(HostTestCase):
             self.assertEqual(error.code, c.VIR_ERR_NO_INTERFACE, name)
 
     async def test_name_that_is_no_text(self) -> None:
-        """The kernel takes any bytes for a name; such an interface does not keep the others from being listed."""
+        """The kernel takes any bytes for a name; the others are listed."""
         host = self.changing_server()
         before = (await HostInterfaces(host).connect_list_all_interfaces(1, 0)).ifaces
         folder = os.path.join(os.fsencode(host.files.root), b"sys/class/net/eth\xff")
