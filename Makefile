@@ -77,6 +77,7 @@ generate: $(VENV)/.dev-ready
 # ROUNDS and SEED may be others.
 durability: $(VENV)/.dev-ready
 	$(BIN)/python -m tests.durability --rounds '$(or $(ROUNDS),500)' --seed '$(or $(SEED),1)'
+	$(BIN)/python -m tests.durability --qemu --rounds '$(or $(ROUNDS),100)' --seed '$(or $(SEED),1)'
 
 bench: peers $(VENV)/.dev-ready
 	$(BIN)/python -m benchmarks

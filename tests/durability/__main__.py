@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from tests.durability.harness import Harness
+from tests.durability.objects import QEMU, TEST
 
 RESTART_SECONDS = 5.0
 """How long a daemon may take until it serves again."""
@@ -17,8 +18,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--driver", help="instead of the embedded hypervisor")
+    parser.add_argument("--qemu", action="store_true", help="domains of QEMU")
     chosen = parser.parse_args()
-    harness = Harness(chosen.seed, chosen.driver)
+    harness = Harness(chosen.seed, chosen.driver, QEMU if chosen.qemu else TEST)
     try:
         figures = harness.run(chosen.rounds, lambda text: print(text, flush=True))
     finally:

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI
+from remotevirt.drivers.qemu.driver import QemuDriver
 from remotevirt.drivers.test.driver import TestDriver
 
 reactor: Any = _reactor
@@ -33,6 +34,17 @@ class CompactingDriver(TestDriver):
         """Return the store to use."""
         store.checkpoint_bytes = SMALL_LOG
         return store
+
+
+class CompactingQemuDriver(QemuDriver):
+    """QEMU with a log that is short."""
+
+    async def open(self, uri: DriverURI, client: ClientInfo) -> DriverConnection:
+        """Open the world, and make its log short."""
+        connection = await super().open(uri, client)
+        assert self.world is not None and self.world.journal is not None
+        self.world.journal.store.checkpoint_bytes = SMALL_LOG
+        return connection
 
 
 class UnsyncedDriver(CompactingDriver):

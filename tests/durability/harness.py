@@ -23,7 +23,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs import remote
 from remotevirt.stubs.remote.event import DomainEventLifecycleMsg
 from tests.durability.nursery import ForkedRemotevirt, Nursery
-from tests.durability.objects import ABSENT, Operation, State, Torn, call, look, operations
+from tests.durability.objects import ABSENT, QEMU, TEST, Kind, Operation, State, Torn, call, look, operations
 from tests.interop.daemons import Remotevirt
 from tests.wire import Closed, WireClient
 
@@ -41,8 +41,11 @@ LOADED: Final = (0.02, 0.5)
 STARTING: Final = 0.4
 """Seconds within which a daemon that is starting is killed, at most."""
 
-NORMAL: Final = "test"
-COMPACTING: Final = "tests.durability.drivers:CompactingDriver"
+DRIVERS: Final = {
+    TEST: ("test", "tests.durability.drivers:CompactingDriver"),
+    QEMU: ("qemu", "tests.durability.drivers:CompactingQemuDriver"),
+}
+"""The driver, and one that empties its log all the time."""
 
 LIFECYCLE_MESSAGE: Final = remote.PROGRAM.by_name["domain_event_lifecycle"].number
 
@@ -75,7 +78,8 @@ class Figures:
 class Writer:
     """Changes its domains one call at a time, and logs each call before and after."""
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(self, number: int, folder: Path, kind: Kind) -> None:
+        self.kind = kind
         self.names = [f"w{number}-{which}" for which in range(OBJECTS)]
         self.acked: dict[str, State] = dict.fromkeys(self.names, ABSENT)
         self.pending: Operation | None = None
@@ -98,7 +102,7 @@ class Writer:
         """Change domains until that is enough, or the daemon is gone."""
         try:
             with WireClient(path) as client:
-                client.open()
+                client.open(self.kind.uri)
                 while not enough():
                     self._step(client, chance)
         except (Closed, OSError):
@@ -107,7 +111,7 @@ class Writer:
     def _step(self, client: WireClient, chance: random.Random) -> None:
         name = chance.choice(self.names)
         self.generation += 1
-        operation = operations(chance, name, self.acked[name], self.generation)
+        operation = operations(self.kind, chance, name, self.acked[name], self.generation)
         self._note(intent=operation.procedure, name=name, to=operation.state)
         if operation.state == ABSENT:
             # autostart may have started it; undefined while it runs it would stay until the daemon ends
@@ -128,7 +132,8 @@ class Writer:
 class Watcher:
     """Reads domains and hears events, as other clients would."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], kind: Kind) -> None:
+        self.kind = kind
         self.names = names
         self.seen: dict[str, int] = {}
         self.torn: list[str] = []
@@ -138,7 +143,7 @@ class Watcher:
         """Watch until that is enough, or the daemon is gone."""
         try:
             with WireClient(path) as client:
-                client.open()
+                client.open(self.kind.uri)
                 call(client, "connect_domain_event_register")
                 while not enough():
                     self._look(client, chance.choice(self.names))
@@ -148,7 +153,7 @@ class Watcher:
 
     def _look(self, client: WireClient, name: str) -> None:
         try:
-            found = look(client, name)
+            found = look(self.kind, client, name)
         except Torn as error:
             self.torn.append(f"{name}: {error}")
             return
@@ -170,16 +175,19 @@ class Harness:
     Args:
         seed: what is drawn, is drawn from it.
         driver: instead of the drivers that the moments want.
+        kind: whose domains; those of QEMU are defined, and not started.
     """
 
-    def __init__(self, seed: int, driver: str | None = None) -> None:
+    def __init__(self, seed: int, driver: str | None = None, kind: Kind = TEST) -> None:
+        self.kind = kind
         self.seed = seed
         self.driver = driver
         self.figures = Figures()
         self.folder = Path(tempfile.mkdtemp(prefix="durability-"))
+        self.folder.chmod(0o711)
         self.state = self.folder / "state"
-        self.state.mkdir()
-        self.writers = [Writer(number, self.folder) for number in range(WRITERS)]
+        self.state.mkdir(mode=0o711)
+        self.writers = [Writer(number, self.folder, self.kind) for number in range(WRITERS)]
         self.nursery = Nursery()
         self.names = [name for writer in self.writers for name in writer.names]
 
@@ -215,7 +223,7 @@ class Harness:
         return self.figures
 
     def _daemon(self, moment: str) -> Remotevirt:
-        driver = self.driver or (COMPACTING if moment == "compacting" else NORMAL)
+        driver = self.driver or DRIVERS[self.kind][moment == "compacting"]
         return ForkedRemotevirt(self.nursery, driver=driver, options=["--state", str(self.state)])
 
     def _start(self, moment: str) -> Remotevirt:
@@ -224,7 +232,7 @@ class Harness:
         began = time.monotonic()
         daemon.start()
         with WireClient(str(daemon.unix)) as client:
-            client.open()
+            client.open(self.kind.uri)
         self.figures.slowest = max(self.figures.slowest, time.monotonic() - began)
         return daemon
 
@@ -239,7 +247,7 @@ class Harness:
     def _load(self, daemon: Remotevirt, moment: str, chance: random.Random) -> Watcher:
         """Let the writers write and the watcher watch, and kill the daemon."""
         over = threading.Event()
-        watcher = Watcher(self.names)
+        watcher = Watcher(self.names, self.kind)
         path = str(daemon.unix)
         threads = []
         for worker in (*self.writers, watcher):
@@ -265,7 +273,7 @@ class Harness:
         for text in watcher.torn:
             self._find("torn", f"{where}: read under load: {text}")
         with WireClient(str(daemon.unix)) as client:
-            client.open()
+            client.open(self.kind.uri)
             for writer in self.writers:
                 while writer.refused:
                     self._find("lost", f"{where}: the daemon does not know of {writer.refused.pop()}")
@@ -273,7 +281,7 @@ class Harness:
                 for name in writer.names:
                     later = pending if pending is not None and pending.name == name else None
                     try:
-                        found = look(client, name)
+                        found = look(self.kind, client, name)
                     except Torn as error:
                         self._find("torn", f"{where}: {name}: {error}")
                         found = writer.acked[name]

@@ -18,12 +18,45 @@ from remotevirt.stubs.remote import NonnullDomain, NonnullDomainSnapshot
 from remotevirt.stubs.remote.snapshot import DomainSnapshotListNamesRet
 from tests.wire import REMOTE, Frame, WireClient
 
-__all__ = ["ABSENT", "MAX_SNAPSHOTS", "Operation", "State", "Torn", "call", "look", "operations", "ref_of"]
+__all__ = [
+    "ABSENT",
+    "MAX_SNAPSHOTS",
+    "QEMU",
+    "TEST",
+    "Kind",
+    "Operation",
+    "State",
+    "Torn",
+    "call",
+    "look",
+    "operations",
+    "ref_of",
+]
 
 REPEATS = 600
 """How often the description says its generation: 5 KiB."""
 
 MAX_SNAPSHOTS = 3
+
+
+class Kind(NamedTuple):
+    """Whose domains.
+
+    Attributes:
+        uri: that clients open.
+        type: of a domain's document.
+        system: what the guest boots from.
+        snapshots: domains have some.
+    """
+
+    uri: str
+    type: str
+    system: str
+    snapshots: bool
+
+
+TEST = Kind("test:///default", "test", "<type>hvm</type>", snapshots=True)
+QEMU = Kind("qemu:///system", "qemu", "<type arch='x86_64' machine='q35'>hvm</type>", snapshots=False)
 
 
 class State(NamedTuple):
@@ -55,12 +88,12 @@ def ref_of(name: str) -> NonnullDomain:
     return NonnullDomain(name, uuid5(NAMESPACE_URL, name).bytes, -1)
 
 
-def _document(name: str, generation: int) -> str:
+def _document(kind: Kind, name: str, generation: int) -> str:
     mark = f"g{generation}"
     return (
-        f"<domain type='test'><name>{name}</name><uuid>{uuid5(NAMESPACE_URL, name)}</uuid>"
+        f"<domain type='{kind.type}'><name>{name}</name><uuid>{uuid5(NAMESPACE_URL, name)}</uuid>"
         f"<title>{mark}</title><description>{' '.join([mark] * REPEATS)}</description>"
-        f"<memory>{1024 * (1 + generation)}</memory><vcpu>1</vcpu><os><type>hvm</type></os></domain>"
+        f"<memory>{1024 * (1 + generation)}</memory><vcpu>1</vcpu><os>{kind.system}</os></domain>"
     )
 
 
@@ -71,36 +104,36 @@ def call(client: WireClient, procedure: str, *arguments: object) -> Frame:
     return client.call(REMOTE, row.number, payload)
 
 
-def operations(chance: random.Random, name: str, state: State, next_generation: int) -> Operation:
+def operations(kind: Kind, chance: random.Random, name: str, state: State, next_generation: int) -> Operation:
     """Draw the next operation on a domain in a state."""
     ref = ref_of(name)
 
     def define() -> Operation:
         new = state._replace(generation=next_generation)
-        return Operation(name, "domain_define_xml", (_document(name, next_generation),), new)
+        return Operation(name, "domain_define_xml", (_document(kind, name, next_generation),), new)
 
     if not state.generation:
         return define()
-    kind = chance.choice(("define", "define", "autostart", "create", "delete", "undefine"))
-    if kind == "autostart":
+    what = chance.choice(("define", "define", "autostart", "create", "delete", "undefine"))
+    if what == "autostart":
         new = state._replace(autostart=not state.autostart)
         return Operation(name, "domain_set_autostart", (ref, int(new.autostart)), new)
-    if kind == "create" and len(state.snapshots) < MAX_SNAPSHOTS:
+    if what == "create" and kind.snapshots and len(state.snapshots) < MAX_SNAPSHOTS:
         made = f"s{next_generation}"
         new = state._replace(snapshots=(*state.snapshots, made))
         text = f"<domainsnapshot><name>{made}</name></domainsnapshot>"
         return Operation(name, "domain_snapshot_create_xml", (ref, text, 0), new)
-    if kind == "delete" and state.snapshots:
+    if what == "delete" and state.snapshots:
         gone = chance.choice(state.snapshots)
         new = state._replace(snapshots=tuple(one for one in state.snapshots if one != gone))
         return Operation(name, "domain_snapshot_delete", (NonnullDomainSnapshot(gone, ref), 0), new)
-    if kind == "undefine":
-        flags = c.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    if what == "undefine":
+        flags = c.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA if kind.snapshots else 0
         return Operation(name, "domain_undefine_flags", (ref, flags), ABSENT)
     return define()
 
 
-def look(client: WireClient, name: str) -> State:
+def look(kind: Kind, client: WireClient, name: str) -> State:
     """Return a domain as it is.
 
     Raises:
@@ -113,8 +146,12 @@ def look(client: WireClient, name: str) -> State:
     text = reply.payload[4:].rstrip(b"\0").decode()
     generation = _generation(text)
     autostart = call(client, "domain_get_autostart", ref)
+    if autostart.status:
+        return ABSENT  # undefined meanwhile
+    if not kind.snapshots:
+        return State(generation, autostart.payload != bytes(4))
     listed = call(client, "domain_snapshot_list_names", ref, 16, 0)
-    if autostart.status or listed.status:
+    if listed.status:
         return ABSENT  # undefined meanwhile
     (names,), _ = DomainSnapshotListNamesRet.unpack(listed.payload, 0)
     for snapshot in names:

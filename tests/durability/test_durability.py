@@ -5,9 +5,14 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.durability.harness import MOMENTS, Figures, Harness
+from tests.durability.objects import QEMU, TEST, Kind
+from tests.interop.peers import require
 
 ROUNDS = 24
 """As many for each moment."""
+
+QEMU_ROUNDS = 8
+"""Each start of the driver asks the emulators what they can do."""
 
 PROOF_ROUNDS = 3
 
@@ -15,9 +20,9 @@ PROOF_ROUNDS = 3
 class DurabilityTests(SynchronousTestCase):
     """Real daemons that are killed."""
 
-    def rounds(self, number: int, driver: str | None = None) -> Figures:
+    def rounds(self, number: int, driver: str | None = None, kind: Kind = TEST) -> Figures:
         """Run rounds."""
-        harness = Harness(20260114, driver)
+        harness = Harness(20260114, driver, kind)
         self.addCleanup(harness.close)
         return harness.run(number)
 
@@ -29,6 +34,14 @@ class DurabilityTests(SynchronousTestCase):
         self.assertEqual([], figures.findings)
         self.assertEqual(ROUNDS, figures.rounds)
         self.assertGreater(figures.acked, ROUNDS)
+
+    def test_qemu(self) -> None:
+        """The same of the QEMU driver's domains."""
+        require("qemu-system-x86_64")
+        figures = self.rounds(QEMU_ROUNDS, kind=QEMU)
+        print(figures)
+        self.assertEqual([], figures.findings)
+        self.assertGreater(figures.acked, QEMU_ROUNDS)
 
     def test_haste_is_noticed(self) -> None:
         """A store that acknowledges before it writes does not get through."""

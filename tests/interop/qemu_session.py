@@ -1,15 +1,16 @@
-"""What tests of the QEMU driver share: its daemon, a libvirtd to compare with, guests, and clients that watch."""
+"""What tests of the QEMU driver share: its daemon, a libvirtd to compare with, guests, and clients."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
@@ -30,6 +31,7 @@ SECONDS = 30.0
 GUEST = """
 <domain type='qemu'>
   <name>{name}</name>
+  <uuid>{uuid}</uuid>
   <memory unit='MiB'>128</memory>
   <vcpu>1</vcpu>
   <os>
@@ -52,6 +54,7 @@ GUEST = """
 EMPTY = """
 <domain type='qemu'>
   <name>{name}</name>
+  <uuid>{uuid}</uuid>
   <memory unit='MiB'>32</memory>
   <vcpu>1</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
@@ -96,7 +99,7 @@ class RemotevirtQemu(Remotevirt):
 
 
 class QemuLibvirtd(Daemon):
-    """A real libvirtd with its QEMU driver, as a user's own daemon below a folder of its own."""
+    """A real libvirtd with its QEMU driver, as an ordinary user's own, below a folder of its own."""
 
     name = "rvl"
 
@@ -112,14 +115,21 @@ class QemuLibvirtd(Daemon):
         config_home = home / "config" / "libvirt"
         config_home.mkdir(parents=True, exist_ok=True)
         (config_home / "qemu.conf").write_text('stdio_handler = "file"\nsecurity_driver = "none"\n')
+        runtime = home / "r"
+        runtime.mkdir(exist_ok=True)
+        become: list[str] = []
+        if os.geteuid() == 0:
+            become = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+            for path in (home, *home.rglob("*")):
+                shutil.chown(path, "nobody", "nogroup")
         environment = {
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / "config"),
             "XDG_CACHE_HOME": str(home / "cache"),
-            "XDG_RUNTIME_DIR": str(home / "r"),
+            "XDG_RUNTIME_DIR": str(runtime),
             "XDG_DATA_HOME": str(home / "data"),
         }
-        return [binary, "--config", str(config), "--pid-file", str(home / "pid")], environment
+        return [*become, binary, "--config", str(config), "--pid-file", str(home / "pid")], environment
 
     def _is_up(self) -> bool:
         return _accepts(str(self.unix))
@@ -127,7 +137,13 @@ class QemuLibvirtd(Daemon):
     @property
     def guests_uri(self) -> str:
         """The URI of its guests."""
-        return f"qemu+unix:///system?socket={quote(str(self.unix))}"
+        return f"qemu+unix:///session?socket={quote(str(self.unix))}"
+
+    def stop(self) -> int | None:
+        """End guests and daemon, and remove its folder."""
+        for pid in children_of(self.directory):
+            os.kill(pid, 9)
+        return super().stop()
 
 
 def children_of(folder: Path) -> list[int]:
@@ -180,6 +196,11 @@ class Watching:
         return [f"{domain} {kind} {said}".strip() for kind, domain, said in lines]
 
 
+def uuid_of(name: str) -> UUID:
+    """The UUID of the guest of a name."""
+    return uuid5(NAMESPACE_URL, name)
+
+
 class GuestTestCase(TestCase):
     """Tests with a daemon and guests of their own; both end with the test."""
 
@@ -224,6 +245,7 @@ class GuestTestCase(TestCase):
             name,
             GUEST.format(
                 name=name,
+                uuid=uuid_of(name),
                 kernel=guest_kernel(),
                 initrd=guest_initrd(),
                 cmdline=f"{KERNEL_ARGS} {cmdline}",
@@ -234,7 +256,9 @@ class GuestTestCase(TestCase):
 
     def empty(self, name: str = "empty", settings: str = "", devices: str = "") -> Path:
         """The document of a guest that boots nothing, in a file."""
-        return self.document(name, EMPTY.format(name=name, settings=settings, devices=devices))
+        return self.document(
+            name, EMPTY.format(name=name, uuid=uuid_of(name), settings=settings, devices=devices)
+        )
 
     def document(self, name: str, text: str) -> Path:
         """A document in a file."""
@@ -271,10 +295,6 @@ class GuestTestCase(TestCase):
         """The number of the only QEMU."""
         (pid,) = self.daemon.qemus()
         return pid
-
-    async def uuid(self, name: str) -> str:
-        """The UUID of a domain, as its folders are called."""
-        return UUID(await self.virsh("domuuid", name)).hex
 
     def nothing_left(self) -> None:
         """Check that no guest has left anything."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import socket
@@ -130,8 +129,9 @@ for call in (
     lambda: domain.setUserPassword("root", "x"),
     lambda: domain.setGuestVcpus("0", 1),
     lambda: domain.authorizedSSHKeysGet("root"),
-    lambda: domain.PMSuspendForDuration(0, 0) if False else domain.pMSuspendForDuration(0, 0),
+    lambda: domain.pMSuspendForDuration(0, 0),
     lambda: libvirt_qemu.qemuAgentCommand(domain, "{}", 5, 0),
+    lambda: libvirt_qemu.qemuMonitorCommand(domain, "xxx", 0),
     lambda: libvirt_qemu.qemuAttach(connection, 1, 0),
     lambda: connection.domainXMLFromNative("qemu-argv", "qemu"),
     lambda: connection.domainXMLToNative("other", ""),
@@ -163,11 +163,13 @@ REFUSED = f"""\
 74 10 {AGENT}
 74 10 {AGENT}
 74 10 {AGENT}
+1 0 internal error: cannot parse json xxx: Expecting value: line 1 column 1 (char 0)
 3 0 {UNSUPPORTED}: virDomainQemuAttach
 3 20 {UNSUPPORTED}: virConnectDomainXMLFromNative
 8 10 invalid argument: unsupported config type other
 """
-"""What libvirt 9.0.0's daemon answers to these calls, with the words of later ones for the first."""
+"""What libvirt 9.0.0's daemon answers to these calls, with the words of later ones for the first;
+what a reader of JSON complains of is its own."""
 
 
 class GuestTests(TestCase):
@@ -327,11 +329,10 @@ class GuestTests(TestCase):
         self.assertIn(status, self.virsh("qemu-monitor-command", "guest", '{"execute":"query-status"}'))
         pretty = self.virsh("qemu-monitor-command", "guest", "--pretty", '{"execute":"query-status"}')
         self.assertIn('"running": true', pretty)
-        self.assertEqual("VM status: running", self.virsh("qemu-monitor-command", "guest", "--hmp", "info status"))
+        shown = self.virsh("qemu-monitor-command", "guest", "--hmp", "info status")
+        self.assertEqual("VM status: running", shown)
         refused = self.virsh("qemu-monitor-command", "guest", '{"execute":"nothing"}')
         self.assertIn('"class":"CommandNotFound","desc":"The command nothing has not been found"', refused)
-        output = run_virsh(self.uri, "qemu-monitor-command", "guest", "{nothing}")
-        self.assertIn("error: internal error: cannot parse json {nothing}: ", output.err)
         self.assertIn("tainted: custom monitor control commands issued", self.virsh("dominfo", "guest"))
         done = run_python(FILES, self.uri)
         self.assertEqual("", done.err)
@@ -341,7 +342,13 @@ class GuestTests(TestCase):
         """All of them, or those of a name, or those that match."""
         self.define("paused", BARE.format(name="paused"))
         self.virsh("start", "paused")
-        for words in ((), ("--event", "STOP"), ("--regex", "--event", "^ST.P$"), ("--no-case", "--event", "stop")):
+        choices: tuple[tuple[str, ...], ...] = (
+            (),
+            ("--event", "STOP"),
+            ("--regex", "--event", "^ST.P$"),
+            ("--no-case", "--event", "stop"),
+        )
+        for words in choices:
             command = ["virsh", "-c", self.uri, "qemu-monitor-event", "--domain", "paused", *words]
             watching = Console.spawn([*command, "--loop", "--timestamp"])
             self.addCleanup(watching.close)
@@ -375,12 +382,13 @@ class GuestTests(TestCase):
         words = shlex.split(self.virsh("domxml-to-native", "qemu-argv", "--xml", str(path)))
         start = next(at for at, word in enumerate(words) if word.startswith("/"))
         environment = dict(word.split("=", 1) for word in words[:start])
-        monitor = Path(next(word for word in words if "charmonitor,path=" in word).split("path=")[1].split(",")[0])
+        chardev = next(word for word in words if "id=charmonitor,path=" in word)
+        monitor = Path(chardev.split("path=")[1].split(",")[0])
         monitor.parent.mkdir(parents=True)
-        process = subprocess.Popen(words[start:], env=environment, stderr=subprocess.PIPE)
+        process = subprocess.Popen(words[start:], env=environment, stdout=subprocess.DEVNULL)
         try:
             while not monitor.exists():
-                self.assertIsNone(process.poll(), process.stderr and process.stderr.read())
+                self.assertIsNone(process.poll())
                 await deferLater(reactor, 0.02)
             with socket.socket(socket.AF_UNIX) as line:
                 line.settimeout(TIMEOUT)
@@ -388,7 +396,7 @@ class GuestTests(TestCase):
                 self.assertIn(b'{"QMP": ', line.recv(100))
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
             shutil.rmtree(monitor.parent)
         self.virsh("domxml-to-native", "qemu-argv", "--domain", "guest")
 

@@ -289,6 +289,7 @@ class LateTests(DeviceTestCase):
         self.daemon.kill()
         self.reset_by_hand()
         self.daemon.start()
-        self.assertNotIn("target dev='vdb'", self.virsh("dumpxml", "guest"))
+        while "target dev='vdb'" in self.virsh("dumpxml", "guest"):
+            pass  # the daemon may answer before it has looked at all guests; the test has a time limit
         self.assertFalse(self.is_open("two.raw"))
         self.assertEqual(self.owner("two.raw"), os.getuid())

@@ -66,7 +66,7 @@ class AddressCalls(QemuCalls):
 
 
 def read_neighbours(path: Path = NEIGHBOURS) -> Mapping[str, Sequence[str]]:
-    """Return the IPv4 addresses of the host's neighbours, by MAC address; none where the host tells nothing."""
+    """Return the IPv4 addresses of the host's neighbours, by MAC address; none if the host tells nothing."""
     found: dict[str, list[str]] = {}
     with suppress(OSError), path.open("rb") as file:
         for line in file.read(TABLE_MAXIMUM).decode(errors="replace").splitlines()[1:]:

@@ -17,6 +17,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainGetFsinfoRet, DomainGetTimeRet
+from remotevirt.xml.bitmap import parse_bitmap
 
 __all__ = ["AgentCalls"]
 
@@ -120,6 +121,7 @@ class AgentCalls(QemuCalls):
         if signed(state) not in (0, 1):
             text = "unsupported state value"
             raise argument_error("qemuDomainSetGuestVcpus", "state", text, c.VIR_FROM_QEMU)
+        parse_bitmap(cpumap)
         self._ask(dom, c.VIR_FROM_QEMU)
 
     def domain_authorized_ssh_keys_get(self, dom: NonnullDomain, user: str, flags: int) -> Sequence[str]:

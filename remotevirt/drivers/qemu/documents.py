@@ -10,7 +10,7 @@ import attrs
 
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.complete import additions
-from remotevirt.drivers.qemu.complete.board import choose_machine, find_board, find_emulator, unsupported
+from remotevirt.drivers.qemu.complete.board import choose_machine, find_board, find_emulator
 from remotevirt.drivers.qemu.complete.device_refusals import check_device
 from remotevirt.drivers.qemu.complete.devices import complete_device, complete_devices, video_type
 from remotevirt.drivers.qemu.complete.places import assign_address, place_devices
@@ -20,12 +20,8 @@ from remotevirt.stubs import constants as c
 from remotevirt.xml.domain import Devices, DomainDefaults, DomainModel
 from remotevirt.xml.domain.complete_devices import address_disks
 from remotevirt.xml.domain.disk import Disk
-from remotevirt.xml.parse import parse_document
 
 __all__ = ["NVRAM_DIRECTORY", "QemuDefaults", "QemuDefinition", "definitions_for"]
-
-NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
-"""The namespace of what libvirt hands to QEMU without looking at it."""
 
 NVRAM_DIRECTORY = "/var/lib/libvirt/qemu/nvram"
 """Where libvirt's system daemon keeps what the guests' firmware remembers."""
@@ -110,20 +106,6 @@ class QemuDefinition(Definition):
 
     DEFAULTS: ClassVar[DomainDefaults] = QemuDefaults()
     ERRORS = c.VIR_FROM_QEMU
-
-    @classmethod
-    def read(cls, text: str, *, validate: bool = False, live: bool = False) -> DomainModel:
-        """As for all; arguments for QEMU itself are refused.
-
-        With them whoever may define a domain could have QEMU open any file and run any program as its user.
-        """
-        if NAMESPACE in text:
-            root = parse_document(text, root="domain", source="(domain_definition)")
-            for element in root:
-                if isinstance(element.tag, str) and element.tag.startswith(f"{{{NAMESPACE}}}"):
-                    name = element.tag.rpartition("}")[2]
-                    raise unsupported(f"the element '{name}' of QEMU's own namespace is not supported")
-        return super().read(text, validate=validate, live=live)
 
 
 def definitions_for(

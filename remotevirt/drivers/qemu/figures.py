@@ -13,11 +13,13 @@ from typing import Final, NamedTuple
 __all__ = [
     "IoFigures",
     "TaskFigures",
+    "WaitingTimes",
     "affinity",
     "boot_id",
     "io_figures",
     "task_figures",
     "thread_ids",
+    "waiting_times",
 ]
 
 _TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -61,6 +63,13 @@ class IoFigures(NamedTuple):
     written: int
 
 
+class WaitingTimes(NamedTuple):
+    """Nanoseconds that a thread was not run: while it waited for storage, and for a CPU of the host."""
+
+    io: int
+    queue: int
+
+
 def task_figures(pid: int, tid: int | None = None) -> TaskFigures | None:
     """Return the figures of a process, or of a thread of it (of nobody else); None if there is none."""
     data = _read(f"/proc/{pid:d}/stat" if tid is None else f"/proc/{pid:d}/task/{tid:d}/stat")
@@ -89,6 +98,21 @@ def io_figures(pid: int) -> IoFigures | None:
     try:
         return IoFigures(figures[b"read_bytes"], figures[b"write_bytes"])
     except KeyError:
+        return None
+
+
+def waiting_times(pid: int, tid: int) -> WaitingTimes | None:
+    """Return how long a thread of a process has waited; None if there is none, or nobody counts it."""
+    path = f"/proc/{pid:d}/task/{tid:d}"
+    io = 0
+    for line in _read(f"{path}/sched").splitlines():
+        name, _, value = line.partition(b":")
+        if name.strip().endswith(b"iowait_sum"):
+            with contextlib.suppress(ValueError):
+                io = int(float(value) * 1_000_000)
+    try:
+        return WaitingTimes(max(io, 0), int(_read(f"{path}/schedstat").split()[1]))
+    except (IndexError, ValueError):
         return None
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from twisted.internet.task import deferLater
 
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.jobs_info import finished
 from remotevirt.drivers.qemu.progress import Progress
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -50,6 +51,7 @@ async def pour(guest: Guest, file: int, operation: int) -> None:
     try:
         await guest.execute("migrate", {"uri": f"fd:{NAME}"})
         await _watch(guest, "saved")
+        finished(guest)
     except BaseException:
         with suppress(VirError):
             # or it would stop the guest again when it is done

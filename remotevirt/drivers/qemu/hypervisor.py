@@ -12,23 +12,26 @@ from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.connect import QemuConnectCalls
 from remotevirt.drivers.qemu.console import ConsoleCalls
 from remotevirt.drivers.qemu.defining import DefiningCalls
+from remotevirt.drivers.qemu.dumping import DumpCalls
 from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
 from remotevirt.drivers.qemu.iothreads import IoThreadCalls
+from remotevirt.drivers.qemu.jobs_info import JobCalls
 from remotevirt.drivers.qemu.keys import KeyCalls
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.memory import QemuMemoryCalls
 from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.native import NativeCalls
-from remotevirt.drivers.qemu.pinning import PinningCalls
 from remotevirt.drivers.qemu.network import NetworkCalls
+from remotevirt.drivers.qemu.pinning import PinningCalls
 from remotevirt.drivers.qemu.program import ProgramCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
 from remotevirt.drivers.qemu.screen import ScreenCalls
 from remotevirt.drivers.qemu.security import SecurityCalls
+from remotevirt.drivers.qemu.statistics import StatisticsCalls
+from remotevirt.drivers.qemu.throttling import ThrottlingCalls
 from remotevirt.drivers.qemu.tuning import TuningCalls
 from remotevirt.drivers.qemu.vcpus import VcpuCalls
-from remotevirt.drivers.qemu.throttling import ThrottlingCalls
 from remotevirt.drivers.qemu.world import QemuWorld
 
 __all__ = ["QemuHypervisor"]
@@ -61,6 +64,9 @@ class QemuHypervisor(
     PinningCalls,
     IoThreadCalls,
     TuningCalls,
+    StatisticsCalls,
+    JobCalls,
+    DumpCalls,
 ):
     """The hypervisor sub-driver of one connection; the families share its world."""
 

@@ -36,7 +36,7 @@ from remotevirt.drivers.qemu.telling import tell
 from remotevirt.drivers.qemu.threads import check_tuning
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoSecret, OperationDenied, VirSystemError
+from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = [
@@ -91,6 +91,10 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     model, surroundings = guest.record.live.model, surroundings_of(guest)
     check_tuning(guest.record.live)
     await find_images(world, model)
+    if settings.images and model.commandline is not None:
+        # they could name any file
+        text = "arguments for QEMU itself are not allowed where the operator says what guests may open"
+        raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
     await deferToThread(_make_folders, guest.folder, settings)

@@ -1,4 +1,4 @@
-"""Changes of the devices of a live definition: libvirt's words where they differ from the persistent one's."""
+"""Changes of the devices of a live definition, in libvirt's words for those."""
 
 from __future__ import annotations
 
@@ -139,9 +139,13 @@ class LiveEditor(DeviceEditor):
         if tag == "hostdev" and device.type == "pci":
             text = "host doesn't support passthrough of host PCI devices"
             raise ConfigUnsupported(text, domain=self._errors)
-        if tag == "channel" and device.target is not None and device.target.type == "virtio":
-            if not any(one.type == "virtio-serial" for one in self.model.devices.controllers):
-                raise InternalError("no virtio-serial controllers are available", domain=self._errors)
+        if (
+            tag == "channel"
+            and device.target is not None
+            and device.target.type == "virtio"
+            and not any(one.type == "virtio-serial" for one in self.model.devices.controllers)
+        ):
+            raise InternalError("no virtio-serial controllers are available", domain=self._errors)
         if tag == "disk":
             device.choose_bus()
         elif tag == "controller" and device.index is None:

@@ -15,7 +15,7 @@ from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainInterfaceStatsRet
 from remotevirt.xml.domain.interface import Interface
 
-__all__ = ["NetworkCalls", "interface_figures"]
+__all__ = ["NetworkCalls", "card_name", "interface_figures"]
 
 CLASS: Final = Path("/sys/class/net")
 
@@ -36,7 +36,7 @@ class NetworkCalls(QemuCalls, InterfaceTuningCalls):
         interface = record.live.interface(device)
         if interface is None:
             raise InvalidArg(f"'{device}' is not a known interface", domain=c.VIR_FROM_QEMU)
-        name = _host_name(interface)
+        name = card_name(interface)
         if name is None:
             raise InternalError("Interface name not provided", domain=c.VIR_FROM_NONE)
         return interface_figures(name)
@@ -54,7 +54,7 @@ class NetworkCalls(QemuCalls, InterfaceTuningCalls):
         super().domain_set_interface_parameters(dom, device, params, flags)
 
 
-def _host_name(interface: Interface) -> str | None:
+def card_name(interface: Interface) -> str | None:
     """Return the name of a card's tap device, None for a card that has none."""
     if interface.type == "user" or interface.target is None:
         return None

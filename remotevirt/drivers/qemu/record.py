@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.qemu.jobs import Job
+from remotevirt.drivers.qemu.progress import Progress
 
 if TYPE_CHECKING:
     from remotevirt.drivers.qemu.guest import Guest
@@ -31,13 +32,15 @@ class QemuRecord(DomainRecord):
         job: what one call at a time may do.
         status: stands for the row of the running guest.
         console: who holds the console stream, None for nobody.
+        finished: how the last long job of it went that ended well, until somebody asks; None for none.
     """
 
-    __slots__ = ("console", "guest", "job", "status")
+    __slots__ = ("console", "finished", "guest", "job", "status")
 
     def __init__(self, definition: Definition, *, persistent: bool) -> None:
         self.guest: Guest | None = None
         self.job = Job()
+        self.finished: Progress | None = None
         self.status = RunStatus(self)
         self.console: Any = None
         super().__init__(definition, persistent=persistent)

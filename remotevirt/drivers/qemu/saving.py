@@ -35,7 +35,7 @@ from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.xml.domain.stability import check_stability
 
-__all__ = ["SavingCalls", "drop_managed", "restore_managed"]
+__all__ = ["SavingCalls", "check_path", "drop_managed", "restore_managed"]
 
 RUNNING: Final[int] = c.VIR_DOMAIN_SAVE_RUNNING
 PAUSED: Final[int] = c.VIR_DOMAIN_SAVE_PAUSED
@@ -54,7 +54,7 @@ def _check_state(flags: int, function: str) -> None:
         raise both_flags(function, "VIR_DOMAIN_SAVE_RUNNING", "VIR_DOMAIN_SAVE_PAUSED")
 
 
-def _check_path(path: str, settings: Settings) -> str:
+def check_path(path: str, settings: Settings) -> str:
     """Return where a path leads; refuse one that the operator does not allow, or that is none."""
     if not os.path.isabs(path):
         raise OperationInvalid(f"'{path}' is not an absolute path", domain=c.VIR_FROM_QEMU)
@@ -113,7 +113,7 @@ async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool,
 
     def loaded(guest: Guest) -> None:
         world.set_managed_save(record, False)
-        world.set_state(record, c.VIR_DOMAIN_PAUSED, c.VIR_DOMAIN_PAUSED_USER)
+        world.set_state(record, c.VIR_DOMAIN_PAUSED, RESTORE.paused)
         guest.started = True
 
     async def incoming(guest: Guest) -> None:
@@ -156,7 +156,7 @@ class SavingCalls(QemuCalls):
         self.check_flags(flags, SAVE_FLAGS, "DomainSaveFlags")
         record = self.record(dom)
         self.guest(record)
-        path = _check_path(to, self.world.settings)
+        path = check_path(to, self.world.settings)
         async with self.turn(record, "remoteDispatchDomainSaveFlags"):
             guest = self.guest(record)
             await save(guest, path, self._document(record, dxml), flags, managed=False)
@@ -217,7 +217,7 @@ class SavingCalls(QemuCalls):
         """Return the document in a file."""
         known = c.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
         self.check_flags(flags, known, "DomainSaveImageGetXMLDesc")
-        file = _check_path(file, self.world.settings)
+        file = check_path(file, self.world.settings)
         return await self._image_xml(file, bool(flags & known))
 
     async def _image_xml(self, path: str, secure: bool) -> str:
@@ -230,7 +230,7 @@ class SavingCalls(QemuCalls):
         """Change the document in a file, and with flags whether the guest runs when it is restored."""
         _check_state(flags, "virDomainSaveImageDefineXML")
         self.check_flags(flags, RUNNING | PAUSED, "DomainSaveImageDefineXML")
-        file = _check_path(file, self.world.settings)
+        file = check_path(file, self.world.settings)
         descriptor, image = await deferToThread(open_image, file, change=True)
         try:
             kind = self.world.definitions
@@ -251,7 +251,7 @@ class SavingCalls(QemuCalls):
         _check_state(flags, "virDomainRestoreFlags")
         self.check_flags(flags, RESTORE_FLAGS, "DomainRestoreFlags")
         world = self.world
-        path = _check_path(from_, world.settings)
+        path = check_path(from_, world.settings)
         file, image = await deferToThread(open_image, path)
         try:
             definition = self._definition(image, dxml)

@@ -110,6 +110,11 @@ class Settings:
         return self.state / "save"
 
     @property
+    def dump(self) -> Path:
+        """The folder of the memory of guests that have panicked."""
+        return self.state / "dump"
+
+    @property
     def nvram(self) -> Path:
         """The folder of the firmware's variables."""
         return self.state / "nvram"

@@ -21,8 +21,8 @@ from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.launching import launch
 from remotevirt.drivers.qemu.preparing import prepare_definition
 from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.running import run_cpus
 from remotevirt.drivers.qemu.stopping import FAILED, abandon, gone
-from remotevirt.drivers.qemu.watching import resume
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
@@ -31,19 +31,36 @@ __all__ = ["BOOT", "RESTORE", "Incoming", "Start", "start", "take_back"]
 
 
 class Start(NamedTuple):
-    """Why a guest starts: virDomainRunningReason, and the details of STARTED and of SUSPENDED."""
+    """Why a guest starts, and what is told of it.
+
+    Attributes:
+        reason: virDomainRunningReason.
+        detail: of the STARTED event.
+        resumed: detail of the RESUMED event. That of a guest which boots comes before STARTED, that of one
+            which goes on after it, as libvirt's do.
+        paused: virDomainPausedReason of one that is left paused.
+        suspended: detail of its SUSPENDED event.
+    """
 
     reason: int
     detail: int
-    paused: int = c.VIR_DOMAIN_PAUSED_USER
-    paused_detail: int = c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED
+    resumed: int
+    paused: int
+    suspended: int
 
 
-BOOT: Final = Start(c.VIR_DOMAIN_RUNNING_BOOTED, c.VIR_DOMAIN_EVENT_STARTED_BOOTED)
+BOOT: Final = Start(
+    c.VIR_DOMAIN_RUNNING_BOOTED,
+    c.VIR_DOMAIN_EVENT_STARTED_BOOTED,
+    c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED,
+    c.VIR_DOMAIN_PAUSED_USER,
+    c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED,
+)
 RESTORE: Final = Start(
     c.VIR_DOMAIN_RUNNING_RESTORED,
     c.VIR_DOMAIN_EVENT_STARTED_RESTORED,
-    c.VIR_DOMAIN_PAUSED_USER,
+    c.VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT,
+    c.VIR_DOMAIN_PAUSED_MIGRATION,
     c.VIR_DOMAIN_EVENT_SUSPENDED_RESTORED,
 )
 
@@ -127,18 +144,17 @@ async def _run(guest: Guest, why: Start, *, paused: bool) -> None:
     """Let a guest's processors run, and tell that it has started."""
     record, world = guest.record, guest.world
     guest.started = True
-    if not paused:
-        guest.resuming = (why.reason, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
-        await guest.execute("cont")
-        guest.resuming = None
-        guest.check_alive()
-        resume(guest, why.reason, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
 
-    def change() -> None:
-        if paused:
+    def told() -> None:
+        if paused or why is not BOOT:
             world.set_state(record, c.VIR_DOMAIN_PAUSED, why.paused)
         world.publish(record, c.VIR_DOMAIN_EVENT_STARTED, why.detail)
         if paused:
-            world.publish(record, c.VIR_DOMAIN_EVENT_SUSPENDED, why.paused_detail)
+            world.publish(record, c.VIR_DOMAIN_EVENT_SUSPENDED, why.suspended)
 
-    world.commit(change)
+    if why is not BOOT:
+        world.commit(told)
+    if not paused:
+        await run_cpus(guest, why.reason, why.resumed)
+    if why is BOOT:
+        world.commit(told)

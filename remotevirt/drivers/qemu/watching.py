@@ -27,7 +27,7 @@ from remotevirt.drivers.domains.events import device_removal_failed
 from remotevirt.drivers.events import Event
 from remotevirt.drivers.qemu.command import images_of
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.drivers.qemu.stopping import OFF, PANICKED, end
+from remotevirt.drivers.qemu.stopping import DESTROYED, OFF, PANICKED, end
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import event as messages
@@ -128,6 +128,9 @@ def _resume(guest: Guest, data: dict[str, Any]) -> None:
 def shut_down(guest: Guest, data: dict[str, Any]) -> None:
     """The guest is off, and QEMU waits."""
     record, world = guest.record, guest.world
+    if guest.ending == DESTROYED and not guest.powered_off:
+        guest.powered_off = True
+        world.publish(record, c.VIR_DOMAIN_EVENT_SHUTDOWN, c.VIR_DOMAIN_EVENT_SHUTDOWN_HOST)
     if guest.powered_off or guest.ending is not None:
         return
     model = record.live.model
@@ -350,6 +353,11 @@ def _threshold(guest: Guest, data: dict[str, Any]) -> None:
                     _tell(guest, c.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, msg)
 
 
+def _dumped(guest: Guest, data: dict[str, Any]) -> None:
+    if guest.progress is not None:
+        guest.progress.error = _text(data, "error")
+
+
 REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "STOP": _stop,
     "RESUME": _resume,
@@ -364,6 +372,7 @@ REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "SUSPEND": _suspended,
     "WAKEUP": _wakeup,
     "DEVICE_DELETED": _deleted,
+    "DUMP_COMPLETED": _dumped,
     "DEVICE_UNPLUG_GUEST_ERROR": _unplug_refused,
     "BLOCK_WRITE_THRESHOLD": _threshold,
 }

@@ -58,7 +58,7 @@ def check_once(devices: Devices) -> None:
 
 
 def _check_aliases(model: DomainModel) -> None:
-    """Check that no two devices have one name of a user's, but for a console that is a serial port seen again.
+    """Check that no two devices have one name of a user's; a console may be a serial port seen again.
 
     Names that a hypervisor gave are left alone: the parts of a USB 2 controller share theirs.
     """

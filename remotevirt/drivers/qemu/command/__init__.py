@@ -38,6 +38,7 @@ from remotevirt.drivers.qemu.command.parts import (
 from remotevirt.drivers.qemu.command.passthrough import Passthrough, read_passthrough
 from remotevirt.drivers.qemu.command.setting import Setting, Surroundings
 from remotevirt.drivers.qemu.command.storage import (
+    Image,
     block_parts,
     images_of,
     node_of,
@@ -51,6 +52,7 @@ __all__ = [
     "Fd",
     "FdSet",
     "GuestFile",
+    "Image",
     "NeededSecret",
     "Order",
     "Part",

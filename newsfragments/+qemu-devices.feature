@@ -1,0 +1,1 @@
+Devices come to running QEMU guests and go again: disks, media, network cards, memory, channels, serial lines, randomness, watchdogs, input. What a guest does not let go of stays until it does, after a restart of the daemon too. Disks tell their sizes, counts and errors, and can be resized and limited; tap devices are counted. ``<qemu:commandline>`` is passed on.

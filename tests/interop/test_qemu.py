@@ -1,0 +1,192 @@
+"""The QEMU driver with virsh and real guests, emulated: their lives, ends, and what both leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from tests.interop.peers import Running, run_virsh
+from tests.interop.qemu_session import GuestTestCase, QemuLibvirtd, RemotevirtQemu, Watching, until
+
+MARK = "mark lifecycle Defined"
+
+
+class LifeTests(GuestTestCase):
+    """What is asked of a guest, and what it does by itself."""
+
+    async def test_states_and_events(self) -> None:
+        """The same calls lead to the same states, refusals and events as with libvirt's own daemon."""
+        await self.begin()
+        libvirtd = QemuLibvirtd()
+        self.addCleanup(libvirtd.stop)
+        await deferToThread(libvirtd.start)
+        theirs = await self.walk(libvirtd)
+        ours = await self.walk(self.daemon)
+        self.assertEqual(theirs, ours)
+
+    async def walk(self, daemon: RemotevirtQemu | QemuLibvirtd) -> list[tuple[str, str, list[str]]]:
+        """What each call leads to: an error or the domain's state, and events."""
+        path, mark = self.empty(), self.empty("mark")
+        for one in (path, mark):
+            one.chmod(0o644)
+        watching = Watching(daemon.guests_uri, daemon.directory / "heard")
+        self.addCleanup(watching.close)
+        saved = str(daemon.directory / "saved")
+        steps: list[tuple[str, str, list[str]]] = []
+        uri = daemon.guests_uri
+
+        async def marked(number: int) -> list[str]:
+            """What was heard before the event of a call that changes something else."""
+            await deferToThread(run_virsh, uri, "define", str(mark))
+            await until(lambda: sum(MARK in event for event in watching.events()) > number, "a mark")
+            return watching.events()
+
+        # until the watch hears
+        while not any(MARK in event for event in watching.events()):
+            await deferToThread(run_virsh, uri, "define", str(mark))
+        await marked(sum(MARK in event for event in watching.events()))
+        seen = len(watching.events())
+        marks = sum(MARK in event for event in watching.events())
+        for line in CALLS:
+            words = [{"XML": str(path), "FILE": saved}.get(word, word) for word in line.split()]
+            output = await deferToThread(run_virsh, uri, *words)
+            found = await deferToThread(run_virsh, uri, "domstate", "--reason", "empty")
+            events = await marked(marks)
+            marks += 1
+            heard = [event for event in events[seen:] if " lifecycle " in event and MARK not in event]
+            seen = len(events)
+            said = output.err.strip() if output.status else found.out.strip()
+            steps.append((line, said, heard))
+        return steps
+
+    async def test_guest(self) -> None:
+        """A guest boots, goes on with its memory after each kind of break, and ends by its power button."""
+        await self.begin()
+        await self.virsh("define", str(self.guest()))
+        await self.virsh("start", "guest")
+        console = await self.console()
+        self.assertIn("cpus 1", await console.boot())
+        await console.command("echo kept >/run/note")
+        before = int(await console.command("counter"))
+        saved = str(self.daemon.directory / "saved")
+        for words in (
+            [["suspend", "guest"], ["resume", "guest"]],
+            [["save", "guest", saved], ["restore", saved]],
+            [["managedsave", "guest"], ["start", "guest"]],
+        ):
+            for one in words:
+                await self.virsh(*one)
+            console.close()
+            console = await self.console()
+            self.assertEqual("kept", await console.command("cat /run/note"), words)
+            now = int(await console.command("counter"))
+            self.assertGreaterEqual(now, before)
+            before = now
+        await self.again()
+        self.assertEqual("running (unknown)", await self.state())
+        self.assertEqual("kept", await console.command("cat /run/note"))
+        self.assertGreater(int(await console.command("counter")), before)
+        await self.virsh("reboot", "guest")
+        await console.boot()
+        await self.assertFailure(Deferred.fromCoroutine(console.command("cat /run/note")), AssertionError)
+        console.send_line("reboot -f")
+        await console.boot()
+        await self.virsh("shutdown", "guest")
+        await self.state_is("shut off (shutdown)")
+        self.nothing_left()
+
+    async def test_ignored(self) -> None:
+        """A guest that ignores its power button is destroyed, and one that is away powers off by itself."""
+        await self.begin()
+        await self.virsh("define", str(self.guest(cmdline="ignore-acpi")))
+        await self.virsh("start", "guest")
+        console = await self.console()
+        await console.boot()
+        await self.virsh("shutdown", "guest")
+        await console.wait_for("key 116")
+        self.assertIn("running", await self.state())
+        await deferToThread(self.daemon.kill)
+        console.send_line("poweroff -f")
+        await self.assertFailure(Deferred.fromCoroutine(console.wait_for("^done", 3)), AssertionError)
+        await deferToThread(self.daemon.start)
+        await self.state_is("shut off (shutdown)")
+        self.nothing_left()
+
+    async def test_crashes(self) -> None:
+        """A panic does what ``on_crash`` says; a QEMU that is killed is a failure."""
+        await self.begin()
+        watching = await self.watch()
+        panic = "<panic model='isa'/>"
+        for action, wanted in (("destroy", "shut off (crashed)"), ("preserve", "crashed (panicked)")):
+            settings = f"<on_crash>{action}</on_crash>"
+            await self.virsh("define", str(self.guest(settings=settings, devices=panic)))
+            await self.virsh("start", "guest")
+            console = await self.console()
+            await console.boot()
+            console.send_line("echo c >/proc/sysrq-trigger")
+            await self.state_is(wanted)
+            console.close()
+        self.assertIn("guest lifecycle Crashed Panicked", watching.events())
+        self.assertIn("guest lifecycle Stopped Crashed", watching.events())
+        await self.virsh("destroy", "guest")
+        await self.virsh("create", str(self.empty()))
+        os.kill(self.qemu(), signal.SIGKILL)
+        await until(lambda: "empty lifecycle Stopped Failed" in watching.events())
+        self.assertIn("failed to get domain 'empty'", await self.refused("domstate", "empty"))
+        await self.virsh("define", str(self.empty()))
+        await self.virsh("start", "empty")
+        os.kill(self.qemu(), signal.SIGKILL)
+        await self.state_is("shut off (crashed)", "empty")
+        self.nothing_left()
+
+    async def test_autodestroy(self) -> None:
+        """A guest ends with the connection that it was started for, or with the daemon."""
+        await self.begin()
+        await self.virsh("define", str(self.empty()))
+        await self.virsh(stdin="start empty --autodestroy\n")
+        await self.state_is("shut off (destroyed)", "empty")
+        await self.virsh("start", "empty", "--paused")
+        self.assertEqual("paused (user)", await self.state("empty"))
+        client = Running(["virsh", "-c", self.daemon.guests_uri])
+        self.addCleanup(client.stop)
+        await self.virsh("destroy", "empty")
+        client.type("start empty --autodestroy")
+        await self.state_is("running (booted)", "empty")
+        await self.again()
+        await self.state_is("shut off (destroyed)", "empty")
+        self.nothing_left()
+
+
+CALLS = (
+    "define XML",
+    "start empty",
+    "suspend empty",
+    "suspend empty",
+    "resume empty",
+    "resume empty",
+    "reset empty",
+    "undefine empty",
+    "define XML",
+    "save empty FILE",
+    "restore FILE",
+    "save empty FILE",
+    "restore FILE --paused",
+    "managedsave empty",
+    "start empty",
+    "managedsave empty --running",
+    "undefine empty",
+    "start empty",
+    "destroy empty",
+    "start empty --paused",
+    "resume empty",
+    "destroy empty --graceful",
+    "shutdown empty",
+    "undefine empty",
+    "create XML",
+    "managedsave empty",
+    "destroy empty",
+)
+"""XML is the guest's document, FILE where it is saved."""
