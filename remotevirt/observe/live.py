@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from remotevirt.errors import VirError
 from remotevirt.observe.facts import clean, error_name, server_name
-from remotevirt.observe.masking import show_arguments, show_result
+from remotevirt.observe.masking import show_arguments, show_error, show_result
 from remotevirt.procedures import Procedure
 from remotevirt.server.trace import Call, Tracer
 from remotevirt.xdr import DECODE_ERRORS
@@ -93,7 +93,7 @@ class LiveTracer(Tracer):
 
     def call_failed(self, call: Call, error: VirError) -> None:
         """Print the error."""
-        text = f"{_head(call)} {error_name(error.code)}: {clean(error.message)}"
+        text = f"{_head(call)} {error_name(error.code)}: {show_error(error)}"
         self._print(call.client, RED, "✗", text)
 
     def call_cancelled(self, call: Call) -> None:

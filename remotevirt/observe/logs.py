@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from remotevirt.errors import VirError
 from remotevirt.observe.facts import clean, error_name, listener_name, server_name
+from remotevirt.observe.masking import show_error
 from remotevirt.server.trace import Call, Tracer
 
 __all__ = ["LogTracer"]
@@ -63,7 +64,7 @@ class LogTracer(Tracer):
             **_fields(call),
             code=error.code,
             code_name=error_name(error.code),
-            reason=clean(error.message),
+            reason=show_error(error),
         )
 
     def call_cancelled(self, call: Call) -> None:

@@ -14,11 +14,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from remotevirt.errors import VirError
 from remotevirt.observe.facts import clean, uuid_text
 from remotevirt.procedures import Procedure
 from remotevirt.server.access import applies
 
-__all__ = ["SECRET_FIELDS", "mask_text", "show_arguments", "show_result"]
+__all__ = ["SECRET_FIELDS", "mask_text", "show_arguments", "show_error", "show_result"]
 
 SECRET_FIELDS: Final[dict[str, str]] = {
     "buffer": "memory or disk of a guest",
@@ -66,11 +67,18 @@ _PARAMETER = re.compile(r"passw|passphrase|secret|token|credential|private|ticke
 def mask_text(text: str) -> str:
     """A text, an XML document perhaps, shortened, with the secrets inside replaced."""
     length = len(text)
-    text = text[:TEXT_SEARCHED]
-    text = _ELEMENT.sub(rf"\1{MASK}", text)
-    text = _ATTRIBUTE.sub(rf"\1{MASK}", text)
-    text = clean(" ".join(text.split()), TEXT_SHOWN)
+    text = clean(" ".join(_without_secrets(text).split()), TEXT_SHOWN)
     return text if length <= TEXT_SEARCHED and not text.endswith("…") else f"{text} ({length} characters)"
+
+
+def _without_secrets(text: str) -> str:
+    text = _ELEMENT.sub(rf"\1{MASK}", text[:TEXT_SEARCHED])
+    return _ATTRIBUTE.sub(rf"\1{MASK}", text)
+
+
+def show_error(error: VirError) -> str:
+    """What an error says. It may repeat what the client has sent: a command for a monitor, for one."""
+    return clean(_without_secrets(error.message))
 
 
 def show_arguments(args: Any) -> str:

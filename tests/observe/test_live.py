@@ -18,6 +18,13 @@ from tests.observe.fakes import DOMAIN, FakeClient, make_call, payload_of
 
 NASTY = "\x1b[2J\n\r"
 
+REPEATED = (
+    'cannot parse json {"execute": "set_password", "arguments": {"password": "sesame"}',
+    "XML error: <graphics type='vnc' passwd='sesame'",
+    "line 3: <secret>sesame",
+)
+"""Errors that repeat what a client has sent."""
+
 
 class Terminal(io.StringIO):
     """A terminal."""
@@ -98,6 +105,12 @@ class LiveTests(TestCase):
         self.tracer.call_started(call)
         self.assertEqual(["#7   → domain_destroy"], self.lines())
 
+    def test_secrets_in_errors(self) -> None:
+        for text in REPEATED:
+            self.tracer.call_failed(make_call("domain_destroy", DOMAIN), NoDomain(text))
+        self.assertEqual(3, len(self.lines()))
+        self.assertNotIn("sesame", self.stream.getvalue())
+
     def test_colour_on_a_terminal(self) -> None:
         terminal = Terminal()
         hear_everything(LiveTracer(terminal))
@@ -135,6 +148,12 @@ class LogTests(TestCase):
         )
         self.assertEqual("info", event["log_level"].name)
         self.assertIn("domain_destroy of client 7 failed: Domain not found: x", formatEvent(event))
+
+    def test_secrets_in_errors(self) -> None:
+        for text in REPEATED:
+            event = self.one(self.tracer.call_failed, make_call("domain_destroy", DOMAIN), NoDomain(text))
+            self.assertNotIn("sesame", formatEvent(event))
+            self.assertIn("***", formatEvent(event))
 
     def test_slow(self) -> None:
         self.tracer.call_finished(make_call("domain_destroy", DOMAIN, latency=SLOW_SECONDS - 0.01), b"")

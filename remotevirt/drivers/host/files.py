@@ -24,6 +24,14 @@ NUMBERS_MAXIMUM: Final = 65536
 _RANGE: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Files:
     """The files below a root; paths are absolute, as if the root were ``/``."""
 
@@ -77,9 +85,12 @@ class Files:
         return found
 
     def names(self, name: str) -> list[str]:
-        """Return the names in a directory, sorted; none if it is not there."""
+        """Return the names in a directory, sorted; none if it is not there.
+
+        A name that is no UTF-8 (a network interface may have one) can be told to nobody, and is left out.
+        """
         try:
-            return sorted(os.listdir(self.path(name)))
+            return sorted(found for found in os.listdir(self.path(name)) if _is_text(found))
         except OSError:
             return []
 

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, cast
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from twisted.internet.defer import Deferred
 
 from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.faults import no_domain, not_running
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.stopping import regardless
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
 
-__all__ = ["Client", "QemuCalls"]
+__all__ = ["Client", "QemuCalls", "to_the_end"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def to_the_end(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Make a call go on, its turn held, when its client does not wait any more.
+
+    QEMU does what it was told all the same: what follows from that must reach the definitions.
+    """
+
+    @wraps(method)
+    async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await regardless(Deferred.fromCoroutine(method(self, *args, **kwargs)))
+
+    return call
 
 
 class Client(Protocol):

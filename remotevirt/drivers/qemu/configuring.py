@@ -6,6 +6,7 @@ size, the threads of the processors.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from remotevirt.drivers.qemu.command import Setting, hotpluggable_vcpus, orders_before_run, orders_for_vcpus
@@ -18,6 +19,10 @@ from remotevirt.xml.domain.chardev import CharSource
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = ["configure", "find_terminals", "find_threads"]
+
+_TERMINAL = re.compile(r"pty:/dev/pts/[0-9]{1,10}")
+"""How QEMU tells where a terminal is. A guest may have broken out into it, and a definition that holds what
+no document can would not be read again after a restart of the daemon."""
 
 
 async def configure(guest: Guest, emulator: Emulator) -> None:
@@ -51,13 +56,18 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
         world.commit(change)
 
 
+def _objects(answer: Any) -> list[dict[str, Any]]:
+    """Return the objects of an answer that should be a list of them."""
+    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
+
+
 async def find_terminals(guest: Guest) -> dict[str, str]:
     """Return the pseudo-terminals of a guest's character devices, by the device's id."""
     found: dict[str, str] = {}
     answer = await guest.execute("query-chardev")
-    for one in answer if isinstance(answer, list) else ():
+    for one in _objects(answer):
         label, name = one.get("label"), one.get("filename")
-        if isinstance(label, str) and isinstance(name, str) and name.startswith("pty:/dev/pts/"):
+        if isinstance(label, str) and isinstance(name, str) and _TERMINAL.fullmatch(name):
             found[label] = name.removeprefix("pty:")
     return found
 
@@ -77,7 +87,7 @@ async def find_threads(guest: Guest) -> dict[int, int]:
     """Return the threads of a guest's processors: by index, the number of the thread."""
     answer = await guest.execute("query-cpus-fast")
     found: dict[int, int] = {}
-    for one in answer if isinstance(answer, list) else ():
+    for one in _objects(answer):
         index, thread = one.get("cpu-index"), one.get("thread-id")
         if isinstance(index, int) and isinstance(thread, int) and 0 <= index < 65536:
             found[index] = thread

@@ -1,7 +1,8 @@
 """Calls that attach, change and detach devices: of the running guest, of the persistent definition, of both.
 
 What is asked of both is checked for both before anything is done. The running guest comes first; the
-definitions and their events follow in one commit when QEMU has done its part.
+definitions and their events follow in one commit when QEMU has done its part. A change is brought to its end
+whether its client waits for that or not: QEMU does what it was told all the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
 from remotevirt.drivers.domains.devices import DeviceEditor, parse_device
-from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.media import change_medium
@@ -111,6 +112,7 @@ class HotplugCalls(QemuCalls):
         reading: Deferred[Any] = maybeDeferred(_read, xml, live)
         return await reading
 
+    @to_the_end
     async def _change(
         self,
         record: QemuRecord,

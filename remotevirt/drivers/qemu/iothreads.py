@@ -10,7 +10,7 @@ from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.iothreads import check_unused, keep_threads, map_bytes, threads_of
 from remotevirt.drivers.domains.parameters import need_params
 from remotevirt.drivers.faults import argument_error, exclusive_flags
-from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.figures import affinity
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.threads import (
@@ -72,6 +72,7 @@ class IoThreadCalls(QemuCalls):
                 info.append(DomainIothreadInfo(thread.id, map_bytes(bits)))
         return DomainGetIothreadInfoRet(info, len(info))
 
+    @to_the_end
     async def domain_add_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> None:
         """Add a thread; raises InvalidArg if there is one of this number."""
         self.check_flags(flags, IMPACT, "DomainAddIOThread")
@@ -101,6 +102,7 @@ class IoThreadCalls(QemuCalls):
 
             self.world.commit(change)
 
+    @to_the_end
     async def domain_del_iothread(self, dom: NonnullDomain, iothread_id: int, flags: int) -> None:
         """Remove a thread that no device uses."""
         function = "virDomainDelIOThread"
@@ -128,6 +130,7 @@ class IoThreadCalls(QemuCalls):
 
             self.world.commit(change)
 
+    @to_the_end
     async def domain_pin_iothread(
         self, dom: NonnullDomain, iothreads_id: int, cpumap: bytes, flags: int
     ) -> None:

@@ -308,7 +308,7 @@ def _open(one: Descriptor, settings: Settings) -> Any:
                 if one.bridge
                 else "cannot make a tap device"
             )
-        text = f"{what}: {error.strerror}"
+        text = f"{what}: {error.strerror or error}"
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 

@@ -130,9 +130,10 @@ async def _sets(guest: Guest) -> list[tuple[int, list[str]]]:
     answer = await guest.execute("query-fdsets")
     found: list[tuple[int, list[str]]] = []
     for one in answer if isinstance(answer, list) else ():
-        number, descriptors = one.get("fdset-id"), one.get("fds")
+        number, descriptors = (one.get("fdset-id"), one.get("fds")) if isinstance(one, dict) else (None, None)
         if isinstance(number, int) and isinstance(descriptors, list):
-            found.append((number, [str(each.get("opaque")) for each in descriptors]))
+            opaque = [str(each.get("opaque")) for each in descriptors if isinstance(each, dict)]
+            found.append((number, opaque))
     return found
 
 

@@ -14,6 +14,7 @@ from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.memory import MAXIMUM, MemorySizeCalls
 from remotevirt.drivers.domains.memory_tuning import MemoryTuningCalls
 from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.qemu.calls import to_the_end
 from remotevirt.drivers.qemu.cgroups import CgroupCalls
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.guest import Guest
@@ -123,6 +124,7 @@ class QemuMemoryCalls(CgroupCalls, MemorySizeCalls, MemoryTuningCalls):
         self.check_memory(memory, "virDomainSetMemoryFlags")
         await self._resize(dom, memory, flags)
 
+    @to_the_end
     async def _resize(self, dom: NonnullDomain, memory: int, flags: int) -> None:
         self.check_flags(flags, IMPACT | MAXIMUM, "DomainSetMemoryFlags")
         record = self.record(dom)
@@ -162,6 +164,7 @@ class QemuMemoryCalls(CgroupCalls, MemorySizeCalls, MemoryTuningCalls):
         elif any(memory > one.max_memory for one in meant):
             raise InvalidArg("cannot set memory higher than max memory", domain=c.VIR_FROM_QEMU)
 
+    @to_the_end
     async def domain_set_memory_stats_period(self, dom: NonnullDomain, period: int, flags: int) -> None:
         """Change how often, in seconds, the guest tells of its memory; 0 is never."""
         if period < 0:

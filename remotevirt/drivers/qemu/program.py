@@ -67,7 +67,7 @@ class ProgramCalls(QemuCalls):
             if flags & HMP:
                 taint(guest, CUSTOM_MONITOR)
                 answer = await guest.execute("human-monitor-command", {"command-line": cmd}, files=files)
-                text = answer if isinstance(answer, str) else _encode(answer)
+                text = answer.replace("\0", "\ufffd") if isinstance(answer, str) else _encode(answer)
             else:
                 command = _parse(cmd)
                 taint(guest, CUSTOM_MONITOR)
@@ -85,6 +85,7 @@ def _parse(text: str) -> Any:
     """
     try:
         command = json.loads(text)
+        _encode(command).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise InternalError(f"cannot parse json {text}: {error}", domain=c.VIR_FROM_NONE) from error
     if isinstance(command, dict) and "id" in command:

@@ -23,7 +23,7 @@ from remotevirt.drivers.domains.disk_tuning import (
 from remotevirt.drivers.domains.parameters import STRINGS, cut
 from remotevirt.drivers.events import Event
 from remotevirt.drivers.faults import argument_error, exclusive_flags, too_large
-from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.command import block_id
 from remotevirt.drivers.qemu.disks import device_of, disk_named
 from remotevirt.drivers.qemu.guest import Guest
@@ -78,6 +78,7 @@ class ThrottlingCalls(QemuCalls):
         params = [tune_param(tune, name) for name in ORDER]
         return DomainGetBlockIoTuneRet(cut(params, nparams, flags), 0)
 
+    @to_the_end
     async def domain_set_block_io_tune(
         self, dom: NonnullDomain, disk: str, params: Sequence[TypedParam], flags: int
     ) -> None:

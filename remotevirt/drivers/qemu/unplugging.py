@@ -138,7 +138,9 @@ async def gone_meanwhile(guest: Guest) -> None:
     if not guest.details.unplugging:
         return
     answer = await guest.execute("qom-list", {"path": "/machine/peripheral"})
-    there = {one.get("name") for one in answer} if isinstance(answer, list) else set()
+    if not isinstance(answer, list):
+        return
+    there = {str(one.get("name")) for one in answer if isinstance(one, dict)}
     for alias in guest.details.unplugging:
         if alias not in there:
             await gone(guest, alias)

@@ -8,7 +8,7 @@ from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
 from remotevirt.drivers.domains.cpu_maps import check_maps, join_maps
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import argument_error, both_flags, exclusive_flags, missing_flag, not_running
-from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.cpu_plugging import enabled_vcpus, list_vcpus, plug_vcpu, unplug_vcpu
 from remotevirt.drivers.qemu.figures import affinity, task_figures
 from remotevirt.drivers.qemu.lifecycle import no_agent
@@ -52,6 +52,7 @@ class VcpuCalls(QemuCalls):
         """Change the number of virtual CPUs of a running guest."""
         await self.domain_set_vcpus_flags(dom, nvcpus, LIVE)
 
+    @to_the_end
     async def domain_set_vcpus_flags(self, dom: NonnullDomain, nvcpus: int, flags: int) -> None:
         """Change the number of virtual CPUs, now, later or both, or with VIR_DOMAIN_VCPU_MAXIMUM the most."""
         function = "virDomainSetVcpusFlags"
@@ -139,6 +140,7 @@ class VcpuCalls(QemuCalls):
             model.vcpus = on
         record.refresh()
 
+    @to_the_end
     async def domain_set_vcpu(self, dom: NonnullDomain, cpumap: str, state: int, flags: int) -> None:
         """Turn single virtual CPUs on or off; ``cpumap`` is text, ``1-3``."""
         function = "virDomainSetVcpu"

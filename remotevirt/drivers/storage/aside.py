@@ -23,7 +23,17 @@ from remotevirt.drivers.storage.faults import internal, system
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 
-__all__ = ["MAX_OUTPUT", "Stop", "Stopped", "find_program", "in_long_thread", "in_thread", "parsed", "run"]
+__all__ = [
+    "MAX_OUTPUT",
+    "Stop",
+    "Stopped",
+    "find_program",
+    "in_long_thread",
+    "in_thread",
+    "open_in_thread",
+    "parsed",
+    "run",
+]
 
 MAX_OUTPUT: Final = 256 * 1024
 """Bytes of what a program may say; one that says more is killed."""
@@ -78,6 +88,27 @@ async def in_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kw
     """
     stop = Stop()
     return await _ended(deferToThread(work, stop, *args, **kwargs), stop.set)
+
+
+async def open_in_thread(work: Callable[Concatenate[Stop, P], int], *args: P.args, **kwargs: P.kwargs) -> int:
+    """Open something in a thread; as :func:`in_thread`. What nobody waits for any more is closed.
+
+    Args:
+        work: returns a descriptor.
+        args, kwargs: for it.
+    """
+    opened: list[int] = []
+
+    def do(stop: Stop) -> int:
+        opened.append(work(stop, *args, **kwargs))
+        return opened[0]
+
+    try:
+        return await in_thread(do)
+    except CancelledError:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
 
 
 async def in_long_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -8,9 +8,19 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from twisted.internet.defer import CancelledError
+
 from remotevirt.drivers.faults import both_flags, check_flags
 from remotevirt.drivers.storage import qemu_img
-from remotevirt.drivers.storage.aside import FOLDER_FD, Stop, find_program, in_long_thread, in_thread, run
+from remotevirt.drivers.storage.aside import (
+    FOLDER_FD,
+    Stop,
+    find_program,
+    in_long_thread,
+    in_thread,
+    open_in_thread,
+    run,
+)
 from remotevirt.drivers.storage.bytes import make_folder, make_raw, resize_raw, wipe
 from remotevirt.drivers.storage.chains import chain, read_facts
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
@@ -78,7 +88,9 @@ def _delete(stop: Stop, path: str) -> None:
             raise system(f"failed to remove pool '{path}'", error) from error
 
 
-def _open(path: str) -> int:
+def _open_folder_of(stop: Stop, path: str, name: str) -> int:
+    """Open the folder of a volume that can be written to, and is no link."""
+    os.close(open_volume(stop, path, name, "Unable to open", c.VIR_FROM_NONE, write=True))
     try:
         return os.open(path, FOLDER)
     except OSError as error:
@@ -184,7 +196,11 @@ class DirectoryBackend:
                 await in_long_thread(make_raw, draft, size, allocation, origin, reflink=reflink)
             else:
                 await self._make_image(draft, model, args, await secret(), source, folders)
-            await in_long_thread(draft.publish, model.permissions)
+            try:
+                await in_long_thread(draft.publish, model.permissions)
+            except CancelledError:
+                if not draft.published:
+                    raise
         finally:
             await in_thread(draft.remove)
 
@@ -255,20 +271,20 @@ class DirectoryBackend:
         if model.encryption is not None or model.format == "dir":
             text = f"volume '{model.name}' cannot be resized"
             raise OperationUnsupported(text, domain=c.VIR_FROM_STORAGE)
-        # a link is never written through
-        os.close(
-            await in_thread(
-                open_volume, _path(pool), model.name, "Unable to open", c.VIR_FROM_NONE, write=True
-            )
-        )
-        opened = f"/proc/self/fd/{FOLDER_FD}/{model.name}"
-        image = await in_thread(chain, model.path, model.format, folders, opened)
-        folder = _open(_path(pool))
+        folder = await open_in_thread(_open_folder_of, _path(pool), model.name)
         try:
-            shrink = capacity < model.capacity
-            await qemu_img.resize(folder, image, capacity, where=model.path, shrink=shrink)
+            await self._resize_image(pool, model, capacity, folder, folders)
         finally:
             os.close(folder)
+
+    @staticmethod
+    async def _resize_image(
+        pool: PoolModel, model: VolumeModel, capacity: int, folder: int, folders: Collection[str]
+    ) -> None:
+        opened = f"/proc/self/fd/{FOLDER_FD}/{model.name}"
+        image = await in_thread(chain, model.path, model.format, folders, opened)
+        shrink = capacity < model.capacity
+        await qemu_img.resize(folder, image, capacity, where=model.path, shrink=shrink)
 
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
@@ -278,7 +294,9 @@ class DirectoryBackend:
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume for a stream; returns its descriptor; raises VirError."""
         what = "Unable to open" if write else "Unable to read"
-        return await in_thread(open_volume, _path(pool), model.name, what, c.VIR_FROM_STREAMS, write=write)
+        return await open_in_thread(
+            open_volume, _path(pool), model.name, what, c.VIR_FROM_STREAMS, write=write
+        )
 
 
 def check_algorithm(algorithm: int) -> None:

@@ -170,6 +170,8 @@ def complete_backing(folder: int, backing: BackingFile, path: str) -> None:
         return
     backing.path = f"{path}/{name}"
     try:
+        if not stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode):
+            return
         file = os.open(name, READ | os.O_NOFOLLOW, dir_fd=folder)
     except OSError:
         return
@@ -248,14 +250,16 @@ class Draft:
         path: of the pool's folder.
         name: of the volume.
         folder: a descriptor of the draft's folder; in it the volume has its name already.
+        published: the volume is in the pool's folder.
     """
 
-    __slots__ = ("_draft", "_parent", "folder", "name", "path")
+    __slots__ = ("_draft", "_parent", "folder", "name", "path", "published")
 
     def __init__(self, path: str, name: str) -> None:
         self.path = path
         self.name = name
         self.folder = self._parent = -1
+        self.published = False
         self._draft = f"{DRAFT}{secrets.token_hex(8)}"
 
     def open(self, stop: Stop) -> None:
@@ -294,15 +298,16 @@ class Draft:
             VirError: the name is taken by now, or it cannot be.
         """
         where = f"{self.path}/{self.name}"
-        file = os.open(self.name, READ | os.O_NOFOLLOW, dir_fd=self.folder)
         try:
-            set_permissions(file, where, permissions, DEFAULT_MODE)
-            os.fsync(file)
-            is_folder = stat.S_ISDIR(os.fstat(file).st_mode)
-        finally:
-            os.close(file)
-        try:
+            file = os.open(self.name, READ | os.O_NOFOLLOW, dir_fd=self.folder)
+            try:
+                set_permissions(file, where, permissions, DEFAULT_MODE)
+                os.fsync(file)
+                is_folder = stat.S_ISDIR(os.fstat(file).st_mode)
+            finally:
+                os.close(file)
             self._move(is_folder)
+            self.published = True
             os.fsync(self._parent)
         except FileExistsError as error:
             raise exists(self.path, self.name) from error

@@ -9,7 +9,14 @@ from collections.abc import Collection
 from typing import Final
 
 from remotevirt.drivers.faults import check_flags
-from remotevirt.drivers.storage.aside import Stop, find_program, in_long_thread, in_thread, run
+from remotevirt.drivers.storage.aside import (
+    Stop,
+    find_program,
+    in_long_thread,
+    in_thread,
+    open_in_thread,
+    run,
+)
 from remotevirt.drivers.storage.bytes import wipe_open
 from remotevirt.drivers.storage.directory import GetSecret, check_algorithm, no_secret
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
@@ -162,12 +169,15 @@ class LogicalBackend:
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
         check_algorithm(algorithm)
-        file = await self.open(pool, model, write=True)
-        await in_long_thread(wipe_open, file, model.path)
+        await in_long_thread(_wipe, model.path)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume; returns its descriptor; raises VirError."""
-        return await in_thread(_open, model.path, write)
+        return await open_in_thread(_open, model.path, write)
+
+
+def _wipe(stop: Stop, path: str) -> None:
+    wipe_open(stop, _open(stop, path, write=True), path)
 
 
 def _open(stop: Stop, path: str, write: bool) -> int:

@@ -8,7 +8,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from inspect import isawaitable
 from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
 from remotevirt.drivers.storage.aside import Stop, in_thread
 from remotevirt.drivers.storage.bytes import next_part
@@ -22,6 +26,8 @@ __all__ = ["Download", "Upload"]
 
 BLOCK_SPACE: Final = 2**63 - 1
 """The last place in any file."""
+
+log = Logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,25 +61,49 @@ class _FileStream(DriverStream):
             return await in_thread(do, *args, **kwargs)
         finally:
             self._busy -= 1
-            self._close()
+            self._close_unheard()
 
-    def _close(self) -> Result[None]:
-        """Close the file if the stream has ended, and nothing goes on with it."""
-        if not self._ended or self._busy or self._over is None:
+    def _last(self) -> Callable[[], Result[None]] | None:
+        """Return what is to be called if the stream has ended, and nothing goes on with the file; once."""
+        if not self._ended or self._busy:
             return None
         over, self._over = self._over, None
-        os.close(self.file)
-        return over()
+        return over
 
-    def finish(self) -> Result[None]:
-        """Complete."""
+    def _close_unheard(self) -> None:
+        """Close the file if it is time to; closing may take long where it is on another host."""
+        over = self._last()
+        if over is not None:
+            over()
+            deferToThread(close_file, self.file).addErrback(
+                lambda failure: log.error("{error}", error=failure.value)
+            )
+
+    async def finish(self) -> None:
+        """Complete; raises VirSystemError if closing the file shows that not all of it was written."""
         self._ended = True
-        return self._close()
+        over = self._last()
+        if over is None:
+            return
+        try:
+            await deferToThread(close_file, self.file)
+        finally:
+            after = over()
+            if isawaitable(after):
+                await after
 
     def abort(self) -> None:
         """Give up."""
         self._ended = True
-        self._close()
+        self._close_unheard()
+
+
+def close_file(file: int) -> None:
+    """Close a file, in a thread; what could not be written shows here at the latest."""
+    try:
+        os.close(file)
+    except OSError as error:
+        raise _failed("cannot close stream", error) from error
 
 
 class Download(_FileStream):

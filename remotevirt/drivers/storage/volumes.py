@@ -95,20 +95,21 @@ class VolumeCalls(VolumeLookups):
         pool.add(volume)
         pool.begin()
         try:
-            secret = partial(self._secret, model.encryption)
-            copied = None if source is None else source.model
-            await backend.create(
-                pool.model, model, flags, secret=secret, source=copied, folders=self._folders()
-            )
+            try:
+                secret = partial(self._secret, model.encryption)
+                copied = None if source is None else source.model
+                await backend.create(
+                    pool.model, model, flags, secret=secret, source=copied, folders=self._folders()
+                )
+            except BaseException:
+                pool.remove(volume)
+                raise
             pool.settle(volume)
             await self.measure(pool, volume)
-        except BaseException:
-            pool.remove(volume)
-            raise
+            pool.use(model.allocation)
         finally:
             volume.building = False
             pool.jobs -= 1
-        pool.use(model.allocation)
         return volume.ref
 
     def _folders(self) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from remotevirt.drivers.host import HostInterfaces
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -85,6 +87,19 @@ class InterfaceTests(HostTestCase):
         for name in ("", ".", "..", "../net/nic0", "bonding_masters", "x" * 4096, "nic0\0", "none"):
             error = await self.assertFailure(interfaces.interface_lookup_by_name(name), VirError)
             self.assertEqual(error.code, c.VIR_ERR_NO_INTERFACE, name)
+
+    async def test_name_that_is_no_text(self) -> None:
+        """The kernel takes any bytes for a name; the others are listed."""
+        host = self.changing_server()
+        before = (await HostInterfaces(host).connect_list_all_interfaces(1, 0)).ifaces
+        folder = os.path.join(os.fsencode(host.files.root), b"sys/class/net/eth\xff")
+        os.mkdir(folder)
+        for name, text in ((b"ifindex", "99"), (b"operstate", "up"), (b"address", "02:00:00:00:00:99")):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(text)
+        found = await HostInterfaces(host).connect_list_all_interfaces(1, 0)
+        self.assertEqual(found.ifaces, before)
+        self.assertTrue(found.pack())
 
     async def test_unsupported(self) -> None:
         """Flags that are none are refused; changes are not supported."""

@@ -113,6 +113,20 @@ async def aside(work: Awaitable[T]) -> T:
     return await work
 
 
+def descriptors() -> int:
+    """Return how many descriptors this process has."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def all_closed(before: int) -> None:
+    """Wait until there are as few descriptors as before: some are closed in threads."""
+    for _ in range(2000):
+        if descriptors() <= before:
+            return
+        await turn()
+    raise AssertionError(f"{descriptors() - before} descriptors are left")
+
+
 async def turn() -> None:
     """Let the reactor go round, by way of a thread."""
     await deferToThread(os.getpid)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from twisted.internet.defer import CancelledError, DeferredSemaphore
+
 from remotevirt.drivers.storage import aside, logical
-from tests.drivers.storage.driving import MIB, StorageCase, volume_xml
+from tests.drivers.storage.driving import MIB, StorageCase, descriptors, turn, volume_xml
 
 VGS = "echo 104857600#73400320"
 LVS = "echo '  one#AbCd-12#20971520#-wi-a-----'; echo '  thin#Ef#5#twi-a---'; cat {folder}/more 2>/dev/null"
@@ -40,6 +43,22 @@ class LogicalTests(StorageCase):
         text = path.read_text() if path.exists() else ""
         path.unlink(missing_ok=True)
         return text.splitlines()
+
+    async def test_wipe_that_waits_for_its_turn(self) -> None:
+        """Nothing is open before it is the turn of a volume, so that nothing is left if the client goes."""
+        ref = await self.call("storage_pool_create_xml", XML.format("vg0"), 0)
+        vol = await self.call("storage_vol_lookup_by_name", ref, "one")
+        self.patch(logical, "_open", lambda stop, path, write: os.open("/dev/null", os.O_RDWR))
+        turns = DeferredSemaphore(1)
+        self.patch(aside, "_long_threads", turns)
+        await turns.acquire()
+        before = descriptors()
+        work = self.storage.storage_vol_wipe(vol, 0)
+        await turn()
+        self.assertEqual(before, descriptors())
+        work.cancel()
+        await self.assertFailure(work, CancelledError)
+        self.assertEqual(before, descriptors())
 
     async def test_life(self) -> None:
         ref = await self.call("storage_pool_create_xml", XML.format("vg0"), 0)

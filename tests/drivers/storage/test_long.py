@@ -11,9 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.storage import aside, directory
-from remotevirt.drivers.storage.aside import Stop, in_thread, run
+from remotevirt.drivers.storage.aside import Stop, in_thread, open_in_thread, run
 from remotevirt.errors import VirError
-from tests.drivers.storage.driving import StorageCase, volume_xml
+from tests.drivers.storage.driving import StorageCase, descriptors, volume_xml
 from tests.drivers.storage.test_volumes import VolumeCase
 
 BUSY = "pool 'p' has asynchronous jobs running."
@@ -101,6 +101,45 @@ class LongTests(VolumeCase):
         self.assertEqual([], await self.names(self.ref))
         await self.call("storage_pool_destroy", self.ref)
 
+    async def test_client_that_goes_when_the_volume_is_there(self) -> None:
+        """What has its name already is a volume of the pool."""
+        published = threading.Event()
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        real = directory.Draft.publish
+
+        def publish(draft: Any, stop: Stop, *args: Any) -> None:
+            real(draft, stop, *args)
+            published.set()
+            go_on.wait(30)
+
+        self.patch(directory.Draft, "publish", publish)
+        work = Deferred.fromCoroutine(self.storage.storage_vol_create_xml(self.ref, volume_xml("v"), 0))
+        await deferToThread(published.wait, 30)
+        work.cancel()
+        go_on.set()
+        with contextlib.suppress(CancelledError):
+            await work
+        await self._settled()
+        self.assertEqual(["v"], self.left())
+        self.assertEqual(["v"], await self.names(self.ref))
+
+    async def test_folder_is_opened_in_a_thread(self) -> None:
+        """The folder of a pool may be one of another host, that does not answer."""
+        vol = await self.make(self.ref, "q", kind="qcow2")
+        threads: list[int] = []
+        real = os.open
+
+        def opened(path: Any, *args: Any, **kwargs: Any) -> int:
+            if str(path).startswith(str(self.path)):
+                threads.append(threading.get_ident())
+            return real(path, *args, **kwargs)
+
+        self.patch(os, "open", opened)
+        await self.call("storage_vol_resize", vol, 1 << 21, 0)
+        self.assertNotEqual([], threads)
+        self.assertNotIn(threading.get_ident(), threads)
+
     async def _settled(self) -> None:
         """Wait until nobody works on the pool any more."""
         for _ in range(2000):
@@ -165,6 +204,25 @@ class ProgramTests(StorageCase):
         await deferToThread(os.getpid)
         work.cancel()
         await self.assertFailure(work, CancelledError)
+
+    async def test_descriptor_that_nobody_waits_for(self) -> None:
+        """What is opened after its client has gone is closed."""
+        entered, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def work(stop: Stop, path: str) -> int:
+            entered.set()
+            go_on.wait(30)
+            return os.open(path, os.O_RDONLY)
+
+        await deferToThread(os.getpid)  # the reactor runs, and has what it needs
+        before = descriptors()
+        waiting = Deferred.fromCoroutine(open_in_thread(work, "/dev/null"))
+        await deferToThread(entered.wait, 30)
+        waiting.cancel()
+        go_on.set()
+        await self.assertFailure(waiting, CancelledError)
+        self.assertEqual(before, descriptors())
 
     async def test_thread_that_is_stopped(self) -> None:
         ended = threading.Event()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
+from remotevirt.drivers.storage.aside import Stop
+from remotevirt.drivers.storage.chains import read_facts
 from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import NonnullStorageVol
 from tests.drivers.storage.driving import MIB, volume_xml
 from tests.drivers.storage.test_images import qcow2
@@ -53,6 +57,40 @@ class LinkTests(VolumeCase):
             text = f"volume target path '{self.path}/dangling' already exists"
             await self.no(text, "storage_vol_create_xml", self.ref, xml, 0)
         self.assertFalse((self.folder / "new").exists())
+
+
+class DeviceTests(VolumeCase):
+    """What is no file is not even opened: a watchdog would begin to count, a pipe's writer would go on."""
+
+    def setUp(self) -> Any:
+        self.opened: list[str] = []
+        return super().setUp()
+
+    def watch(self) -> None:
+        """Note what is opened from now on."""
+        real = os.open
+
+        def opened(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+            file = real(path, flags, *args, **kwargs)
+            if not flags & os.O_PATH:
+                self.opened.append(os.readlink(f"/proc/self/fd/{file}"))
+            return file
+
+        self.patch(os, "open", opened)
+
+    async def test_header_that_names_none(self) -> None:
+        pipe = self.path / "pipe"
+        os.mkfifo(pipe)
+        (self.path / "top").write_bytes(qcow2(name=b"pipe"))
+        self.watch()
+        for path in (str(pipe), "/dev/null", str(self.path)):
+            with self.assertRaises(OperationInvalid):
+                read_facts(Stop(), path)
+        await self.call("storage_pool_refresh", self.ref, 0)
+        self.assertIn("<format type='qcow2'/>", await self.xml("top"))
+        self.assertIn(str(self.path / "top"), self.opened)
+        for path in (str(pipe), "/dev/null"):
+            self.assertNotIn(path, self.opened)
 
 
 class HeaderTests(VolumeCase):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from inspect import isawaitable
 from typing import Any
 
+from remotevirt.drivers.storage import streams
+from remotevirt.drivers.storage.faults import system
 from remotevirt.drivers.streams import DriverStream, Hole
 from remotevirt.stubs import constants as c
-from tests.drivers.storage.driving import MIB
+from tests.drivers.storage.driving import MIB, all_closed, descriptors
 from tests.drivers.storage.test_volumes import VolumeCase
 
 SPARSE = 1
@@ -129,16 +133,45 @@ class StreamTests(VolumeCase):
         await self.call("storage_vol_delete", self.vol, 0)
 
     async def test_descriptors_are_closed(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         for way in ("upload", "download"):
             (await self.stream(way)).abort()
             stream = await self.stream(way)
             await done(stream.finish())
             stream.abort()
-        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
+        await all_closed(before)
+
+    async def test_closed_in_a_thread(self) -> None:
+        """A file of another host may take its time to be closed; meanwhile others are served."""
+        threads = []
+
+        def close(file: int) -> None:
+            threads.append(threading.get_ident())
+            os.close(file)
+
+        self.patch(streams, "close_file", close)
+        before = descriptors()
+        await done((await self.stream("upload")).finish())
+        (await self.stream("download")).abort()
+        await all_closed(before)
+        self.assertEqual(2, len(threads))
+        self.assertNotIn(threading.get_ident(), threads)
+
+    async def test_close_that_fails(self) -> None:
+        """What shows that bytes are lost is told to who has sent them."""
+
+        def close(file: int) -> None:
+            os.close(file)
+            raise system("cannot close stream", errno.EIO, c.VIR_FROM_STREAMS)
+
+        self.patch(streams, "close_file", close)
+        stream = await self.stream("upload")
+        await self.refused(done(stream.finish()), "cannot close stream: Input/output error")
+        await self.call("storage_vol_delete", self.vol, 0)
 
     async def test_abort_in_the_middle(self) -> None:
         """A piece that is being written is dealt with before the file is closed."""
+        before = descriptors()
         stream: Any = await self.stream("upload")
         work = stream.write(b"z" * MIB)
         running = work.send(None)
@@ -147,4 +180,4 @@ class StreamTests(VolumeCase):
         await running
         with self.assertRaises(StopIteration):
             work.send(None)
-        self.assertRaises(OSError, os.fstat, stream.file)
+        await all_closed(before)

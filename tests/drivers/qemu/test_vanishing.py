@@ -1,0 +1,168 @@
+"""Clients that go in the middle, guests that end in the middle, and a QEMU that answers nonsense."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import partial
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from remotevirt.drivers.qemu.configuring import find_terminals, find_threads
+from remotevirt.drivers.qemu.stopping import gone
+from remotevirt.drivers.qemu.unplugging import gone_meanwhile
+from remotevirt.errors import VirError
+from remotevirt.stubs import constants as c
+from remotevirt.typed_params import ullong
+from tests.drivers.qemu.test_hotplug import CONFIG, LIVE, HotplugBase, reactor_later, refusal
+
+
+class VanishingTests(HotplugBase):
+    """Whatever happens in the middle of a change, QEMU and the definitions agree in the end."""
+
+    async def asked(self, command: str) -> None:
+        """Wait until QEMU is asked something."""
+        while command not in self.monitor.commands:
+            waiting: Deferred[None] = Deferred()
+            reactor_later(waiting)
+            await waiting
+
+    async def test_client_goes_while_a_device_comes(self) -> None:
+        """QEMU has the command, so the device comes, and everybody else hears of it."""
+        self.monitor.silent["device_add"] = Deferred()
+        calling = self.begin("domain_attach_device_flags", self.two, LIVE | CONFIG)
+        await self.asked("device_add")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.assertIsNotNone(self.record.job.owner)
+        self.monitor.silent.pop("device_add").callback({})
+        for live in (True, False):
+            self.assertEqual(self.targets(live=live), ["vda", "vdb", "sda"])
+        self.assertIn(c.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, self.ids())
+        self.assertIsNone(self.record.job.owner)
+
+    async def test_client_goes_and_qemu_refuses(self) -> None:
+        """Nothing stays of a device that QEMU does not take, though nobody hears of that."""
+        self.monitor.silent["device_add"] = Deferred()
+        calling = self.begin("domain_attach_device_flags", self.two, LIVE)
+        await self.asked("device_add")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.monitor.silent.pop("device_add").errback(refusal())
+        self.assertEqual(self.monitor.commands[-2:], ["blockdev-del", "blockdev-del"])
+        self.assertEqual(self.targets(), ["vda", "sda"])
+        self.assertIsNone(self.record.job.owner)
+
+    async def test_client_goes_while_a_device_goes(self) -> None:
+        """A device that has gone from QEMU goes from the definition, whoever waits for that."""
+        await self.begin("domain_attach_device_flags", self.two, LIVE)
+        self.monitor.silent["blockdev-del"] = Deferred()
+        calling = self.begin("domain_detach_device_flags", self.two, LIVE)
+        self.tell("DEVICE_DELETED", device="virtio-disk1")
+        await self.asked("blockdev-del")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.monitor.silent.pop("blockdev-del").callback({})
+        self.assertEqual(self.targets(), ["vda", "sda"])
+        self.assertEqual(self.guest.details.unplugging, [])
+        self.assertIn(c.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self.ids())
+
+    async def test_client_goes_while_limits_change(self) -> None:
+        """What QEMU is told of a disk, its definition says as well."""
+        self.monitor.silent["block_set_io_throttle"] = Deferred()
+        limit = ullong(c.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC, 9)
+        calling = self.begin("domain_set_block_io_tune", "vda", [limit], LIVE)
+        await self.asked("block_set_io_throttle")
+        calling.cancel()
+        await self.assertFailure(calling, CancelledError)
+        self.monitor.silent.pop("block_set_io_throttle").callback({})
+        self.assertIn("<total_iops_sec>9</total_iops_sec>", self.record.live.format(0, 1))
+        self.assertIsNone(self.record.job.owner)
+
+    async def test_texts_that_are_none(self) -> None:
+        """Half a pair of surrogates is no text, whoever says it: a client, or QEMU."""
+        for command in ('{"execute": "\\ud800"}', '{"execute": "x", "\\ud800": 1}', '"\\ud800"'):
+            error = await self.refused("qemu_domain_monitor_command", command, 0)
+            self.assertIn("cannot parse json", str(error), command)
+        self.assertEqual(self.monitor.commands, [])
+        self.monitor.answers["human-monitor-command"] = "a\0b"
+        self.assertEqual(await self.begin("qemu_domain_monitor_command", "info", 1), "a\ufffdb")
+
+    async def test_answers_that_are_none(self) -> None:
+        """A QEMU that answers nonsense cannot make the daemon believe, or stumble over, anything."""
+        nonsense = [7, None, [], {"name": []}, {"fdset-id": 1, "fds": [3]}, {"cpu-index": "x"}, {"label": 1}]
+        for answer in (nonsense, 7, {}, "x"):
+            for command in ("qom-list", "query-fdsets", "query-chardev", "query-cpus-fast"):
+                self.monitor.answers[command] = answer
+            self.assertEqual(await find_terminals(self.guest), {})
+            self.assertEqual(await find_threads(self.guest), {})
+        self.guest.details.unplugging = ["virtio-disk0"]
+        await gone_meanwhile(self.guest)
+        self.assertEqual(self.targets(), ["vda", "sda"])
+
+    async def test_terminals(self) -> None:
+        """Where a terminal is goes into the definition, which must be readable after a restart."""
+        for place in ("3\n", "3\0", "../sda", 99 * "9"):
+            name = f"pty:/dev/pts/{place}"
+            self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": name}]
+            self.assertEqual(await find_terminals(self.guest), {}, name)
+        self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": "pty:/dev/pts/3"}]
+        self.assertEqual(await find_terminals(self.guest), {"charserial0": "/dev/pts/3"})
+
+    async def test_end_at_each_step(self) -> None:
+        """Whichever command is the last that QEMU gets: the call ends, and nothing goes on or stays open."""
+        short = tempfile.mkdtemp()  # the path of a socket has at most 107 bytes
+        self.addCleanup(shutil.rmtree, short)
+        channel = (
+            f"<channel type='unix'><source mode='bind' path='{short}/line'/>"
+            "<target type='virtio' name='org.example'/></channel>"
+        )
+        steps = 0
+        await self.asked_nothing()
+        before = len(os.listdir("/proc/self/fd"))
+        for name, document in (
+            ("domain_attach_device_flags", self.two),
+            ("domain_attach_device_flags", channel),
+            ("domain_update_device_flags", self.medium("new")),
+            ("domain_detach_device_flags", self.disk("one", "vda")),
+        ):
+            for last in range(1, 20):
+                self.fresh()
+                self.monitor.react["blockdev-open-tray"] = lambda _: self.tell(
+                    "DEVICE_TRAY_MOVED", id="sata0-0-0", **{"tray-open": True}
+                )
+                self.monitor.react["device_del"] = lambda _: self.clock.callLater(
+                    0, self.tell, "DEVICE_DELETED", device="virtio-disk0"
+                )
+                self.monitor.last = last
+                self.monitor.at_last = partial(gone, self.guest)
+                calling = self.begin(name, document, LIVE | CONFIG)
+                while not calling.called:
+                    await self.asked_nothing()
+                    self.clock.advance(0)
+                if len(self.monitor.asked) < last:
+                    await calling
+                    break
+                try:
+                    await calling  # it has done its part, if only what is left of it was to go
+                except VirError:
+                    steps += 1
+                self.assertIsNone(self.record.job.owner)
+                self.assertIsNone(self.record.guest)
+                self.assertEqual([], [one for one in self.clock.getDelayedCalls() if one.active()])
+                if name == "domain_attach_device_flags":
+                    self.assertEqual(["vda", "sda"], self.targets(live=False))
+        self.assertGreater(steps, 10)
+        await self.asked_nothing()
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
+
+    async def asked_nothing(self) -> None:
+        """Let the reactor have a turn."""
+        waiting: Deferred[None] = Deferred()
+        reactor_later(waiting)
+        await waiting
+
+    def fresh(self) -> None:
+        """Have another guest, in another world."""
+        self.setUp()
