@@ -25,7 +25,17 @@ from remotevirt.xml.parse import Element
 from remotevirt.xml.values import Integer, Text, on_off, yes_no
 from remotevirt.xml.write import Tag
 
-__all__ = ["Address", "BootableInfo", "DeviceInfo", "DriveAddress", "PciAddress", "RomInfo", "choose_address"]
+__all__ = [
+    "Address",
+    "BootableInfo",
+    "CcidAddress",
+    "DeviceInfo",
+    "DriveAddress",
+    "PciAddress",
+    "RomInfo",
+    "UsbAddress",
+    "choose_address",
+]
 
 _ALIAS = re.compile(r"[A-Za-z0-9._-]+\Z")
 _LOADPARM = re.compile(r"[A-Za-z0-9. ]+\Z")
@@ -179,7 +189,7 @@ class IsaAddress(Address):
 @attrs.define
 class DimmAddress(Address):
     type: str = attribute("type", default="dimm")
-    slot: int = attribute("slot", Integer(), default=0)
+    slot: int = attribute("slot", Integer(), required=True)
     base: int | None = attribute("base", Integer(bits=64, base=16, style="#x", zero="silent"))
 
 
@@ -267,7 +277,7 @@ class Master(Model):
 @attrs.define
 class Acpi(Model):
     TAG: ClassVar[str] = "acpi"
-    index: int | None = attribute("index", Integer(zero="silent"))
+    index: int | None = attribute("index", Integer(zero="refused"))
 
 
 def _read_alias(source: Source, how: Reading, model: Any) -> str | None:

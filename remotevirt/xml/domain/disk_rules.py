@@ -44,8 +44,6 @@ def check_disk(disk: Disk) -> None:
     if getattr(disk.source, "fdgroup", None) is not None:
         raise unsupported(f"driver does not support FD passing for disk '{disk.dev}'")
     address = getattr(disk.info.address, "type", None)
-    if address == "unassigned":
-        raise unsupported("address of type 'unassigned' is supported only for hostdevs")
     if disk.sgio == "unfiltered":
         raise unsupported("unfiltered sgio is no longer supported")
     _check_sources(disk)

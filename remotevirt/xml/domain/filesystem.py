@@ -176,6 +176,8 @@ class Filesystem(Model):
                 raise ConfigUnsupported("boot order is only supported for virtiofs", domain=VIR_FROM_DOMAIN)
         if found.socket is not None:
             self.accessmode = None
+        self.hard_limit = self.hard_limit or None
+        self.soft_limit = self.soft_limit or None
 
     def fill(self, tag: Tag, how: Printing) -> None:
         super().fill(tag, how)
@@ -231,7 +233,7 @@ def _read_mebi(source: Source, how: Reading, model: Any) -> int | None:
     element = source.first("size")
     if element is None or not element.text:
         return None
-    return parse_scaled(element.text, element.get("unit"), path="./size[1]", default=1)
+    return parse_scaled(element.text, element.get("unit"), path="./size[1]", default=1) or None
 
 
 @attrs.define

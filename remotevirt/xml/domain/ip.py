@@ -7,7 +7,7 @@ from typing import ClassVar
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NETWORK
-from remotevirt.stubs.errors import XmlError
+from remotevirt.stubs.errors import InvalidArg, XmlError
 from remotevirt.xml.fields import Model, Reading, Source, attribute
 from remotevirt.xml.values import Integer, address_version, xml_error
 
@@ -32,7 +32,7 @@ class IpAddress(Model):
             raise XmlError(f"Invalid prefix value '{self.prefix}' in <ip>", domain=VIR_FROM_DOMAIN)
         self.family = f"ipv{version}"
         if self.peer is not None and address_version(self.peer, self.family) is None:
-            raise XmlError(f"Invalid peer '{self.peer}' in <ip>", domain=VIR_FROM_DOMAIN)
+            raise InvalidArg(f"Invalid peer '{self.peer}' in <ip>", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define

@@ -20,4 +20,5 @@ def check_virtio(options: VirtioOptions, virtio: bool) -> None:
         return
     for name in ("iommu", "ats", "packed", "page_per_vq"):
         if getattr(options, name) is not None:
-            raise unsupported(f"{name} driver option is only supported for virtio devices")
+            words = name if name == "page_per_vq" else f"{name} driver"
+            raise unsupported(f"{words} option is only supported for virtio devices")

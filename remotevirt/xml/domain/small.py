@@ -229,6 +229,8 @@ class TpmBackend(Model):
     banks: PcrBanks | None = child(PcrBanks)
 
     def complete(self, source: Source, how: Reading) -> None:
+        if self.type != "emulator":
+            self.version = None
         if self.type == "passthrough":
             self.persistent_state = self.source = self.encryption = self.banks = None
             self.device = self.device or TpmDevice()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import DriveAddress
+from remotevirt.xml.domain.chardev_rules import check_characters
 from remotevirt.xml.domain.device import FAMILIES, devices_of
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.disk_rules import check_disk
@@ -15,6 +16,7 @@ from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.hostdev_rules import check_hostdevs
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
+from remotevirt.xml.domain.memory_device import MemoryTarget
 from remotevirt.xml.domain.rules import check_virtio, unsupported
 
 __all__ = ["check_once", "validate_domain"]
@@ -26,6 +28,7 @@ def validate_domain(model: DomainModel) -> None:
     cpu = model.cpu
     if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
         raise unsupported("check attribute specified for CPU with no model")
+    _check_addresses(model.devices)
     for disk in model.devices.disks:
         check_disk(disk)
     _check_targets(model.devices.disks)
@@ -36,6 +39,8 @@ def validate_domain(model: DomainModel) -> None:
     _check_usb(model.devices)
     for video in model.devices.videos:
         _check_video(video)
+    check_characters(model.devices)
+    _check_small(model.devices)
     _check_audio(model.devices)
     _check_memories(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
@@ -76,6 +81,14 @@ def _check_aliases(model: DomainModel) -> None:
         if alias in seen:
             raise unsupported(f"non unique alias detected: {alias}")
         seen.add(alias)
+
+
+def _check_addresses(devices: Devices) -> None:
+    """Check that only devices of the host go without a place on a bus."""
+    for device in (one for tag in FAMILIES if tag != "hostdev" for one in devices_of(devices, tag)):
+        info = getattr(device, "info", None)
+        if info is not None and getattr(info.address, "type", None) == "unassigned":
+            raise unsupported("address of type 'unassigned' is supported only for hostdevs")
 
 
 def _check_targets(disks: list[Disk]) -> None:
@@ -160,25 +173,40 @@ def _check_video(video: Video) -> None:
         raise unsupported("unsupported rendernode accel attribute without 'vhostuser'")
 
 
+def _check_small(devices: Devices) -> None:
+    for tpm in devices.tpms:
+        backend = tpm.backend
+        if backend is not None and backend.banks is not None and backend.version != "2.0":
+            text = "<active_pcr_banks/> requires TPM version '2.0'"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
+    vsock = devices.vsock
+    if vsock is not None and vsock.driver is not None:
+        check_virtio(vsock.driver.virtio, vsock.model is not None)
+
+
 def _check_memories(devices: Devices, cells: int) -> None:
     """Host devices and memory."""
     check_hostdevs(devices)
     for memory in devices.memories:
-        path = memory.source.path if memory.source is not None else None
-        if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
-            raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
-        if memory.model == "virtio-mem" and memory.target is not None:
-            _check_blocks(memory.target.block or 0, memory.target.requested or 0)
         node = memory.target.node if memory.target is not None else None
         if node is not None and node >= cells:
             known = f"for guest node '{node}' as the guest has only '{cells}'" if cells else "as guest has no"
             raise XmlDetail(f"can't add memory backend {known} NUMA nodes configured", domain=VIR_FROM_DOMAIN)
-        if memory.uuid is not None and memory.model != "nvdimm":
-            raise unsupported(f"UUID is not supported for {memory.model} device")
+        path = memory.source.path if memory.source is not None else None
+        if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
+            raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
+        if memory.model == "virtio-mem" and memory.target is not None:
+            _check_blocks(memory.target)
+        if memory.model == "sgx-epc" and memory.info.address is not None:
+            raise unsupported("memory device address is not supported for model 'sgx-epc'")
 
 
-def _check_blocks(block: int, requested: int) -> None:
+def _check_blocks(target: MemoryTarget) -> None:
     """Check the sizes of memory that comes in blocks."""
+    block, requested = target.block or 0, target.requested or 0
+    if requested > target.size:
+        text = f"requested size must be smaller than or equal to @size ({target.size}KiB)"
+        raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
     if not block or block & (block - 1):
         raise XmlDetail("block size must be a power of two", domain=VIR_FROM_DOMAIN)
     if requested % block:
@@ -248,7 +276,12 @@ def _check_interface(interface: Interface) -> None:
 
 
 def _check_iommu(model: DomainModel) -> None:
-    driver = model.devices.iommu.driver if model.devices.iommu else None
+    iommu = model.devices.iommu
+    if iommu is None:
+        return
+    if iommu.model != "virtio" and iommu.info.address is not None:
+        raise XmlError(f"iommu model '{iommu.model}' can't have address", domain=VIR_FROM_DOMAIN)
+    driver = iommu.driver
     if driver is None:
         return
     if driver.intremap and (model.features is None or model.features.ioapic != "qemu"):
