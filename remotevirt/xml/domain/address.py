@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import attrs
 
@@ -92,8 +92,8 @@ class PciPlace(Model):
             )
 
     def is_zero(self) -> bool:
-        """Whether nothing was said."""
-        return not (self.domain or self.bus or self.slot or self.function)
+        """Whether nothing was said: a function alone is as good as nothing."""
+        return not (self.domain or self.bus or self.slot)
 
 
 @attrs.define
@@ -144,9 +144,13 @@ class UsbAddress(Address):
     bus: int = attribute("bus", Integer(), default=0)
     port: str | None = attribute("port", Text())
 
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.port is not None and not _USB_PORT.match(self.port):
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        # libvirt looks at the port before the bus.
+        port = source.get("port")
+        if port and not _USB_PORT.match(port):
             raise InternalError("Cannot parse <address> 'port' attribute", domain=VIR_FROM_DEVICE)
+        return super().read_source(source, how)
 
 
 @attrs.define

@@ -75,6 +75,10 @@ class Log(Model):
     file: str | None = attribute("file")
     append: bool | None = attribute("append", on_off())
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.file is None:
+            self.append = None
+
 
 _FIELDS: dict[str, tuple[str, ...]] = {
     "pty": ("path",),
@@ -209,6 +213,13 @@ class ParallelTarget(Model):
     port: int | None = attribute("port", _PORT)
 
 
+def _read_console_port(source: Source, how: Reading, model: ConsoleTarget) -> None:
+    # It must be a number, though consoles are numbered anew.
+    text = source.get("port")
+    if text is not None:
+        _PORT.read(text, Where("target", "port"))
+
+
 @attrs.define
 class ConsoleTarget(Model):
     TAG: ClassVar[str] = "target"
@@ -220,7 +231,7 @@ class ConsoleTarget(Model):
             refusal=unsupported("unknown target type '{}' specified for character device"),
         ),
     )
-    port: int | None = attrs.field(default=None)
+    port: int | None = hook(_read_console_port, lambda value, how, model: None)
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("type", self.type or "none").set("port", self.port)

@@ -230,6 +230,10 @@ def complete_videos(model: DomainModel, usual: str) -> None:
                 card.vram = _VRAM_OF_GUEST.get(model.type, card.vram)
         if card.type == "qxl" and card.ram is None:
             card.ram = 65536
+        for name in ("ram", "vram"):
+            size = getattr(card, name)
+            if size:
+                setattr(card, name, 1 << (size - 1).bit_length())
         if card.heads is None:
             card.heads = 1
         card.heads = card.heads or None

@@ -18,10 +18,12 @@ from remotevirt.xml.fields import (
     body,
     child,
     children,
-    leaf,
+    hook,
 )
+from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import Size, kibibytes
 from remotevirt.xml.values import Choice, Integer, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.write import leaf as leaf_tag
 
 __all__ = ["Cell", "Cpu", "Numa"]
 
@@ -195,6 +197,20 @@ class Numa(Model):
         return sum(cell.memory for cell in self.cells)
 
 
+def _read_vendor(source: Source, how: Reading, model: Cpu) -> str | None:
+    # This is where libvirt looks whether what was said so far goes together.
+    if model.migratable is not None and model.mode not in {"host-passthrough", "maximum"}:
+        raise ConfigUnsupported(
+            "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode",
+            domain=VIR_FROM_CPU,
+        )
+    element = source.first("vendor")
+    vendor = text_of(element) if element is not None else None
+    if vendor and (model.model is None or model.model.name is None):
+        raise XmlError("CPU vendor specified without CPU model", domain=VIR_FROM_CPU)
+    return vendor or None
+
+
 @attrs.define
 class Cpu(Model):
     """The guest's processor."""
@@ -211,7 +227,7 @@ class Cpu(Model):
     check: str | None = attribute("check", Choice("none partial full"))
     migratable: bool | None = attribute("migratable", on_off())
     model: CpuModel | None = child(CpuModel)
-    vendor: str | None = leaf("vendor")
+    vendor: str | None = hook(_read_vendor, lambda value, how, model: leaf_tag("vendor", value))
     topology: Topology | None = child(Topology)
     cache: Cache | None = child(Cache)
     maxphysaddr: MaxPhysAddr | None = child(MaxPhysAddr)
@@ -231,22 +247,14 @@ class Cpu(Model):
         else:
             self.match = None
             if self.mode != "host-model":
-                self.model = None
+                self.model = self.vendor = None
             elif self.model is not None:
                 self.model.fallback = self.model.fallback or "allow"
         self._check(custom)
 
     def _check(self, custom: bool) -> None:
-        if self.migratable is not None and self.mode not in {"host-passthrough", "maximum"}:
-            raise ConfigUnsupported(
-                "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode",
-                domain=VIR_FROM_CPU,
-            )
-        if custom and self.model is None:
-            if self.vendor is not None:
-                raise XmlError("CPU vendor specified without CPU model", domain=VIR_FROM_CPU)
-            if self.features:
-                raise XmlError("Non-empty feature list specified without CPU model", domain=VIR_FROM_CPU)
+        if custom and self.model is None and self.features:
+            raise XmlError("Non-empty feature list specified without CPU model", domain=VIR_FROM_CPU)
         names: set[str] = set()
         for feature in self.features:
             if feature.name in names:

@@ -150,6 +150,8 @@ class Filesystem(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.driver is not None and self.driver.type != "virtiofs":
             self.driver.queue = None
+            if self.driver.type is None:
+                self.driver.format = self.driver.wrpolicy = None
         found = self.source
         if found is not None:
             kept = FilesystemSource()

@@ -20,17 +20,22 @@ from remotevirt.xml.fields import (
 from remotevirt.xml.values import (
     Choice,
     Integer,
+    xml_error,
     yes_no,
 )
 
 __all__ = ["PERF_EVENTS", "IdMap", "PerfEvent", "PerfEvents", "PowerManagement"]
 
 
+_BAD_RANGE = xml_error("invalid idmap start/target/count settings")
+_ID = Integer(refusal=_BAD_RANGE)
+
+
 @attrs.define
 class IdRange(Model):
-    start: int = attribute("start", Integer(), required=True)
-    target: int = attribute("target", Integer(), required=True)
-    count: int = attribute("count", Integer(), required=True)
+    start: int = attribute("start", _ID, required=_BAD_RANGE)
+    target: int = attribute("target", _ID, required=_BAD_RANGE)
+    count: int = attribute("count", _ID, required=_BAD_RANGE)
 
 
 @attrs.define
@@ -54,13 +59,11 @@ class IdMap(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if bool(self.uids) != bool(self.gids):
             raise ConfigUnsupported("uid and gid should be mapped both", domain=VIR_FROM_DOMAIN)
-        for ranges, what in ((self.uids, "uid"), (self.gids, "gid")):
+        for ranges in (self.uids, self.gids):
             ranges.sort(key=lambda item: item.start)
             if ranges and ranges[0].start != 0:
-                raise ConfigUnsupported(
-                    f"You must map the root {'user' if what == 'uid' else 'group'} of container",
-                    domain=VIR_FROM_DOMAIN,
-                )
+                # said of groups too
+                raise ConfigUnsupported("You must map the root user of container", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define

@@ -6,10 +6,12 @@ from typing import ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NETWORK
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import InvalidArg, XmlError
-from remotevirt.xml.fields import Model, Reading, Source, attribute
+from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute
+from remotevirt.xml.route import Route as StaticRoute
 from remotevirt.xml.values import Integer, address_version, xml_error
+from remotevirt.xml.write import Tag
 
 __all__ = ["IpAddress", "Route"]
 
@@ -37,24 +39,18 @@ class IpAddress(Model):
 
 @attrs.define
 class Route(Model):
+    """A route that the guest shall have; interfaces and host devices have them."""
+
     TAG: ClassVar[str] = "route"
-    family: str | None = attribute("family")
-    address: str | None = attribute("address")
-    netmask: str | None = attribute("netmask")
-    prefix: int | None = attribute("prefix", Integer())
-    gateway: str | None = attribute("gateway")
-    metric: int | None = attribute("metric", Integer(zero="silent"))
+    route: StaticRoute | None = attrs.field(default=None)
 
     def complete(self, source: Source, how: Reading) -> None:
-        for name, words in (("address", "network"), ("gateway", "gateway")):
-            text = getattr(self, name)
-            if text is None:
-                raise XmlError(
-                    f"guest interface: Missing required {name} attribute in route definition",
-                    domain=VIR_FROM_NETWORK,
-                )
-            if address_version(text, None) is None:
-                raise XmlError(
-                    f"guest interface: Bad {words} address '{text}' in route definition",
-                    domain=VIR_FROM_NETWORK,
-                )
+        parent = source.element.getparent()
+        of_host = parent is not None and parent.tag == "hostdev"
+        self.route = StaticRoute.read(
+            source.element, "Domain hostdev device" if of_host else "guest interface"
+        )
+
+    def element(self, how: Printing) -> Tag:
+        assert self.route is not None
+        return self.route.tag()

@@ -41,7 +41,7 @@ __all__ = ["Audio", "Hub", "Input", "Sound", "Video"]
 class VideoDriver(Model):
     TAG: ClassVar[str] = "driver"
     name: str | None = attribute("name", Choice("qemu vhostuser", silent="default"))
-    vgaconf: str | None = attribute("vgaconf", Choice("io on off", lenient=True))
+    vgaconf: str | None = attribute("vgaconf", Choice("io on off", silent="io", lenient=True))
     virtio: VirtioOptions = inline(VirtioOptions)
 
 
@@ -188,7 +188,7 @@ class AudioPath(Model):
     )
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.fixed_settings and self.mixing_engine is False:
+        if self.fixed_settings and not self.mixing_engine:
             raise ConfigUnsupported("fixed audio settings requires mixing engine", domain=VIR_FROM_DOMAIN)
 
 

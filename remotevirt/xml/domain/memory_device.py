@@ -77,12 +77,26 @@ class MemoryDevice(Model):
             self.target.block = self.target.requested = None
         else:
             self.target.requested = self.target.requested or 0
+        if self.model == "virtio-pmem":
+            self.access = self.access or "shared"
+        if self.source is not None:
+            self._keep_source(self.source)
         self.target.current = None if not how.live else self.target.current
         if self.model != "nvdimm":
             self.target.readonly = False
             self.target.label = None
         else:
             self._check_label(self.target)
+
+    def _keep_source(self, source: MemorySource) -> None:
+        if self.model not in {"nvdimm", "virtio-pmem"}:
+            source.path = None
+        if self.model != "nvdimm":
+            source.alignsize, source.pmem = None, False
+        if self.model not in {"dimm", "virtio-mem"}:
+            source.pagesize = None
+            if self.model != "sgx-epc":
+                source.nodemask = None
 
     @staticmethod
     def _check_label(target: MemoryTarget) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "MemoryBalloon",
     "Nvram",
     "Panic",
+    "PcrBanks",
     "RandomSource",
     "RedirFilter",
     "Tpm",
@@ -328,8 +329,8 @@ class Vsock(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         self.cid = self.cid or VsockCid()
-        if self.cid.auto is None and self.cid.address is None:
-            self.cid.auto = True
+        if self.cid.auto is None:
+            self.cid.auto = self.cid.address is None
 
 
 _USB_VERSION = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\Z")

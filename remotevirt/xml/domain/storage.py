@@ -149,6 +149,10 @@ class StorageSource(Model):
         """What errors call it: an image of a pool by its own name."""
         return self.place()
 
+    def told(self) -> str | None:
+        """What the error about a target that is not there calls it."""
+        return self.image()
+
 
 @attrs.define
 class FileSource(StorageSource):
@@ -288,6 +292,9 @@ class VolumeSource(StorageSource):
     def place(self) -> str | None:
         return self.volume
 
+    def told(self) -> str | None:
+        return f"pool = '{self.pool}', volume = '{self.volume}'"
+
 
 @attrs.define
 class NvmePlace(PciPlace):
@@ -316,6 +323,9 @@ class NvmeSource(StorageSource):
 
     def place(self) -> str | None:
         return "nvme"
+
+    def told(self) -> str | None:
+        return None
 
 
 @attrs.define

@@ -9,6 +9,7 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.chardev_rules import check_characters
+from remotevirt.xml.domain.cpu_tuning import check_pool
 from remotevirt.xml.domain.device import FAMILIES, devices_of
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.disk_rules import check_disk
@@ -18,6 +19,7 @@ from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
 from remotevirt.xml.domain.memory_device import MemoryTarget
 from remotevirt.xml.domain.rules import check_virtio, unsupported
+from remotevirt.xml.domain.small import PcrBanks
 
 __all__ = ["check_once", "validate_domain"]
 
@@ -25,6 +27,11 @@ __all__ = ["check_once", "validate_domain"]
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
     _check_aliases(model)
+    if model.cputune is not None:
+        model.cputune.check()
+    for pool in (model.default_iothread, *(model.iothread_ids.threads if model.iothread_ids else ())):
+        if pool is not None:
+            check_pool(pool.pool_min, pool.pool_max)
     cpu = model.cpu
     if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
         raise unsupported("check attribute specified for CPU with no model")
@@ -176,12 +183,13 @@ def _check_video(video: Video) -> None:
 def _check_small(devices: Devices) -> None:
     for tpm in devices.tpms:
         backend = tpm.backend
-        if backend is not None and backend.banks is not None and backend.version != "2.0":
+        banks = backend.banks if backend is not None else None
+        if banks not in (None, PcrBanks()) and backend is not None and backend.version != "2.0":
             text = "<active_pcr_banks/> requires TPM version '2.0'"
             raise XmlError(text, domain=VIR_FROM_DOMAIN)
     vsock = devices.vsock
     if vsock is not None and vsock.driver is not None:
-        check_virtio(vsock.driver.virtio, vsock.model is not None)
+        check_virtio(vsock.driver.options, vsock.model is not None)
 
 
 def _check_memories(devices: Devices, cells: int) -> None:
@@ -195,6 +203,8 @@ def _check_memories(devices: Devices, cells: int) -> None:
         path = memory.source.path if memory.source is not None else None
         if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
             raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
+        if memory.model == "virtio-pmem" and memory.access != "shared":
+            raise unsupported("shared access mode required for virtio-pmem device")
         if memory.model == "virtio-mem" and memory.target is not None:
             _check_blocks(memory.target)
         if memory.model == "sgx-epc" and memory.info.address is not None:
@@ -227,7 +237,7 @@ def _check_filesystems(devices: Devices) -> None:
 def _check_controllers(devices: Devices) -> None:
     for controller in devices.controllers:
         driver = controller.driver
-        virtio = controller.type == "virtio-serial" or controller.model in {
+        virtio = controller.type == "scsi" and controller.model in {
             "virtio-scsi",
             "virtio-transitional",
             "virtio-non-transitional",
