@@ -24,6 +24,14 @@ GUEST_TIME: Final = (627319920, 0)
 
 CONTROL_OK: Final = DomainGetControlInfoRet(c.VIR_DOMAIN_CONTROL_OK, 0, 0)
 
+CONTROL_STATES: Final = (
+    (60000, CONTROL_OK.state),
+    (30000, c.VIR_DOMAIN_CONTROL_ERROR),
+    (10000, c.VIR_DOMAIN_CONTROL_OCCUPIED),
+    (0, c.VIR_DOMAIN_CONTROL_JOB),
+)
+"""How a hypervisor with a domain under control pretends to fare, from which guest's time on."""
+
 
 class InfoCalls(DomainInfoCalls):
     """Calls that look at one domain."""
@@ -38,10 +46,16 @@ class InfoCalls(DomainInfoCalls):
         return _new(DomainGetInfoRet, fields)
 
     def domain_get_control_info(self, dom: NonnullDomain, flags: int) -> DomainGetControlInfoRet:
-        """Return that the hypervisor has a domain under control."""
+        """Return that the hypervisor has a domain under control, or by the guest's time something else."""
         check_flags(flags, 0, "testDomainGetControlInfo")
-        self.active(dom)
-        return CONTROL_OK
+        record = self.active(dom)
+        seconds = record.guest_time[0] if record.guest_time is not None else 0
+        since, state = next(((at, one) for at, one in CONTROL_STATES if seconds >= at), (0, CONTROL_OK.state))
+        if seconds == 0 or state == CONTROL_OK.state:
+            return CONTROL_OK
+        failed = state == c.VIR_DOMAIN_CONTROL_ERROR
+        details = seconds % c.VIR_DOMAIN_CONTROL_ERROR_REASON_LAST if failed else 0
+        return DomainGetControlInfoRet(state, details, seconds - since)
 
     def domain_get_os_type(self, dom: NonnullDomain) -> str:
         """Return "linux" for any domain, even one that is gone, as libvirt does."""

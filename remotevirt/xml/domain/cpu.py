@@ -10,6 +10,7 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_CPU, VIR_FROM_DOMAIN, VIR_FROM_XML
 from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
+from remotevirt.xml.domain.numa_memory import CellCache, Interconnects
 from remotevirt.xml.fields import (
     Model,
     Reading,
@@ -117,8 +118,14 @@ class Cell(Model):
     access: str | None = attribute("memAccess", Choice("shared private"))
     discard: bool | None = attribute("discard", yes_no())
     distances: Distances | None = child(Distances)
+    caches: list[CellCache] = children(CellCache)
 
     def complete(self, source: Source, how: Reading) -> None:
+        levels: set[int] = set()
+        for cache in self.caches:
+            if cache.level in levels:
+                raise XmlError(f"Cache level '{cache.level}' already defined", domain=VIR_FROM_DOMAIN)
+            levels.add(cache.level)
         self.memory = kibibytes(source.get("memory") or "", source.get("unit"), "./@memory")
         self.unit = "KiB"
 
@@ -127,6 +134,7 @@ class Cell(Model):
 class Numa(Model):
     TAG: ClassVar[str] = "numa"
     cells: list[Cell] = children(Cell)
+    interconnects: Interconnects | None = child(Interconnects)
 
     def complete(self, source: Source, how: Reading) -> None:
         count = len(self.cells)
@@ -157,6 +165,8 @@ class Numa(Model):
             taken.update(dict.fromkeys(cpus, number))
         self.cells = [cells[number] for number in range(count)]
         self._mirror_distances()
+        if self.interconnects is not None:
+            self.interconnects.check([{cache.level for cache in cell.caches} for cell in self.cells])
 
     def _mirror_distances(self) -> None:
         # Distances said in one direction hold in the other; a cell is 10 from itself.

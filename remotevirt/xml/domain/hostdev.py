@@ -124,6 +124,8 @@ class ScsiHostSource(Model):
                 raise XmlError("missing iSCSI hostdev source path name", domain=VIR_FROM_DOMAIN)
             if not self.hosts:
                 raise XmlError("missing the host address for the iSCSI hostdev", domain=VIR_FROM_DOMAIN)
+            if "/" not in self.name:
+                self.name += "/0"
             if self.auth is not None and self.auth.secret is not None and self.auth.secret.type != "iscsi":
                 raise ConfigUnsupported(
                     f"invalid secret type {self.auth.secret.type or '(null)'}", domain=VIR_FROM_DOMAIN

@@ -18,7 +18,7 @@ from remotevirt.xml.domain.hostdev_rules import check_hostdevs
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
 from remotevirt.xml.domain.memory_device import MemoryTarget
-from remotevirt.xml.domain.rules import check_virtio, unsupported
+from remotevirt.xml.domain.rules import check_place, check_virtio, unsupported
 from remotevirt.xml.domain.small import PcrBanks
 
 __all__ = ["check_once", "validate_domain"]
@@ -35,9 +35,9 @@ def validate_domain(model: DomainModel) -> None:
     cpu = model.cpu
     if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
         raise unsupported("check attribute specified for CPU with no model")
-    _check_addresses(model.devices)
     for disk in model.devices.disks:
         check_disk(disk)
+    _check_places(model.devices)
     _check_targets(model.devices.disks)
     for interface in model.devices.interfaces:
         _check_interface(interface)
@@ -90,12 +90,12 @@ def _check_aliases(model: DomainModel) -> None:
         seen.add(alias)
 
 
-def _check_addresses(devices: Devices) -> None:
-    """Check that only devices of the host go without a place on a bus."""
-    for device in (one for tag in FAMILIES if tag != "hostdev" for one in devices_of(devices, tag)):
+def _check_places(devices: Devices) -> None:
+    tags = [tag for tag in FAMILIES if tag not in {"disk", "hostdev"}]
+    for device in (one for tag in tags for one in devices_of(devices, tag)):
         info = getattr(device, "info", None)
-        if info is not None and getattr(info.address, "type", None) == "unassigned":
-            raise unsupported("address of type 'unassigned' is supported only for hostdevs")
+        if info is not None:
+            check_place(info)
 
 
 def _check_targets(disks: list[Disk]) -> None:
