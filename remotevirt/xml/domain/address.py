@@ -51,6 +51,7 @@ class Address(Model):
 
     TAG: ClassVar[str] = "address"
     KEEP: ClassVar[bool] = True
+    type: str = attribute("type")
 
 
 def _hex(digits: int, bits: int, high: int | None = None) -> Integer:
@@ -108,8 +109,8 @@ class PciAddress(Address):
         tag.set("type", self.type)
         if not self.place.is_zero():
             self.place.fill(tag, how)
-            if self.multifunction is not None:
-                tag.set("multifunction", "on" if self.multifunction else "off")
+        if self.multifunction is not None:
+            tag.set("multifunction", "on" if self.multifunction else "off")
         if self.zpci is not None:
             self.zpci.print_into(tag, how)
 

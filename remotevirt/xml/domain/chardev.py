@@ -13,8 +13,9 @@ from typing import ClassVar, Self
 import attrs
 from lxml import etree
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
-from remotevirt.stubs.errors import ConfigUnsupported, VirSystemError, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.xml.addresses import format_address, require_address
 from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.domain.security import DeviceSecLabel
 from remotevirt.xml.domain.storage import Reconnect
@@ -35,7 +36,6 @@ from remotevirt.xml.values import (
     Choice,
     Integer,
     Where,
-    address_version,
     missing_attribute,
     on_off,
     unsupported,
@@ -276,14 +276,10 @@ def _read_forwarded_port(source: Source, how: Reading, model: ChannelTarget) -> 
         return None
     if model.address is None:
         raise XmlError("guestfwd channel does not define a target address", domain=VIR_FROM_DOMAIN)
-    version = address_version(model.address, None)
-    if version is None:
-        raise VirSystemError(
-            message=f"Cannot parse socket address '{model.address}': Name or service not known",
-            domain=VIR_FROM_NONE,
-        )
-    if version != 4:
+    address = require_address(model.address)
+    if address.version != 4:
         raise ConfigUnsupported("guestfwd channel only supports IPv4 addresses", domain=VIR_FROM_DOMAIN)
+    model.address = format_address(address)
     text = source.get("port")
     if text is None:
         raise missing_attribute("target", "port")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import InternalError, InvalidArg
@@ -34,7 +34,8 @@ def check_characters(devices: Devices) -> None:
 
 
 def _backends(devices: Devices) -> Iterator[Backend]:
-    for device in (*devices.serials, *devices.parallels, *devices.consoles, *devices.redirdevs):
+    characters: tuple[Any, ...] = (*devices.serials, *devices.parallels, *devices.consoles)
+    for device in (*characters, *devices.redirdevs):
         yield device.backend
     for card in devices.smartcards:
         if card.backend is not None:

@@ -83,6 +83,8 @@ def check_pool(low: int | None, high: int | None) -> None:
         raise ConfigUnsupported(
             "thread_pool_min must be smaller or equal to thread_pool_max", domain=VIR_FROM_DOMAIN
         )
+    if high == 0:
+        raise ConfigUnsupported("thread_pool_max must be a positive integer", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define

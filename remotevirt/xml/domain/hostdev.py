@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -103,6 +103,10 @@ _NO_ADAPTER = "'adapter' must be specified for scsi hostdev source"
 _NO_ADAPTER_NAME = "'adapter' name must be specified for scsi hostdev source"
 
 
+SECRET_TYPES: Final = frozenset(["none", "volume", "ceph", "tls", "vtpm"])
+"""The kinds of secrets that there are beside that of iSCSI."""
+
+
 @attrs.define
 class ScsiHostSource(Model):
     TAG: ClassVar[str] = "source"
@@ -127,9 +131,10 @@ class ScsiHostSource(Model):
             if "/" not in self.name:
                 self.name += "/0"
             if self.auth is not None and self.auth.secret is not None and self.auth.secret.type != "iscsi":
-                raise ConfigUnsupported(
-                    f"invalid secret type {self.auth.secret.type or '(null)'}", domain=VIR_FROM_DOMAIN
-                )
+                kind = self.auth.secret.type or "(null)"
+                if kind not in SECRET_TYPES:
+                    raise ConfigUnsupported(f"invalid secret type {kind}", domain=VIR_FROM_DOMAIN)
+                raise InternalError(f"hostdev invalid secret type '{kind}'", domain=VIR_FROM_DOMAIN)
         else:
             self.name, self.hosts, self.auth, self.initiator = None, [], None, None
             if self.address is None:

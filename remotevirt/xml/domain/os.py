@@ -144,7 +144,7 @@ class AcpiTable(Model):
 @attrs.define
 class OsAcpi(Model):
     TAG: ClassVar[str] = "acpi"
-    table: AcpiTable | None = child(AcpiTable)
+    table: AcpiTable | None = child(AcpiTable, too_many=xml_error("Only one acpi table is supported"))
 
 
 @attrs.define
@@ -261,10 +261,26 @@ class Os(Model):
             self._check_selection()
         elif (loader is not None or self.nvram is not None) and (loader is None or loader.path is None):
             raise detail("no loader path specified and firmware auto selection disabled")("")
+        self._check_nvram()
         if self.firmware is None:
             self.firmware_features = None
         if self.nvram is not None and self.nvram.path is None and self.nvram.template is None:
             self.nvram = None
+
+    def _check_nvram(self) -> None:
+        """Check that only firmware that keeps variables is told where; raises XmlDetail."""
+        stateless = self.loader.stateless if self.loader is not None else None
+        path = self.nvram.path if self.nvram is not None else None
+        if stateless is False and self.firmware is None and self.loader and self.loader.type != "pflash":
+            raise detail("Only pflash loader type permits NVRAM")("")
+        if stateless is False and self.firmware not in {None, "efi"}:
+            raise detail("Only EFI firmware permits NVRAM")("")
+        if stateless and path is not None:
+            raise detail("NVRAM is not permitted when loader is stateless")("")
+        if stateless and self.nvram is not None and self.nvram.template is not None:
+            raise detail("NVRAM template is not permitted when loader is stateless")("")
+        if self.firmware == "bios" and self.nvram is not None:
+            raise detail("firmware type 'bios' does not support nvram")("")
 
     def _check_selection(self) -> None:
         """Check that nothing is said of a firmware that is to be chosen; raises XmlDetail."""

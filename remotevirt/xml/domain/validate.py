@@ -5,6 +5,8 @@ Every check raises the error that libvirt gives; their order is libvirt's, devic
 
 from __future__ import annotations
 
+from typing import Final
+
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import DriveAddress
@@ -22,6 +24,10 @@ from remotevirt.xml.domain.rules import check_place, check_virtio, unsupported
 from remotevirt.xml.domain.small import PcrBanks
 
 __all__ = ["check_once", "validate_domain"]
+
+
+HUGE_PAGE: Final = 2048
+"""KiB of a transparent huge page: the least block of memory that comes in blocks."""
 
 
 def validate_domain(model: DomainModel) -> None:
@@ -141,6 +147,8 @@ def _source(disk: Disk) -> str:
 
 
 def _check_input(device: Input, model: DomainModel) -> None:
+    if device.bus == "usb" and device.info.address is not None and device.info.address.type != "usb":
+        raise XmlError("Invalid address for a USB device", domain=VIR_FROM_DOMAIN)
     kind = model.os.kind.name if model.os.kind else ""
     if kind == "hvm":
         if device.bus == "ps2" and device.type not in {"mouse", "keyboard"}:
@@ -219,6 +227,9 @@ def _check_blocks(target: MemoryTarget) -> None:
         raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
     if not block or block & (block - 1):
         raise XmlDetail("block size must be a power of two", domain=VIR_FROM_DOMAIN)
+    if block < HUGE_PAGE:
+        text = f"block size too small, must be at least {HUGE_PAGE}KiB"
+        raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
     if requested % block:
         raise XmlDetail("requested size must be an integer multiple of block size", domain=VIR_FROM_DOMAIN)
 
