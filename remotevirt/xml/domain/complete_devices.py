@@ -281,12 +281,12 @@ def add_controllers(devices: Devices) -> None:
                 hostdev.info.address = next(places)
             if isinstance(hostdev.info.address, DriveAddress):
                 need("scsi", hostdev.info.address.controller)
-    cards = set()
+    cards: set[int] = set()
     for smartcard in devices.smartcards:
         address = smartcard.info.address
         cards.add(address.controller if isinstance(address, CcidAddress) else 0)
-    for controller in cards:
-        need("ccid", controller)
+    for number in cards:
+        need("ccid", number)
     for kind in ("scsi", "fdc", "ide", "sata", "ccid"):
         last = highest.get(kind, -1)
         if last >= MAX_CONTROLLERS:

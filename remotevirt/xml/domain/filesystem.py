@@ -189,7 +189,9 @@ class Filesystem(Model):
 @attrs.define
 class LeaseTarget(Model):
     TAG: ClassVar[str] = "target"
-    path: str | None = attribute("path", required=xml_error("Missing 'path' element for lease target"))
+    path: str | None = attribute(
+        "path", required=xml_error("Missing 'path' attribute to 'target' element for lease")
+    )
     offset: int | None = attribute("offset", Integer(bits=64, zero="silent"))
 
 

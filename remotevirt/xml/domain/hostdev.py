@@ -28,6 +28,7 @@ from remotevirt.xml.fields import (
     nested_attribute,
     variant,
 )
+from remotevirt.xml.parse import Element
 from remotevirt.xml.values import (
     Boolean,
     Choice,
@@ -67,8 +68,8 @@ _USB_ID = Integer(base=0, style="#06x")
 @attrs.define
 class UsbHostAddress(Model):
     TAG: ClassVar[str] = "address"
-    bus: int = attribute("bus", Integer(), required=True)
-    device: int = attribute("device", Integer(), required=True)
+    bus: int = attribute("bus", Integer(base=0), required=True)
+    device: int = attribute("device", Integer(base=0), required=True)
 
 
 @attrs.define
@@ -330,11 +331,23 @@ class HostDevice(Model):
 
 
 @attrs.define
+class UsbCardAddress(Address):
+    """Where on the host a network card at a USB port is."""
+
+    type: str = attribute("type")
+    place: UsbHostAddress = inline(UsbHostAddress)
+
+
+def _choose_card(element: Element) -> type[Model] | None:
+    return UsbCardAddress if element.get("type") == "usb" else choose_address(element)
+
+
+@attrs.define
 class InterfaceHostSource(Model):
     """The source of a network card that is a host device."""
 
     TAG: ClassVar[str] = "source"
-    address: Address | None = variant("address", choose_address)
+    address: Address | None = variant("address", _choose_card)
 
 
 def read_interface_hostdev(source: Source, how: Reading) -> InterfaceHostSource | None:

@@ -47,15 +47,16 @@ class CellCache(Model):
         level = parse_integer(source.get("level") or "") or 0
         if level <= 0:
             raise _wrong(f"Invalid 'level' {place}")
-        if level > MAX_LEVEL:
-            raise _wrong("Ain't nobody heard of that much cache level")
         ways, policy = source.get("associativity"), source.get("policy")
         if ways not in WAYS:
             raise _wrong(f"Invalid cache associativity '{ways}'")
         if policy not in POLICIES:
             raise _wrong(f"Invalid cache policy '{'(null)' if policy is None else policy}'")
         size = _amount(source, "size", 1024) // 1024
-        return cls(level, ways, policy, size, _amount(source, "line", 1))
+        line = _amount(source, "line", 1)
+        if level > MAX_LEVEL:
+            raise _wrong("Ain't nobody heard of that much cache level")
+        return cls(level, ways, policy, size, line)
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("level", self.level)
