@@ -218,6 +218,9 @@ def _read_vendor(source: Source, how: Reading, model: Cpu) -> str | None:
     vendor = text_of(element) if element is not None else None
     if vendor and (model.model is None or model.model.name is None):
         raise XmlError("CPU vendor specified without CPU model", domain=VIR_FROM_CPU)
+    custom = model.mode in {None, "custom"}
+    if custom and (model.model is None or model.model.name is None) and "feature" in source.children:
+        raise XmlError("Non-empty feature list specified without CPU model", domain=VIR_FROM_CPU)
     return vendor or None
 
 
@@ -260,11 +263,9 @@ class Cpu(Model):
                 self.model = self.vendor = None
             elif self.model is not None:
                 self.model.fallback = self.model.fallback or "allow"
-        self._check(custom)
+        self._check()
 
-    def _check(self, custom: bool) -> None:
-        if custom and self.model is None and self.features:
-            raise XmlError("Non-empty feature list specified without CPU model", domain=VIR_FROM_CPU)
+    def _check(self) -> None:
         names: set[str] = set()
         for feature in self.features:
             if feature.name in names:

@@ -247,6 +247,8 @@ def _check_filesystems(devices: Devices) -> None:
 
 def _check_controllers(devices: Devices) -> None:
     for controller in devices.controllers:
+        if controller.model in {"pci-root", "pcie-root"} and controller.info.address is not None:
+            raise unsupported("pci-root and pcie-root controllers should not have an address")
         driver = controller.driver
         virtio = controller.type == "scsi" and controller.model in {
             "virtio-scsi",
