@@ -6,6 +6,7 @@
 The folder for what must outlive the daemon::
 
     STATE/qemu/domains.db       the domains, and which of them run
+    STATE/qemu/emulators.json   what the emulators can do, as they said when they were asked
     STATE/qemu/run/UUID/        one guest's sockets and secrets, while it runs
     STATE/qemu/{channel,log,nvram,save}/
 """
@@ -31,6 +32,7 @@ from remotevirt.drivers.qemu.keeping import QemuKeeper
 from remotevirt.drivers.qemu.logs import Logs, log_path
 from remotevirt.drivers.qemu.place import Place
 from remotevirt.drivers.qemu.probe import EmulatorCache
+from remotevirt.drivers.qemu.probe_memory import ProbeMemory
 from remotevirt.drivers.qemu.reviving import reattach, sweep, take_in
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.settings import Settings
@@ -122,6 +124,7 @@ class QemuDriver:
             uid=None if user is None else user.uid,
             gid=None if user is None else user.gid,
             groups=() if user is None else user.groups,
+            memory=ProbeMemory(settings.state / "emulators.json"),
         )
         definitions = definitions_for(await emulators.all(), nvram_directory=str(settings.nvram))
         world = QemuWorld(settings, definitions, emulators, reactor)
