@@ -315,7 +315,8 @@ class EmulatorCache:
         memory: ProbeMemory | None = None,
     ) -> None:
         self._reactor = reactor
-        self._user = {"uid": uid, "gid": gid, "groups": groups}
+        self._uid = uid
+        self._user: dict[str, Any] = {"uid": uid, "gid": gid, "groups": groups}
         self._directories = None if directories is None else os.pathsep.join(directories)
         self._ask = ask
         self._turn = DeferredLock()
@@ -330,7 +331,7 @@ class EmulatorCache:
         Raises:
             VirError: as :func:`probe`; VirSystemError if there is no such file.
         """
-        key = (*_key(path), self._user["uid"] or 0)
+        key = (*_key(path), self._uid or 0)
         known = self._known.get(path)
         if known is not None and known[0] == key:
             return known[1]
