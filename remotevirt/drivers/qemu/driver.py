@@ -33,7 +33,7 @@ from remotevirt.drivers.qemu.logs import Logs, log_path
 from remotevirt.drivers.qemu.place import Place
 from remotevirt.drivers.qemu.probe import EmulatorCache
 from remotevirt.drivers.qemu.probe_memory import ProbeMemory
-from remotevirt.drivers.qemu.reviving import reattach, sweep, take_in
+from remotevirt.drivers.qemu.reviving import find_volumes, reattach, sweep, take_in
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
@@ -126,7 +126,12 @@ class QemuDriver:
             groups=() if user is None else user.groups,
             memory=ProbeMemory(settings.state / "emulators.json"),
         )
-        definitions = definitions_for(await emulators.all(), nvram_directory=str(settings.nvram))
+        found_emulators = await emulators.all()
+        if not found_emulators:
+            log.warn(
+                "no guest can run: there is no QEMU (Debian: qemu-system-x86); it is looked for at each start"
+            )
+        definitions = definitions_for(found_emulators, nvram_directory=str(settings.nvram))
         world = QemuWorld(settings, definitions, emulators, reactor)
         path = str(settings.state / "domains.db")
         store = Store.open(path) if Store.exists(path) else Store.create(path, [])
@@ -145,6 +150,7 @@ class QemuDriver:
         talking = reattach(world, found)
         await sweep(world)
         await place.storage.start()
+        find_volumes(world)
         self._logs = Logs(
             reactor, lambda: [log_path(settings, guest.record.name) for guest in world.guests()]
         )
