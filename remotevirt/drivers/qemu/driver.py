@@ -128,9 +128,7 @@ class QemuDriver:
         )
         found_emulators = await emulators.all()
         if not found_emulators:
-            log.warn(
-                "no guest can run: there is no QEMU (Debian: qemu-system-x86); it is looked for at each start"
-            )
+            log.warn("no guest can run, as there is no QEMU (Debian: qemu-system-x86) that answers")
         definitions = definitions_for(found_emulators, nvram_directory=str(settings.nvram))
         world = QemuWorld(settings, definitions, emulators, reactor)
         path = str(settings.state / "domains.db")

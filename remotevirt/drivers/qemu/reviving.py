@@ -137,12 +137,8 @@ def find_volumes(world: QemuWorld) -> None:
             try:
                 find_volume(world, disk)
             except VirError as error:
-                log.error(
-                    "disk {disk} of guest {name!r}: {error}",
-                    disk=disk.dev,
-                    name=guest.record.name,
-                    error=error,
-                )
+                name = guest.record.name
+                log.error("disk {disk} of guest {name!r}: {error}", disk=disk.dev, name=name, error=error)
 
 
 def _details(text: str) -> Details:
