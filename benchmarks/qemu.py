@@ -1,9 +1,9 @@
 """Real guests: remotevirt's QEMU driver beside libvirtd's, in one run.
 
-``python -m benchmarks.qemu`` starts a private libvirtd and ``twistd remotevirt --driver qemu``, and has both do
-the same with the same QEMU: start a guest with Linux and wait for the first byte on its console; call it while
-it runs; start so many small guests that stay paused, as they would be before their first instruction; be killed
-and started anew, and find them again.
+``python -m benchmarks.qemu`` starts a private libvirtd and ``twistd remotevirt --driver qemu``, and has both
+do the same with the same QEMU: start a guest with Linux and wait for the first byte on its console; call it
+while it runs; start so many small guests that stay paused, before their first instruction; be killed and
+started anew, and find them again.
 
 Guests are emulated (TCG), so that the figures do not depend on KVM. libvirtd has to be root's, since its QEMU
 driver has fixed folders; it runs in a mount namespace in which these are folders of this program's. It has no
@@ -26,13 +26,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
-from benchmarks import scale
-from benchmarks.scale import Figures, call, render, timed
+from benchmarks.scale import Figures, call, shown, simple_table, timed
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import DomainGetXmlDescRet, NonnullDomain
 from tests.interop.daemons import Daemon, DaemonError, Libvirtd, Remotevirt
 from tests.qemu_guests import KERNEL_ARGS, guest_initrd, guest_kernel
-from tests.wire import REMOTE, WireClient, pack_string
+from tests.wire import WireClient
 
 __all__ = ["main", "measure"]
 
@@ -50,13 +49,15 @@ LIBVIRT_FOLDERS = ("/run", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/l
 """What libvirtd's QEMU driver uses, wherever its sockets are."""
 
 QEMU_CONF = """\
+user = "+0"
+group = "+0"
 security_driver = "none"
 stdio_handler = "file"
 cgroup_controllers = []
 namespaces = []
+remember_owner = 0
 """
-
-CONNECT_OPEN = 1
+"""As root, since libvirtd probes QEMU before each start where only root may use KVM."""
 
 ROWS = {
     "start": "start a guest",
@@ -91,8 +92,10 @@ DOCUMENT = """\
 
 _PTY = re.compile(r"<source path='(/dev/pts/\d+)'/>")
 
+# libvirtd closes every number that a descriptor may have before it runs a program: a low limit is fair.
 _MOUNT = """\
-import os, subprocess, sys
+import os, resource, subprocess, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
 split = sys.argv.index("--")
 for pair in sys.argv[1:split]:
     inside, place = pair.split(":")
@@ -168,7 +171,7 @@ def start_and_listen(client: WireClient, name: str) -> tuple[float, float]:
     call(client, "domain_create", reference(name))
     answered = time.perf_counter() - began
     payload = call(client, "domain_get_xml_desc", reference(name), 0)
-    found = _PTY.search(DomainGetXmlDescRet.unpack(payload).xml)
+    found = _PTY.search(DomainGetXmlDescRet.unpack(payload, 0)[0].xml)
     assert found is not None, "the guest has no pty"
     console = os.open(found[1], os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     try:
@@ -232,9 +235,9 @@ def _start_and_find(daemon: Daemon, count: int) -> float:
 
 
 def _end_guests(daemon: Daemon) -> None:
-    """Kill the guests of a daemon: the QEMUs whose command lines name its folder, or that its pid files name."""
-    files = [*daemon.directory.glob("run/libvirt/qemu/*.pid"), *daemon.directory.glob("state/qemu/run/*/qemu.pid")]
-    for file in files:
+    """Kill the guests of a daemon: the QEMUs that the pid files below its folder name."""
+    folder = daemon.directory
+    for file in [*folder.glob("run/libvirt/qemu/*.pid"), *folder.glob("state/qemu/run/*/qemu.pid")]:
         with suppress(OSError, ValueError):
             pid = int(file.read_text())
             process = os.pidfd_open(pid)
@@ -261,8 +264,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DaemonError as error:
         print(f"qemu: {error}", file=sys.stderr)
         return 2
-    print(render(columns, ROWS))
+    print(render(columns))
     return 0
+
+
+def render(columns: Mapping[str, Figures]) -> str:
+    """A table in reStructuredText: libvirtd's figures, ours, and ours in theirs."""
+    theirs, ours = columns.values()
+    table = [["", *columns, "ratio"]]
+    for row, text in ROWS.items():
+        cells = [
+            f"{value / 1024:.0f} KiB" if row == "each" else shown(row, value)
+            for value in (theirs[row], ours[row])
+        ]
+        table.append([text, *cells, f"{ours[row] / theirs[row]:.2f}"])
+    return simple_table(table)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -27,7 +27,7 @@ from remotevirt.stubs.remote import NonnullDomain
 from tests.interop.daemons import Daemon, Libvirtd, Remotevirt, find_libvirtd
 from tests.wire import REMOTE, WireClient
 
-__all__ = ["main", "measure", "render"]
+__all__ = ["call", "main", "measure", "render", "shown", "simple_table", "timed"]
 
 FEW, MANY = 100, 10_000
 
@@ -206,7 +206,11 @@ def render(columns: dict[str, Figures]) -> str:
     lines = [
         [text, *(shown(row, figures.get(row)) for figures in columns.values())] for row, text in ROWS.items()
     ]
-    table = [["", *columns], *(line for line in lines if any(line[1:]))]
+    return simple_table([["", *columns], *(line for line in lines if any(line[1:]))])
+
+
+def simple_table(table: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, the first one the head, as a simple table of reStructuredText."""
     widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
     widths[0] = max(widths[0], 1)
     rule = "  ".join("=" * width for width in widths)

@@ -1,6 +1,6 @@
 """The table of procedures, made from the code.
 
-``procedures:: PROGRAM``    every procedure of a program, and who answers it when driver ``test`` is served
+``procedures:: PROGRAM``    every procedure of a program, and who answers it when which driver is served
 ``procedure-counts``        the same in numbers
 
 Who answers is found the way the daemon finds it for a call: a session is opened, and asked.
@@ -17,7 +17,11 @@ from sphinx.application import Sphinx
 from tables import TableDirective
 
 from remotevirt.admin import AdminSession, Controls
-from remotevirt.drivers import Event
+from remotevirt.drivers import DriverConnection, Event
+from remotevirt.drivers.host import HostDevices, HostInterfaces
+from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
+from remotevirt.drivers.secret import RealSecrets
+from remotevirt.drivers.storage import RealStorage
 from remotevirt.drivers.test.driver import TestDriver
 from remotevirt.errors import VirError
 from remotevirt.identity import Identity
@@ -28,6 +32,7 @@ from remotevirt.stubs import admin
 from remotevirt.stubs.constants import VIR_ERR_NO_SUPPORT
 
 SERVED = (*PROGRAMS, admin.PROGRAM)
+DRIVERS = ("test", "qemu")
 BY_NAME = {program.name: program for program in SERVED}
 
 
@@ -70,12 +75,27 @@ class _Nobody:
 
 
 @cache
-def session() -> Session:
-    """A session with a connection to driver ``test``."""
+def session(driver: str) -> Session:
+    """A session with a connection to a driver."""
     daemon = Daemon([TestDriver()], reactor=object())
     found = Session(_Nobody(daemon))
-    found.connect_open("test:///default", 0)
+    if driver == "test":
+        found.connect_open("test:///default", 0)
+    else:
+        found.connection = _qemu()
     return found
+
+
+def _qemu() -> DriverConnection:
+    """A connection that has the QEMU driver's methods, and nothing to work on: no QEMU is looked for."""
+    return DriverConnection(
+        uri="qemu:///system",
+        hypervisor=QemuHypervisor.__new__(QemuHypervisor),
+        storage=RealStorage.__new__(RealStorage),
+        interface=HostInterfaces.__new__(HostInterfaces),
+        nodedev=HostDevices.__new__(HostDevices),
+        secret=RealSecrets.__new__(RealSecrets),
+    )
 
 
 @cache
@@ -86,12 +106,12 @@ def admin_session() -> AdminSession:
     return AdminSession(nobody, Controls(nothing, nothing, nothing, nothing))
 
 
-def answers(program: Program, procedure: Procedure) -> str:
-    """Who answers a procedure: ``"daemon"``, ``"test"`` (the driver), ``"event"``, or nobody: ``""``."""
+def answers(program: Program, procedure: Procedure, driver: str = "test") -> str:
+    """Who answers a procedure: ``"daemon"``, the driver (its name), ``"event"``, or nobody: ``""``."""
     if procedure.event:
         return "event"
     try:
-        asked: Any = admin_session() if program is admin.PROGRAM else session()
+        asked: Any = admin_session() if program is admin.PROGRAM else session(driver)
         method = asked.find(program, procedure)[0]
     except VirError as error:
         if error.code != VIR_ERR_NO_SUPPORT:
@@ -103,7 +123,13 @@ def answers(program: Program, procedure: Procedure) -> str:
     function = getattr(method, "__func__", method)
     if owner is None or function.__module__.startswith("remotevirt.stubs."):
         return ""  # what answers is not a method of the driver, or one that it has not overridden
-    return "test"
+    return driver
+
+
+def who_answers(program: Program, procedure: Procedure) -> str:
+    """The same with all drivers, as the table has it."""
+    found = dict.fromkeys(answers(program, procedure, driver) for driver in DRIVERS)
+    return ", ".join(who for who in found if who)
 
 
 def notes(procedure: Procedure) -> str:
@@ -138,7 +164,7 @@ class Procedures(TableDirective):
                 f"``{procedure.name}``",
                 f"``{procedure.api}``" if procedure.api else "",
                 procedure.since or "",
-                answers(program, procedure),
+                who_answers(program, procedure),
                 notes(procedure),
             ]
             for number, procedure in sorted(program.procedures.items())
@@ -154,18 +180,22 @@ class ProcedureCounts(TableDirective):
         """Make the table."""
         rows = []
         for program in SERVED:
-            found = [answers(program, procedure) for procedure in program.procedures.values()]
-            counts = [found.count(who) for who in ("daemon", "test", "", "event")]
+            found = [
+                [answers(program, procedure, driver) for driver in DRIVERS]
+                for procedure in program.procedures.values()
+            ]
+            counts = [sum(who in each for each in found) for who in ("daemon", *DRIVERS)]
+            counts += [found.count([who] * len(DRIVERS)) for who in ("", "event")]
             rows.append([program.name, str(len(found)), *map(str, counts)])
         head = [
             "program",
             "procedures",
             "answered by the daemon",
-            "by driver ``test``",
+            *(f"by driver ``{driver}``" for driver in DRIVERS),
             "by nobody yet",
             "events",
         ]
-        return self.table(head, rows, [2, 2, 2, 2, 2, 2])
+        return self.table(head, rows, [2, 2, 2, 2, 2, 2, 2])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -262,9 +262,9 @@ class GuestHypervisor(TestHypervisor):
         return DomainGetTimeRet(*divmod(self.world.now(), NANO))
 
     def domain_set_time(self, dom: NonnullDomain, seconds: int, nseconds: int, flags: int) -> None:
-        """Accept a time and forget it, if the agent is there."""
-        super().domain_set_time(dom, seconds, nseconds, flags)
+        """Set the guest's time, if the agent is there; a guest that has a life keeps its world's."""
         self._need_agent(dom)
+        super().domain_set_time(dom, seconds, nseconds, flags)
 
     def domain_fsfreeze(self, dom: NonnullDomain, mountpoints: Sequence[str], flags: int) -> int:
         """Freeze file systems, if the agent is there."""

@@ -36,7 +36,10 @@ BOND_MODES: Final = {
     "balance-alb",
 }
 CARRIERS: Final = {"ioctl", "netif"}
-VALIDATIONS: Final = {"none", "active", "backup", "all"}
+INT_BITS: Final = 32
+"""Of libvirt's numbers of milliseconds, the sign included."""
+
+VALIDATIONS: Final = {"active", "backup", "all"}
 
 _NUMBER = re.compile(r"\s*-?[0-9]{1,10}")
 
@@ -114,13 +117,17 @@ class Bond:
 
     @classmethod
     def read(cls, element: Element) -> Bond:
-        """Read; raises VirError."""
-        mode = _word(element, "mode", BOND_MODES, "bonding mode")
+        """Read the mode; :meth:`read_monitor` reads the rest, after the parts. Raises VirError."""
+        return cls(_word(element, "mode", BOND_MODES, "bonding mode"), None)
+
+    def read_monitor(self, element: Element) -> None:
+        """Read how parts are watched; raises VirError."""
         found = element.find("miimon")
         if found is not None:
-            return cls(mode, cls._read_link_watch(found))
+            self.monitor = self._read_link_watch(found)
+            return
         found = element.find("arpmon")
-        return cls(mode, None if found is None else cls._read_address_watch(found))
+        self.monitor = None if found is None else self._read_address_watch(found)
 
     @staticmethod
     def _read_link_watch(element: Element) -> Tag:
@@ -150,7 +157,8 @@ class Bond:
 
 def _number(element: Element, name: str) -> int | None:
     text = element.get(name)
-    return int(text) if text is not None and _NUMBER.fullmatch(text) else None
+    number = int(text) if text is not None and _NUMBER.fullmatch(text) else None
+    return number if number is not None and number.bit_length() < INT_BITS else None
 
 
 @attrs.define
@@ -184,10 +192,10 @@ class InterfaceModel:
         if name is None:
             raise refused("interface has no name")
         model = cls(kind, name)
-        if kind != "bridge":
-            model._read_link(element)
         if parent is None:
             model._read_settings(element)
+        if kind != "bridge":
+            model._read_link(element)
         if kind == "ethernet":
             found = element.find("mac")
             model.mac = None if found is None else found.get("address") or None
@@ -206,6 +214,8 @@ class InterfaceModel:
         else:
             model.bond = Bond.read(found)
         model.parts = [cls.read(part, kind) for part in found.findall("interface")]
+        if model.bond is not None:
+            model.bond.read_monitor(found)
         return model
 
     def _read_link(self, element: Element) -> None:

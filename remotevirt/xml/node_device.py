@@ -43,6 +43,42 @@ KINDS: Final = (
 FILTERS: Final[dict[str, int]] = {kind: 1 << number for number, kind in enumerate(KINDS)}
 """What a device can be, and the list filter of each (VIR_CONNECT_LIST_NODE_DEVICES_CAP_*)."""
 
+UNREADABLE: Final = frozenset({"fc_host", "vports", "scsi_generic", "mdev_types", "vdpa", "vpd"})
+"""What libvirt tells of devices and reads in no document."""
+
+NUMBERS: Final[dict[str, tuple[str, int, tuple[tuple[str, str], ...]]]] = {
+    "pci": (
+        "PCI",
+        0,
+        (
+            *(("domain", "domain ID"), ("bus", "bus ID"), ("slot", "slot ID"), ("function", "function ID")),
+            *(("vendor/@id", "vendor ID"), ("product/@id", "product ID")),
+        ),
+    ),
+    "usb_device": (
+        "USB",
+        0,
+        (
+            *(("bus", "bus number"), ("device", "device number")),
+            *(("vendor/@id", "vendor ID"), ("product/@id", "product ID")),
+        ),
+    ),
+    "usb": (
+        "USB interface",
+        0,
+        (("number", "number"), ("class", "class"), ("subclass", "subclass"), ("protocol", "protocol")),
+    ),
+    "scsi": (
+        "SCSI",
+        0,
+        (("host", "host ID"), ("bus", "bus ID"), ("target", "target ID"), ("lun", "LUN ID")),
+    ),
+}
+"""The numbers that a capability must have: what begins their names, their base, and where they stand."""
+
+TEXTS: Final = {"scsi_target": ("target", "target name"), "storage": ("block", "block device path")}
+"""The text that a capability must have, and what errors call it."""
+
 HOST_KINDS: Final = {"fc_host": "fc_host", "vport_ops": "vports"}
 """Capabilities of a SCSI host, and what lists call them."""
 
@@ -147,10 +183,29 @@ def _read_capability(model: DeviceModel, element: Element, name: str) -> None:
             raise _wrong(f"malformed uuid element for '{name}'")
     elif kind == "net" and not _child_text(element, "interface"):
         raise _wrong(f"no network interface supplied for '{name}'")
+    elif kind in UNREADABLE:
+        raise _wrong(f"unknown capability type '{KINDS.index(kind)}' for '{name}'")
+    elif kind in NUMBERS:
+        _check_numbers(element, name, *NUMBERS[kind])
+    elif kind in TEXTS and not _child_text(element, TEXTS[kind][0]):
+        raise _wrong(f"no {TEXTS[kind][1]} supplied for '{name}'")
     elif kind == "scsi_host":
         _check_host_id(element, name)
         for inside in element.findall("capability"):
             _read_host_capability(model, inside, name)
+
+
+def _check_numbers(
+    element: Element, name: str, family: str, base: int, places: tuple[tuple[str, str], ...]
+) -> None:
+    for place, what in places:
+        tag, _, attribute = place.partition("/@")
+        found = element.find(tag)
+        text = None if found is None else (found.get(attribute) if attribute else text_of(found))
+        if not text:
+            raise _wrong(f"no {family} {what} supplied for '{name}'")
+        if parse_integer(text, base=base) is None:
+            raise _wrong(f"invalid {family} {what} supplied for '{name}'")
 
 
 def _check_host_id(element: Element, name: str) -> None:

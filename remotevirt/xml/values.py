@@ -289,11 +289,11 @@ class Integer(Scalar):
         return format(value, self.style)
 
 
-_UUID_DIGITS: Final = re.compile(r"\s*(?:-?[0-9a-fA-F]{2}){16}\s*\Z")
+_UUID_DIGITS: Final = re.compile(r"\s*(?:[- ]*[0-9a-fA-F]{2}){16}\s*\Z")
 
 
 def parse_uuid(text: str) -> bytes | None:
-    """The 16 bytes of a UUID in any of the forms libvirt reads (dashes between any bytes), or None."""
+    """The 16 bytes of a UUID in any of libvirt's forms (dashes and blanks between any bytes), or None."""
     if len(text) > 256 or not _UUID_DIGITS.match(text):
         return None
     return bytes.fromhex("".join(text.replace("-", "").split()))

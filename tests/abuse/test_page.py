@@ -10,6 +10,9 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.drivers import documents
+from remotevirt.drivers.qemu import jobs, logs
+from remotevirt.drivers.qemu import settings as guests
+from remotevirt.drivers.storage import aside
 from remotevirt.rpc import framing, message
 from remotevirt.server import limits
 from remotevirt.transport import settings
@@ -26,6 +29,10 @@ HOLDERS: tuple[ModuleType, ...] = (
     backing,
     documents,
     settings,
+    jobs,
+    logs,
+    guests,
+    aside,
 )
 """Where the bounds are."""
 

@@ -1,10 +1,10 @@
 """Where the commands run of the page about real guests: with an image to boot, and a terminal for consoles.
 
-A block of class ``guest`` is what somebody does in a guest's console: its first line is the command that opens
-the console, lines behind ``#`` are typed there, and the others are what the guest prints.
+A block of class ``guest`` is what somebody does in a guest's console: its first line is the command that
+opens the console, lines behind ``#`` are typed there, and the others are what the guest prints.
 
-The image is that of :mod:`tests.qemu_guests`. A guest of it says when it has booted, echoes nothing, and tells
-how each command has ended; no more than this is left out of what the page must show.
+The image is that of :mod:`tests.qemu_guests`. A guest of it says when it has booted, echoes nothing, and
+tells how each command has ended; no more than this is left out of what the page must show.
 """
 
 from __future__ import annotations

@@ -13,6 +13,15 @@ from remotevirt.server.daemon import PROGRAMS
 from remotevirt.stubs import admin
 from tests.docs.pages import DOCS, ROOT
 
+EXPECTED_OF_BOTH = {
+    "connect_open": "daemon",
+    "domain_get_info": "test, qemu",
+    "network_define_xml": "test",
+    "domain_open_channel": "qemu",
+    "domain_event_lifecycle": "event",
+}
+"""Who answers with driver ``test``, and with ``qemu``."""
+
 BUILD_SECONDS = 120.0
 """How long a build may take; alone on the machine it takes a few seconds."""
 
@@ -51,7 +60,8 @@ class ManualBuildTests(SynchronousTestCase):
             for procedure in program.procedures.values():
                 self.assertIn((str(procedure.number), procedure.name), rows)
         self.assertIn("daemon", rows["1", "connect_open"])
-        self.assertIn("test", rows["16", "domain_get_info"])
+        self.assertIn("test, qemu", rows["16", "domain_get_info"])
+        self.assertIn("qemu", rows["1", "domain_monitor_command"])
         self.assertIn("daemon", rows["11", "client_close"])
         architecture = (html / "architecture.html").read_text()
         self.assertIn("VIR_NET_MESSAGE_MAX", architecture)
@@ -81,6 +91,8 @@ class ManualTablesTests(SynchronousTestCase):
         }
         found = {name: procedures.answers(remote, remote.by_name[name]) for name in expected}
         self.assertEqual(found, expected)
+        both = {name: procedures.who_answers(remote, remote.by_name[name]) for name in EXPECTED_OF_BOTH}
+        self.assertEqual(both, EXPECTED_OF_BOTH)
 
     def test_notes(self) -> None:
         """Streams and descriptors are told of."""

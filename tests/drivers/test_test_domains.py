@@ -322,6 +322,10 @@ class MetadataTests(DomainCase):
                 "internal error: failed to create a new XML namespace",
             ),
             (
+                *(ELEMENT, "<k:a/>", "k", "u", 1),
+                "internal error: failed to create a new XML namespace",
+            ),
+            (
                 *(ELEMENT, "<a", "k", "u", 35),
                 "(metadata_xml):1: Couldn't find end of Start Tag a line 1\n<a\n--^",
             ),

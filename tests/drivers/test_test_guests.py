@@ -57,6 +57,33 @@ class FileTests(GuestCase):
         self.assertEqual(self.code(self.calls.domain_set_user_password, self.test, "root", None, 0), 8)
 
 
+class TimeTests(GuestCase):
+    """The guest's clock, and what hypervisors make of it."""
+
+    def test_time_stays(self) -> None:
+        """The clock stands where it was last set to, also while the guest is off or paused."""
+        self.assertEqual(tuple(self.calls.domain_get_time(self.test, 0)), (627319920, 0))
+        self.calls.domain_set_time(self.test, -5, 7, 0)
+        self.assertEqual(tuple(self.calls.domain_get_time(self.test, 0)), (-5, 7))
+        self.calls.domain_suspend(self.test)
+        self.calls.domain_set_time(self.test, 0, 0, c.VIR_DOMAIN_TIME_SYNC)
+        self.calls.domain_destroy(self.test)
+        self.assertEqual(self.code(self.calls.domain_set_time, self.test, 5, 0, 0), 55)
+        self.calls.domain_create(self.test)
+        self.assertEqual(tuple(self.calls.domain_get_time(self.test, 0)), (0, 0))
+
+    def test_control(self) -> None:
+        """The state of control depends on the time that a call has set."""
+        seen = {}
+        for seconds in (-5, 0, 1, 9999, 10000, 29999, 30001, 59999, 60000, 627319920):
+            self.calls.domain_set_time(self.test, seconds, 0, 0)
+            seen[seconds] = tuple(self.calls.domain_get_control_info(self.test, 0))
+        fine = (0, 0, 0)
+        expected = {-5: fine, 0: fine, 1: (1, 0, 1), 9999: (1, 0, 9999), 10000: (2, 0, 0), 60000: fine}
+        expected |= {29999: (2, 0, 19999), 30001: (3, 1, 1), 59999: (3, 3, 29999), 627319920: fine}
+        self.assertEqual(seen, expected)
+
+
 class InputTests(GuestCase):
     """Keys and signals."""
 

@@ -128,6 +128,26 @@ class AdapterTests(DevicesCase):
         text = "internal error: Could not find any vport capable device"
         self.assertEqual(self.refusal(call, adapter(""), 0), (1, 22, text))
 
+    def test_numbers(self) -> None:
+        """What devices are numbered by must be there, even of those that cannot be made."""
+        place = "<domain>0</domain><bus>1</bus><slot>1</slot><function>0</function>"
+        whole = place + "<vendor id='0x8086'/><product id='1'/>"
+        for kind, inside, words in (
+            ("pci", "", "no PCI domain ID supplied for 'new device'"),
+            ("pci", "<domain>x</domain>", "invalid PCI domain ID supplied for 'new device'"),
+            ("pci", place, "no PCI vendor ID supplied for 'new device'"),
+            ("pci", whole, "Device is not a fibre channel HBA"),
+            ("usb_device", "<bus>1</bus>", "no USB device number supplied for 'new device'"),
+            ("usb", "<number>1</number>", "no USB interface class supplied for 'new device'"),
+            ("scsi", "<host>1</host>", "no SCSI bus ID supplied for 'new device'"),
+            ("scsi_target", "", "no target name supplied for 'new device'"),
+            ("storage", "", "no block device path supplied for 'new device'"),
+            ("vdpa", "", "unknown capability type '17' for 'new device'"),
+        ):
+            document = f"<device><capability type='{kind}'>{inside}</capability></device>"
+            refused = self.refusal(self.calls.node_device_create_xml, document, 0)
+            self.assertEqual(refused, (1, 22, f"internal error: {words}"))
+
     def test_documents(self) -> None:
         """What libvirtd makes of a document, or refuses it with."""
         self.check_documents(

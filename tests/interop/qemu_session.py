@@ -190,6 +190,10 @@ class Watching:
         self._process.wait()
         self._file.close()
 
+    def marks(self) -> int:
+        """How many events of marks were heard."""
+        return sum(event.startswith(MARK) for event in self.events())
+
     def events(self) -> list[str]:
         """What was heard: name of the event, of the domain, and what it says."""
         lines = re.findall(r"event '(\S+)' for domain '?([^':]+)'?:? ?(.*)", self._path.read_text())
@@ -201,10 +205,13 @@ def uuid_of(name: str) -> UUID:
     return uuid5(NAMESPACE_URL, name)
 
 
+MARK = "mark lifecycle Defined"
+
+
 class GuestTestCase(TestCase):
     """Tests with a daemon and guests of their own; both end with the test."""
 
-    timeout = 240
+    timeout = 600
 
     def setUp(self) -> None:
         """Skip where a peer is missing."""
@@ -264,6 +271,7 @@ class GuestTestCase(TestCase):
         """A document in a file."""
         path = self.daemon.directory / f"{name}.xml"
         path.write_text(text)
+        path.chmod(0o644)
         return path
 
     async def console(self, name: str = "guest") -> Console:
@@ -283,15 +291,28 @@ class GuestTestCase(TestCase):
             self.assertLess(reactor.seconds(), end, f"{name} is {found}, not {wanted}")
             await deferLater(reactor, 0.1)
 
-    async def watch(self) -> Watching:
-        """Hear events from now on."""
-        watching = Watching(self.daemon.guests_uri, self.daemon.directory / "events")
+    async def watch(self, daemon: RemotevirtQemu | QemuLibvirtd | None = None) -> Watching:
+        """Hear events from now on, those of a domain ``mark`` among them."""
+        daemon = daemon or self.daemon
+        watching = Watching(daemon.guests_uri, daemon.directory / "heard")
         self.addCleanup(watching.close)
-        await until(lambda: True)
-        await deferLater(reactor, 1.0)
+        while not watching.marks():
+            await self.mark(daemon)
+        await self.heard(watching, daemon)
         return watching
 
-    def qemu(self, name_or_folder: str = "") -> int:
+    async def mark(self, daemon: RemotevirtQemu | QemuLibvirtd) -> None:
+        """Do something that leads to an event."""
+        await deferToThread(run_virsh, daemon.guests_uri, "define", str(self.empty("mark")))
+
+    async def heard(self, watching: Watching, daemon: RemotevirtQemu | QemuLibvirtd) -> list[str]:
+        """What was heard until now, the last being the event of a mark."""
+        marks = watching.marks()
+        await self.mark(daemon)
+        await until(lambda: watching.marks() > marks, "an event of a mark")
+        return watching.events()
+
+    def qemu(self) -> int:
         """The number of the only QEMU."""
         (pid,) = self.daemon.qemus()
         return pid
@@ -299,6 +320,6 @@ class GuestTestCase(TestCase):
     def nothing_left(self) -> None:
         """Check that no guest has left anything."""
         qemu = self.daemon.state / "qemu"
-        left = [str(path) for part in ("run", "channel") for path in (qemu / part).iterdir()]
+        left = [str(path) for part in ("run", "channel") for path in (qemu / part).glob("*")]
         self.assertEqual([], left)
         self.assertEqual([], self.daemon.qemus())

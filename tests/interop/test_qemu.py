@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from tests.interop.peers import Running, run_virsh
-from tests.interop.qemu_session import GuestTestCase, QemuLibvirtd, RemotevirtQemu, Watching, until
-
-MARK = "mark lifecycle Defined"
+from tests.interop.peers import Running, require, run_virsh
+from tests.interop.qemu_session import GuestTestCase, QemuLibvirtd, RemotevirtQemu, until
 
 
 class LifeTests(GuestTestCase):
@@ -19,6 +18,7 @@ class LifeTests(GuestTestCase):
 
     async def test_states_and_events(self) -> None:
         """The same calls lead to the same states, refusals and events as with libvirt's own daemon."""
+        require("libvirtd")
         await self.begin()
         libvirtd = QemuLibvirtd()
         self.addCleanup(libvirtd.stop)
@@ -29,34 +29,17 @@ class LifeTests(GuestTestCase):
 
     async def walk(self, daemon: RemotevirtQemu | QemuLibvirtd) -> list[tuple[str, str, list[str]]]:
         """What each call leads to: an error or the domain's state, and events."""
-        path, mark = self.empty(), self.empty("mark")
-        for one in (path, mark):
-            one.chmod(0o644)
-        watching = Watching(daemon.guests_uri, daemon.directory / "heard")
-        self.addCleanup(watching.close)
+        path = self.empty()
+        watching = await self.watch(daemon)
+        seen = len(watching.events())
         saved = str(daemon.directory / "saved")
         steps: list[tuple[str, str, list[str]]] = []
-        uri = daemon.guests_uri
-
-        async def marked(number: int) -> list[str]:
-            """What was heard before the event of a call that changes something else."""
-            await deferToThread(run_virsh, uri, "define", str(mark))
-            await until(lambda: sum(MARK in event for event in watching.events()) > number, "a mark")
-            return watching.events()
-
-        # until the watch hears
-        while not any(MARK in event for event in watching.events()):
-            await deferToThread(run_virsh, uri, "define", str(mark))
-        await marked(sum(MARK in event for event in watching.events()))
-        seen = len(watching.events())
-        marks = sum(MARK in event for event in watching.events())
         for line in CALLS:
             words = [{"XML": str(path), "FILE": saved}.get(word, word) for word in line.split()]
-            output = await deferToThread(run_virsh, uri, *words)
-            found = await deferToThread(run_virsh, uri, "domstate", "--reason", "empty")
-            events = await marked(marks)
-            marks += 1
-            heard = [event for event in events[seen:] if " lifecycle " in event and MARK not in event]
+            output = await deferToThread(run_virsh, daemon.guests_uri, *words)
+            found = await deferToThread(run_virsh, daemon.guests_uri, "domstate", "--reason", "empty")
+            events = await self.heard(watching, daemon)
+            heard = [event for event in events[seen:] if event.startswith("empty lifecycle ")]
             seen = len(events)
             said = output.err.strip() if output.status else found.out.strip()
             steps.append((line, said, heard))
@@ -86,7 +69,7 @@ class LifeTests(GuestTestCase):
             self.assertGreaterEqual(now, before)
             before = now
         await self.again()
-        self.assertEqual("running (unknown)", await self.state())
+        self.assertEqual("running (restored)", await self.state())
         self.assertEqual("kept", await console.command("cat /run/note"))
         self.assertGreater(int(await console.command("counter")), before)
         await self.virsh("reboot", "guest")
@@ -157,6 +140,60 @@ class LifeTests(GuestTestCase):
         await self.state_is("running (booted)", "empty")
         await self.again()
         await self.state_is("shut off (destroyed)", "empty")
+        self.nothing_left()
+
+    async def test_changes_while_it_runs(self) -> None:
+        """A new definition counts from the next start; one without a definition is gone at its end."""
+        await self.begin()
+        await self.virsh("define", str(self.empty()))
+        await self.virsh("start", "empty")
+        path = self.empty()
+        path.write_text(path.read_text().replace(">32<", ">48<"))
+        await self.virsh("define", str(path))
+        self.assertIn("32768 KiB", await self.virsh("dominfo", "empty"))
+        await self.virsh("destroy", "empty")
+        await self.virsh("start", "empty")
+        self.assertIn("49152 KiB", await self.virsh("dominfo", "empty"))
+        await self.virsh("undefine", "empty")
+        self.assertIn("Persistent:     no", await self.virsh("dominfo", "empty"))
+        await self.again()
+        self.assertIn("Persistent:     no", await self.virsh("dominfo", "empty"))
+        await self.virsh("destroy", "empty")
+        self.assertIn("failed to get domain", await self.refused("domstate", "empty"))
+        self.nothing_left()
+
+    async def test_save_files(self) -> None:
+        """A guest that one daemon has saved goes on in the other, and comes back."""
+        require("libvirtd")
+        await self.begin()
+        libvirtd = QemuLibvirtd()
+        self.addCleanup(libvirtd.stop)
+        await deferToThread(libvirtd.start)
+        saved = self.daemon.directory / "saved"
+        await self.virsh("create", str(self.empty()))
+        await self.virsh("save", "empty", str(saved))
+        if os.geteuid() == 0:
+            shutil.chown(saved, "nobody", "nogroup")
+        uri = libvirtd.guests_uri
+        for words, wanted in (
+            (["save-image-dumpxml", str(saved)], "<name>empty</name>"),
+            (["restore", str(saved)], "Domain restored"),
+            (["domstate", "--reason", "empty"], "running (restored)"),
+            (["save", "empty", str(libvirtd.directory / "back")], "saved"),
+        ):
+            output = await deferToThread(run_virsh, uri, *words)
+            self.assertIn(wanted, output.out, output)
+        back = str(libvirtd.directory / "back")
+        self.assertIn("<name>empty</name>", await self.virsh("save-image-dumpxml", back))
+        edited = self.document(
+            "edited", (await self.virsh("save-image-dumpxml", back)).replace("destroy<", "restart<")
+        )
+        await self.virsh("save-image-define", back, str(edited), "--paused")
+        await self.virsh("restore", back)
+        self.assertEqual("paused (migrating)", await self.state("empty"))
+        self.assertIn("<on_poweroff>restart", await self.virsh("dumpxml", "empty"))
+        await self.virsh("resume", "empty")
+        await self.virsh("destroy", "empty")
         self.nothing_left()
 
 

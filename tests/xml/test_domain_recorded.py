@@ -147,6 +147,18 @@ class Tables(SynchronousTestCase):
         """Elements that are given twice, and values that libvirt takes against its own schema."""
         self.check("repeated", 200)
 
+    def test_device_rules(self) -> None:
+        """What of a device is looked at first, and what of it goes together."""
+        self.check("device_rules", 50)
+
+    def test_domain_rules(self) -> None:
+        """The same of CPUs, threads, memory and containers."""
+        self.check("domain_rules", 20)
+
+    def test_firmware_rules(self) -> None:
+        """Firmware that is named, chosen, and told where its variables are."""
+        self.check("firmware_rules", 10)
+
 
 class Validation(SynchronousTestCase):
     """Documents held to libvirt's schema, where the caller asks for it."""

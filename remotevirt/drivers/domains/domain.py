@@ -55,6 +55,7 @@ class DomainRecord:
         snapshots, checkpoints: the moments that the domain has kept.
         polling: how the IO threads poll that calls have added.
         frozen: mount points of the guest's file systems that are frozen.
+        guest_time: what a call has set the guest's clock to, in seconds and nanoseconds; None if none has.
         facts: the list filters that are true of the domain; the world keeps them so.
         position: which of the world's domains it is, in order of definition.
         max_memory, memory: of ``live``, in KiB.
@@ -67,6 +68,7 @@ class DomainRecord:
         "config",
         "facts",
         "frozen",
+        "guest_time",
         "id",
         "live",
         "managed_save",
@@ -99,6 +101,7 @@ class DomainRecord:
         self.checkpoints: MomentTable[CheckpointModel] = MomentTable()
         self.polling: list[Any] = []
         self.frozen: set[str] = set()
+        self.guest_time: tuple[int, int] | None = None
         self.facts = 0
         self.position = 0
         self.max_memory = self.memory = self.vcpus = 0

@@ -59,7 +59,11 @@ def _with_blanks(text: str) -> Any:
     parser = etree.XMLParser(
         encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, strip_cdata=False
     )
-    return etree.fromstring(text.encode("utf-8", "surrogateescape").partition(b"\0")[0], parser)
+    try:
+        return etree.fromstring(text.encode("utf-8", "surrogateescape").partition(b"\0")[0], parser)
+    except etree.XMLSyntaxError:
+        # A prefix of no namespace: libvirt keeps such an element, and then cannot read it again.
+        raise InternalError("failed to create a new XML namespace", domain=c.VIR_FROM_XML) from None
 
 
 def find_element(root: Any, uri: str) -> Any:

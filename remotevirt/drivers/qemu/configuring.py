@@ -49,8 +49,8 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
     await pin_all(guest)
 
     def change() -> None:
-        place_terminals(record.live.changing(), terminals)
         world.touch(record)
+        place_terminals(record.live.changing(), terminals)
 
     if terminals:
         world.commit(change)

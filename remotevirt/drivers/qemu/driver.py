@@ -6,6 +6,7 @@
 The folder for what must outlive the daemon::
 
     STATE/qemu/domains.db       the domains, and which of them run
+    STATE/qemu/emulators.json   what the emulators can do, as they said when they were asked
     STATE/qemu/run/UUID/        one guest's sockets and secrets, while it runs
     STATE/qemu/{channel,log,nvram,save}/
 """
@@ -25,12 +26,14 @@ from remotevirt.drivers.domains.loading import load_domains
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.cpu_plugging import part_gone
 from remotevirt.drivers.qemu.documents import definitions_for
+from remotevirt.drivers.qemu.dumping import dump_panicked
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.keeping import QemuKeeper
 from remotevirt.drivers.qemu.logs import Logs, log_path
 from remotevirt.drivers.qemu.place import Place
 from remotevirt.drivers.qemu.probe import EmulatorCache
-from remotevirt.drivers.qemu.reviving import reattach, sweep, take_in
+from remotevirt.drivers.qemu.probe_memory import ProbeMemory
+from remotevirt.drivers.qemu.reviving import find_volumes, reattach, sweep, take_in
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
@@ -121,8 +124,14 @@ class QemuDriver:
             uid=None if user is None else user.uid,
             gid=None if user is None else user.gid,
             groups=() if user is None else user.groups,
+            memory=ProbeMemory(settings.state / "emulators.json"),
         )
-        definitions = definitions_for(await emulators.all(), nvram_directory=str(settings.nvram))
+        found_emulators = await emulators.all()
+        if not found_emulators:
+            log.warn(
+                "no guest can run: there is no QEMU (Debian: qemu-system-x86); it is looked for at each start"
+            )
+        definitions = definitions_for(found_emulators, nvram_directory=str(settings.nvram))
         world = QemuWorld(settings, definitions, emulators, reactor)
         path = str(settings.state / "domains.db")
         store = Store.open(path) if Store.exists(path) else Store.create(path, [])
@@ -136,10 +145,12 @@ class QemuDriver:
         world.secret_value = place.secret_value
         world.storage = place.storage
         world.device_gone = part_gone
+        world.dump_panicked = dump_panicked
         found = take_in(world, rows)
         talking = reattach(world, found)
         await sweep(world)
         await place.storage.start()
+        find_volumes(world)
         self._logs = Logs(
             reactor, lambda: [log_path(settings, guest.record.name) for guest in world.guests()]
         )

@@ -64,6 +64,7 @@ class Guest:
         details: see there; whoever changes them commits (:meth:`remember`).
         ending: (reason, detail) of a stop that was asked for or announced; None while it just runs.
         powered_off: QEMU has said that the guest is off.
+        restarting: it is off, and about to be started anew in the same QEMU.
         started: it has begun to run, or to be paused: that was told, and its end will be.
         threads: of its virtual processors, by their index.
         pausing, resuming: why it will be said to be paused or to run when QEMU tells so: reason and detail.
@@ -83,6 +84,7 @@ class Guest:
         self.ending: tuple[int, int] | None = None
         self.powered_off = False
         self.started = False
+        self.restarting = False
         self.threads: dict[int, int] = {}
         self.stamp = object()
         self.waiting: dict[tuple[str, str], list[Deferred[None]]] = {}

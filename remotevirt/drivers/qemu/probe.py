@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from remotevirt.drivers.qemu.emulator import CpuModel, Emulator, Machine
 from remotevirt.drivers.qemu.monitor import Monitor, connect, qmp_class
+from remotevirt.drivers.qemu.probe_memory import Known, ProbeMemory
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -74,7 +75,7 @@ ARCHITECTURES: Final = (
 )
 """Architectures that QEMU may have an emulator for, in libvirt's words."""
 
-Key: TypeAlias = tuple[object, ...]
+Key: TypeAlias = tuple[int, ...]
 
 log = Logger()
 
@@ -299,6 +300,7 @@ class EmulatorCache:
         reactor, uid, gid, groups: see :func:`probe`.
         directories: where :meth:`find` looks; None for the daemon's own search path.
         ask: does the probing, called as :func:`probe` is.
+        memory: keeps what was found out for the next daemon; None for nothing.
     """
 
     def __init__(
@@ -310,13 +312,16 @@ class EmulatorCache:
         groups: Sequence[int] = (),
         directories: Sequence[str] | None = None,
         ask: Any = probe,
+        memory: ProbeMemory | None = None,
     ) -> None:
         self._reactor = reactor
-        self._user = {"uid": uid, "gid": gid, "groups": groups}
+        self._uid = uid
+        self._user: dict[str, Any] = {"uid": uid, "gid": gid, "groups": groups}
         self._directories = None if directories is None else os.pathsep.join(directories)
         self._ask = ask
         self._turn = DeferredLock()
-        self._known: dict[str, tuple[Key, Emulator]] = {}
+        self._memory = memory
+        self._known: Known = {} if memory is None else memory.load()
         self._waiting: dict[tuple[str, Key], list[Deferred[Emulator]]] = {}
         self._probes: set[Deferred[Emulator]] = set()
 
@@ -326,7 +331,7 @@ class EmulatorCache:
         Raises:
             VirError: as :func:`probe`; VirSystemError if there is no such file.
         """
-        key = _key(path)
+        key = (*_key(path), self._uid or 0)
         known = self._known.get(path)
         if known is not None and known[0] == key:
             return known[1]
@@ -380,6 +385,8 @@ class EmulatorCache:
             self._known[path] = key, result
             if len(self._known) > EMULATORS_MAXIMUM:
                 del self._known[next(iter(self._known))]
+            if self._memory is not None:
+                self._memory.save(self._known)
         for one in waiting:
             one.callback(result)
 

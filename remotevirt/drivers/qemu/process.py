@@ -171,6 +171,7 @@ class QemuProcess:
             if seconds <= 0:
                 continue
             self.signal(number)
+            self.signal(signal.SIGCONT)  # one that was stopped would not notice
             try:
                 return await self.wait().addTimeout(seconds, self._reactor)
             except TimeoutError:

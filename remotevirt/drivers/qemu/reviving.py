@@ -31,7 +31,9 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.chains import find_volume
+from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.guest import Details, Guest, Owner
@@ -49,7 +51,7 @@ from remotevirt.store import GuestRow
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationTimeout
 
-__all__ = ["Found", "reattach", "sweep", "take_in"]
+__all__ = ["Found", "find_volumes", "reattach", "sweep", "take_in"]
 
 log = Logger()
 
@@ -98,14 +100,7 @@ def take_in(world: QemuWorld, rows: list[GuestRow]) -> list[Found]:
 def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
     """Make a domain active as it was; inside of a commit."""
     details = _details(row.details)
-    model = world.definitions.read(row.document, live=True)
-    for disk in model.devices.disks:
-        try:
-            find_volume(world, disk)
-        except VirError as error:
-            log.error("a disk of guest {name!r}: {error}", name=row.name, error=error)
-    live = world.definitions(model, row.size)
-    record, _ = world.assign(live, live=True)
+    record, _ = world.assign(_live(world, row), live=True)
     assert isinstance(record, QemuRecord)
     guest = Guest(world, record, world.settings.folder(record.uuid), details)
     guest.started = row.reason != c.VIR_DOMAIN_PAUSED_STARTING_UP or row.state != c.VIR_DOMAIN_PAUSED
@@ -115,6 +110,39 @@ def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
     world.start(record, row.reason, row.state)
     world.set_managed_save(record, managed_save)
     return guest
+
+
+def _live(world: QemuWorld, row: GuestRow) -> Definition:
+    """Return the live definition of a guest.
+
+    If it cannot be read any more, by a newer daemon say, the persistent one has to do: the guest must not be
+    forgotten, since its QEMU has its disks open.
+    """
+    try:
+        return world.definitions(world.definitions.read(row.document, live=True), row.size)
+    except VirError as error:
+        known = world.by_uuid.get(row.uuid)
+        if known is None:
+            raise
+        log.error("the live definition of guest {name!r} is lost: {error}", name=row.name, error=error)
+        live = known.live.copy()
+        assign_aliases(live.changing())
+        return live
+
+
+def find_volumes(world: QemuWorld) -> None:
+    """Find the volumes that disks of guests name, now that the pools are there again."""
+    for guest in world.guests():
+        for disk in guest.record.live.model.devices.disks:
+            try:
+                find_volume(world, disk)
+            except VirError as error:
+                log.error(
+                    "disk {disk} of guest {name!r}: {error}",
+                    disk=disk.dev,
+                    name=guest.record.name,
+                    error=error,
+                )
 
 
 def _details(text: str) -> Details:

@@ -1,9 +1,13 @@
-"""Stopping the processors of a guest, and letting them run."""
+"""Stopping the processors of a guest, and letting them run.
+
+A QEMU that does not answer in time may do it later; clients are then told the reason that was meant.
+"""
 
 from __future__ import annotations
 
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.watching import pause, resume
+from remotevirt.stubs.errors import InternalError
 
 __all__ = ["run_cpus", "stop_cpus"]
 
@@ -19,8 +23,10 @@ async def stop_cpus(guest: Guest, reason: int, detail: int) -> None:
     guest.pausing = (reason, detail)
     try:
         await guest.execute("stop")
-    finally:
+    except InternalError:
         guest.pausing = None
+        raise
+    guest.pausing = None
     guest.check_alive()
     pause(guest, reason, detail)
 
@@ -36,7 +42,9 @@ async def run_cpus(guest: Guest, reason: int, detail: int) -> None:
     guest.resuming = (reason, detail)
     try:
         await guest.execute("cont")
-    finally:
+    except InternalError:
         guest.resuming = None
+        raise
+    guest.resuming = None
     guest.check_alive()
     resume(guest, reason, detail)

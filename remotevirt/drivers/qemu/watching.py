@@ -107,7 +107,9 @@ def resume(guest: Guest, reason: int, detail: int) -> None:
 
 
 def _stop(guest: Guest, data: dict[str, Any]) -> None:
-    if guest.powered_off or guest.ending is not None or guest.record.state != c.VIR_DOMAIN_RUNNING:
+    if guest.powered_off or guest.restarting or guest.ending is not None:
+        return
+    if guest.record.state != c.VIR_DOMAIN_RUNNING:
         return
     reason, detail = guest.pausing or (c.VIR_DOMAIN_PAUSED_UNKNOWN, c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
     guest.pausing = None
@@ -140,7 +142,9 @@ def shut_down(guest: Guest, data: dict[str, Any]) -> None:
     else:
         again = guest.details.reboot or model.on_poweroff in restarts
     if again:
-        later(guest, lambda: _start_anew(guest), "the guest does not start anew")
+        guest.restarting = True
+        why = c.VIR_DOMAIN_RUNNING_BOOTED
+        later(guest, lambda: _start_anew(guest, why), "the guest does not start anew")
         return
     guest.powered_off = True
     by_guest = data.get("guest")
@@ -156,17 +160,23 @@ def shut_down(guest: Guest, data: dict[str, Any]) -> None:
     later(guest, lambda: end(guest, OFF), "its QEMU does not end")
 
 
-async def _start_anew(guest: Guest) -> None:
-    """Reset a guest that is off, and let it run."""
+async def _start_anew(guest: Guest, reason: int) -> None:
+    """Reset a guest that is off or has panicked, and let it run, for a virDomainRunningReason."""
     record, world = guest.record, guest.world
-    await guest.execute("system_reset")
-    await guest.execute("cont")
-    guest.check_alive()
+    try:
+        await guest.execute("system_reset")
+        await guest.execute("cont")
+        guest.check_alive()
+    finally:
+        guest.restarting = False
 
     def change() -> None:
         guest.details.reboot = False
         guest.remember()
-        world.set_state(record, c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_BOOTED)
+        ran = record.state == c.VIR_DOMAIN_RUNNING
+        world.set_state(record, c.VIR_DOMAIN_RUNNING, reason)
+        if not ran:
+            world.publish(record, c.VIR_DOMAIN_EVENT_RESUMED, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
 
     world.apply(change)
 
@@ -189,7 +199,8 @@ def panicked(guest: Guest, data: dict[str, Any]) -> None:
     if action.startswith("coredump"):
         later(guest, lambda: _dump_then(guest, action), "no dump after its panic")
     elif action in ("restart", "rename-restart"):
-        later(guest, lambda: _start_anew(guest), "the guest does not start anew")
+        why = c.VIR_DOMAIN_RUNNING_CRASHED
+        later(guest, lambda: _start_anew(guest, why), "the guest does not start anew")
     elif action == "destroy":
         later(guest, lambda: end(guest, PANICKED), "its QEMU does not end")
 
@@ -199,7 +210,7 @@ async def _dump_then(guest: Guest, action: str) -> None:
     if guest.world.dump_panicked is not None:
         await guest.world.dump_panicked(guest)
     if action == "coredump-restart":
-        await _start_anew(guest)
+        await _start_anew(guest, c.VIR_DOMAIN_RUNNING_CRASHED)
     else:
         await end(guest, PANICKED)
 

@@ -203,7 +203,7 @@ class StatisticsCalls(DomainCalls):
                 (c.VIR_DOMAIN_MEMORY_STAT_UNUSED, half),
                 (c.VIR_DOMAIN_MEMORY_STAT_AVAILABLE, memory),
                 (c.VIR_DOMAIN_MEMORY_STAT_USABLE, half),
-                (c.VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE, GUEST_TIME),
+                (c.VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE, GUEST_TIME[0]),
                 (c.VIR_DOMAIN_MEMORY_STAT_DISK_CACHES, memory // 8),
                 (c.VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGALLOC, 0),
                 (c.VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGFAIL, 0),

@@ -102,7 +102,7 @@ class VcpuCalls(WorldCalls):
         cpu_time = self.world.now() // 10000
         maps = [map_of(live, vcpu, hosts) for vcpu in shown]
         info = [
-            VcpuInfo(vcpu, c.VIR_VCPU_RUNNING, cpu_time, max(cpumap.bit_length() - 1, 0))
+            VcpuInfo(vcpu, c.VIR_VCPU_RUNNING, cpu_time, cpumap.bit_length() - 1)
             for vcpu, cpumap in zip(shown, maps, strict=True)
         ]
         return DomainGetVcpusRet(info, join_maps(maps, maxinfo, maplen))

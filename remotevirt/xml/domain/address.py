@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import attrs
 
@@ -25,7 +25,17 @@ from remotevirt.xml.parse import Element
 from remotevirt.xml.values import Integer, Text, on_off, yes_no
 from remotevirt.xml.write import Tag
 
-__all__ = ["Address", "BootableInfo", "DeviceInfo", "DriveAddress", "PciAddress", "RomInfo", "choose_address"]
+__all__ = [
+    "Address",
+    "BootableInfo",
+    "CcidAddress",
+    "DeviceInfo",
+    "DriveAddress",
+    "PciAddress",
+    "RomInfo",
+    "UsbAddress",
+    "choose_address",
+]
 
 _ALIAS = re.compile(r"[A-Za-z0-9._-]+\Z")
 _LOADPARM = re.compile(r"[A-Za-z0-9. ]+\Z")
@@ -41,6 +51,7 @@ class Address(Model):
 
     TAG: ClassVar[str] = "address"
     KEEP: ClassVar[bool] = True
+    type: str = attribute("type")
 
 
 def _hex(digits: int, bits: int, high: int | None = None) -> Integer:
@@ -82,8 +93,8 @@ class PciPlace(Model):
             )
 
     def is_zero(self) -> bool:
-        """Whether nothing was said."""
-        return not (self.domain or self.bus or self.slot or self.function)
+        """Whether nothing was said: a function alone is as good as nothing."""
+        return not (self.domain or self.bus or self.slot)
 
 
 @attrs.define
@@ -98,8 +109,8 @@ class PciAddress(Address):
         tag.set("type", self.type)
         if not self.place.is_zero():
             self.place.fill(tag, how)
-            if self.multifunction is not None:
-                tag.set("multifunction", "on" if self.multifunction else "off")
+        if self.multifunction is not None:
+            tag.set("multifunction", "on" if self.multifunction else "off")
         if self.zpci is not None:
             self.zpci.print_into(tag, how)
 
@@ -134,9 +145,13 @@ class UsbAddress(Address):
     bus: int = attribute("bus", Integer(), default=0)
     port: str | None = attribute("port", Text())
 
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.port is not None and not _USB_PORT.match(self.port):
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        # libvirt looks at the port before the bus.
+        port = source.get("port")
+        if port and not _USB_PORT.match(port):
             raise InternalError("Cannot parse <address> 'port' attribute", domain=VIR_FROM_DEVICE)
+        return super().read_source(source, how)
 
 
 @attrs.define
@@ -179,7 +194,7 @@ class IsaAddress(Address):
 @attrs.define
 class DimmAddress(Address):
     type: str = attribute("type", default="dimm")
-    slot: int = attribute("slot", Integer(), default=0)
+    slot: int = attribute("slot", Integer(), required=True)
     base: int | None = attribute("base", Integer(bits=64, base=16, style="#x", zero="silent"))
 
 
@@ -267,7 +282,7 @@ class Master(Model):
 @attrs.define
 class Acpi(Model):
     TAG: ClassVar[str] = "acpi"
-    index: int | None = attribute("index", Integer(zero="silent"))
+    index: int | None = attribute("index", Integer(zero="refused"))
 
 
 def _read_alias(source: Source, how: Reading, model: Any) -> str | None:

@@ -7,13 +7,15 @@ Their ``<source>`` depends on the ``type`` of the element around it; datagram so
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-import re
+import copy
 from typing import ClassVar, Self
 
 import attrs
+from lxml import etree
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, VirSystemError, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.xml.addresses import format_address, require_address
 from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.domain.security import DeviceSecLabel
 from remotevirt.xml.domain.storage import Reconnect
@@ -25,14 +27,15 @@ from remotevirt.xml.fields import (
     attribute,
     child,
     children,
+    hook,
     inline,
     nested_attribute,
 )
+from remotevirt.xml.parse import Element
 from remotevirt.xml.values import (
     Choice,
     Integer,
     Where,
-    address_version,
     missing_attribute,
     on_off,
     unsupported,
@@ -41,10 +44,9 @@ from remotevirt.xml.values import (
 )
 from remotevirt.xml.write import Tag
 
-__all__ = ["Backend", "Channel", "Console", "Parallel", "Serial"]
+__all__ = ["Backend", "Channel", "CharSource", "Console", "Parallel", "Serial"]
 
 TYPES = "null vc pty dev file pipe stdio udp tcp unix spicevmc spiceport nmdm qemu-vdagent dbus"
-_WITH_PATH = frozenset(("pty", "dev", "file", "pipe"))
 
 
 @attrs.define
@@ -73,32 +75,33 @@ class Log(Model):
     file: str | None = attribute("file")
     append: bool | None = attribute("append", on_off())
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.file is None:
+            self.append = None
+
 
 _FIELDS: dict[str, tuple[str, ...]] = {
     "pty": ("path",),
-    "dev": ("path", "seclabels"),
-    "file": ("path", "append", "seclabels"),
-    "pipe": ("path", "seclabels"),
-    "udp": ("mode", "host", "service", "seclabels"),
-    "tcp": ("mode", "host", "service", "tls", "reconnect", "seclabels"),
-    "unix": ("mode", "path", "reconnect", "seclabels"),
-    "spiceport": ("channel", "seclabels"),
-    "nmdm": ("master", "slave", "seclabels"),
-    "qemu-vdagent": ("clipboard", "mouse", "seclabels"),
-    "dbus": ("channel", "seclabels"),
+    "dev": ("path", "seclabel"),
+    "file": ("path", "append", "seclabel"),
+    "pipe": ("path", "seclabel"),
+    "udp": ("mode", "host", "service", "seclabel"),
+    "tcp": ("mode", "host", "service", "tls", "reconnect", "seclabel"),
+    "unix": ("mode", "path", "reconnect", "seclabel"),
+    "spiceport": ("channel", "seclabel"),
+    "nmdm": ("master", "slave", "seclabel"),
+    "qemu-vdagent": ("clipboard", "mouse", "seclabel"),
+    "dbus": ("channel", "seclabel"),
 }
+"""The attributes and elements that the source of a kind has."""
 
 
-def _keep_only(source: CharSource, kind: str) -> CharSource:
-    kept = CharSource()
-    for name in _FIELDS.get(kind, ()):
-        setattr(kept, name, getattr(source, name))
+def _relevant(element: Element, kind: str) -> Element:
+    """Return a source with only what a device of its kind has: nothing else in it is looked at."""
+    names = _FIELDS.get(kind, ())
+    kept = etree.Element("source", {name: text for name, text in element.attrib.items() if name in names})
+    kept.extend(copy.deepcopy(child) for child in element if child.tag in names)
     return kept
-
-
-def _need(value: str | None, what: str) -> None:
-    if value is None:
-        raise InternalError(f"Missing source {what} attribute for char device", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -117,53 +120,38 @@ class Backend(Model):
     )
     log: Log | None = child(Log)
 
-    def complete(self, source: Source, how: Reading) -> None:
-        kind = self.type
-        if len(self.sources) > (2 if kind == "udp" else 1):
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        kind = source.get("type") or "pty"
+        children = source.children
+        found = children.get("source", [])
+        if len(found) > (2 if kind == "udp" else 1):
             allowed = "two source elements are" if kind == "udp" else "one source element is"
             raise XmlError(f"only {allowed} allowed for character device", domain=VIR_FROM_DOMAIN)
         for name in ("log", "protocol"):
-            if len(source.children.get(name, ())) > 1:
+            if len(children.get(name, ())) > 1:
                 text = f"only one {name} element is allowed for character device"
                 raise XmlError(text, domain=VIR_FROM_DOMAIN)
-        sources = [_keep_only(one, kind) for one in self.sources]
+        children["source"] = [_relevant(one, kind) for one in found]
         if kind != "tcp":
-            self.protocol = None
-        elif self.protocol is None:
-            self.protocol = "raw"
+            children.pop("protocol", None)
+        return super().read_source(source, how)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        kind = self.type
+        if kind == "tcp":
+            self.protocol = self.protocol or "raw"
         if kind == "udp":
-            self.sources = self._datagram(sources)
+            self.sources = self._datagram(self.sources)
             return
-        first = sources[0] if sources else CharSource()
+        first = self.sources[0] if self.sources else CharSource()
         self.sources = [first]
-        if kind == "pty":
-            if not how.live:
-                first.path = None
-        elif kind in _WITH_PATH:
-            _need(first.path, "path")
+        if kind == "pty" and not how.live:
+            first.path = None
         elif kind == "tcp":
             first.mode = first.mode or "connect"
-            _need(first.host, "host")
-            _need(first.service, "service")
-            _check_reconnect(first)
         elif kind == "unix":
-            if first.path is None and not _may_choose_path(source):
-                _need(None, "path")
             first.mode = (first.mode or "connect") if first.path is not None else None
-            _check_reconnect(first)
-        elif kind in {"spiceport", "dbus"}:
-            if first.channel is None:
-                raise ConfigUnsupported(
-                    "Missing source channel attribute for char device", domain=VIR_FROM_DOMAIN
-                )
-            if kind == "spiceport" and not _CHANNEL.match(first.channel):
-                raise InvalidArg(
-                    "Invalid character in source channel for char device", domain=VIR_FROM_DOMAIN
-                )
-        elif kind == "nmdm" and (first.master is None) != (first.slave is None):
-            raise InternalError(
-                "Should define both master and slave path attributes for nmdm device", domain=VIR_FROM_DOMAIN
-            )
         if kind == "spicevmc" and source.tag in {"serial", "parallel", "console", "channel"}:
             target = source.first("target")
             if source.tag != "channel" or (target is not None and target.get("type") != "virtio"):
@@ -178,25 +166,7 @@ class Backend(Model):
             else:
                 connect = connect or one
                 connect.mode = "connect"
-        if connect is None or connect.service is None:
-            _need(None, "service")
         return [one for one in (bind, connect) if one is not None]
-
-
-_CHANNEL = re.compile(r"[A-Za-z0-9._-]+\Z")
-
-
-def _may_choose_path(source: Source) -> bool:
-    """Whether the hypervisor picks the socket: it does for channels of virtio and Xen."""
-    target = source.first("target")
-    return source.tag == "channel" and target is not None and target.get("type") in {"virtio", "xen"}
-
-
-def _check_reconnect(source: CharSource) -> None:
-    if source.reconnect is None or not source.reconnect.enabled:
-        return
-    if source.mode == "bind":
-        raise InternalError("chardev reconnect is possible only for connect mode", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -243,6 +213,13 @@ class ParallelTarget(Model):
     port: int | None = attribute("port", _PORT)
 
 
+def _read_console_port(source: Source, how: Reading, model: ConsoleTarget) -> None:
+    # It must be a number, though consoles are numbered anew.
+    text = source.get("port")
+    if text is not None:
+        _PORT.read(text, Where("target", "port"))
+
+
 @attrs.define
 class ConsoleTarget(Model):
     TAG: ClassVar[str] = "target"
@@ -254,7 +231,7 @@ class ConsoleTarget(Model):
             refusal=unsupported("unknown target type '{}' specified for character device"),
         ),
     )
-    port: int | None = attrs.field(default=None)
+    port: int | None = hook(_read_console_port, lambda value, how, model: None)
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("type", self.type or "none").set("port", self.port)
@@ -293,6 +270,22 @@ class Console(Model):
         self.target = self.target or ConsoleTarget()
 
 
+def _read_forwarded_port(source: Source, how: Reading, model: ChannelTarget) -> int | None:
+    # Only forwarded connections have a port, and libvirt looks at their address first.
+    if model.type != "guestfwd":
+        return None
+    if model.address is None:
+        raise XmlError("guestfwd channel does not define a target address", domain=VIR_FROM_DOMAIN)
+    address = require_address(model.address)
+    if address.version != 4:
+        raise ConfigUnsupported("guestfwd channel only supports IPv4 addresses", domain=VIR_FROM_DOMAIN)
+    model.address = format_address(address)
+    text = source.get("port")
+    if text is None:
+        raise missing_attribute("target", "port")
+    return Integer().read(text, Where("target", "port"))
+
+
 @attrs.define
 class ChannelTarget(Model):
     TAG: ClassVar[str] = "target"
@@ -305,31 +298,21 @@ class ChannelTarget(Model):
         required=unsupported("unknown target type '(null)' specified for character device"),
     )
     address: str | None = attribute("address")
-    port: int | None = attribute("port", Integer())
+    port: int | None = hook(_read_forwarded_port, lambda value, how, model: None)
     name: str | None = attribute("name")
     state: str | None = attribute("state", Choice("connected disconnected", silent="default"), live=True)
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.type == "guestfwd":
-            self.name = self.state = None
-            if self.address is None:
-                raise XmlError("guestfwd channel does not define a target address", domain=VIR_FROM_DOMAIN)
-            version = address_version(self.address, None)
-            if version is None:
-                raise VirSystemError(
-                    message=f"Cannot parse socket address '{self.address}': Name or service not known",
-                    domain=VIR_FROM_NONE,
-                )
-            if version != 4:
-                raise ConfigUnsupported(
-                    "guestfwd channel only supports IPv4 addresses", domain=VIR_FROM_DOMAIN
-                )
-            if self.port is None:
-                raise missing_attribute("target", "port")
+            self.name = None
         else:
-            self.address = self.port = None
-            if self.type == "xen":
-                self.state = None
+            self.address = None
+        if self.type != "virtio":
+            self.state = None
+
+    def fill(self, tag: Tag, how: Printing) -> None:
+        super().fill(tag, how)
+        tag.set("port", self.port)
 
 
 @attrs.define

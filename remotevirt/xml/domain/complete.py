@@ -251,6 +251,10 @@ def _complete_memory(model: DomainModel) -> None:
     pages = model.memory_backing.hugepages if model.memory_backing else None
     if pages is not None:
         _complete_pages(pages.pages, len(numa.cells) if numa is not None else 0)
+    if bool(model.max_memory) != bool(model.memory_slots):
+        raise XmlError(
+            "both maximum memory size and memory slot count must be specified", domain=VIR_FROM_DOMAIN
+        )
     if model.max_memory and model.max_memory < model.memory:
         raise XmlError(
             "maximum memory size must be equal or greater than the actual memory size", domain=VIR_FROM_DOMAIN

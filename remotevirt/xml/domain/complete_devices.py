@@ -230,6 +230,10 @@ def complete_videos(model: DomainModel, usual: str) -> None:
                 card.vram = _VRAM_OF_GUEST.get(model.type, card.vram)
         if card.type == "qxl" and card.ram is None:
             card.ram = 65536
+        for name in ("ram", "vram"):
+            size = getattr(card, name)
+            if size:
+                setattr(card, name, 1 << (size - 1).bit_length())
         if card.heads is None:
             card.heads = 1
         card.heads = card.heads or None
@@ -277,17 +281,19 @@ def add_controllers(devices: Devices) -> None:
                 hostdev.info.address = next(places)
             if isinstance(hostdev.info.address, DriveAddress):
                 need("scsi", hostdev.info.address.controller)
-    if devices.smartcards:
-        need("ccid", 0)
+    cards: set[int] = set()
     for smartcard in devices.smartcards:
-        if isinstance(smartcard.info.address, CcidAddress):
-            need("ccid", smartcard.info.address.controller)
+        address = smartcard.info.address
+        cards.add(address.controller if isinstance(address, CcidAddress) else 0)
+    for number in cards:
+        need("ccid", number)
     for kind in ("scsi", "fdc", "ide", "sata", "ccid"):
         last = highest.get(kind, -1)
         if last >= MAX_CONTROLLERS:
             raise XmlError(f"controller index {last} is too large", domain=VIR_FROM_DOMAIN)
         taken = {controller.index for controller in devices.controllers if controller.type == kind}
-        for index in range(last + 1):
+        # Of drives there are all controllers up to the last, of cards only those that are named.
+        for index in sorted(cards) if kind == "ccid" else range(last + 1):
             if index not in taken:
                 controller = Controller()
                 controller.type, controller.index = kind, index
@@ -338,7 +344,11 @@ MAX_CONTROLLERS = 1024
 
 def address_smartcards(devices: Devices) -> None:
     highest = max(
-        (card.info.address.slot for card in devices.smartcards if isinstance(card.info.address, CcidAddress)),
+        (
+            card.info.address.slot
+            for card in devices.smartcards
+            if isinstance(card.info.address, CcidAddress) and card.info.address.controller == 0
+        ),
         default=-1,
     )
     for card in devices.smartcards:

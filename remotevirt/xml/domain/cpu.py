@@ -10,6 +10,7 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_CPU, VIR_FROM_DOMAIN, VIR_FROM_XML
 from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
+from remotevirt.xml.domain.numa_memory import CellCache, Interconnects
 from remotevirt.xml.fields import (
     Model,
     Reading,
@@ -18,10 +19,12 @@ from remotevirt.xml.fields import (
     body,
     child,
     children,
-    leaf,
+    hook,
 )
+from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import Size, kibibytes
 from remotevirt.xml.values import Choice, Integer, on_off, unsupported, xml_error, yes_no
+from remotevirt.xml.write import leaf as leaf_tag
 
 __all__ = ["Cell", "Cpu", "Numa"]
 
@@ -115,8 +118,14 @@ class Cell(Model):
     access: str | None = attribute("memAccess", Choice("shared private"))
     discard: bool | None = attribute("discard", yes_no())
     distances: Distances | None = child(Distances)
+    caches: list[CellCache] = children(CellCache)
 
     def complete(self, source: Source, how: Reading) -> None:
+        levels: set[int] = set()
+        for cache in self.caches:
+            if cache.level in levels:
+                raise XmlError(f"Cache level '{cache.level}' already defined", domain=VIR_FROM_DOMAIN)
+            levels.add(cache.level)
         self.memory = kibibytes(source.get("memory") or "", source.get("unit"), "./@memory")
         self.unit = "KiB"
 
@@ -125,6 +134,7 @@ class Cell(Model):
 class Numa(Model):
     TAG: ClassVar[str] = "numa"
     cells: list[Cell] = children(Cell)
+    interconnects: Interconnects | None = child(Interconnects)
 
     def complete(self, source: Source, how: Reading) -> None:
         count = len(self.cells)
@@ -155,6 +165,8 @@ class Numa(Model):
             taken.update(dict.fromkeys(cpus, number))
         self.cells = [cells[number] for number in range(count)]
         self._mirror_distances()
+        if self.interconnects is not None:
+            self.interconnects.check([{cache.level for cache in cell.caches} for cell in self.cells])
 
     def _mirror_distances(self) -> None:
         # Distances said in one direction hold in the other; a cell is 10 from itself.
@@ -195,6 +207,23 @@ class Numa(Model):
         return sum(cell.memory for cell in self.cells)
 
 
+def _read_vendor(source: Source, how: Reading, model: Cpu) -> str | None:
+    # This is where libvirt looks whether what was said so far goes together.
+    if model.migratable is not None and model.mode not in {"host-passthrough", "maximum"}:
+        raise ConfigUnsupported(
+            "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode",
+            domain=VIR_FROM_CPU,
+        )
+    element = source.first("vendor")
+    vendor = text_of(element) if element is not None else None
+    if vendor and (model.model is None or model.model.name is None):
+        raise XmlError("CPU vendor specified without CPU model", domain=VIR_FROM_CPU)
+    custom = model.mode in {None, "custom"}
+    if custom and (model.model is None or model.model.name is None) and "feature" in source.children:
+        raise XmlError("Non-empty feature list specified without CPU model", domain=VIR_FROM_CPU)
+    return vendor or None
+
+
 @attrs.define
 class Cpu(Model):
     """The guest's processor."""
@@ -211,7 +240,7 @@ class Cpu(Model):
     check: str | None = attribute("check", Choice("none partial full"))
     migratable: bool | None = attribute("migratable", on_off())
     model: CpuModel | None = child(CpuModel)
-    vendor: str | None = leaf("vendor")
+    vendor: str | None = hook(_read_vendor, lambda value, how, model: leaf_tag("vendor", value))
     topology: Topology | None = child(Topology)
     cache: Cache | None = child(Cache)
     maxphysaddr: MaxPhysAddr | None = child(MaxPhysAddr)
@@ -231,22 +260,12 @@ class Cpu(Model):
         else:
             self.match = None
             if self.mode != "host-model":
-                self.model = None
+                self.model = self.vendor = None
             elif self.model is not None:
                 self.model.fallback = self.model.fallback or "allow"
-        self._check(custom)
+        self._check()
 
-    def _check(self, custom: bool) -> None:
-        if self.migratable is not None and self.mode not in {"host-passthrough", "maximum"}:
-            raise ConfigUnsupported(
-                "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode",
-                domain=VIR_FROM_CPU,
-            )
-        if custom and self.model is None:
-            if self.vendor is not None:
-                raise XmlError("CPU vendor specified without CPU model", domain=VIR_FROM_CPU)
-            if self.features:
-                raise XmlError("Non-empty feature list specified without CPU model", domain=VIR_FROM_CPU)
+    def _check(self) -> None:
         names: set[str] = set()
         for feature in self.features:
             if feature.name in names:

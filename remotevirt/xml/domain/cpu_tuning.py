@@ -3,11 +3,10 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
-from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
@@ -28,7 +27,6 @@ from remotevirt.xml.fields import (
 from remotevirt.xml.values import (
     Choice,
     Integer,
-    Refusal,
     Scalar,
     Where,
     internal,
@@ -48,6 +46,7 @@ __all__ = [
     "Vcpu",
     "VcpuList",
     "VcpuPin",
+    "check_pool",
 ]
 
 
@@ -84,6 +83,8 @@ def check_pool(low: int | None, high: int | None) -> None:
         raise ConfigUnsupported(
             "thread_pool_min must be smaller or equal to thread_pool_max", domain=VIR_FROM_DOMAIN
         )
+    if high == 0:
+        raise ConfigUnsupported("thread_pool_max must be a positive integer", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define
@@ -100,9 +101,6 @@ class IoThread(Model):
     def has_pool(self) -> bool:
         """Whether a size of its pool is given."""
         return self.pool_min is not None or self.pool_max is not None
-
-    def complete(self, source: Source, how: Reading) -> None:
-        check_pool(self.pool_min, self.pool_max)
 
 
 @attrs.define
@@ -123,9 +121,6 @@ class DefaultIoThread(Model):
     TAG: ClassVar[str] = "defaultiothread"
     pool_min: int | None = attribute("thread_pool_min", Integer(signed=True, low=0))
     pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
-
-    def complete(self, source: Source, how: Reading) -> None:
-        check_pool(self.pool_min, self.pool_max)
 
 
 @attrs.define
@@ -182,39 +177,33 @@ class IoThreadScheduling(Model):
 
 
 @attrs.frozen
-class Bounded(Scalar):
-    """A number between bounds, or zero for none, or perhaps anything below zero for no limit."""
+class Amount(Scalar):
+    """A number, or zero for none, or perhaps anything below zero for no limit; bounds are checked last."""
 
-    low: int
-    high: int
-    negative: bool
-    refusal: Refusal
+    name: str
+    negative: bool = False
     zero: bool = False
 
     def read(self, text: str, where: Where) -> int | None:
         number = parse_integer(text, low=-(2**63) if self.negative else 0, high=2**64 - 1)
-        if number is None or (number > 0 and not self.low <= number <= self.high):
-            raise self.refusal(text)
+        if number is None:
+            words = self.name.replace("_", " ")
+            raise XmlError(f"can't parse cputune {words} value", domain=VIR_FROM_DOMAIN)
         return number if number or self.zero else None
 
 
-def _bounded(name: str, low: int, high: int, *, negative: bool = False, zero: bool = False) -> Any:
-    def refuse(text: str) -> VirError:
-        if parse_integer(text, low=-(2**63), high=2**64 - 1) is None:
-            return XmlError(f"can't parse cputune {name.replace('_', ' ')} value", domain=VIR_FROM_DOMAIN)
-        return ConfigUnsupported(
-            f"Value of cputune '{name}' must be in range [{low}, {high}]", domain=VIR_FROM_DOMAIN
-        )
-
-    return leaf(name, Bounded(low, high, negative, refuse, zero))
+def _amount(name: str, *, negative: bool = False, zero: bool = False) -> Any:
+    return leaf(name, Amount(name, negative, zero))
 
 
-def _period(name: str) -> Any:
-    return _bounded(name, 1000, 1000000)
+BOUNDS: Final = {"shares": (2, 262144), "period": (1000, 1000000), "quota": (1000, 17592186044415)}
+"""The least and the most of what amounts are of."""
 
-
-def _quota(name: str) -> Any:
-    return _bounded(name, 1000, 17592186044415, negative=True)
+AMOUNTS: Final = (
+    *("shares", "period", "quota", "global_period", "global_quota"),
+    *("emulator_period", "emulator_quota", "iothread_period", "iothread_quota"),
+)
+"""The amounts of ``<cputune>``, in the order in which they are checked."""
 
 
 @attrs.define
@@ -222,15 +211,15 @@ class CpuTune(Model):
     """CPU time and pinning."""
 
     TAG: ClassVar[str] = "cputune"
-    shares: int | None = _bounded("shares", 2, 262144, zero=True)
-    period: int | None = _period("period")
-    quota: int | None = _quota("quota")
-    global_period: int | None = _period("global_period")
-    global_quota: int | None = _quota("global_quota")
-    emulator_period: int | None = _period("emulator_period")
-    emulator_quota: int | None = _quota("emulator_quota")
-    iothread_period: int | None = _period("iothread_period")
-    iothread_quota: int | None = _quota("iothread_quota")
+    shares: int | None = _amount("shares", zero=True)
+    period: int | None = _amount("period")
+    quota: int | None = _amount("quota", negative=True)
+    global_period: int | None = _amount("global_period")
+    global_quota: int | None = _amount("global_quota", negative=True)
+    emulator_period: int | None = _amount("emulator_period")
+    emulator_quota: int | None = _amount("emulator_quota", negative=True)
+    iothread_period: int | None = _amount("iothread_period")
+    iothread_quota: int | None = _amount("iothread_quota", negative=True)
     vcpupin: list[VcpuPin] = children(VcpuPin)
     emulatorpin: str | None = nested_attribute(
         "emulatorpin/cpuset", CpuSet(), required=internal("missing cpuset for emulatorpin")
@@ -242,6 +231,16 @@ class CpuTune(Model):
     vcpusched: list[VcpuScheduling] = children(VcpuScheduling)
     iothreadsched: list[IoThreadScheduling] = children(IoThreadScheduling)
     groups: list[ResourceGroup] = hidden(factory=list)
+
+    def check(self) -> None:
+        """Refuse amounts out of bounds; raises ConfigUnsupported."""
+        for name in AMOUNTS:
+            low, high = BOUNDS[name.rpartition("_")[2]]
+            value = getattr(self, name) or 0
+            if value > 0 and not low <= value <= high:
+                raise ConfigUnsupported(
+                    f"Value of cputune '{name}' must be in range [{low}, {high}]", domain=VIR_FROM_DOMAIN
+                )
 
     def fill(self, tag: Tag, how: Printing) -> None:
         super().fill(tag, how)

@@ -292,7 +292,7 @@ class Disk(Model):
     def complete(self, source: Source, how: Reading) -> None:
         target = self.target
         if target is None or target.dev is None:
-            raise NoTarget(self.source.image() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
+            raise NoTarget(self.source.told() if self.source is not None else None, domain=VIR_FROM_DOMAIN)
         target.dev = target.dev.removeprefix("ioemu:")
         extra = getattr(self.source, "extra", None)
         for name in ("auth", "encryption"):

@@ -9,7 +9,7 @@ from typing import Final
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import InternalError, NoSource, XmlError
 from remotevirt.xml.domain.disk import Disk
-from remotevirt.xml.domain.rules import check_virtio, unsupported
+from remotevirt.xml.domain.rules import check_place, check_virtio, unsupported
 from remotevirt.xml.domain.storage import Auth, Encryption, NetworkSource, NvmeSource, StorageSource
 
 __all__ = ["check_disk"]
@@ -44,8 +44,7 @@ def check_disk(disk: Disk) -> None:
     if getattr(disk.source, "fdgroup", None) is not None:
         raise unsupported(f"driver does not support FD passing for disk '{disk.dev}'")
     address = getattr(disk.info.address, "type", None)
-    if address == "unassigned":
-        raise unsupported("address of type 'unassigned' is supported only for hostdevs")
+    check_place(disk.info)
     if disk.sgio == "unfiltered":
         raise unsupported("unfiltered sgio is no longer supported")
     _check_sources(disk)

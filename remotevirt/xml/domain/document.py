@@ -96,10 +96,6 @@ def _read_max_memory(source: Source, how: Reading, model: DomainModel) -> int | 
         if number is None:
             raise XmlError("Failed to parse memory slot count", domain=VIR_FROM_DOMAIN)
         model.memory_slots = number
-    if (model.memory_slots and not size) or (size and not model.memory_slots):
-        raise XmlError(
-            "both maximum memory size and memory slot count must be specified", domain=VIR_FROM_DOMAIN
-        )
     return size
 
 

@@ -298,6 +298,9 @@ class Tcg(Model):
     TAG: ClassVar[str] = "tcg"
     tb_cache: int | None = sized("tb-cache", path="./tb-cache")
 
+    def complete(self, source: Source, how: Reading) -> None:
+        self.tb_cache = self.tb_cache or None
+
 
 _LEVELS = Choice("broken workaround fixed")
 

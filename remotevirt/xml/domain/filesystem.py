@@ -150,6 +150,8 @@ class Filesystem(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.driver is not None and self.driver.type != "virtiofs":
             self.driver.queue = None
+            if self.driver.type is None:
+                self.driver.format = self.driver.wrpolicy = None
         found = self.source
         if found is not None:
             kept = FilesystemSource()
@@ -176,6 +178,8 @@ class Filesystem(Model):
                 raise ConfigUnsupported("boot order is only supported for virtiofs", domain=VIR_FROM_DOMAIN)
         if found.socket is not None:
             self.accessmode = None
+        self.hard_limit = self.hard_limit or None
+        self.soft_limit = self.soft_limit or None
 
     def fill(self, tag: Tag, how: Printing) -> None:
         super().fill(tag, how)
@@ -185,7 +189,9 @@ class Filesystem(Model):
 @attrs.define
 class LeaseTarget(Model):
     TAG: ClassVar[str] = "target"
-    path: str | None = attribute("path", required=xml_error("Missing 'path' element for lease target"))
+    path: str | None = attribute(
+        "path", required=xml_error("Missing 'path' attribute to 'target' element for lease")
+    )
     offset: int | None = attribute("offset", Integer(bits=64, zero="silent"))
 
 
@@ -231,7 +237,7 @@ def _read_mebi(source: Source, how: Reading, model: Any) -> int | None:
     element = source.first("size")
     if element is None or not element.text:
         return None
-    return parse_scaled(element.text, element.get("unit"), path="./size[1]", default=1)
+    return parse_scaled(element.text, element.get("unit"), path="./size[1]", default=1) or None
 
 
 @attrs.define

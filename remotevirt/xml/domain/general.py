@@ -59,13 +59,11 @@ class IdMap(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if bool(self.uids) != bool(self.gids):
             raise ConfigUnsupported("uid and gid should be mapped both", domain=VIR_FROM_DOMAIN)
-        for ranges, what in ((self.uids, "uid"), (self.gids, "gid")):
+        for ranges in (self.uids, self.gids):
             ranges.sort(key=lambda item: item.start)
             if ranges and ranges[0].start != 0:
-                raise ConfigUnsupported(
-                    f"You must map the root {'user' if what == 'uid' else 'group'} of container",
-                    domain=VIR_FROM_DOMAIN,
-                )
+                # said of groups too
+                raise ConfigUnsupported("You must map the root user of container", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define

@@ -82,7 +82,7 @@ class AudioRef(Model):
     """Which ``<audio>`` plays the sound."""
 
     TAG: ClassVar[str] = "audio"
-    id: int | None = attribute("id", Integer(zero="silent"), required=True)
+    id: int | None = attribute("id", Integer(zero="refused"), required=True)
 
 
 @attrs.define

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -28,6 +28,7 @@ from remotevirt.xml.fields import (
     nested_attribute,
     variant,
 )
+from remotevirt.xml.parse import Element
 from remotevirt.xml.values import (
     Boolean,
     Choice,
@@ -67,8 +68,8 @@ _USB_ID = Integer(base=0, style="#06x")
 @attrs.define
 class UsbHostAddress(Model):
     TAG: ClassVar[str] = "address"
-    bus: int = attribute("bus", Integer(), required=True)
-    device: int = attribute("device", Integer(), required=True)
+    bus: int = attribute("bus", Integer(base=0), required=True)
+    device: int = attribute("device", Integer(base=0), required=True)
 
 
 @attrs.define
@@ -103,6 +104,10 @@ _NO_ADAPTER = "'adapter' must be specified for scsi hostdev source"
 _NO_ADAPTER_NAME = "'adapter' name must be specified for scsi hostdev source"
 
 
+SECRET_TYPES: Final = frozenset(["none", "volume", "ceph", "tls", "vtpm"])
+"""The kinds of secrets that there are beside that of iSCSI."""
+
+
 @attrs.define
 class ScsiHostSource(Model):
     TAG: ClassVar[str] = "source"
@@ -124,10 +129,13 @@ class ScsiHostSource(Model):
                 raise XmlError("missing iSCSI hostdev source path name", domain=VIR_FROM_DOMAIN)
             if not self.hosts:
                 raise XmlError("missing the host address for the iSCSI hostdev", domain=VIR_FROM_DOMAIN)
+            if "/" not in self.name:
+                self.name += "/0"
             if self.auth is not None and self.auth.secret is not None and self.auth.secret.type != "iscsi":
-                raise ConfigUnsupported(
-                    f"invalid secret type {self.auth.secret.type or '(null)'}", domain=VIR_FROM_DOMAIN
-                )
+                kind = self.auth.secret.type or "(null)"
+                if kind not in SECRET_TYPES:
+                    raise ConfigUnsupported(f"invalid secret type {kind}", domain=VIR_FROM_DOMAIN)
+                raise InternalError(f"hostdev invalid secret type '{kind}'", domain=VIR_FROM_DOMAIN)
         else:
             self.name, self.hosts, self.auth, self.initiator = None, [], None, None
             if self.address is None:
@@ -323,11 +331,23 @@ class HostDevice(Model):
 
 
 @attrs.define
+class UsbCardAddress(Address):
+    """Where on the host a network card at a USB port is."""
+
+    type: str = attribute("type")
+    place: UsbHostAddress = inline(UsbHostAddress)
+
+
+def _choose_card(element: Element) -> type[Model] | None:
+    return UsbCardAddress if element.get("type") == "usb" else choose_address(element)
+
+
+@attrs.define
 class InterfaceHostSource(Model):
     """The source of a network card that is a host device."""
 
     TAG: ClassVar[str] = "source"
-    address: Address | None = variant("address", choose_address)
+    address: Address | None = variant("address", _choose_card)
 
 
 def read_interface_hostdev(source: Source, how: Reading) -> InterfaceHostSource | None:

@@ -13,6 +13,7 @@ from remotevirt.stubs.constants import (
     VIR_FROM_NONE,
 )
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg, XmlError
+from remotevirt.xml.addresses import format_address, parse_address
 from remotevirt.xml.domain.address import RomInfo
 from remotevirt.xml.domain.disk import VirtioOptions
 from remotevirt.xml.domain.hostdev import read_interface_hostdev
@@ -95,6 +96,14 @@ class PortForward(Model):
     dev: str | None = attribute("dev")
     ranges: list[PortRange] = children(PortRange)
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.address is not None:
+            found = parse_address(self.address)
+            if found is None:
+                text = f"Invalid address '{self.address}' in <portForward>"
+                raise XmlError(text, domain=VIR_FROM_DOMAIN)
+            self.address = format_address(found)
+
 
 @attrs.define
 class InterfaceTarget(Model):
@@ -161,6 +170,7 @@ class InterfaceBackend(Model):
     type: str | None = attribute("type", Choice("passt", silent="default"))
     tap: str | None = attribute("tap", Text(empty=True))
     vhost: str | None = attribute("vhost")
+    log: str | None = attribute("logFile")
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.type == "passt":

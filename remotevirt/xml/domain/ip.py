@@ -6,10 +6,13 @@ from typing import ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NETWORK
-from remotevirt.stubs.errors import XmlError
-from remotevirt.xml.fields import Model, Reading, Source, attribute
-from remotevirt.xml.values import Integer, address_version, xml_error
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import InvalidArg, XmlError
+from remotevirt.xml.addresses import Address, format_address, parse_address
+from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute
+from remotevirt.xml.route import Route as StaticRoute
+from remotevirt.xml.values import Integer, xml_error
+from remotevirt.xml.write import Tag
 
 __all__ = ["IpAddress", "Route"]
 
@@ -25,36 +28,40 @@ class IpAddress(Model):
     peer: str | None = attribute("peer")
 
     def complete(self, source: Source, how: Reading) -> None:
-        version = address_version(self.address, self.family)
-        if version is None:
+        found = _address(self.address, self.family)
+        if found is None:
             raise XmlError(f"Invalid address '{self.address}' in <ip>", domain=VIR_FROM_DOMAIN)
-        if (self.prefix or 0) > (32 if version == 4 else 128):
+        if (self.prefix or 0) > found.max_prefixlen:
             raise XmlError(f"Invalid prefix value '{self.prefix}' in <ip>", domain=VIR_FROM_DOMAIN)
-        self.family = f"ipv{version}"
-        if self.peer is not None and address_version(self.peer, self.family) is None:
-            raise XmlError(f"Invalid peer '{self.peer}' in <ip>", domain=VIR_FROM_DOMAIN)
+        self.address = format_address(found)
+        self.family = f"ipv{found.version}"
+        if self.peer is not None:
+            peer = _address(self.peer, self.family)
+            if peer is None:
+                raise InvalidArg(f"Invalid peer '{self.peer}' in <ip>", domain=VIR_FROM_DOMAIN)
+            self.peer = format_address(peer)
+
+
+def _address(text: str, family: str | None) -> Address | None:
+    """Return an address, of a family where one is named."""
+    found = parse_address(text)
+    return found if found is not None and family in {None, f"ipv{found.version}"} else None
 
 
 @attrs.define
 class Route(Model):
+    """A route that the guest shall have; interfaces and host devices have them."""
+
     TAG: ClassVar[str] = "route"
-    family: str | None = attribute("family")
-    address: str | None = attribute("address")
-    netmask: str | None = attribute("netmask")
-    prefix: int | None = attribute("prefix", Integer())
-    gateway: str | None = attribute("gateway")
-    metric: int | None = attribute("metric", Integer(zero="silent"))
+    route: StaticRoute | None = attrs.field(default=None)
 
     def complete(self, source: Source, how: Reading) -> None:
-        for name, words in (("address", "network"), ("gateway", "gateway")):
-            text = getattr(self, name)
-            if text is None:
-                raise XmlError(
-                    f"guest interface: Missing required {name} attribute in route definition",
-                    domain=VIR_FROM_NETWORK,
-                )
-            if address_version(text, None) is None:
-                raise XmlError(
-                    f"guest interface: Bad {words} address '{text}' in route definition",
-                    domain=VIR_FROM_NETWORK,
-                )
+        parent = source.element.getparent()
+        of_host = parent is not None and parent.tag == "hostdev"
+        self.route = StaticRoute.read(
+            source.element, "Domain hostdev device" if of_host else "guest interface"
+        )
+
+    def element(self, how: Printing) -> Tag:
+        assert self.route is not None
+        return self.route.tag()

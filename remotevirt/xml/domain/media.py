@@ -26,6 +26,7 @@ from remotevirt.xml.values import (
     Boolean,
     Choice,
     Integer,
+    Where,
     internal,
     missing_attribute,
     on_off,
@@ -41,7 +42,7 @@ __all__ = ["Audio", "Hub", "Input", "Sound", "Video"]
 class VideoDriver(Model):
     TAG: ClassVar[str] = "driver"
     name: str | None = attribute("name", Choice("qemu vhostuser", silent="default"))
-    vgaconf: str | None = attribute("vgaconf", Choice("io on off", lenient=True))
+    vgaconf: str | None = attribute("vgaconf", Choice("io on off", silent="io", lenient=True))
     virtio: VirtioOptions = inline(VirtioOptions)
 
 
@@ -139,9 +140,11 @@ class Sound(Model):
     audio: AudioRef | None = child(AudioRef)
     info: DeviceInfo = inline(DeviceInfo)
 
-    def complete(self, source: Source, how: Reading) -> None:
-        if self.model not in {"ich6", "ich9"}:
-            self.codecs = []
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("model") not in {"ich6", "ich9"}:  # others have none, and they are not looked at
+            source.children.pop("codec", None)
+        return super().read_source(source, how)
 
 
 @attrs.define
@@ -188,7 +191,7 @@ class AudioPath(Model):
     )
 
     def complete(self, source: Source, how: Reading) -> None:
-        if self.fixed_settings and self.mixing_engine is False:
+        if self.fixed_settings and not self.mixing_engine:
             raise ConfigUnsupported("fixed audio settings requires mixing engine", domain=VIR_FROM_DOMAIN)
 
 
@@ -213,15 +216,16 @@ _PATH_FIELDS = {
 }
 
 
+AUDIO_TYPES = Choice("none alsa coreaudio jack oss pulseaudio sdl spice file dbus")
+
+
 @attrs.define
 class Audio(Model):
     """Where the host plays and records the guest's sound."""
 
     TAG: ClassVar[str] = "audio"
     id: int = attribute("id", Integer(zero="refused"), required=True)
-    type: str = attribute(
-        "type", Choice("none alsa coreaudio jack oss pulseaudio sdl spice file dbus"), required=True
-    )
+    type: str = attribute("type", AUDIO_TYPES, required=True)
     timer_period: int | None = attribute("timerPeriod", Integer(zero="refused"))
     server_name: str | None = attribute("serverName")
     driver: str | None = attribute("driver", Choice("alsa arts esd pulseaudio", silent=""))
@@ -236,6 +240,7 @@ class Audio(Model):
     def read_source(cls, source: Source, how: Reading) -> Self:
         if source.get("type") is None:
             raise missing_attribute("audio", "type")
+        AUDIO_TYPES.read(source.get("type") or "", Where("audio", "type"))  # before the number
         return super().read_source(source, how)
 
     def complete(self, source: Source, how: Reading) -> None:

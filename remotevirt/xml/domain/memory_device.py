@@ -3,19 +3,22 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final, Self
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import XmlDetail, XmlError
+from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.bitmap import CpuSet
 from remotevirt.xml.domain.address import DeviceInfo
 from remotevirt.xml.fields import Model, Reading, Source, attribute, child, flag, inline, leaf
 from remotevirt.xml.sizes import sized
 from remotevirt.xml.values import Choice, Integer, Uuid, xml_error, yes_no
 
-__all__ = ["MemoryDevice"]
+__all__ = ["MemoryDevice", "MemoryTarget"]
+
+MIN_LABEL: Final = 128
+"""The least size of an NVDIMM's label area, in KiB: that of the NVDIMM namespace specification."""
 
 
 @attrs.define
@@ -61,6 +64,12 @@ class MemoryDevice(Model):
     target: MemoryTarget | None = child(MemoryTarget)
     info: DeviceInfo = inline(DeviceInfo)
 
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("model") != "nvdimm":  # no other has any, and it is not looked at
+            source.children.pop("uuid", None)
+        return super().read_source(source, how)
+
     def complete(self, source: Source, how: Reading) -> None:
         if self.target is None:
             raise XmlError("missing <target> element for <memory> device", domain=VIR_FROM_DOMAIN)
@@ -68,12 +77,31 @@ class MemoryDevice(Model):
             self.target.block = self.target.requested = None
         else:
             self.target.requested = self.target.requested or 0
-            if self.target.requested > self.target.size:
-                raise XmlDetail(
-                    f"requested size must be smaller than or equal to @size ({self.target.size}KiB)",
-                    domain=VIR_FROM_DOMAIN,
-                )
+        if self.model == "virtio-pmem":
+            self.access = self.access or "shared"
+        if self.source is not None:
+            self._keep_source(self.source)
         self.target.current = None if not how.live else self.target.current
         if self.model != "nvdimm":
             self.target.readonly = False
             self.target.label = None
+        else:
+            self._check_label(self.target)
+
+    def _keep_source(self, source: MemorySource) -> None:
+        if self.model not in {"nvdimm", "virtio-pmem"}:
+            source.path = None
+        if self.model != "nvdimm":
+            source.alignsize, source.pmem = None, False
+        if self.model not in {"dimm", "virtio-mem"}:
+            source.pagesize = None
+            if self.model != "sgx-epc":
+                source.nodemask = None
+
+    @staticmethod
+    def _check_label(target: MemoryTarget) -> None:
+        label = (target.label.size if target.label is not None else None) or 0
+        if label and label < MIN_LABEL:
+            raise XmlError("nvdimm label must be at least 128KiB", domain=VIR_FROM_DOMAIN)
+        if label >= target.size:
+            raise XmlError("label size must be smaller than NVDIMM size", domain=VIR_FROM_DOMAIN)

@@ -144,7 +144,7 @@ class AcpiTable(Model):
 @attrs.define
 class OsAcpi(Model):
     TAG: ClassVar[str] = "acpi"
-    table: AcpiTable | None = child(AcpiTable)
+    table: AcpiTable | None = child(AcpiTable, too_many=xml_error("Only one acpi table is supported"))
 
 
 @attrs.define
@@ -255,14 +255,49 @@ class Os(Model):
 
     def _check_firmware(self) -> None:
         loader = self.loader
-        if self.nvram is not None and self.nvram.path is None and self.nvram.template is None:
-            self.nvram = None
         if loader is not None and loader.path is not None and loader.type is None:
             loader.type = "rom"
         if self.firmware is not None:
-            if loader is not None and loader.type is not None:
-                raise detail(
-                    "loader attribute 'type' cannot be specified when firmware autoselection is enabled"
-                )("")
+            self._check_selection()
         elif (loader is not None or self.nvram is not None) and (loader is None or loader.path is None):
             raise detail("no loader path specified and firmware auto selection disabled")("")
+        self._check_nvram()
+        if self.firmware is None:
+            self.firmware_features = None
+        if self.nvram is not None and self.nvram.path is None and self.nvram.template is None:
+            self.nvram = None
+
+    def _check_nvram(self) -> None:
+        """Check that only firmware that keeps variables is told where; raises XmlDetail."""
+        stateless = self.loader.stateless if self.loader is not None else None
+        path = self.nvram.path if self.nvram is not None else None
+        if stateless is False and self.firmware is None and self.loader and self.loader.type != "pflash":
+            raise detail("Only pflash loader type permits NVRAM")("")
+        if stateless is False and self.firmware not in {None, "efi"}:
+            raise detail("Only EFI firmware permits NVRAM")("")
+        if stateless and path is not None:
+            raise detail("NVRAM is not permitted when loader is stateless")("")
+        if stateless and self.nvram is not None and self.nvram.template is not None:
+            raise detail("NVRAM template is not permitted when loader is stateless")("")
+        if self.firmware == "bios" and self.nvram is not None:
+            raise detail("firmware type 'bios' does not support nvram")("")
+
+    def _check_selection(self) -> None:
+        """Check that nothing is said of a firmware that is to be chosen; raises XmlDetail."""
+        features = self.firmware_features.features if self.firmware_features is not None else []
+        wanted = {feature.name: feature.enabled for feature in features}
+        if wanted.get("enrolled-keys") and wanted.get("secure-boot") is False:
+            raise detail(
+                "firmware feature 'enrolled-keys' cannot be enabled when firmware feature 'secure-boot'"
+                " is disabled"
+            )("")
+        said = (
+            ("loader", "readonly", self.loader and self.loader.readonly),
+            ("loader", "type", self.loader and self.loader.type),
+            ("nvram", "template", self.nvram and self.nvram.template),
+        )
+        for element, name, value in said:
+            if value is not None:
+                raise detail(
+                    f"{element} attribute '{name}' cannot be specified when firmware autoselection is enabled"
+                )("")

@@ -9,7 +9,7 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
-from remotevirt.xml.domain.address import BootableInfo, CcidAddress, DeviceInfo
+from remotevirt.xml.domain.address import BootableInfo, DeviceInfo, UsbAddress
 from remotevirt.xml.domain.chardev import TYPES, Backend
 from remotevirt.xml.fields import (
     Model,
@@ -56,6 +56,10 @@ class RedirDevice(Model):
             )
         return super().read_source(source, how)
 
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.info.address is not None and not isinstance(self.info.address, UsbAddress):
+            raise XmlError("Invalid address for a USB device", domain=VIR_FROM_DOMAIN)
+
 
 @attrs.define
 class SmartCard(Model):
@@ -81,8 +85,6 @@ class SmartCard(Model):
             raise XmlError("host-certificates mode needs exactly three certificates", domain=VIR_FROM_DOMAIN)
         elif self.database is not None and not self.database.startswith("/"):
             raise XmlError(f"expecting absolute path: {self.database}", domain=VIR_FROM_DOMAIN)
-        if self.info.address is not None and not isinstance(self.info.address, CcidAddress):
-            raise ConfigUnsupported("Controllers must use the 'ccid' address type", domain=VIR_FROM_DOMAIN)
 
     def fill(self, tag: Tag, how: Printing) -> None:
         tag.set("mode", self.mode)

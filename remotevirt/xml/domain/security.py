@@ -53,8 +53,6 @@ class SecLabel(Model):
             self.baselabel = None
         if self.type == "none":
             self.label = None
-        if self.model is None and self.type != "none" and self.baselabel:
-            raise XmlError("missing security model", domain=VIR_FROM_DOMAIN)
 
     def print_into(self, parent: Tag, how: Printing) -> None:
         if self.type is not None:

@@ -36,6 +36,7 @@ __all__ = [
     "MemoryBalloon",
     "Nvram",
     "Panic",
+    "PcrBanks",
     "RandomSource",
     "RedirFilter",
     "Tpm",
@@ -229,6 +230,8 @@ class TpmBackend(Model):
     banks: PcrBanks | None = child(PcrBanks)
 
     def complete(self, source: Source, how: Reading) -> None:
+        if self.type != "emulator":
+            self.version = None
         if self.type == "passthrough":
             self.persistent_state = self.source = self.encryption = self.banks = None
             self.device = self.device or TpmDevice()
@@ -326,8 +329,8 @@ class Vsock(Model):
 
     def complete(self, source: Source, how: Reading) -> None:
         self.cid = self.cid or VsockCid()
-        if self.cid.auto is None and self.cid.address is None:
-            self.cid.auto = True
+        if self.cid.auto is None:
+            self.cid.auto = self.cid.address is None
 
 
 _USB_VERSION = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\Z")

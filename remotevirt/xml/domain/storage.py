@@ -56,7 +56,7 @@ __all__ = [
     "read_source",
 ]
 
-FORMATS = "raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk luks none auto aio"
+FORMATS = "raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk aio"
 
 
 @attrs.define
@@ -148,6 +148,10 @@ class StorageSource(Model):
     def image(self) -> str | None:
         """What errors call it: an image of a pool by its own name."""
         return self.place()
+
+    def told(self) -> str | None:
+        """What the error about a target that is not there calls it."""
+        return self.image()
 
 
 @attrs.define
@@ -243,7 +247,7 @@ class NetworkSource(StorageSource):
             self.cookies = None
         if self.protocol not in {"http", "https", "ftp", "ftps"}:
             self.readahead = self.timeout = None
-        if self.protocol == "gluster" and "/" not in (self.name or "").lstrip("/"):
+        if self.protocol in {"gluster", "rbd"} and "/" not in (self.name or "").lstrip("/"):
             raise XmlError(
                 f"can't split path '{self.name}' into pool name and image name", domain=VIR_FROM_DOMAIN
             )
@@ -288,6 +292,9 @@ class VolumeSource(StorageSource):
     def place(self) -> str | None:
         return self.volume if self.found is None else self.found.place()
 
+    def told(self) -> str | None:
+        return f"pool = '{self.pool}', volume = '{self.volume}'"
+
 
 @attrs.define
 class NvmePlace(PciPlace):
@@ -303,7 +310,9 @@ class NvmeSource(StorageSource):
     )
     managed: bool | None = attribute("managed", yes_no())
     namespace: int = attribute(
-        "namespace", Integer(bits=64), required=xml_error("missing 'namespace' attribute to disk source")
+        "namespace",
+        Integer(bits=64, refusal=xml_error("malformed namespace '{}'")),
+        required=xml_error("missing 'namespace' attribute to disk source"),
     )
     address: NvmePlace | None = child(NvmePlace)
     extra: SourceExtra = inline(SourceExtra)
@@ -316,6 +325,9 @@ class NvmeSource(StorageSource):
 
     def place(self) -> str | None:
         return "nvme"
+
+    def told(self) -> str | None:
+        return None
 
 
 @attrs.define

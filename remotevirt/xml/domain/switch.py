@@ -3,7 +3,7 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import attrs
 
@@ -105,7 +105,7 @@ class Rate(Model):
         if self.average is None and self.floor is None:
             raise XmlDetail("Missing mandatory average or floor attributes", domain=VIR_FROM_NONE)
         if (self.peak or self.burst) and self.average is None:
-            raise XmlDetail("'peak' and 'burst' require 'average' attribute", domain=VIR_FROM_NONE)
+            raise ConfigUnsupported("'peak' and 'burst' require 'average' attribute", domain=VIR_FROM_NONE)
         for name in ("average", "peak", "floor", "burst"):
             setattr(self, name, getattr(self, name) or None)
 
@@ -140,6 +140,13 @@ class Bandwidth(Model):
         Outbound, too_many=detail("Only one child <outbound> element allowed", VIR_FROM_NONE)
     )
 
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("classID") is not None:
+            text = "classID attribute not supported on <bandwidth> in this usage context"
+            raise XmlDetail(text, domain=VIR_FROM_NONE)
+        return super().read_source(source, how)
+
     def print_into(self, parent: Tag, how: Printing) -> None:
         if self.empty or self.inbound is not None or self.outbound is not None:
             tag = self.element(how)
@@ -170,10 +177,11 @@ class Vlan(Model):
                 "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
             )
         text = source.get("trunk")
-        native = any(tag.native for tag in self.tags)
-        if text == "no" and native and len(self.tags) == 1:
-            text = "invalid configuration in <vlan> - \"trunk='no'\" is not allowed with a native vlan id"
-            raise XmlError(text, domain=VIR_FROM_NONE)
+        if any(tag.native for tag in self.tags) and text not in {None, "yes"}:
+            raise XmlError(
+                f"invalid configuration in <vlan> - \"trunk='{text}'\" is not allowed with a native vlan id",
+                domain=VIR_FROM_NONE,
+            )
         if len(self.tags) > 1:
             if text not in {None, "yes"}:
                 raise XmlError(

@@ -5,9 +5,13 @@ Every check raises the error that libvirt gives; their order is libvirt's, devic
 
 from __future__ import annotations
 
+from typing import Final
+
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import USER_ALIAS, DriveAddress
+from remotevirt.xml.domain.chardev_rules import check_characters
+from remotevirt.xml.domain.cpu_tuning import check_pool
 from remotevirt.xml.domain.device import FAMILIES, devices_of
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.disk_rules import check_disk
@@ -15,18 +19,32 @@ from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.domain.hostdev_rules import check_hostdevs
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input, Video
-from remotevirt.xml.domain.rules import check_virtio, unsupported
+from remotevirt.xml.domain.memory_device import MemoryTarget
+from remotevirt.xml.domain.rules import check_place, check_virtio, unsupported
+from remotevirt.xml.domain.small import PcrBanks
 
 __all__ = ["check_once", "validate_domain"]
 
 
+HUGE_PAGE: Final = 2048
+"""KiB of a transparent huge page: the least block of memory that comes in blocks."""
+
+
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
+    if model.cputune is not None:
+        model.cputune.check()
+    for pool in (model.default_iothread, *(model.iothread_ids.threads if model.iothread_ids else ())):
+        if pool is not None:
+            check_pool(pool.pool_min, pool.pool_max)
     cpu = model.cpu
     if cpu is not None and cpu.check is not None and cpu.mode is None and cpu.model is None:
         raise unsupported("check attribute specified for CPU with no model")
     for disk in model.devices.disks:
         check_disk(disk)
+    _check_places(model.devices)
+    _check_targets(model.devices.disks)
+    _check_aliases(model)
     for interface in model.devices.interfaces:
         _check_interface(interface)
     for device in model.devices.inputs:
@@ -34,10 +52,9 @@ def validate_domain(model: DomainModel) -> None:
     _check_usb(model.devices)
     for video in model.devices.videos:
         _check_video(video)
-    _check_targets(model.devices.disks)
-    _check_aliases(model)
+    check_characters(model.devices)
+    _check_small(model.devices)
     _check_timers(model)
-    _check_tpms(model.devices)
     _check_audio(model.devices)
     _check_memories(model.devices, len(model.cpu.numa.cells) if model.cpu and model.cpu.numa else 0)
     _check_controllers(model.devices)
@@ -89,15 +106,12 @@ def _check_timers(model: DomainModel) -> None:
         timer.check()
 
 
-def _check_tpms(devices: Devices) -> None:
-    """Check that only modules of the later version choose the banks of their registers."""
-    for tpm in devices.tpms:
-        backend = tpm.backend
-        if backend is None or backend.banks is None or backend.version == "2.0":
-            continue
-        if any(getattr(backend.banks, name) for name in ("sha1", "sha256", "sha384", "sha512")):
-            text = "<active_pcr_banks/> requires TPM version '2.0'"
-            raise XmlError(text, domain=VIR_FROM_DOMAIN)
+def _check_places(devices: Devices) -> None:
+    tags = [tag for tag in FAMILIES if tag not in {"disk", "hostdev"}]
+    for device in (one for tag in tags for one in devices_of(devices, tag)):
+        info = getattr(device, "info", None)
+        if info is not None:
+            check_place(info)
 
 
 def _check_targets(disks: list[Disk]) -> None:
@@ -143,6 +157,8 @@ def _source(disk: Disk) -> str:
 
 
 def _check_input(device: Input, model: DomainModel) -> None:
+    if device.bus == "usb" and device.info.address is not None and device.info.address.type != "usb":
+        raise XmlError("Invalid address for a USB device", domain=VIR_FROM_DOMAIN)
     kind = model.os.kind.name if model.os.kind else ""
     if kind == "hvm":
         if device.bus == "ps2" and device.type not in {"mouse", "keyboard"}:
@@ -182,27 +198,48 @@ def _check_video(video: Video) -> None:
         raise unsupported("unsupported rendernode accel attribute without 'vhostuser'")
 
 
+def _check_small(devices: Devices) -> None:
+    for tpm in devices.tpms:
+        backend = tpm.backend
+        banks = backend.banks if backend is not None else None
+        if banks not in (None, PcrBanks()) and backend is not None and backend.version != "2.0":
+            text = "<active_pcr_banks/> requires TPM version '2.0'"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
+    vsock = devices.vsock
+    if vsock is not None and vsock.driver is not None:
+        check_virtio(vsock.driver.options, vsock.model is not None)
+
+
 def _check_memories(devices: Devices, cells: int) -> None:
     """Host devices and memory."""
     check_hostdevs(devices)
     for memory in devices.memories:
-        path = memory.source.path if memory.source is not None else None
-        if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
-            raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
-        if memory.model == "virtio-mem" and memory.target is not None:
-            _check_blocks(memory.target.block or 0, memory.target.requested or 0)
         node = memory.target.node if memory.target is not None else None
         if node is not None and node >= cells:
             known = f"for guest node '{node}' as the guest has only '{cells}'" if cells else "as guest has no"
             raise XmlDetail(f"can't add memory backend {known} NUMA nodes configured", domain=VIR_FROM_DOMAIN)
-        if memory.uuid is not None and memory.model != "nvdimm":
-            raise unsupported(f"UUID is not supported for {memory.model} device")
+        path = memory.source.path if memory.source is not None else None
+        if path is None and memory.model in {"nvdimm", "virtio-pmem"}:
+            raise XmlDetail(f"path is required for model '{memory.model}'", domain=VIR_FROM_DOMAIN)
+        if memory.model == "virtio-pmem" and memory.access != "shared":
+            raise unsupported("shared access mode required for virtio-pmem device")
+        if memory.model == "virtio-mem" and memory.target is not None:
+            _check_blocks(memory.target)
+        if memory.model == "sgx-epc" and memory.info.address is not None:
+            raise unsupported("memory device address is not supported for model 'sgx-epc'")
 
 
-def _check_blocks(block: int, requested: int) -> None:
+def _check_blocks(target: MemoryTarget) -> None:
     """Check the sizes of memory that comes in blocks."""
+    block, requested = target.block or 0, target.requested or 0
+    if requested > target.size:
+        text = f"requested size must be smaller than or equal to @size ({target.size}KiB)"
+        raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
     if not block or block & (block - 1):
         raise XmlDetail("block size must be a power of two", domain=VIR_FROM_DOMAIN)
+    if block < HUGE_PAGE:
+        text = f"block size too small, must be at least {HUGE_PAGE}KiB"
+        raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
     if requested % block:
         raise XmlDetail("requested size must be an integer multiple of block size", domain=VIR_FROM_DOMAIN)
 
@@ -220,8 +257,10 @@ def _check_filesystems(devices: Devices) -> None:
 
 def _check_controllers(devices: Devices) -> None:
     for controller in devices.controllers:
+        if controller.model in {"pci-root", "pcie-root"} and controller.info.address is not None:
+            raise unsupported("pci-root and pcie-root controllers should not have an address")
         driver = controller.driver
-        virtio = controller.type == "virtio-serial" or controller.model in {
+        virtio = controller.type == "scsi" and controller.model in {
             "virtio-scsi",
             "virtio-transitional",
             "virtio-non-transitional",
@@ -270,7 +309,12 @@ def _check_interface(interface: Interface) -> None:
 
 
 def _check_iommu(model: DomainModel) -> None:
-    driver = model.devices.iommu.driver if model.devices.iommu else None
+    iommu = model.devices.iommu
+    if iommu is None:
+        return
+    if iommu.model != "virtio" and iommu.info.address is not None:
+        raise XmlError(f"iommu model '{iommu.model}' can't have address", domain=VIR_FROM_DOMAIN)
+    driver = iommu.driver
     if driver is None:
         return
     if driver.intremap and (model.features is None or model.features.ioapic != "qemu"):

@@ -16,8 +16,8 @@ from remotevirt.xml.fields import Model, Printing, Reading
 from remotevirt.xml.network.dns import Dns
 from remotevirt.xml.network.forward import Forward
 from remotevirt.xml.network.ip import IpSubnet, attribute, refused, unsupported
-from remotevirt.xml.network.route import Route
 from remotevirt.xml.parse import Element, text_of
+from remotevirt.xml.route import Route
 from remotevirt.xml.values import Where, format_uuid, parse_integer, parse_uuid, yes_no
 from remotevirt.xml.write import Tag, leaf
 

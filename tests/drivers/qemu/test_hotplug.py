@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.qemu.command import number_images
 from remotevirt.drivers.qemu.documents import definitions_for
-from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.preparing import prepare_definition
-from remotevirt.drivers.qemu.qmp import QmpError
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.stopping import gone
@@ -26,6 +24,7 @@ from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
+from tests.drivers.qemu.pretending import Client, Emulators, FakeMonitor, refusal
 from tests.drivers.qemu.recorded import recorded_emulators
 
 LIVE, CONFIG = c.VIR_DOMAIN_AFFECT_LIVE, c.VIR_DOMAIN_AFFECT_CONFIG
@@ -42,78 +41,6 @@ GUEST = """
 <controller type='pci' index='8' model='pcie-root-port'/>
 <controller type='pci' index='9' model='pcie-root-port'/>
 </devices></domain>"""
-
-Answer = Callable[[Mapping[str, Any]], Any]
-
-
-class FakeMonitor:
-    """A QEMU: what it was asked, and what it answers; an exception is raised."""
-
-    wedged = False
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.answers: dict[str, Any] = {}
-        self.react: dict[str, Answer] = {}
-        self.silent: dict[str, Deferred[Any]] = {}
-        """Commands that are answered later."""
-        self.last = 0
-        """How many commands there are before the guest ends, 0 for any number."""
-        self.at_last: Callable[[], None] = lambda: None
-
-    def execute(
-        self, command: str, arguments: Any = None, *, timeout: float | None = None, files: Any = ()
-    ) -> Deferred[Any]:
-        """Answer a command."""
-        self.asked.append((command, dict(arguments or {})))
-        if len(self.asked) == self.last:
-            self.at_last()
-            return fail(OperationFailed("QEMU monitor was closed", domain=c.VIR_FROM_QEMU))
-        answer = self.answers.get(command, {})
-        if command in self.silent:
-            return self.silent[command]
-        if isinstance(answer, Exception):
-            return fail(answer)
-        try:
-            if command in self.react:
-                self.react[command](arguments or {})
-        except VirError as error:
-            return fail(error)
-        return succeed(answer)
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    @property
-    def commands(self) -> list[str]:
-        """The names of the commands so far."""
-        return [command for command, _ in self.asked]
-
-
-class Emulators:
-    """Knows one emulator."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
-
-    async def get(self, path: str) -> Emulator:
-        """Return it."""
-        return self.emulator
-
-
-class Client:
-    """A client that stays."""
-
-    def at_close(self, action: Callable[[], Any]) -> Callable[[], None]:
-        """Remember nothing."""
-        return lambda: None
-
-
-def refusal(klass: str = "GenericError") -> InternalError:
-    """QEMU's refusal of anything."""
-    error = InternalError("QEMU says no", domain=c.VIR_FROM_QEMU)
-    error.__cause__ = QmpError(klass, "no")
-    return error
 
 
 class HotplugBase(TestCase):

@@ -12,11 +12,13 @@ from unittest import skipUnless
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from remotevirt.drivers.qemu import probe as module
-from remotevirt.drivers.qemu.emulator import Emulator
+from remotevirt.drivers.qemu.emulator import CpuModel, Emulator, Machine
 from remotevirt.drivers.qemu.probe import EmulatorCache, probe
+from remotevirt.drivers.qemu.probe_memory import ProbeMemory
 from remotevirt.stubs.errors import InternalError, OperationTimeout, VirSystemError
 
 QEMU = shutil.which("qemu-system-x86_64")
@@ -295,3 +297,57 @@ class CacheTests(SynchronousTestCase):
     def test_no_file(self) -> None:
         error = self.failureResultOf(self.get("/nowhere/qemu"), VirSystemError).value
         self.assertEqual("Cannot check QEMU binary /nowhere/qemu: No such file or directory", error.message)
+
+
+class MemoryTests(TestCase):
+    """What a daemon leaves to the next one."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.asked: list[str] = []
+
+    def cache(self) -> EmulatorCache:
+        """The cache of a daemon that starts."""
+
+        async def ask(path: str, **_: Any) -> Emulator:
+            self.asked.append(path)
+            machine = Machine("pc-1", alias="pc", max_cpus=8)
+            cpus = {"a": CpuModel("a", ("avx",)), "b": CpuModel("b")}
+            return Emulator(
+                path,
+                "x86_64",
+                (7, 2, 22),
+                machines={"pc-1": machine},
+                devices=frozenset({"e1000"}),
+                cpus=cpus,
+            )
+
+        return EmulatorCache(Clock(), ask=ask, memory=ProbeMemory(self.path))
+
+    async def test_next_daemon(self) -> None:
+        """It need not ask, as long as the binary is the same."""
+        binary = Path(self.mktemp())
+        binary.write_text("1")
+        first = await self.cache().get(str(binary))
+        self.assertEqual(first, await self.cache().get(str(binary)))
+        self.assertEqual([str(binary)], self.asked)
+        binary.write_text("12")
+        await self.cache().get(str(binary))
+        self.assertEqual(2, len(self.asked))
+
+    async def test_of_no_use(self) -> None:
+        """What makes no sense counts for nothing, and is replaced."""
+        good = await self.cache().get("/bin/sh")
+        content = self.path.read_text()
+        for text in (
+            "",
+            "{",
+            "[]",
+            content.replace('"format": 1', '"format": 0'),
+            content.replace("marks", "m"),
+        ):
+            self.path.write_text(text)
+            self.assertEqual(good, await self.cache().get("/bin/sh"))
+            self.assertEqual(content, self.path.read_text())
+        self.assertEqual(6, len(self.asked))
+        self.assertEqual(0o600, self.path.stat().st_mode & 0o777)

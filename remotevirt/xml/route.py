@@ -1,11 +1,12 @@
-"""``<route>``: static routes of the host into a network."""
+"""``<route>``: static routes, of the host into a network and of guests."""
 
 from __future__ import annotations
 
 import attrs
 
+from remotevirt.stubs.constants import VIR_FROM_NETWORK
+from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.addresses import Address, format_address, mask_of, parse_address
-from remotevirt.xml.network.ip import attribute, refused
 from remotevirt.xml.parse import Element
 from remotevirt.xml.values import Integer, Where
 from remotevirt.xml.write import Tag
@@ -26,10 +27,10 @@ class Route:
 
     @classmethod
     def read(cls, element: Element, network: str) -> Route:
-        """Read; raises VirError."""
-        family, texts = attribute(element, "family"), {}
+        """Read; ``network`` is what errors call the owner. Raises VirError."""
+        family, texts = element.get("family") or None, {}
         for name in ("address", "netmask", "gateway"):
-            texts[name] = attribute(element, name)
+            texts[name] = element.get(name) or None
         prefix = element.get("prefix")
         length = None if prefix is None else Integer().read(prefix, Where("route", "prefix"))
         text = element.get("metric")
@@ -66,6 +67,11 @@ class Route:
             made.set("netmask", format_address(self.netmask))
         made.set("prefix", self.prefix).set("gateway", format_address(self.gateway))
         return made.set("metric", self.metric)
+
+
+def refused(text: str) -> XmlError:
+    """Return the error for a route that is wrong."""
+    return XmlError(text, domain=VIR_FROM_NETWORK)
 
 
 def _check_family(
