@@ -29,6 +29,7 @@ from remotevirt.drivers.qemu.progress import Progress
 from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
 from remotevirt.drivers.qemu.saving import check_path
 from remotevirt.drivers.qemu.stopping import PANICKED, end
+from remotevirt.drivers.storage.aside import in_thread, open_in_thread
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationFailed, OperationUnsupported, VirSystemError
 from remotevirt.stubs.remote import NonnullDomain
@@ -130,13 +131,13 @@ async def _watch(guest: Guest) -> None:
 
 async def _write(guest: Guest, path: str, format: int, flags: int) -> None:
     """Write a dump into a file, which is gone if that fails."""
-    file = await deferToThread(_open, path)
+    file = await open_in_thread(lambda stop: _open(path))
     try:
         if flags & MEMORY_ONLY:
             await _dump_memory(guest, file, FORMATS[format])
         else:
             await pour(guest, file, c.VIR_DOMAIN_JOB_OPERATION_DUMP)
-        await deferToThread(_finish, file, path, bool(flags & BYPASS_CACHE))
+        await in_thread(lambda stop: _finish(file, path, bool(flags & BYPASS_CACHE)))
         guest.check_alive()
     except BaseException:
         with suppress(OSError):

@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
-from twisted.internet.threads import deferToThread
-
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import both_flags
 from remotevirt.drivers.qemu.access import check_allowed
@@ -30,6 +28,7 @@ from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import RESTORE, start, take_back
 from remotevirt.drivers.qemu.stopping import SAVED, end
 from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.drivers.storage.aside import Stop, in_thread, open_in_thread
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
@@ -80,10 +79,10 @@ async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) 
     if ran:
         await stop_cpus(guest, c.VIR_DOMAIN_PAUSED_SAVE, c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
     try:
-        file = await deferToThread(start_image, path, xml, running=running, over=True)
+        file = await open_in_thread(lambda stop: start_image(path, xml, running=running, over=True))
         try:
             await pour(guest, file, c.VIR_DOMAIN_JOB_OPERATION_SAVE)
-            await deferToThread(finish_image, file, path)
+            await in_thread(lambda stop: finish_image(file, path))
         except BaseException:
             with suppress(OSError):
                 os.unlink(path)
@@ -109,7 +108,7 @@ async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool,
     Raises:
         VirError: it cannot be run on; the managed save is kept.
     """
-    file, image = await deferToThread(open_image, str(managed_path(world, record)))
+    file, image = await _open_image(str(managed_path(world, record)))
 
     def loaded(guest: Guest) -> None:
         world.set_managed_save(record, False)
@@ -141,6 +140,18 @@ def drop_managed(world: QemuWorld, record: QemuRecord) -> None:
     world.commit(world.set_managed_save, record, False)
     with suppress(FileNotFoundError):
         managed_path(world, record).unlink()
+
+
+async def _open_image(path: str, *, change: bool = False) -> tuple[int, SaveImage]:
+    """Open a file and read what it says, in a thread; see :func:`open_image`."""
+    found: list[SaveImage] = []
+
+    def work(stop: Stop) -> int:
+        file, image = open_image(path, change=change)
+        found.append(image)
+        return file
+
+    return await open_in_thread(work), found[0]
 
 
 class SavingCalls(QemuCalls):
@@ -221,7 +232,7 @@ class SavingCalls(QemuCalls):
         return await self._image_xml(file, bool(flags & known))
 
     async def _image_xml(self, path: str, secure: bool) -> str:
-        descriptor, image = await deferToThread(open_image, path)
+        descriptor, image = await _open_image(path)
         os.close(descriptor)
         definition = self.world.definitions(self.world.definitions.read(image.xml, live=True), len(image.xml))
         return definition.format(c.VIR_DOMAIN_XML_SECURE if secure else 0, -1)
@@ -231,14 +242,14 @@ class SavingCalls(QemuCalls):
         _check_state(flags, "virDomainSaveImageDefineXML")
         self.check_flags(flags, RUNNING | PAUSED, "DomainSaveImageDefineXML")
         file = check_path(file, self.world.settings)
-        descriptor, image = await deferToThread(open_image, file, change=True)
+        descriptor, image = await _open_image(file, change=True)
         try:
             kind = self.world.definitions
             old, new = kind.read(image.xml, live=True), kind.parse(dxml)
             check_stability(new.model, old)
             running = (image.running or bool(flags & RUNNING)) and not flags & PAUSED
             xml = new.format(c.VIR_DOMAIN_XML_SECURE, 0)
-            await deferToThread(rewrite_image, descriptor, file, image, xml, running=running)
+            await in_thread(lambda stop: rewrite_image(descriptor, file, image, xml, running=running))
         finally:
             os.close(descriptor)
 
@@ -252,7 +263,7 @@ class SavingCalls(QemuCalls):
         self.check_flags(flags, RESTORE_FLAGS, "DomainRestoreFlags")
         world = self.world
         path = check_path(from_, world.settings)
-        file, image = await deferToThread(open_image, path)
+        file, image = await _open_image(path)
         try:
             definition = self._definition(image, dxml)
             stays = bool(flags & PAUSED) or not (image.running or flags & RUNNING)

@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from twisted.internet.threads import deferToThread
-
 from remotevirt.drivers.faults import argument_error
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.storage.aside import open_in_thread
 from remotevirt.drivers.storage.streams import Download
 from remotevirt.errors import VirError
 from remotevirt.procedures import FilesResult, StreamResult
@@ -65,7 +64,7 @@ class ScreenCalls(QemuCalls):
             arguments = {"filename": str(path), **device, **({"format": "png"} if png else {})}
             try:
                 await guest.execute("screendump", arguments)
-                file = await deferToThread(_open_picture, path)
+                file = await open_in_thread(lambda stop: _open_picture(path))
             finally:
                 with suppress(OSError):
                     path.unlink()

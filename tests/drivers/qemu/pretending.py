@@ -11,7 +11,7 @@ from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.qmp import QmpError
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError
+from remotevirt.stubs.errors import InternalError, OperationFailed
 
 __all__ = ["Client", "Emulators", "FakeMonitor", "refusal"]
 
@@ -27,12 +27,22 @@ class FakeMonitor:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, Any] = {}
         self.react: dict[str, Answer] = {}
+        self.silent: dict[str, Deferred[Any]] = {}
+        """Commands that are answered later."""
+        self.last = 0
+        """How many commands there are before the guest ends, 0 for any number."""
+        self.at_last: Callable[[], None] = lambda: None
 
     def execute(
         self, command: str, arguments: Any = None, *, timeout: float | None = None, files: Any = ()
     ) -> Deferred[Any]:
         """Answer a command."""
         self.asked.append((command, dict(arguments or {})))
+        if len(self.asked) == self.last:
+            self.at_last()
+            return fail(OperationFailed("QEMU monitor was closed", domain=c.VIR_FROM_QEMU))
+        if command in self.silent:
+            return self.silent[command]
         answer = self.answers.get(command, {})
         if isinstance(answer, Exception):
             return fail(answer)

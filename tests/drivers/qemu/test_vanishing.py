@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.qemu import saving
 from remotevirt.drivers.qemu.configuring import find_terminals, find_threads
+from remotevirt.drivers.qemu.savefile import finish_image, start_image
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.unplugging import gone_meanwhile
 from remotevirt.errors import VirError
@@ -18,7 +23,17 @@ from remotevirt.typed_params import ullong
 from tests.drivers.qemu.test_hotplug import CONFIG, LIVE, HotplugBase, reactor_later, refusal
 
 
-class VanishingTests(HotplugBase):
+class VanishingBase(HotplugBase):
+    """What both need."""
+
+    async def asked_nothing(self) -> None:
+        """Let the reactor have a turn."""
+        waiting: Deferred[None] = Deferred()
+        reactor_later(waiting)
+        await waiting
+
+
+class VanishingTests(VanishingBase):
     """Whatever happens in the middle of a change, QEMU and the definitions agree in the end."""
 
     async def asked(self, command: str) -> None:
@@ -157,12 +172,37 @@ class VanishingTests(HotplugBase):
         await self.asked_nothing()
         self.assertEqual(before, len(os.listdir("/proc/self/fd")))
 
-    async def asked_nothing(self) -> None:
-        """Let the reactor have a turn."""
-        waiting: Deferred[None] = Deferred()
-        reactor_later(waiting)
-        await waiting
-
     def fresh(self) -> None:
         """Have another guest, in another world."""
         self.setUp()
+
+
+class SaveImageTests(VanishingBase):
+    """Files of saved guests, whose client goes while a thread is at work."""
+
+    async def test_document_is_changed(self) -> None:
+        """A descriptor is closed when the thread is done with it: its number may be another's by then."""
+        path = f"{self.folder}/image"
+        xml = self.record.live.format(c.VIR_DOMAIN_XML_SECURE, 0)
+        file = start_image(path, xml, running=True, over=True)
+        finish_image(file, path)
+        os.close(file)
+        await self.asked_nothing()
+        entered, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        seen: list[str] = []
+
+        def rewrite(file: int, *args: Any, **kwargs: Any) -> None:
+            entered.set()
+            go_on.wait(30)
+            seen.append(os.readlink(f"/proc/self/fd/{file}"))
+
+        self.patch(saving, "rewrite_image", rewrite)
+        before = len(os.listdir("/proc/self/fd"))
+        calling = Deferred.fromCoroutine(self.calls.domain_save_image_define_xml(path, xml, 0))
+        await deferToThread(entered.wait, 30)
+        calling.cancel()
+        go_on.set()
+        await self.assertFailure(calling, CancelledError)
+        self.assertEqual(seen, [path])
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
