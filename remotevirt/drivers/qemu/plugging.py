@@ -12,12 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.threads import deferToThread
-
 from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
 from remotevirt.drivers.domains.events import device_added
-from remotevirt.drivers.qemu.access import check_place
-from remotevirt.drivers.qemu.chains import complete_disk, find_volume
+from remotevirt.drivers.qemu.chains import find_disk, find_volume
 from remotevirt.drivers.qemu.command import (
     Setting,
     images_of,
@@ -31,7 +28,6 @@ from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.making import Making
-from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.taps import place_taps
 from remotevirt.stubs import constants as c
 from remotevirt.xml.domain import DomainModel
@@ -123,8 +119,7 @@ async def find_images(guest: Guest, disk: Disk) -> None:
     Raises:
         VirError: one cannot be read, or says too little.
     """
-    find_volume(guest.world, disk)
-    await deferToThread(_read_chain, disk, guest.world.settings)
+    await find_disk(guest.world, disk)
     guest.check_alive()
     numbers = [guest.details.images]
     for one in guest.record.live.model.devices.disks:
@@ -137,14 +132,6 @@ async def find_images(guest: Guest, disk: Disk) -> None:
         guest.remember()
 
     guest.world.commit(change)
-
-
-def _read_chain(disk: Disk, settings: Settings) -> None:
-    """Find the images below a disk, whose own must be one that guests may have; in a thread."""
-    path = disk.source.place() if disk.source is not None else None
-    if path is not None:
-        check_place(path, settings)
-    complete_disk(disk)
 
 
 def _after(device: Device) -> list[Any]:

@@ -99,7 +99,7 @@ class VolumeCalls(VolumeLookups):
                 secret = partial(self._secret, model.encryption)
                 copied = None if source is None else source.model
                 await backend.create(
-                    pool.model, model, flags, secret=secret, source=copied, folders=self._folders()
+                    pool.model, model, flags, secret=secret, source=copied, folders=self.folders()
                 )
             except BaseException:
                 pool.remove(volume)
@@ -112,7 +112,7 @@ class VolumeCalls(VolumeLookups):
             pool.jobs -= 1
         return volume.ref
 
-    def _folders(self) -> frozenset[str]:
+    def folders(self) -> frozenset[str]:
         """Return the folders of active pools."""
         return frozenset(pool.model.path for pool in self.pools if pool.active and pool.model.path)
 
@@ -176,7 +176,7 @@ class VolumeCalls(VolumeLookups):
         before = model.allocation
         async with self._working(pool, volume):
             backend = self.backend(pool.model.type)
-            await backend.resize(pool.model, model, wanted, flags, self._folders())
+            await backend.resize(pool.model, model, wanted, flags, self.folders())
             await self.measure(pool, volume)
         pool.use(model.allocation - before)
 
