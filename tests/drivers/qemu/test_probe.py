@@ -20,6 +20,7 @@ from remotevirt.drivers.qemu.emulator import CpuModel, Emulator, Machine
 from remotevirt.drivers.qemu.probe import EmulatorCache, probe
 from remotevirt.drivers.qemu.probe_memory import ProbeMemory
 from remotevirt.stubs.errors import InternalError, OperationTimeout, VirSystemError
+from tests.children import children
 
 QEMU = shutil.which("qemu-system-x86_64")
 QEMU_ARM = shutil.which("qemu-system-aarch64")
@@ -58,6 +59,7 @@ class FakeCase(TestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).resolve()
         self.directory.mkdir()
+        self.before = children()
 
     def script(self, text: str, name: str = "qemu") -> str:
         """The path of a program."""
@@ -74,7 +76,7 @@ class FakeCase(TestCase):
         """A probe that fails leaves no process behind."""
         error = await self.assertFailure(ensureDeferred(probe(path, reactor=reactor)), kind)
         self.assertEqual(text, error.message)
-        self.assertRaises(ChildProcessError, os.waitid, os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+        self.assertEqual(self.before, children())
 
 
 class FakeTests(FakeCase):
@@ -131,7 +133,7 @@ class FakeTests(FakeCase):
         asking = ensureDeferred(probe(self.fake({}), reactor=reactor))
         asking.cancel()
         await self.assertFailure(asking, CancelledError)
-        self.assertRaises(ChildProcessError, os.waitid, os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+        self.assertEqual(self.before, children())
 
 
 @skipUnless(QEMU and QEMU_ARM, "needs qemu-system-x86_64 and qemu-system-aarch64")
