@@ -151,6 +151,7 @@ class DistributionTests(ProcessTestCase):
         self.assertIn(
             "[remotevirt.drivers]\n"
             "fake = remotevirt.testing.driver:FakeDriver\n"
+            "qemu = remotevirt.drivers.qemu.driver:QemuDriver\n"
             "test = remotevirt.drivers.test.driver:TestDriver",
             entries,
         )

@@ -44,6 +44,7 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
             await guest.execute("set_password", {"protocol": "vnc", "password": screen.passwd})
     if record.live.has_balloon and record.live.memory < record.live.max_memory:
         await guest.execute("balloon", {"value": record.live.memory * 1024})
+    await _find_port(guest)
     terminals = await find_terminals(guest)
     guest.threads = await find_threads(guest)
     await pin_all(guest)
@@ -54,6 +55,29 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
 
     if terminals:
         world.commit(change)
+
+
+async def _find_port(guest: Guest) -> None:
+    """Find out at which port QEMU serves its display, if the choice was left to it."""
+    model = guest.record.live.model
+    screen = next((one for one in model.devices.graphics if isinstance(one, Vnc) and one.autoport), None)
+    if screen is None or any(listen.type == "socket" for listen in screen.listens):
+        return
+    answer = await guest.execute("query-vnc")
+    told = answer.get("service") if isinstance(answer, dict) else None
+    if not isinstance(told, str) or not told.isdecimal() or not 0 < int(told[:6]) < 65536:
+        return
+    port = int(told)
+    if port == screen.port:
+        return
+
+    def change() -> None:
+        guest.details.ports = [port if known == screen.port else known for known in guest.details.ports]
+        guest.remember()
+        guest.record.live.changing()
+        screen.port = port
+
+    guest.world.commit(change)
 
 
 def _objects(answer: Any) -> list[dict[str, Any]]:

@@ -53,6 +53,9 @@ __all__ = [
 PID_FILE: Final = "qemu.pid"
 """Where QEMU writes the number of its process, in the guest's folder."""
 
+OTHER_PORTS: Final = 99
+"""Ports that QEMU may try for a display after the one that was free a moment ago."""
+
 LISTEN_BACKLOG: Final = 16
 """Clients of a socket that wait for QEMU, which takes one after the other."""
 
@@ -72,6 +75,7 @@ def surroundings_of(guest: Guest) -> Surroundings:
         folder=str(guest.folder),
         channel_folder=str(settings.channel / guest.record.uuid.hex()),
         vnc_ports=ports,
+        vnc_others=OTHER_PORTS,
         elsewhere=ELSEWHERE,
     )
 

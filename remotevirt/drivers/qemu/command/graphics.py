@@ -51,6 +51,10 @@ def _vnc(setting: Setting, vnc: Vnc, position: int, audio: str | None) -> list[P
             raise unsupported("VNC WebSockets are not supported with a UNIX socket")
     else:
         words = [_address(setting, vnc, listen, position)]
+        if vnc.autoport and setting.surroundings.vnc_others:
+            # somebody else may take the port before QEMU does
+            display = int(words[0].rpartition(":")[2])
+            words.append(f"to={display + setting.surroundings.vnc_others}")
         websocket = _port(vnc.websocket, setting.surroundings.websocket_ports, position, "websocket")
         if websocket is not None:
             words.append(f"websocket={websocket}")

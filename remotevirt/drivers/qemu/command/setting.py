@@ -41,6 +41,7 @@ class Surroundings:
         memory_folder: where memory that is backed by files lives.
         vnc_listen: the address of screens that do not say where they listen.
         vnc_ports: ports chosen for screens that left the choice to the driver, by the screen's position.
+        vnc_others: how many displays after the chosen one QEMU may try, where the choice was left to us.
         websocket_ports: the same of web sockets.
         hugepages: mount points of huge page file systems, by the size of a page in KiB.
         sandbox: restrict the system calls of the guest's process.
@@ -54,6 +55,7 @@ class Surroundings:
     memory_folder: str | None = None
     vnc_listen: str = "127.0.0.1"
     vnc_ports: Mapping[int, int] = attrs.field(factory=dict)
+    vnc_others: int = 0
     websocket_ports: Mapping[int, int] = attrs.field(factory=dict)
     hugepages: Mapping[int, str] = attrs.field(factory=dict)
     sandbox: bool = True
