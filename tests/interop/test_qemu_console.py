@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import shlex
 import shutil
 import socket
@@ -243,7 +244,17 @@ class GuestTests(TestCase):
             GuestTests.booted = True
         console = await self.console(*words)
         await console.wait_for("Escape character is")
+        await self.answers(console)
         return console
+
+    async def answers(self, console: Console) -> None:
+        """Press return until the guest's shell answers: its serial port may not listen yet when it has booted."""
+        for _ in range(5):
+            console.send_line("true")
+            with contextlib.suppress(AssertionError):
+                await console.wait_for(r"^done \d+ 0$", 4)
+                return
+        self.fail(f"the guest does not answer: {console.seen[-500:]}")
 
     async def ended(self, console: Console, pattern: str = "(?!)") -> None:
         """Wait until a program that shows a console ends."""
