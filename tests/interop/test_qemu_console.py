@@ -248,7 +248,7 @@ class GuestTests(TestCase):
         return console
 
     async def answers(self, console: Console) -> None:
-        """Press return until the guest's shell answers: its serial port may not listen yet when it has booted."""
+        """Press return until the guest's shell answers; its serial port may not listen at once."""
         for _ in range(5):
             console.send_line("true")
             with contextlib.suppress(AssertionError):
