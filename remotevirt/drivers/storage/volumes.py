@@ -19,7 +19,7 @@ from remotevirt.drivers.storage.streams import Download, Upload
 from remotevirt.errors import VirError
 from remotevirt.procedures import StreamResult
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InvalidArg, NoSecret, OperationFailed, StorageVolExist
+from remotevirt.stubs.errors import InvalidArg, NoSecret, NoStoragePool, OperationFailed, StorageVolExist
 from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
 from remotevirt.xml.domain.secret import Encryption
 from remotevirt.xml.storage_volume import VolumeModel, parse_volume
@@ -232,15 +232,17 @@ class VolumeCalls(VolumeLookups):
         return StreamResult(Upload(file, offset, length, over), None)
 
     async def _after_upload(self, pool: PoolRecord) -> None:
-        """Look at a pool again, unless it has stopped, or somebody works on its volumes."""
+        """Look at a pool again, unless it has stopped or gone, or somebody works on its volumes."""
         if self.pools.by_uuid.get(pool.uuid) is not pool:
             return
-        async with self.turn(pool.ref) as found:
-            if found.active and not found.jobs:
-                try:
+        try:
+            async with self.turn(pool.ref) as found:
+                if found.active and not found.jobs:
                     await self.look_again(found)
-                except VirError as error:
-                    log.error("pool {name!r} has stopped: {error}", name=found.name, error=error)
+        except NoStoragePool:
+            return  # it has gone while we waited
+        except VirError as error:
+            log.error("pool {name!r} has stopped: {error}", name=pool.name, error=error)
 
 
 def _nothing() -> None:
