@@ -99,9 +99,9 @@ class ReloadService(Service):
                     _report(name, error)
             if not self._again:
                 break
+        log.info("reloaded {what}", what=", ".join(n for n, _ in self.parts if n not in failed) or "nothing")
         if self.notify is not None:
             self.notify.ready()
-        log.info("reloaded {what}", what=", ".join(n for n, _ in self.parts if n not in failed) or "nothing")
         waiting, self._waiting = self._waiting or [], None
         for over in waiting:
             over.callback(failed)
