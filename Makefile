@@ -49,7 +49,9 @@ $(VENV)/.dev-ready: setup.py pyproject.toml
 	@touch $@ $(VENV)/.run-ready
 
 run: $(VENV)/.run-ready
-	@dir='$(RUNDIR)'; : "$${dir:=$$($(BIN)/python -c 'from remotevirt import tap; print(tap.runtime_folder())')}"; \
+	@dir='$(RUNDIR)'; \
+	: "$${dir:=$$($(BIN)/python -c 'from remotevirt.listening import runtime_folder; print(runtime_folder())')}"; \
+	[ -n "$$dir" ] || exit 1; \
 	exec $(BIN)/twistd --nodaemon --pidfile= remotevirt --driver test:keep \
 	    --listen "unix:$$dir/remotevirt-sock" \
 	    --listen-ro "unix:$$dir/remotevirt-sock-ro" \

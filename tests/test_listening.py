@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +116,21 @@ class ListenersTests(TestCase):
         self.assertEqual(self.folder / "remotevirt", found)
         self.assertEqual(0o700, stat.S_IMODE(found.stat().st_mode))
         self.assertEqual(found, runtime_folder(1000, {"XDG_RUNTIME_DIR": str(self.folder)}))
+
+    def test_runtime_folder_of_make_run(self) -> None:
+        """``make run`` asks for it, in a line of its own."""
+        makefile = Path(__file__).resolve().parents[1] / "Makefile"
+        found = re.search(r"python -c '([^']*)'", makefile.read_text())
+        assert found is not None
+        done = subprocess.run(
+            [sys.executable, "-c", found[1]],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=makefile.parent,
+            env={"RUNTIME_DIRECTORY": str(self.folder)},
+        )
+        self.assertEqual((0, f"{self.folder}\n", ""), (done.returncode, done.stdout, done.stderr))
 
     def test_runtime_folder_of_systemd(self) -> None:
         """The first folder that systemd has made for the service comes before all rules, for root too."""
