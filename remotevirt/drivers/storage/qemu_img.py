@@ -14,7 +14,7 @@ from remotevirt.drivers.storage.aside import FOLDER_FD, SECRET_FD, find_program,
 from remotevirt.drivers.storage.faults import internal, unsupported
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import ConfigUnsupported, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
 from remotevirt.xml.domain.secret import Encryption
 from remotevirt.xml.storage_volume import VolumeModel
 
@@ -143,6 +143,14 @@ def _missing() -> VirError:
     return internal("unable to find kvm-img or qemu-img")
 
 
+MISMEASURED: Final = "Unable to get accurate CPU usage"
+"""What qemu-img says where it measured how fast a passphrase can be tried, and the clock did not move. It happens
+on virtual machines, now and then."""
+
+ATTEMPTS: Final = 3
+"""How often an image is made until that is taken for an answer."""
+
+
 async def create(folder: int, name: str, args: list[str], *, where: str, secret: bytes | None) -> None:
     """Make an image.
 
@@ -158,7 +166,13 @@ async def create(folder: int, name: str, args: list[str], *, where: str, secret:
     """
     file = f"/proc/self/fd/{FOLDER_FD}/{name}"
     command = ["create", *(file if part == "{}" else part for part in args)]
-    await run(_program(), command, folder=folder, secret=secret, shown={file: where})
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            await run(_program(), command, folder=folder, secret=secret, shown={file: where})
+            return
+        except InternalError as error:
+            if attempt == ATTEMPTS or MISMEASURED not in str(error):
+                raise
 
 
 async def convert(folder: int, name: str, args: list[str], source: Any, *, where: str) -> None:
