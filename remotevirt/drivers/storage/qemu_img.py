@@ -144,8 +144,8 @@ def _missing() -> VirError:
 
 
 MISMEASURED: Final = "Unable to get accurate CPU usage"
-"""What qemu-img says where it measured how fast a passphrase can be tried, and the clock did not move. It happens
-on virtual machines, now and then."""
+"""What qemu-img says where it measured how fast a passphrase can be tried, and the clock did not move. That
+happens on virtual machines, now and then."""
 
 ATTEMPTS: Final = 3
 """How often an image is made until that is taken for an answer."""
