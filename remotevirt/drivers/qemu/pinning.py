@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from remotevirt.drivers.domains.calls import IMPACT, LIVE
-from remotevirt.drivers.domains.cpu_maps import MAX_MAPS, check_maps, join_maps, map_of
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.iothreads import threads_of
-from remotevirt.drivers.faults import argument_error, exclusive_flags
+from remotevirt.drivers.domains.pin_info import (
+    check_emulator_call,
+    check_vcpu_call,
+    emulator_pin_info,
+    vcpu_pin_info,
+)
+from remotevirt.drivers.faults import argument_error
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.threads import (
@@ -19,7 +24,7 @@ from remotevirt.drivers.qemu.threads import (
     tell_tunable,
 )
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, InvalidArg, Rpc
+from remotevirt.stubs.errors import InvalidArg
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.stubs.remote.domain import DomainGetEmulatorPinInfoRet, DomainGetVcpuPinInfoRet
 
@@ -43,20 +48,10 @@ class PinningCalls(QemuCalls):
         self, dom: NonnullDomain, ncpumaps: int, maplen: int, flags: int
     ) -> DomainGetVcpuPinInfoRet:
         """Return the maps of a domain's virtual CPUs; ``num`` is how many of ``ncpumaps`` are meant."""
-        function = "virDomainGetVcpuPinInfo"
-        check_maps("ncpumaps", ncpumaps, maplen)
-        if ncpumaps == 0:
-            raise argument_error(function, "ncpumaps", f"ncpumaps in {function} must be greater than zero")
-        if maplen == 0:
-            raise argument_error(function, "cpumaps", f"cpumaps in {function} must not be NULL")
-        if flags & IMPACT == IMPACT:
-            raise exclusive_flags(function)
+        check_vcpu_call(ncpumaps, maplen, flags)
         self.check_flags(flags, IMPACT, "DomainGetVcpuPinInfo")
         definition = self.one_definition(self.record(dom), flags)
-        shown = min(ncpumaps, definition.max_vcpus)
-        hosts = host_cpus()
-        maps = [map_of(definition, vcpu, hosts) for vcpu in range(shown)]
-        return DomainGetVcpuPinInfoRet(join_maps(maps, ncpumaps, maplen), shown)
+        return vcpu_pin_info(definition, ncpumaps, maplen, host_cpus())
 
     async def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> None:
         """Say on which host CPUs a virtual CPU of a running guest may run."""
@@ -105,23 +100,9 @@ class PinningCalls(QemuCalls):
         self, dom: NonnullDomain, maplen: int, flags: int
     ) -> DomainGetEmulatorPinInfoRet:
         """Return the map of the emulator's threads."""
-        function = "virDomainGetEmulatorPinInfo"
-        if maplen < 0:
-            raise InternalError("maplen must be non-negative", domain=c.VIR_FROM_RPC)
-        if maplen > MAX_MAPS:
-            raise Rpc("Unable to encode message payload", domain=c.VIR_FROM_RPC)
-        if maplen == 0:
-            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
-        if flags & IMPACT == IMPACT:
-            raise exclusive_flags(function)
+        check_emulator_call(maplen, flags)
         self.check_flags(flags, IMPACT, "DomainGetEmulatorPinInfo")
-        definition = self.one_definition(self.record(dom), flags)
-        cpumap = definition.emulator_pin
-        if cpumap is None:
-            cpumap = definition.cpu_mask
-        if cpumap is None:
-            cpumap = (1 << host_cpus()) - 1
-        return DomainGetEmulatorPinInfoRet(join_maps([cpumap], 1, maplen), 1)
+        return emulator_pin_info(self.one_definition(self.record(dom), flags), maplen, host_cpus())
 
     async def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> None:
         """Say on which host CPUs the emulator may run."""

@@ -9,12 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
-from remotevirt.drivers.domains.cpu_maps import MAX_MAPS, check_maps, join_maps, map_of
+from remotevirt.drivers.domains.cpu_maps import check_maps, join_maps, map_of
+from remotevirt.drivers.domains.pin_info import (
+    check_emulator_call,
+    check_vcpu_call,
+    emulator_pin_info,
+    vcpu_pin_info,
+)
 from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, signed
 from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.drivers.test.host import MAX_VCPUS
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid, Rpc
+from remotevirt.stubs.errors import InvalidArg, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain, VcpuInfo
 from remotevirt.stubs.remote.domain import (
     DomainGetEmulatorPinInfoRet,
@@ -111,19 +117,9 @@ class VcpuCalls(WorldCalls):
         self, dom: NonnullDomain, ncpumaps: int, maplen: int, flags: int
     ) -> DomainGetVcpuPinInfoRet:
         """Return the maps of a domain's CPUs; ``num`` is how many of ``ncpumaps`` are meant."""
-        function = "virDomainGetVcpuPinInfo"
-        check_maps("ncpumaps", ncpumaps, maplen)
-        if ncpumaps == 0:
-            raise argument_error(function, "ncpumaps", f"ncpumaps in {function} must be greater than zero")
-        if maplen == 0:
-            raise argument_error(function, "cpumaps", f"cpumaps in {function} must not be NULL")
-        if flags & IMPACT == IMPACT:
-            raise exclusive_flags(function)
+        check_vcpu_call(ncpumaps, maplen, flags)
         definition = self.one_definition(self.record(dom), flags)
-        shown = min(ncpumaps, definition.max_vcpus)
-        hosts = self.world.node.cpus
-        maps = [map_of(definition, vcpu, hosts) for vcpu in range(shown)]
-        return DomainGetVcpuPinInfoRet(join_maps(maps, ncpumaps, maplen), shown)
+        return vcpu_pin_info(definition, ncpumaps, maplen, self.world.node.cpus)
 
     def domain_pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes) -> None:
         """Say on which host CPUs a CPU of an active domain may run."""
@@ -151,23 +147,9 @@ class VcpuCalls(WorldCalls):
         self, dom: NonnullDomain, maplen: int, flags: int
     ) -> DomainGetEmulatorPinInfoRet:
         """Return the map of the emulator's threads."""
-        function = "virDomainGetEmulatorPinInfo"
-        if maplen < 0:
-            raise InternalError("maplen must be non-negative", domain=c.VIR_FROM_RPC)
-        if maplen > MAX_MAPS:
-            raise Rpc("Unable to encode message payload", domain=c.VIR_FROM_RPC)
-        if maplen == 0:
-            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
-        if flags & IMPACT == IMPACT:
-            raise exclusive_flags(function)
+        check_emulator_call(maplen, flags)
         check_flags(flags, IMPACT, "testDomainGetEmulatorPinInfo")
-        definition = self.one_definition(self.record(dom), flags)
-        cpumap = definition.emulator_pin
-        if cpumap is None:
-            cpumap = definition.cpu_mask
-        if cpumap is None:
-            cpumap = (1 << self.world.node.cpus) - 1
-        return DomainGetEmulatorPinInfoRet(join_maps([cpumap], 1, maplen), 1)
+        return emulator_pin_info(self.one_definition(self.record(dom), flags), maplen, self.world.node.cpus)
 
     def domain_pin_emulator(self, dom: NonnullDomain, cpumap: bytes, flags: int) -> None:
         """Say on which host CPUs the emulator may run."""
