@@ -1,4 +1,4 @@
-"""Where the threads of a domain may run, as its definition says it: what all drivers check and answer alike."""
+"""Where the threads of a domain may run, by its definition: what all drivers check and answer alike."""
 
 from __future__ import annotations
 
