@@ -28,7 +28,7 @@ from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest, Owner
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
-from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
+from remotevirt.drivers.qemu.process import QemuProcess, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
@@ -136,13 +136,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
             place_taps(guest.record.live.changing(), taps)
 
     world.commit(started)
-    try:
-        monitor = await converse(guest, settings.start_timeout)
-    except VirError as error:
-        if not process.exited:
-            raise
-        raise await deferToThread(exit_error, log, process.log_start) from error
-    guest.monitor = monitor
+    guest.monitor = await converse(guest, settings.start_timeout)
     guest.check_alive()
     for secret in command.secrets:
         with suppress(OSError):

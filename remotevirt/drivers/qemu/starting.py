@@ -8,7 +8,8 @@
           ──► monitor: what the command line cannot say
           ──► cont; commit: running; STARTED
 
-What fails on the way takes everything back, and the domain is off again.
+What fails on the way takes everything back, and the domain is off again. If QEMU has died, the error is
+what it said last.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
+from twisted.internet.threads import deferToThread
+
 from remotevirt.drivers.qemu.configuring import configure
 from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.launching import launch
+from remotevirt.drivers.qemu.logs import log_path
+from remotevirt.drivers.qemu.monitor import MonitorHungUp
 from remotevirt.drivers.qemu.preparing import prepare_definition
+from remotevirt.drivers.qemu.process import exit_error
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus
 from remotevirt.drivers.qemu.stopping import FAILED, abandon, gone
 from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
 
@@ -115,9 +122,14 @@ async def start(
         if incoming is not None:
             await incoming(guest)
         await _run(guest, why, paused=paused)
-    except BaseException:
+    except BaseException as error:
+        process, wanted = guest.process, guest.ending is None
+        died = process is not None and (process.exited or isinstance(error, MonitorHungUp))
         await abandon(guest, FAILED)
-        raise
+        if process is None or not (died and wanted and isinstance(error, VirError)):
+            raise
+        said = log_path(world.settings, record.name)
+        raise await deferToThread(exit_error, said, process.log_start) from error
 
 
 def take_back(world: QemuWorld, record: QemuRecord) -> None:
