@@ -7,7 +7,7 @@ from typing import Final
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.events import metadata_change
-from remotevirt.drivers.faults import argument_error, exclusive_flags
+from remotevirt.drivers.faults import argument_error, argument_must, exclusive_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomainMetadata
 from remotevirt.stubs.remote import NonnullDomain
@@ -38,9 +38,9 @@ class MetadataCalls(DomainCalls):
             raise exclusive_flags(function)
         if type in (TITLE, DESCRIPTION):
             if uri is not None:
-                raise argument_error(function, "uri", f"uri in {function} must be NULL")
+                raise argument_must(function, "uri", "be NULL")
         elif type == ELEMENT and uri is None:
-            raise argument_error(function, "uri", f"uri in {function} must not be NULL")
+            raise argument_must(function, "uri", "not be NULL")
         self.check_flags(flags, IMPACT, "DomainGetMetadata")
         definition = self.one_definition(self.record(dom), flags)
         if type > ELEMENT:
@@ -89,12 +89,12 @@ class MetadataCalls(DomainCalls):
         if type in (TITLE, DESCRIPTION):
             for name, value in (("uri", uri), ("key", key)):
                 if value is not None:
-                    raise argument_error(function, name, f"{name} in {function} must be NULL")
+                    raise argument_must(function, name, "be NULL")
         elif type == ELEMENT:
             if uri is None:
-                raise argument_error(function, "uri", f"uri in {function} must not be NULL")
+                raise argument_must(function, "uri", "not be NULL")
             if metadata is not None and key is None:
-                raise argument_error(function, "key", f"key in {function} must not be NULL")
+                raise argument_must(function, "key", "not be NULL")
 
 
 def _change(

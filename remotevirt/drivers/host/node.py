@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from remotevirt.drivers.domains.parameters import need_params
-from remotevirt.drivers.faults import argument_error, check_count, check_flags, too_large
+from remotevirt.drivers.faults import argument_error, argument_must, check_count, check_flags, too_large
 from remotevirt.drivers.host.aside import aside
 from remotevirt.drivers.host.host import Host
 from remotevirt.drivers.host.memory import WHOLE
@@ -129,11 +129,9 @@ class HostNodeCalls(HypervisorDriver):
         check_count(maxcells, MAX_CELLS, "maxcells", "REMOTE_NODE_MAX_CELLS")
         function = "virNodeGetCellsFreeMemory"
         if maxcells == 0:
-            text = f"maxCells in {function} must be greater than zero"
-            raise argument_error(function, "maxCells", text)
+            raise argument_must(function, "maxCells", "be greater than zero")
         if startCell < 0:
-            text = f"startCell in {function} must be zero or greater"
-            raise argument_error(function, "startCell", text)
+            raise argument_must(function, "startCell", "be zero or greater")
         cells = self._cells(startCell, maxcells)
         return [self.host.memory.figures(cell).get("MemFree", 0) * 1024 for cell in cells]
 
@@ -245,7 +243,7 @@ class HostNodeCalls(HypervisorDriver):
         function = "virNodeAllocPages"
         _need_pages(function, npages=len(pageSizes))
         if not pageCounts:
-            raise argument_error(function, "pageCounts", f"pageCounts in {function} must not be NULL")
+            raise argument_must(function, "pageCounts", "not be NULL")
         _need_pages(function, cellCount=cellCount)
         if len(pageSizes) * cellCount > MAX_CELLS or len(pageSizes) != len(pageCounts):
             raise InternalError("the request is too large", domain=c.VIR_FROM_RPC)
@@ -311,4 +309,4 @@ def _need_pages(function: str, **counts: int) -> None:
     """Refuse empty arrays, as the public API does."""
     for name, count in counts.items():
         if count == 0:
-            raise argument_error(function, name, f"{name} in {function} must not be zero")
+            raise argument_must(function, name, "not be zero")

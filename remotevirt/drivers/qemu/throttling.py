@@ -22,7 +22,7 @@ from remotevirt.drivers.domains.disk_tuning import (
 )
 from remotevirt.drivers.domains.parameters import STRINGS, cut
 from remotevirt.drivers.events import Event
-from remotevirt.drivers.faults import argument_error, exclusive_flags, too_large
+from remotevirt.drivers.faults import argument_must, exclusive_flags, too_large
 from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.command import block_id
 from remotevirt.drivers.qemu.disks import device_of, disk_named
@@ -62,7 +62,7 @@ class ThrottlingCalls(QemuCalls):
         too_large(nparams, MAX_PARAMS, "nparams")
         function = "virDomainGetBlockIoTune"
         if nparams and disk is None:
-            raise argument_error(function, "disk", f"disk in {function} must not be NULL")
+            raise argument_must(function, "disk", "not be NULL")
         if flags & IMPACT == IMPACT:
             raise exclusive_flags(function)
         self.check_flags(flags, IMPACT | STRINGS, "DomainGetBlockIoTune")
@@ -90,7 +90,7 @@ class ThrottlingCalls(QemuCalls):
         """
         if not params:
             function = "virDomainSetBlockIoTune"
-            raise argument_error(function, "nparams", f"nparams in {function} must be greater than zero")
+            raise argument_must(function, "nparams", "be greater than zero")
         self.check_flags(flags, IMPACT, "DomainSetBlockIoTune")
         check_params(params, ALLOWED)
         record, world = self.record(dom), self.world

@@ -16,7 +16,7 @@ from remotevirt.drivers.domains.disk_tuning import (
     tune_param,
 )
 from remotevirt.drivers.domains.parameters import STRINGS, cut
-from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, too_large
+from remotevirt.drivers.faults import argument_must, check_flags, exclusive_flags, too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
@@ -37,7 +37,7 @@ class DiskTuningCalls(DomainCalls):
         too_large(nparams, MAX_PARAMS, "nparams")
         function = "virDomainGetBlockIoTune"
         if nparams and disk is None:
-            raise argument_error(function, "disk", f"disk in {function} must not be NULL")
+            raise argument_must(function, "disk", "not be NULL")
         if flags & IMPACT == IMPACT:
             raise exclusive_flags(function)
         check_flags(flags, IMPACT | STRINGS, "testDomainGetBlockIoTune")
@@ -62,7 +62,7 @@ class DiskTuningCalls(DomainCalls):
         """
         if not params:
             function = "virDomainSetBlockIoTune"
-            raise argument_error(function, "nparams", f"nparams in {function} must be greater than zero")
+            raise argument_must(function, "nparams", "be greater than zero")
         check_flags(flags, IMPACT, "testDomainSetBlockIoTune")
         check_params(params, ALLOWED)
         record = self.record(dom)

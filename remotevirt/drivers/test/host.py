@@ -8,7 +8,7 @@ from typing import Final
 
 from remotevirt.drivers.cpu.models import CPU_MODELS, WITHOUT_DRIVER
 from remotevirt.drivers.domains.parameters import need_params
-from remotevirt.drivers.faults import argument_error, check_count, check_flags, too_large
+from remotevirt.drivers.faults import argument_error, argument_must, check_count, check_flags, too_large
 from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -152,11 +152,9 @@ class HostCalls(WorldCalls):
         check_count(maxcells, MAX_CELLS, "maxcells", "REMOTE_NODE_MAX_CELLS")
         function = "virNodeGetCellsFreeMemory"
         if maxcells == 0:
-            text = f"maxCells in {function} must be greater than zero"
-            raise argument_error(function, "maxCells", text)
+            raise argument_must(function, "maxCells", "be greater than zero")
         if startCell < 0:
-            text = f"startCell in {function} must be zero or greater"
-            raise argument_error(function, "startCell", text)
+            raise argument_must(function, "startCell", "be zero or greater")
         cells = self.world.node.cells
         if startCell >= len(cells):
             raise InvalidArg("Range exceeds available cells", domain=c.VIR_FROM_TEST)
@@ -209,7 +207,7 @@ class HostCalls(WorldCalls):
         function = "virNodeAllocPages"
         _need_pages(function, npages=len(pageSizes))
         if not pageCounts:
-            raise argument_error(function, "pageCounts", f"pageCounts in {function} must not be NULL")
+            raise argument_must(function, "pageCounts", "not be NULL")
         _need_pages(function, cellCount=cellCount)
         raise NoSupport(function, domain=c.VIR_FROM_DOMAIN)
 
@@ -233,4 +231,4 @@ def _need_pages(function: str, **counts: int) -> None:
     """Refuse empty arrays, as the public API does."""
     for name, count in counts.items():
         if count == 0:
-            raise argument_error(function, name, f"{name} in {function} must not be zero")
+            raise argument_must(function, name, "not be zero")
