@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ def in_order(things: dict[Any, Any]) -> None:
     things.update(sorted_things)
 
 
-class TableKeeper:
+class TableKeeper(ABC):
     """Keeps the objects of a table."""
 
     ROW: type[Any]
@@ -54,7 +55,8 @@ class TableKeeper:
 
     def remember(self, thing: Any) -> Callable[[], None]:
         """Return what makes an object as it is now."""
-        values = [(name, getattr(thing, name)) for name in thing.__slots__]
+        slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+        values = [(name, getattr(thing, name)) for name in slots]
 
         def restore() -> None:
             for name, value in values:
@@ -70,9 +72,9 @@ class TableKeeper:
         """Return what lasts of an object."""
         return (thing.model,) if self.is_there(thing) else None
 
+    @abstractmethod
     def row(self, thing: Any) -> Any:
         """Return an object's row."""
-        raise NotImplementedError
 
     def parts(self, thing: Any) -> list[Any]:
         """Return the rows of what an object owns: nothing."""
