@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.tables import Table
 
-__all__ = ["TableKeeper", "in_order"]
+__all__ = ["TableKeeper", "in_order", "slots_of"]
+
+
+def slots_of(thing: object) -> Iterator[str]:
+    """Tell the slots of an object, those of its base classes too."""
+    for kind in type(thing).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        yield from (slots,) if isinstance(slots, str) else slots
 
 
 def in_order(things: dict[Any, Any]) -> None:
@@ -55,8 +62,7 @@ class TableKeeper(ABC):
 
     def remember(self, thing: Any) -> Callable[[], None]:
         """Return what makes an object as it is now."""
-        slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
-        values = [(name, getattr(thing, name)) for name in slots]
+        values = [(name, getattr(thing, name)) for name in slots_of(thing)]
 
         def restore() -> None:
             for name, value in values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
-from remotevirt.drivers.domains.cpu_maps import check_maps, join_maps
+from remotevirt.drivers.domains.cpu_maps import check_vcpus_call, join_maps
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import argument_must, both_flags, exclusive_flags, missing_flag, not_running
 from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
@@ -183,10 +183,7 @@ class VcpuCalls(QemuCalls):
 
         The maps fill ``maxinfo * maplen`` bytes, however many CPUs there are.
         """
-        check_maps("maxinfo", maxinfo, maplen)
-        if maxinfo == 0:
-            function = "virDomainGetVcpus"
-            raise argument_must(function, "info", "not be NULL")
+        check_vcpus_call(maxinfo, maplen)
         record = self.record(dom)
         guest = record.guest
         if guest is None or guest.process is None:

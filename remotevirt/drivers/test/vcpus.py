@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
-from remotevirt.drivers.domains.cpu_maps import check_maps, join_maps, map_of
+from remotevirt.drivers.domains.cpu_maps import check_vcpus_call, join_maps, map_of
 from remotevirt.drivers.domains.pin_info import (
     check_emulator_call,
     check_vcpu_call,
@@ -95,10 +95,7 @@ class VcpuCalls(WorldCalls):
 
         The maps fill ``maxinfo * maplen`` bytes, however many CPUs there are.
         """
-        check_maps("maxinfo", maxinfo, maplen)
-        if maxinfo == 0:
-            function = "virDomainGetVcpus"
-            raise argument_must(function, "info", "not be NULL")
+        check_vcpus_call(maxinfo, maplen)
         record = self.record(dom)
         if not record.active:
             text = "cannot list vcpus for an inactive domain"
