@@ -1,9 +1,9 @@
-"""The errors of the test hypervisor, worded once.
+"""Errors that all drivers raise, worded once.
 
 libvirt's clients show these texts to people and compare the fields in scripts, so each carries the code,
-the reporting domain and the extra fields of libvirt 9.0.0's test driver. Two layers complain: the public
-API (domain 20, or 12 where the driver itself looked), which names the function and the argument, and the
-driver (domain 12). We answer for both, because nothing stands between the dispatcher and us.
+the reporting domain and the extra fields of libvirt 9.0.0. Two layers complain: the public API
+(VIR_FROM_DOMAIN and its like), which names the function and the argument, and the driver (VIR_FROM_TEST,
+VIR_FROM_QEMU). We answer for both, because nothing stands between the dispatcher and us.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from remotevirt.stubs.remote import NonnullDomain
 
 __all__ = [
     "argument_error",
+    "argument_must",
     "both_flags",
     "check_count",
     "check_flags",
@@ -45,6 +46,11 @@ def argument_error(function: str, argument: str, message: str, domain: int = c.V
     return InvalidArg(
         message=message, domain=domain, str1=function, str2=argument, int1=0, int2=0, detail=None
     )
+
+
+def argument_must(function: str, argument: str, rule: str, domain: int = c.VIR_FROM_DOMAIN) -> VirError:
+    """Return what the public API says of an argument that breaks a rule, such as "not be NULL"."""
+    return argument_error(function, argument, f"{argument} in {function} must {rule}", domain)
 
 
 def exclusive_flags(function: str, argument: str = "ctl") -> VirError:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.tables import Table
 
-__all__ = ["TableKeeper", "in_order"]
+__all__ = ["TableKeeper", "in_order", "slots_of"]
+
+
+def slots_of(thing: object) -> Iterator[str]:
+    """Tell the slots of an object, those of its base classes too."""
+    for kind in type(thing).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        yield from (slots,) if isinstance(slots, str) else slots
 
 
 def in_order(things: dict[Any, Any]) -> None:
@@ -18,7 +26,7 @@ def in_order(things: dict[Any, Any]) -> None:
     things.update(sorted_things)
 
 
-class TableKeeper:
+class TableKeeper(ABC):
     """Keeps the objects of a table."""
 
     ROW: type[Any]
@@ -54,7 +62,7 @@ class TableKeeper:
 
     def remember(self, thing: Any) -> Callable[[], None]:
         """Return what makes an object as it is now."""
-        values = [(name, getattr(thing, name)) for name in thing.__slots__]
+        values = [(name, getattr(thing, name)) for name in slots_of(thing)]
 
         def restore() -> None:
             for name, value in values:
@@ -70,9 +78,9 @@ class TableKeeper:
         """Return what lasts of an object."""
         return (thing.model,) if self.is_there(thing) else None
 
+    @abstractmethod
     def row(self, thing: Any) -> Any:
         """Return an object's row."""
-        raise NotImplementedError
 
     def parts(self, thing: Any) -> list[Any]:
         """Return the rows of what an object owns: nothing."""

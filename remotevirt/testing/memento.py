@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lxml import etree
 
+from remotevirt.drivers.keeping import slots_of
 from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.world import World
 from remotevirt.testing.values import WorldError
@@ -33,12 +34,6 @@ _ELEMENT: Final = type(etree.Element("any"))
 
 def _element(text: bytes) -> Any:
     return etree.fromstring(text)
-
-
-def _slots(thing: Any) -> Iterator[str]:
-    for kind in type(thing).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        yield from (slots,) if isinstance(slots, str) else slots
 
 
 class _Pickler(pickle.Pickler):
@@ -87,7 +82,7 @@ def remember(world: World) -> bytes:
     """
     if world.keeper is not None:
         raise WorldError("a world that lasts cannot be brought back to an earlier moment")
-    contents = {name: getattr(world, name) for name in _slots(world) if name not in NOT_CONTENTS}
+    contents = {name: getattr(world, name) for name in slots_of(world) if name not in NOT_CONTENTS}
     file = io.BytesIO()
     with _without_collector():
         _Pickler(file, world.hub).dump(contents)
@@ -111,7 +106,7 @@ def _fill(owner: Any, name: str, value: Any) -> None:
         there.clear()
         there.update(value)
     elif isinstance(there, Table):
-        for slot in _slots(there):
+        for slot in slots_of(there):
             if hasattr(value, slot):
                 _fill(there, slot, getattr(value, slot))
     else:

@@ -14,7 +14,7 @@ from typing import Final
 
 from remotevirt.drivers.cpu.models import CPU_MODELS, WITHOUT_DRIVER
 from remotevirt.drivers.cpu.x86_models import FEATURES, X86_MODELS, X86Model
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_must
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, NoSupport, OperationFailed
 from remotevirt.xml.host_cpu import HostCpu, format_guest_cpu, parse_host_cpu
@@ -67,7 +67,7 @@ def baseline(documents: Sequence[str], *, expand: bool, limit: frozenset[str] | 
 def need_cpus(documents: Sequence[str], function: str) -> None:
     """Refuse to work on nothing, as the public API does."""
     if not documents:
-        raise argument_error(function, "xmlCPUs", f"xmlCPUs in {function} must not be NULL")
+        raise argument_must(function, "xmlCPUs", "not be NULL")
 
 
 def _power_baseline(cpus: Sequence[HostCpu]) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.domains.definition import Definition
-from remotevirt.drivers.faults import too_large
+from remotevirt.drivers.faults import argument_must, too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 
-__all__ = ["MAX_MAPS", "check_maps", "join_maps", "map_of"]
+__all__ = ["MAX_MAPS", "check_maps", "check_vcpus_call", "join_maps", "map_of"]
 
 MAX_INFO: Final = 16384
 """REMOTE_VCPUINFO_MAX."""
@@ -30,6 +30,13 @@ def check_maps(name: str, count: int, maplen: int) -> None:
         raise InternalError(f"{wrong} must be non-negative", domain=c.VIR_FROM_RPC)
     if count * maplen > MAX_MAPS:
         raise InternalError("maxinfo * maplen > REMOTE_CPUMAPS_MAX", domain=c.VIR_FROM_RPC)
+
+
+def check_vcpus_call(maxinfo: int, maplen: int) -> None:
+    """Check the arguments of virDomainGetVcpus as libvirt's daemon and its public API do."""
+    check_maps("maxinfo", maxinfo, maplen)
+    if maxinfo == 0:
+        raise argument_must("virDomainGetVcpus", "info", "not be NULL")
 
 
 def map_of(definition: Definition, vcpu: int, hosts: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.domains.events import lifecycle
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_error, argument_must
 from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid, XmlError
@@ -38,7 +38,7 @@ class DefineCalls(DomainCalls):
         """Give an inactive domain another name; return 0."""
         function = "virDomainRename"
         if new_name is None:
-            raise argument_error(function, "new_name", f"new_name in {function} must not be NULL")
+            raise argument_must(function, "new_name", "not be NULL")
         if not new_name:
             raise argument_error(function, "new_name", f"string new_name in {function} must not be empty")
         self.check_flags(flags, 0, "DomainRename")

@@ -6,8 +6,11 @@ family, either the total is limited or reading and writing are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from remotevirt.drivers.domains.calls import IMPACT
+from remotevirt.drivers.faults import argument_must, exclusive_flags, too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported, InvalidArg
 from remotevirt.stubs.remote import TypedParam
@@ -21,9 +24,10 @@ __all__ = [
     "LENGTHS",
     "MAXIMA",
     "MAX_GROUP",
-    "MAX_PARAMS",
     "ORDER",
     "SIZE",
+    "check_asked",
+    "check_given",
     "check_totals",
     "take_limit",
     "tune_param",
@@ -53,6 +57,27 @@ ORDER: Final = (*AVERAGES, *MAXIMA, SIZE, GROUP, *LENGTHS)
 ALLOWED: Final = {
     name: c.VIR_TYPED_PARAM_STRING if name == GROUP else c.VIR_TYPED_PARAM_ULLONG for name in ORDER
 }
+
+
+def check_asked(disk: str | None, nparams: int, flags: int) -> None:
+    """Check what a call asks for, as the daemon and the public API do.
+
+    Raises:
+        InternalError: there are more than :data:`MAX_PARAMS` parameters.
+        InvalidArg: parameters of no disk; or flags that exclude each other.
+    """
+    too_large(nparams, MAX_PARAMS, "nparams")
+    function = "virDomainGetBlockIoTune"
+    if nparams and disk is None:
+        raise argument_must(function, "disk", "not be NULL")
+    if flags & IMPACT == IMPACT:
+        raise exclusive_flags(function)
+
+
+def check_given(params: Sequence[TypedParam]) -> None:
+    """Refuse to set nothing, as the public API does; raises InvalidArg."""
+    if not params:
+        raise argument_must("virDomainSetBlockIoTune", "nparams", "be greater than zero")
 
 
 def tune_param(tune: IoTune | None, name: str) -> TypedParam:

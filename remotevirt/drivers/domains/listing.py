@@ -9,7 +9,7 @@ from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.domains.domain import INACTIVE_ID
 from remotevirt.drivers.domains.filters import ALL_FILTERS, groups_of, matches
 from remotevirt.drivers.domains.table import MAX_CACHED_LISTS, DomainList
-from remotevirt.drivers.faults import argument_error, check_count
+from remotevirt.drivers.faults import argument_must, check_count
 from remotevirt.stubs.errors import NoDomain
 from remotevirt.stubs.remote import ConnectListAllDomainsRet, NonnullDomain
 
@@ -73,7 +73,7 @@ class ListingCalls(DomainCalls):
             return record.ref
         if id < 0:
             function = "virDomainLookupByID"
-            raise argument_error(function, "id", f"id in {function} must be zero or greater")
+            raise argument_must(function, "id", "be zero or greater")
         raise NoDomain(domain=self.world.ERRORS)
 
     def domain_lookup_by_uuid(self, uuid: bytes) -> NonnullDomain:

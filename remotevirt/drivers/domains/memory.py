@@ -6,7 +6,7 @@ from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, LIVE, DomainCalls
 from remotevirt.drivers.domains.domain import DomainRecord
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_must
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid, Overflow
 from remotevirt.stubs.remote import NonnullDomain
@@ -29,7 +29,7 @@ class MemorySizeCalls(DomainCalls):
     def check_memory(memory: int, function: str) -> None:
         """Check a size as the public API does."""
         if memory == 0:
-            raise argument_error(function, "memory", f"memory in {function} must not be zero")
+            raise argument_must(function, "memory", "not be zero")
         if memory > MAX_KIB:
             raise Overflow(f"input too large: {memory}", domain=c.VIR_FROM_DOMAIN)
 
@@ -74,7 +74,7 @@ class MemoryCalls(MemorySizeCalls):
         """Change how often, in seconds, the balloon would collect statistics; 0 is never."""
         if period < 0:
             function = "virDomainSetMemoryStatsPeriod"
-            raise argument_error(function, "period", f"period in {function} must be zero or greater")
+            raise argument_must(function, "period", "be zero or greater")
         self.check_flags(flags, IMPACT, "DomainSetMemoryStatsPeriod")
         self._set_period(self.record(dom), period, flags)
 

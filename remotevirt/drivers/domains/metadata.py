@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.events import metadata_change
-from remotevirt.drivers.faults import argument_error, exclusive_flags
+from remotevirt.drivers.faults import exclusive_flags
+from remotevirt.drivers.metadata import DESCRIPTION, ELEMENT, MAX_METADATA, TITLE, check_asked, check_changed
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomainMetadata
 from remotevirt.stubs.remote import NonnullDomain
 
-__all__ = ["MAX_METADATA", "MetadataCalls"]
-
-MAX_METADATA: Final = 1024 * 1024
-"""Characters that title, description and elements of one definition may have together; with the rest of
-the definition they must fit the 4 MiB of a string on the wire even if every one is escaped. libvirt: none,
-until the document is too long to be sent."""
-
-DESCRIPTION: Final[int] = c.VIR_DOMAIN_METADATA_DESCRIPTION
-TITLE: Final[int] = c.VIR_DOMAIN_METADATA_TITLE
-ELEMENT: Final[int] = c.VIR_DOMAIN_METADATA_ELEMENT
+__all__ = ["MetadataCalls"]
 
 
 class MetadataCalls(DomainCalls):
@@ -36,11 +26,7 @@ class MetadataCalls(DomainCalls):
         function = "virDomainGetMetadata"
         if flags & IMPACT == IMPACT:
             raise exclusive_flags(function)
-        if type in (TITLE, DESCRIPTION):
-            if uri is not None:
-                raise argument_error(function, "uri", f"uri in {function} must be NULL")
-        elif type == ELEMENT and uri is None:
-            raise argument_error(function, "uri", f"uri in {function} must not be NULL")
+        check_asked(function, type, uri)
         self.check_flags(flags, IMPACT, "DomainGetMetadata")
         definition = self.one_definition(self.record(dom), flags)
         if type > ELEMENT:
@@ -70,7 +56,7 @@ class MetadataCalls(DomainCalls):
             uri: the element's namespace.
             flags: virDomainModificationImpact; both definitions at once are possible.
         """
-        self._check_metadata(type, metadata, key, uri)
+        check_changed("virDomainSetMetadata", type, metadata, key, uri)
         self.check_flags(flags, IMPACT, "DomainSetMetadata")
         record = self.record(dom)
         definitions = [found for found in self.definitions(record, flags) if found]
@@ -79,22 +65,6 @@ class MetadataCalls(DomainCalls):
         for definition in definitions:
             _change(definition, type, metadata, key, uri)
         self.world.hub.publish(metadata_change(record.ref, type, uri if type == ELEMENT else None))
-
-    @staticmethod
-    def _check_metadata(type: int, metadata: str | None, key: str | None, uri: str | None) -> None:
-        """Check the arguments as the public API does."""
-        function = "virDomainSetMetadata"
-        if type == TITLE and metadata is not None and "\n" in metadata:
-            raise argument_error(function, "metadata", "metadata title can't contain newlines")
-        if type in (TITLE, DESCRIPTION):
-            for name, value in (("uri", uri), ("key", key)):
-                if value is not None:
-                    raise argument_error(function, name, f"{name} in {function} must be NULL")
-        elif type == ELEMENT:
-            if uri is None:
-                raise argument_error(function, "uri", f"uri in {function} must not be NULL")
-            if metadata is not None and key is None:
-                raise argument_error(function, "key", f"key in {function} must not be NULL")
 
 
 def _change(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_must
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import TypedParam
 from remotevirt.typed_params import without_strings
@@ -32,4 +32,4 @@ def cut(params: Sequence[TypedParam], nparams: int, flags: int) -> Sequence[Type
 def need_params(params: Sequence[TypedParam], function: str) -> None:
     """Refuse to set nothing, as the public API does."""
     if not params:
-        raise argument_error(function, "params", f"params in {function} must not be NULL")
+        raise argument_must(function, "params", "not be NULL")

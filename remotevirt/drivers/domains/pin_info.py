@@ -5,7 +5,7 @@ from __future__ import annotations
 from remotevirt.drivers.domains.calls import IMPACT
 from remotevirt.drivers.domains.cpu_maps import MAX_MAPS, check_maps, join_maps, map_of
 from remotevirt.drivers.domains.definition import Definition
-from remotevirt.drivers.faults import argument_error, exclusive_flags
+from remotevirt.drivers.faults import argument_must, exclusive_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, Rpc
 from remotevirt.stubs.remote.domain import DomainGetEmulatorPinInfoRet, DomainGetVcpuPinInfoRet
@@ -18,9 +18,9 @@ def check_vcpu_call(ncpumaps: int, maplen: int, flags: int) -> None:
     function = "virDomainGetVcpuPinInfo"
     check_maps("ncpumaps", ncpumaps, maplen)
     if ncpumaps == 0:
-        raise argument_error(function, "ncpumaps", f"ncpumaps in {function} must be greater than zero")
+        raise argument_must(function, "ncpumaps", "be greater than zero")
     if maplen == 0:
-        raise argument_error(function, "cpumaps", f"cpumaps in {function} must not be NULL")
+        raise argument_must(function, "cpumaps", "not be NULL")
     if flags & IMPACT == IMPACT:
         raise exclusive_flags(function)
 
@@ -47,7 +47,7 @@ def check_emulator_call(maplen: int, flags: int) -> None:
     if maplen > MAX_MAPS:
         raise Rpc("Unable to encode message payload", domain=c.VIR_FROM_RPC)
     if maplen == 0:
-        raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+        raise argument_must(function, "cpumap", "not be NULL")
     if flags & IMPACT == IMPACT:
         raise exclusive_flags(function)
 

@@ -11,11 +11,20 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from remotevirt.drivers.domains.parameters import need_params
-from remotevirt.drivers.faults import argument_error, check_count, check_flags, too_large
+from remotevirt.drivers.faults import argument_error, check_flags, too_large
 from remotevirt.drivers.host.aside import aside
 from remotevirt.drivers.host.host import Host
 from remotevirt.drivers.host.memory import WHOLE
 from remotevirt.drivers.host.processor import read_clock
+from remotevirt.drivers.node_arguments import (
+    MAX_CELLS,
+    MAX_MEMORY_PARAMS,
+    MAX_STATS,
+    check_cells,
+    check_cpu_stats,
+    check_new_pages,
+    check_pages,
+)
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import HypervisorDriver
 from remotevirt.stubs.errors import ArgumentUnsupported, ConfigUnsupported, InternalError, InvalidArg
@@ -32,15 +41,6 @@ from remotevirt.stubs.remote.connect import (
 from remotevirt.typed_params import allowed, check_params, to_dict, uint, ullong
 
 __all__ = ["HostNodeCalls"]
-
-MAX_CELLS: Final = 1024
-"""REMOTE_NODE_MAX_CELLS."""
-
-MAX_STATS: Final = 16
-"""REMOTE_NODE_CPU_STATS_MAX and REMOTE_NODE_MEMORY_STATS_MAX."""
-
-MAX_MEMORY_PARAMS: Final = 64
-"""REMOTE_NODE_MEMORY_PARAMETERS_MAX."""
 
 STAT_MAXIMUM: Final = 1024 * 1024
 """Bytes of /proc/stat that are read; its lines of CPUs come first, 8192 of them fit."""
@@ -126,14 +126,7 @@ class HostNodeCalls(HypervisorDriver):
     @aside
     def node_get_cells_free_memory(self, startCell: int, maxcells: int) -> Sequence[int]:
         """Return the free memory of some cells, in bytes."""
-        check_count(maxcells, MAX_CELLS, "maxcells", "REMOTE_NODE_MAX_CELLS")
-        function = "virNodeGetCellsFreeMemory"
-        if maxcells == 0:
-            text = f"maxCells in {function} must be greater than zero"
-            raise argument_error(function, "maxCells", text)
-        if startCell < 0:
-            text = f"startCell in {function} must be zero or greater"
-            raise argument_error(function, "startCell", text)
+        check_cells(startCell, maxcells)
         cells = self._cells(startCell, maxcells)
         return [self.host.memory.figures(cell).get("MemFree", 0) * 1024 for cell in cells]
 
@@ -148,11 +141,7 @@ class HostNodeCalls(HypervisorDriver):
     @aside
     def node_get_cpu_stats(self, cpuNum: int, nparams: int, flags: int) -> NodeGetCpuStatsRet:
         """Return the times of a CPU or of all, in nanoseconds; with ``nparams`` 0 how many there are."""
-        too_large(nparams, MAX_STATS, "nparams")
-        if cpuNum < c.VIR_NODE_CPU_STATS_ALL_CPUS:
-            function = "virNodeGetCPUStats"
-            text = f"cpuNum in {function} only accepts -1 as a negative value"
-            raise argument_error(function, "cpuNum", text)
+        check_cpu_stats(cpuNum, nparams)
         check_flags(flags, 0, "virHostCPUGetStats", c.VIR_FROM_NONE)
         if nparams == 0:
             return NodeGetCpuStatsRet((), 4)
@@ -217,10 +206,7 @@ class HostNodeCalls(HypervisorDriver):
         self, pages: Sequence[int], startCell: int, cellCount: int, flags: int
     ) -> Sequence[int]:
         """Return how many pages of some sizes are free, for each of some cells."""
-        if len(pages) * cellCount > MAX_CELLS:
-            text = "the result won't fit into REMOTE_NODE_MAX_CELLS"
-            raise InternalError(text, domain=c.VIR_FROM_RPC)
-        _need_pages("virNodeGetFreePages", npages=len(pages), cellCount=cellCount)
+        check_pages(pages, cellCount)
         check_flags(flags, 0, f"{self.NAME}NodeGetFreePages", self.DOMAIN)
         cells = self._cells(startCell, cellCount)
         return [self.host.memory.pages(size, cell)[1] for cell in cells for size in pages]
@@ -242,11 +228,7 @@ class HostNodeCalls(HypervisorDriver):
         Raises:
             VirError: one could not be; those before it are.
         """
-        function = "virNodeAllocPages"
-        _need_pages(function, npages=len(pageSizes))
-        if not pageCounts:
-            raise argument_error(function, "pageCounts", f"pageCounts in {function} must not be NULL")
-        _need_pages(function, cellCount=cellCount)
+        check_new_pages(pageSizes, pageCounts, cellCount)
         if len(pageSizes) * cellCount > MAX_CELLS or len(pageSizes) != len(pageCounts):
             raise InternalError("the request is too large", domain=c.VIR_FROM_RPC)
         check_flags(flags, c.VIR_NODE_ALLOC_PAGES_SET, f"{self.NAME}NodeAllocPages", self.DOMAIN)
@@ -305,10 +287,3 @@ def _need_count(nparams: int, needed: int, function: str) -> None:
     if nparams != needed:
         text = f"nparams in {function} must be equal to {needed}"
         raise argument_error(function, "nparams", text, c.VIR_FROM_NONE)
-
-
-def _need_pages(function: str, **counts: int) -> None:
-    """Refuse empty arrays, as the public API does."""
-    for name, count in counts.items():
-        if count == 0:
-            raise argument_error(function, name, f"{name} in {function} must not be zero")

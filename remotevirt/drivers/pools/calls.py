@@ -27,7 +27,7 @@ class PoolReading(StorageDriver):
     Attributes:
         ERRORS: which part of libvirt complains (virErrorDomain).
         FUNCTION: what the names of libvirt's functions of this driver begin with.
-        pools: the table (its records are :class:`remotevirt.drivers.pools.records.AnyPool`).
+        pools: the table (its records are :class:`remotevirt.drivers.pools.records.Pool`).
     """
 
     ERRORS: ClassVar[int]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
-from remotevirt.drivers.tables import KeyedTable
+from remotevirt.drivers.pools.kinds import pool_passes
+from remotevirt.drivers.tables import KeyedTable, Named, Table
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, OperationInvalid
@@ -13,7 +14,7 @@ from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
 from remotevirt.stubs.remote.storage import ConnectListAllStoragePoolsRet, StoragePoolListAllVolumesRet
 from remotevirt.xml.storage_pool import PoolModel, conflict
 
-__all__ = ["AnyPool", "PoolList", "PoolRef", "VolumeList", "VolumeRef", "find_pool"]
+__all__ = ["Pool", "PoolList", "PoolRef", "VolumeList", "VolumeRef", "find_pool"]
 
 
 class PoolRef(Kept, NonnullStoragePool):
@@ -32,24 +33,69 @@ class VolumeList(Kept, StoragePoolListAllVolumesRet):
     """A list whose encoding is kept as long as the list itself."""
 
 
-class AnyPool(Protocol):
-    """What all records of pools have."""
+V = TypeVar("V", bound=Named)
 
-    name: str
-    uuid: bytes
-    size: int
-    position: int
-    ref: PoolRef
-    model: PoolModel
-    active: bool
-    persistent: bool
-    autostart: bool
+
+class Pool(Generic[V]):
+    """A pool, as every storage driver knows one.
+
+    Attributes:
+        name, uuid, ref: what it is known by; they never change.
+        model: the definition in force, with the sizes; pending: a newer one of an active pool.
+        size: characters of the definition.
+        volumes: by name; their list is cached as all lists are; by_key: the same by key.
+        active, persistent: what they say; autostart: of a persistent pool.
+        position: which one it is.
+    """
+
+    __slots__ = (
+        "active",
+        "autostart",
+        "by_key",
+        "model",
+        "name",
+        "pending",
+        "persistent",
+        "position",
+        "ref",
+        "size",
+        "uuid",
+        "volumes",
+    )
+
+    ERRORS: ClassVar[int]
+    """Which part of libvirt complains of its volumes (virErrorDomain)."""
+
+    def __init__(self, model: PoolModel, size: int) -> None:
+        self.name: str = model.name
+        self.uuid: bytes = model.uuid
+        self.ref = PoolRef(self.name, self.uuid)
+        self.model = model
+        self.pending: PoolModel | None = None
+        self.size = size
+        self.active = False
+        self.persistent = False
+        self.autostart = False
+        self.position = 0
+        self.forget_volumes()
+
+    def forget_volumes(self) -> None:
+        """Know no volumes any more."""
+        self.volumes: Table[V] = Table("storage volume", self.ERRORS)
+        self.by_key: dict[str, V] = {}
 
     def passes(self, flags: int) -> bool:
         """Return whether the pool passes a list filter."""
+        return pool_passes(
+            flags,
+            self.model.type,
+            active=self.active,
+            persistent=self.persistent,
+            autostart=self.autostart,
+        )
 
 
-P = TypeVar("P", bound=AnyPool)
+P = TypeVar("P", bound=Pool[Any])
 
 
 def find_pool(pools: KeyedTable[P], model: PoolModel, *, live: bool) -> P | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from remotevirt.drivers.faults import argument_error, both_flags, not_running, signed
+from remotevirt.drivers.faults import argument_error, argument_must, both_flags, not_running, signed
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.lifecycle import no_agent
 from remotevirt.stubs import constants as c
@@ -106,7 +106,7 @@ class AgentCalls(QemuCalls):
         function = "virDomainSetUserPassword"
         for name, value in (("user", user), ("password", password)):
             if value is None:
-                raise argument_error(function, name, f"{name} in {function} must not be NULL")
+                raise argument_must(function, name, "not be NULL")
         self.check_flags(flags, c.VIR_DOMAIN_PASSWORD_ENCRYPTED, "DomainSetUserPassword")
         self._ask(dom)
 
@@ -138,7 +138,7 @@ class AgentCalls(QemuCalls):
             name = "VIR_DOMAIN_AUTHORIZED_SSH_KEYS_SET"
             raise both_flags(function, f"{name}_APPEND", f"{name}_REMOVE")
         if flags & (APPEND | REMOVE) and not keys:
-            raise argument_error(function, "keys", f"keys in {function} must not be NULL")
+            raise argument_must(function, "keys", "not be NULL")
         self.check_flags(flags, APPEND | REMOVE, "DomainAuthorizedSSHKeysSet")
         self._ask(dom, c.VIR_FROM_QEMU)
 

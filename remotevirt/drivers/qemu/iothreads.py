@@ -9,7 +9,7 @@ from remotevirt.drivers.domains.calls import CONFIG, IMPACT
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.iothreads import check_unused, keep_threads, map_bytes, threads_of
 from remotevirt.drivers.domains.parameters import need_params
-from remotevirt.drivers.faults import argument_error, exclusive_flags
+from remotevirt.drivers.faults import argument_must, exclusive_flags
 from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.figures import affinity
 from remotevirt.drivers.qemu.record import QemuRecord
@@ -107,7 +107,7 @@ class IoThreadCalls(QemuCalls):
         """Remove a thread that no device uses."""
         function = "virDomainDelIOThread"
         if iothread_id == 0:
-            raise argument_error(function, "iothread_id", f"iothread_id in {function} must not be zero")
+            raise argument_must(function, "iothread_id", "not be zero")
         self.check_flags(flags, IMPACT, "DomainDelIOThread")
         record = self.record(dom)
         async with self.turn(record, "remoteDispatchDomainDelIothread"):
@@ -137,7 +137,7 @@ class IoThreadCalls(QemuCalls):
         """Say on which host CPUs a thread may run."""
         if not cpumap:
             function = "virDomainPinIOThread"
-            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+            raise argument_must(function, "cpumap", "not be NULL")
         self.check_flags(flags, IMPACT, "DomainPinIOThread")
         bits = int.from_bytes(cpumap, "little")
         record = self.record(dom)

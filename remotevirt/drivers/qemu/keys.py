@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from remotevirt.drivers.domains.keycodes import CODESETS
-from remotevirt.drivers.faults import argument_error, signed
+from remotevirt.drivers.faults import argument_error, argument_must, signed
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
@@ -178,8 +178,7 @@ class KeyCalls(QemuCalls):
         """
         function = "virDomainSendKey"
         if not keycodes:
-            text = f"nkeycodes in {function} must be greater than zero"
-            raise argument_error(function, "nkeycodes", text)
+            raise argument_must(function, "nkeycodes", "be greater than zero")
         if codeset >= len(CODESETS):
             raise argument_error(function, "codeset", f"Unsupported codeset '{signed(codeset)}'")
         self.check_flags(flags, 0, "DomainSendKey")

@@ -13,7 +13,7 @@ from remotevirt.drivers.domains.calls import IMPACT, LIVE
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.memory import MAXIMUM, MemorySizeCalls
 from remotevirt.drivers.domains.memory_tuning import MemoryTuningCalls
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_must
 from remotevirt.drivers.qemu.calls import to_the_end
 from remotevirt.drivers.qemu.cgroups import CgroupCalls
 from remotevirt.drivers.qemu.figures import task_figures
@@ -169,7 +169,7 @@ class QemuMemoryCalls(CgroupCalls, MemorySizeCalls, MemoryTuningCalls):
         """Change how often, in seconds, the guest tells of its memory; 0 is never."""
         if period < 0:
             function = "virDomainSetMemoryStatsPeriod"
-            raise argument_error(function, "period", f"period in {function} must be zero or greater")
+            raise argument_must(function, "period", "be zero or greater")
         self.check_flags(flags, IMPACT, "DomainSetMemoryStatsPeriod")
         record = self.record(dom)
         async with self.turn(record, "remoteDispatchDomainSetMemoryStatsPeriod"):

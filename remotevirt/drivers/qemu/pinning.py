@@ -13,7 +13,7 @@ from remotevirt.drivers.domains.pin_info import (
     emulator_pin_info,
     vcpu_pin_info,
 )
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_must
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.threads import (
@@ -34,7 +34,7 @@ __all__ = ["PinningCalls"]
 def _bits(cpumap: bytes, function: str) -> int:
     """Return the bitmap that a client wants; raises InvalidArg for none."""
     if not cpumap:
-        raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+        raise argument_must(function, "cpumap", "not be NULL")
     bits = int.from_bytes(cpumap, "little")
     if not bits:
         raise InvalidArg("Empty cpu list for pinning", domain=c.VIR_FROM_QEMU)

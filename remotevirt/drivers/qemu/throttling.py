@@ -12,17 +12,17 @@ from remotevirt.drivers.domains.disk_tuning import (
     AVERAGES,
     GROUP,
     LENGTHS,
-    MAX_PARAMS,
     MAXIMA,
     ORDER,
     SIZE,
+    check_asked,
+    check_given,
     check_totals,
     take_limit,
     tune_param,
 )
 from remotevirt.drivers.domains.parameters import STRINGS, cut
 from remotevirt.drivers.events import Event
-from remotevirt.drivers.faults import argument_error, exclusive_flags, too_large
 from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.command import block_id
 from remotevirt.drivers.qemu.disks import device_of, disk_named
@@ -59,12 +59,7 @@ class ThrottlingCalls(QemuCalls):
         self, dom: NonnullDomain, disk: str | None, nparams: int, flags: int
     ) -> DomainGetBlockIoTuneRet:
         """Return the limits of a disk, 0 where there is none; without parameters no disk is needed."""
-        too_large(nparams, MAX_PARAMS, "nparams")
-        function = "virDomainGetBlockIoTune"
-        if nparams and disk is None:
-            raise argument_error(function, "disk", f"disk in {function} must not be NULL")
-        if flags & IMPACT == IMPACT:
-            raise exclusive_flags(function)
+        check_asked(disk, nparams, flags)
         self.check_flags(flags, IMPACT | STRINGS, "DomainGetBlockIoTune")
         record = self.record(dom)
         impact = self.impact(record, flags & IMPACT)
@@ -88,9 +83,7 @@ class ThrottlingCalls(QemuCalls):
             ArgumentUnsupported: a limit is too large.
             ConfigUnsupported, InvalidArg: there is no such disk, or the limits contradict each other.
         """
-        if not params:
-            function = "virDomainSetBlockIoTune"
-            raise argument_error(function, "nparams", f"nparams in {function} must be greater than zero")
+        check_given(params)
         self.check_flags(flags, IMPACT, "DomainSetBlockIoTune")
         check_params(params, ALLOWED)
         record, world = self.record(dom), self.world

@@ -12,7 +12,7 @@ from remotevirt.drivers.domains.blkio_tuning import BlkioTuningCalls
 from remotevirt.drivers.domains.calls import IMPACT, LIVE
 from remotevirt.drivers.domains.numa_tuning import NODESET, NumaTuningCalls
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS
-from remotevirt.drivers.faults import argument_error, exclusive_flags, too_large
+from remotevirt.drivers.faults import argument_error, argument_must, exclusive_flags, too_large
 from remotevirt.drivers.qemu.cgroups import CgroupCalls, no_controller
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.stubs import constants as c
@@ -80,7 +80,7 @@ class SchedulerCalls(CgroupCalls):
     def _get(self, dom: NonnullDomain, nparams: int, flags: int, function: str) -> Sequence[TypedParam]:
         too_large(nparams, MAX_PARAMS, "nparams")
         if nparams == 0:
-            raise argument_error(function, "params", f"params in {function} must not be NULL")
+            raise argument_must(function, "params", "not be NULL")
         if flags & IMPACT == IMPACT:
             raise exclusive_flags(function)
         self.check_flags(flags, IMPACT | STRINGS, "DomainGetSchedulerParametersFlags")
@@ -101,7 +101,7 @@ class SchedulerCalls(CgroupCalls):
 
     def _set(self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int, function: str) -> None:
         if not params:
-            raise argument_error(function, "params", f"params in {function} must not be NULL")
+            raise argument_must(function, "params", "not be NULL")
         self.check_flags(flags, IMPACT, "DomainSetSchedulerParametersFlags")
         check_params(params, KINDS)
         wanted = {name: int(value) for name, value in to_dict(params).items()}
@@ -161,8 +161,7 @@ class TuningCalls(SchedulerCalls, NumaTuningCalls, BlkioTuningCalls):
         too_large(ncpus, MAX_CPUS, "ncpus")
         function = "virDomainGetCPUStats"
         if start_cpu < -1:
-            text = f"start_cpu in {function} must be zero or greater"
-            raise argument_error(function, "start_cpu", text)
+            raise argument_must(function, "start_cpu", "be zero or greater")
         if start_cpu == -1 and ncpus != 1:
             raise argument_error(function, "start_cpu", "ncpus must be 1 when start_cpu is -1")
         self.check_flags(flags, STRINGS, "DomainGetCPUStats")

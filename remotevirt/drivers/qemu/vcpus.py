@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
-from remotevirt.drivers.domains.cpu_maps import check_maps, join_maps
+from remotevirt.drivers.domains.cpu_maps import check_vcpus_call, join_maps
 from remotevirt.drivers.domains.definition import Definition
-from remotevirt.drivers.faults import argument_error, both_flags, exclusive_flags, missing_flag, not_running
+from remotevirt.drivers.faults import argument_must, both_flags, exclusive_flags, missing_flag, not_running
 from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.cpu_plugging import enabled_vcpus, list_vcpus, plug_vcpu, unplug_vcpu
 from remotevirt.drivers.qemu.figures import affinity, task_figures
@@ -61,7 +61,7 @@ class VcpuCalls(QemuCalls):
         if flags & GUEST and flags & CONFIG:
             raise both_flags(function, "VIR_DOMAIN_VCPU_GUEST", "VIR_DOMAIN_AFFECT_CONFIG")
         if nvcpus == 0:
-            raise argument_error(function, "nvcpus", f"nvcpus in {function} must not be zero")
+            raise argument_must(function, "nvcpus", "not be zero")
         known = IMPACT | MAXIMUM | GUEST | HOTPLUGGABLE
         self.check_flags(flags, known, "DomainSetVcpusFlags")
         record = self.record(dom)
@@ -145,7 +145,7 @@ class VcpuCalls(QemuCalls):
         """Turn single virtual CPUs on or off; ``cpumap`` is text, ``1-3``."""
         function = "virDomainSetVcpu"
         if not cpumap:
-            raise argument_error(function, "vcpumap", f"vcpumap in {function} must not be NULL")
+            raise argument_must(function, "vcpumap", "not be NULL")
         if state not in (0, 1):
             raise InvalidArg("unsupported state value", domain=c.VIR_FROM_QEMU)
         self.check_flags(flags, IMPACT, "DomainSetVcpu")
@@ -183,10 +183,7 @@ class VcpuCalls(QemuCalls):
 
         The maps fill ``maxinfo * maplen`` bytes, however many CPUs there are.
         """
-        check_maps("maxinfo", maxinfo, maplen)
-        if maxinfo == 0:
-            function = "virDomainGetVcpus"
-            raise argument_error(function, "info", f"info in {function} must not be NULL")
+        check_vcpus_call(maxinfo, maplen)
         record = self.record(dom)
         guest = record.guest
         if guest is None or guest.process is None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import Event, EventHub
-from remotevirt.drivers.faults import argument_error, check_flags
+from remotevirt.drivers.faults import argument_must, check_flags
 from remotevirt.drivers.secret.table import SecretRecord, SecretTable, open_table
 from remotevirt.drivers.secret.vault import Vault
 from remotevirt.drivers.tables import passes
@@ -174,8 +174,7 @@ class RealSecrets(SecretDriver):
         """Set a secret's value; it cannot be empty."""
         if not value:
             function = "virSecretSetValue"
-            text = f"value in {function} must not be NULL"
-            raise argument_error(function, "value", text, c.VIR_FROM_SECRET)
+            raise argument_must(function, "value", "not be NULL", c.VIR_FROM_SECRET)
         check_flags(flags, 0, "secretSetValue", c.VIR_FROM_SECRET)
         record = self._find(secret.uuid)
         sealed = self.vault.seal(record.uuid, value)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import attrs
 from twisted.internet.defer import DeferredLock
 
-from remotevirt.drivers.pools.kinds import pool_passes
-from remotevirt.drivers.pools.records import PoolRef, VolumeRef, find_pool
+from remotevirt.drivers.pools.records import Pool, VolumeRef, find_pool
 from remotevirt.drivers.storage.faults import internal, invalid
-from remotevirt.drivers.tables import KeyedTable, Table
+from remotevirt.drivers.tables import KeyedTable
 from remotevirt.stubs import constants as c
 from remotevirt.xml.permissions import Permissions
 from remotevirt.xml.storage_pool import PoolModel
@@ -69,65 +68,24 @@ class VolumeRecord:
         self.uses = 0
 
 
-class PoolRecord:
+class PoolRecord(Pool[VolumeRecord]):
     """A pool.
 
     Attributes:
-        name, uuid, ref: what it is known by; they never change.
-        model: the definition in force, with the sizes; pending: a newer one of an active pool.
-        size: characters of the definition.
-        volumes: by name; by_key: the same by key.
-        active, persistent: what they say; autostart: of a persistent pool.
-        position: which one it is.
         jobs: how many calls work on the contents of its volumes; it stays active meanwhile. begun: how many
             ever did.
         lock: held while it starts, stops, or is looked at.
     """
 
-    __slots__ = (
-        "active",
-        "autostart",
-        "begun",
-        "by_key",
-        "jobs",
-        "lock",
-        "model",
-        "name",
-        "pending",
-        "persistent",
-        "position",
-        "ref",
-        "size",
-        "uuid",
-        "volumes",
-    )
+    __slots__ = ("begun", "jobs", "lock")
+
+    ERRORS = c.VIR_FROM_STORAGE
 
     def __init__(self, model: PoolModel, size: int) -> None:
-        self.name: str = model.name
-        self.uuid: bytes = model.uuid
-        self.ref = PoolRef(self.name, self.uuid)
-        self.model = model
-        self.pending: PoolModel | None = None
-        self.size = size
-        self.active = False
-        self.persistent = False
-        self.autostart = False
-        self.position = 0
+        super().__init__(model, size)
         self.jobs = 0
         self.begun = 0
         self.lock = DeferredLock()
-        self.volumes: Table[VolumeRecord] = Table("storage volume", c.VIR_FROM_STORAGE)
-        self.by_key: dict[str, VolumeRecord] = {}
-
-    def passes(self, flags: int) -> bool:
-        """Return whether the pool passes a list filter."""
-        return pool_passes(
-            flags,
-            self.model.type,
-            active=self.active,
-            persistent=self.persistent,
-            autostart=self.autostart,
-        )
 
     def begin(self) -> None:
         """Note that a call works on its volumes from now on."""
@@ -138,11 +96,6 @@ class PoolRecord:
         """Raise InternalError if calls work on its volumes."""
         if self.jobs:
             raise internal(f"pool '{self.name}' has asynchronous jobs running.")
-
-    def forget_volumes(self) -> None:
-        """Know no volumes any more."""
-        self.volumes = Table("storage volume", c.VIR_FROM_STORAGE)
-        self.by_key = {}
 
     def fill(self, contents: Contents) -> None:
         """Take in what was found."""

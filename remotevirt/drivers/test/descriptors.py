@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.drivers.domains.calls import DomainCalls
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_must
 from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
@@ -31,5 +31,5 @@ class DescriptorCalls(DomainCalls):
         """Fail: there is nobody to lend a descriptor to, or no descriptor to lend."""
         if not files:
             function = "virDomainFDAssociate"
-            raise argument_error(function, "nfds", f"nfds in {function} must not be zero")
+            raise argument_must(function, "nfds", "not be zero")
         return super().domain_fd_associate(dom, name, flags, files)

@@ -8,15 +8,16 @@ from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.disk_tuning import (
     ALLOWED,
     AVERAGES,
-    MAX_PARAMS,
     MAXIMA,
     ORDER,
+    check_asked,
+    check_given,
     check_totals,
     take_limit,
     tune_param,
 )
 from remotevirt.drivers.domains.parameters import STRINGS, cut
-from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, too_large
+from remotevirt.drivers.faults import check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
@@ -34,12 +35,7 @@ class DiskTuningCalls(DomainCalls):
         self, dom: NonnullDomain, disk: str | None, nparams: int, flags: int
     ) -> DomainGetBlockIoTuneRet:
         """Return the limits of a disk, 0 where there is none; without parameters no disk is needed."""
-        too_large(nparams, MAX_PARAMS, "nparams")
-        function = "virDomainGetBlockIoTune"
-        if nparams and disk is None:
-            raise argument_error(function, "disk", f"disk in {function} must not be NULL")
-        if flags & IMPACT == IMPACT:
-            raise exclusive_flags(function)
+        check_asked(disk, nparams, flags)
         check_flags(flags, IMPACT | STRINGS, "testDomainGetBlockIoTune")
         if nparams == 0:
             return DomainGetBlockIoTuneRet((), len(ORDER))
@@ -60,9 +56,7 @@ class DiskTuningCalls(DomainCalls):
             ArgumentUnsupported: a limit is too large.
             InvalidArg: there is no such disk, or the limits contradict each other.
         """
-        if not params:
-            function = "virDomainSetBlockIoTune"
-            raise argument_error(function, "nparams", f"nparams in {function} must be greater than zero")
+        check_given(params)
         check_flags(flags, IMPACT, "testDomainSetBlockIoTune")
         check_params(params, ALLOWED)
         record = self.record(dom)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.domains.calls import DomainCalls
-from remotevirt.drivers.faults import argument_error, check_flags
+from remotevirt.drivers.faults import argument_must, check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import DomainFsinfo, NonnullDomain
@@ -66,7 +66,7 @@ class GuestFileCalls(DomainCalls):
         function = "virDomainSetUserPassword"
         for name, value in (("user", user), ("password", password)):
             if value is None:
-                raise argument_error(function, name, f"{name} in {function} must not be NULL")
+                raise argument_must(function, name, "not be NULL")
         check_flags(flags, c.VIR_DOMAIN_PASSWORD_ENCRYPTED, "testDomainSetUserPassword")
         self.active(dom)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.domains.keycodes import CODESETS, KEYCODES
-from remotevirt.drivers.faults import argument_error, check_flags, signed
+from remotevirt.drivers.faults import argument_error, argument_must, check_flags, signed
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain
@@ -38,7 +38,7 @@ class GuestInputCalls(DomainCalls):
         """
         function = "virDomainSendKey"
         if not keycodes:
-            raise argument_error(function, "keycodes", f"keycodes in {function} must not be NULL")
+            raise argument_must(function, "keycodes", "not be NULL")
         if codeset >= len(CODESETS):
             raise argument_error(function, "codeset", f"Unsupported codeset '{signed(codeset)}'")
         check_flags(flags, 0, "testDomainSendKey")
@@ -61,7 +61,7 @@ class GuestInputCalls(DomainCalls):
         """
         function = "virDomainSendProcessSignal"
         if pid_value == 0:
-            raise argument_error(function, "pid_value", f"pid_value in {function} must not be zero")
+            raise argument_must(function, "pid_value", "not be zero")
         check_flags(flags, 0, "testDomainSendProcessSignal")
         if pid_value != INIT:
             raise InvalidArg("only sending a signal to pid 1 is supported", domain=c.VIR_FROM_TEST)

@@ -8,11 +8,18 @@ from typing import Final
 
 from remotevirt.drivers.cpu.models import CPU_MODELS, WITHOUT_DRIVER
 from remotevirt.drivers.domains.parameters import need_params
-from remotevirt.drivers.faults import argument_error, check_count, check_flags, too_large
+from remotevirt.drivers.faults import check_flags, too_large
+from remotevirt.drivers.node_arguments import (
+    MAX_MEMORY_PARAMS,
+    check_cells,
+    check_cpu_stats,
+    check_new_pages,
+    check_pages,
+)
 from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError, InvalidArg, NoSupport
+from remotevirt.stubs.errors import InvalidArg, NoSupport
 from remotevirt.stubs.remote import NodeGetCpuStats, TypedParam
 from remotevirt.stubs.remote.connect import (
     ConnectGetCpuModelNamesRet,
@@ -34,12 +41,6 @@ LIB_VERSION: Final = 9000000
 MAX_VCPUS: Final = 32
 """What a domain can be changed to (a definition may say more)."""
 
-MAX_CELLS: Final = 1024
-"""REMOTE_NODE_MAX_CELLS."""
-
-MAX_CPU_STATS: Final = 16
-"""REMOTE_NODE_CPU_STATS_MAX."""
-
 CPU_STATS: Final = (
     NodeGetCpuStats(c.VIR_NODE_CPU_STATS_USER, 9797400000),
     NodeGetCpuStats(c.VIR_NODE_CPU_STATS_KERNEL, 34678723400000),
@@ -47,9 +48,6 @@ CPU_STATS: Final = (
     NodeGetCpuStats(c.VIR_NODE_CPU_STATS_IOWAIT, 763600000),
 )
 """The same for every CPU, in nanoseconds."""
-
-MAX_MEMORY_PARAMS: Final = 64
-"""REMOTE_NODE_MEMORY_PARAMETERS_MAX."""
 
 SYSINFO: Final = """\
 <sysinfo type='smbios'>
@@ -149,14 +147,7 @@ class HostCalls(WorldCalls):
 
     def node_get_cells_free_memory(self, startCell: int, maxcells: int) -> Sequence[int]:
         """Return the memory of each of some cells."""
-        check_count(maxcells, MAX_CELLS, "maxcells", "REMOTE_NODE_MAX_CELLS")
-        function = "virNodeGetCellsFreeMemory"
-        if maxcells == 0:
-            text = f"maxCells in {function} must be greater than zero"
-            raise argument_error(function, "maxCells", text)
-        if startCell < 0:
-            text = f"startCell in {function} must be zero or greater"
-            raise argument_error(function, "startCell", text)
+        check_cells(startCell, maxcells)
         cells = self.world.node.cells
         if startCell >= len(cells):
             raise InvalidArg("Range exceeds available cells", domain=c.VIR_FROM_TEST)
@@ -164,11 +155,7 @@ class HostCalls(WorldCalls):
 
     def node_get_cpu_stats(self, cpuNum: int, nparams: int, flags: int) -> NodeGetCpuStatsRet:
         """Return a host CPU's times, or with ``nparams`` 0 how many there are."""
-        too_large(nparams, MAX_CPU_STATS, "nparams")
-        if cpuNum < -1:
-            function = "virNodeGetCPUStats"
-            text = f"cpuNum in {function} only accepts -1 as a negative value"
-            raise argument_error(function, "cpuNum", text)
+        check_cpu_stats(cpuNum, nparams)
         check_flags(flags, 0, "testNodeGetCPUStats")
         if nparams == 0:
             return NodeGetCpuStatsRet((), len(CPU_STATS))
@@ -183,10 +170,7 @@ class HostCalls(WorldCalls):
         self, pages: Sequence[int], startCell: int, cellCount: int, flags: int
     ) -> Sequence[int]:
         """Fail as libvirt 9.0.0 does: its driver fills the array and then forgets to say so."""
-        if len(pages) * cellCount > MAX_CELLS:
-            text = "the result won't fit into REMOTE_NODE_MAX_CELLS"
-            raise InternalError(text, domain=c.VIR_FROM_RPC)
-        _need_pages("virNodeGetFreePages", npages=len(pages), cellCount=cellCount)
+        check_pages(pages, cellCount)
         check_flags(flags, 0, "testNodeGetFreePages")
         raise VirError(
             code=c.VIR_ERR_INTERNAL_ERROR,
@@ -206,12 +190,8 @@ class HostCalls(WorldCalls):
         flags: int,
     ) -> int:
         """Fail: libvirt's test driver cannot change its host's pages."""
-        function = "virNodeAllocPages"
-        _need_pages(function, npages=len(pageSizes))
-        if not pageCounts:
-            raise argument_error(function, "pageCounts", f"pageCounts in {function} must not be NULL")
-        _need_pages(function, cellCount=cellCount)
-        raise NoSupport(function, domain=c.VIR_FROM_DOMAIN)
+        check_new_pages(pageSizes, pageCounts, cellCount)
+        raise NoSupport("virNodeAllocPages", domain=c.VIR_FROM_DOMAIN)
 
     def node_set_memory_parameters(self, params: Sequence[TypedParam], flags: int) -> None:
         """Fail: libvirt's test driver has no memory tuning for its host."""
@@ -227,10 +207,3 @@ class HostCalls(WorldCalls):
     def node_get_security_model(self) -> NodeGetSecurityModelRet:
         """Return the invented security model; both texts end in a zero byte."""
         return NodeGetSecurityModelRet(b"testSecurity\0", b"\0")
-
-
-def _need_pages(function: str, **counts: int) -> None:
-    """Refuse empty arrays, as the public API does."""
-    for name, count in counts.items():
-        if count == 0:
-            raise argument_error(function, name, f"{name} in {function} must not be zero")

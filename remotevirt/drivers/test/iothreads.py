@@ -17,7 +17,7 @@ from remotevirt.drivers.domains.calls import IMPACT, LIVE, DomainCalls
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.iothreads import check_unused, keep_threads, map_bytes, threads_of
 from remotevirt.drivers.domains.parameters import need_params
-from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags
+from remotevirt.drivers.faults import argument_must, check_flags, exclusive_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, Rpc
 from remotevirt.stubs.remote import DomainIothreadInfo, NonnullDomain, TypedParam
@@ -122,7 +122,7 @@ class IoThreadCalls(DomainCalls):
         """
         function = "virDomainDelIOThread"
         if iothread_id == 0:
-            raise argument_error(function, "iothread_id", f"iothread_id in {function} must not be zero")
+            raise argument_must(function, "iothread_id", "not be zero")
         check_flags(flags, IMPACT, "testDomainDelIOThread")
         record = self.record(dom)
         definition = self.one_definition(record, flags)
@@ -147,7 +147,7 @@ class IoThreadCalls(DomainCalls):
         """Say on which host CPUs a thread may run."""
         if not cpumap:
             function = "virDomainPinIOThread"
-            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+            raise argument_must(function, "cpumap", "not be NULL")
         check_flags(flags, IMPACT, "testDomainPinIOThread")
         record = self.record(dom)
         definition = self.one_definition(record, flags)

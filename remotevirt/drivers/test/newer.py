@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import attrs
 
-from remotevirt.drivers.domains.metadata import MAX_METADATA
 from remotevirt.drivers.domains.namespaces import element_text, find_element, replace_element, stored_element
 from remotevirt.drivers.faults import argument_error, check_flags
+from remotevirt.drivers.metadata import DESCRIPTION, MAX_METADATA, TITLE, check_asked, check_changed
 from remotevirt.drivers.test.hotplug import HotplugCalls
 from remotevirt.drivers.test.hypervisor import TestHypervisor
 from remotevirt.drivers.test.networks import CONFIG, LIVE, TestNetworks
@@ -82,7 +82,7 @@ class NewerNetworks(TestNetworks):
         Raises:
             NoNetworkMetadata: there is none.
         """
-        _check_arguments("virNetworkGetMetadata", type, uri)
+        check_asked("virNetworkGetMetadata", type, uri, c.VIR_FROM_NETWORK)
         check_flags(flags, LIVE | CONFIG, "testNetworkGetMetadata")
         found = self._by_uuid(network.uuid)
         _check_type(type)
@@ -118,14 +118,7 @@ class NewerNetworks(TestNetworks):
             uri: the element's namespace.
             flags: virNetworkUpdateFlags; both definitions at once are possible.
         """
-        function = "virNetworkSetMetadata"
-        if type == c.VIR_NETWORK_METADATA_TITLE and metadata is not None and "\n" in metadata:
-            raise _refused(function, "metadata", "metadata title can't contain newlines")
-        _check_arguments(function, type, uri)
-        if type == c.VIR_NETWORK_METADATA_ELEMENT and metadata is not None and key is None:
-            raise _refused(function, "key", f"key in {function} must not be NULL")
-        if type != c.VIR_NETWORK_METADATA_ELEMENT and key is not None:
-            raise _refused(function, "key", f"key in {function} must be NULL")
+        check_changed("virNetworkSetMetadata", type, metadata, key, uri, c.VIR_FROM_NETWORK)
         check_flags(flags, LIVE | CONFIG, "testNetworkSetMetadata")
         found = self._by_uuid(network.uuid)
         impact = self.impact(found, flags)
@@ -146,31 +139,16 @@ class NewerNetworks(TestNetworks):
         self.hub.publish(network_metadata_change(found.ref, type, uri))
 
 
-def _refused(function: str, argument: str, text: str) -> InvalidArg:
-    error = argument_error(function, argument, text, c.VIR_FROM_NETWORK)
-    assert isinstance(error, InvalidArg)
-    return error
-
-
-def _check_arguments(function: str, type: int, uri: str | None) -> None:
-    """Check the arguments as the public API does."""
-    if type == c.VIR_NETWORK_METADATA_ELEMENT:
-        if uri is None:
-            raise _refused(function, "uri", f"uri in {function} must not be NULL")
-    elif type in (c.VIR_NETWORK_METADATA_TITLE, c.VIR_NETWORK_METADATA_DESCRIPTION) and uri is not None:
-        raise _refused(function, "uri", f"uri in {function} must be NULL")
-
-
 def _check_type(type: int) -> None:
-    if not c.VIR_NETWORK_METADATA_DESCRIPTION <= type < c.VIR_NETWORK_METADATA_LAST:
+    if not DESCRIPTION <= type < c.VIR_NETWORK_METADATA_LAST:
         raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_NETWORK)
 
 
 def _read(model: NetworkModel, type: int, uri: str | None) -> str | None:
     """Return what a definition has of one kind of metadata."""
-    if type == c.VIR_NETWORK_METADATA_TITLE:
+    if type == TITLE:
         return model.title
-    if type == c.VIR_NETWORK_METADATA_DESCRIPTION:
+    if type == DESCRIPTION:
         return model.description
     element = None if model.metadata is None else find_element(model.metadata.root, uri or "")
     return None if element is None else element_text(element, uri or "")
@@ -180,9 +158,9 @@ def _written(
     model: NetworkModel, type: int, metadata: str | None, key: str | None, uri: str | None
 ) -> NetworkModel:
     """Return a copy with other metadata."""
-    if type == c.VIR_NETWORK_METADATA_TITLE:
+    if type == TITLE:
         return attrs.evolve(model, title=metadata or None)
-    if type == c.VIR_NETWORK_METADATA_DESCRIPTION:
+    if type == DESCRIPTION:
         return attrs.evolve(model, description=metadata or None)
     if model.metadata is None and metadata is None:
         return model

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from remotevirt.drivers.pools.kinds import pool_passes
-from remotevirt.drivers.pools.records import PoolRef, VolumeRef, find_pool
-from remotevirt.drivers.tables import KeyedTable, Table
+from remotevirt.drivers.pools.records import Pool, VolumeRef, find_pool
+from remotevirt.drivers.tables import KeyedTable
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.storage_pool import PoolModel, read_pool
@@ -51,47 +50,15 @@ class VolumeRecord:
         self.position = 0
 
 
-class PoolRecord:
-    """A pool of a world.
+class PoolRecord(Pool[VolumeRecord]):
+    """A pool of a world."""
 
-    Attributes:
-        name, uuid, ref: what it is known by; they never change.
-        model: the definition in force, with the sizes; pending: a newer one of an active pool.
-        size: characters of both definitions.
-        volumes: by name; their list is cached as all lists are; by_key: the same by key.
-        active, persistent: what they say.
-        autostart: of a persistent pool.
-        position: which one it is.
-    """
+    __slots__ = ()
 
-    __slots__ = (
-        "active",
-        "autostart",
-        "by_key",
-        "model",
-        "name",
-        "pending",
-        "persistent",
-        "position",
-        "ref",
-        "size",
-        "uuid",
-        "volumes",
-    )
+    ERRORS = c.VIR_FROM_TEST
 
     def __init__(self, model: PoolModel, size: int) -> None:
-        self.name: str = model.name
-        self.uuid: bytes = model.uuid
-        self.ref = PoolRef(self.name, self.uuid)
-        self.model = model
-        self.pending: PoolModel | None = None
-        self.size = size
-        self.volumes: Table[VolumeRecord] = Table("storage volume", c.VIR_FROM_TEST)
-        self.by_key: dict[str, VolumeRecord] = {}
-        self.active = False
-        self.persistent = False
-        self.autostart = False
-        self.position = 0
+        super().__init__(model, size)
         self.empty()
 
     def empty(self) -> None:
@@ -121,16 +88,6 @@ class PoolRecord:
         if self.model.allocation + model.allocation > self.model.capacity:
             text = f"Not enough free space in pool for volume '{model.name}'"
             raise InternalError(text, domain=c.VIR_FROM_TEST)
-
-    def passes(self, flags: int) -> bool:
-        """Return whether the pool passes a list filter."""
-        return pool_passes(
-            flags,
-            self.model.type,
-            active=self.active,
-            persistent=self.persistent,
-            autostart=self.autostart,
-        )
 
 
 class PoolTable(KeyedTable[PoolRecord]):

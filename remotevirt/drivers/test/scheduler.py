@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.domains.calls import DomainCalls
-from remotevirt.drivers.faults import argument_error, check_flags, too_large
+from remotevirt.drivers.faults import argument_must, check_flags, too_large
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainGetSchedulerTypeRet
@@ -46,7 +46,7 @@ class SchedulerCalls(DomainCalls):
     ) -> Sequence[TypedParam]:
         too_large(nparams, MAX_PARAMS, "nparams")
         if nparams == 0:
-            raise argument_error(function, "params", f"params in {function} must not be NULL")
+            raise argument_must(function, "params", "not be NULL")
         check_flags(flags, 0, "testDomainGetSchedulerParametersFlags")
         self.record(dom)
         return (WEIGHT,)
@@ -65,7 +65,7 @@ class SchedulerCalls(DomainCalls):
         self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int, function: str
     ) -> None:
         if not params:
-            raise argument_error(function, "params", f"params in {function} must not be NULL")
+            raise argument_must(function, "params", "not be NULL")
         check_flags(flags, 0, "testDomainSetSchedulerParametersFlags")
         check_params(params, KNOWN)
         self.record(dom)

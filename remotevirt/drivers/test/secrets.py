@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remotevirt.drivers.faults import argument_error
+from remotevirt.drivers.faults import argument_must
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.drivers import SecretDriver
 from remotevirt.stubs.errors import NoSupport
@@ -18,6 +18,5 @@ class TestSecrets(SecretDriver):
         """Refuse a value, an empty one in other words."""
         function = "virSecretSetValue"
         if not value:
-            text = f"value in {function} must not be NULL"
-            raise argument_error(function, "value", text, c.VIR_FROM_SECRET)
+            raise argument_must(function, "value", "not be NULL", c.VIR_FROM_SECRET)
         raise NoSupport(function, domain=c.VIR_FROM_SECRET)

@@ -13,7 +13,7 @@ from typing import Final
 from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.filters import GROUPS, groups_of, matches
-from remotevirt.drivers.faults import argument_error, check_flags, too_large
+from remotevirt.drivers.faults import argument_error, argument_must, check_flags, too_large
 from remotevirt.drivers.test.info import GUEST_TIME
 from remotevirt.drivers.test.iothreads import iothread_params
 from remotevirt.stubs import constants as c
@@ -165,12 +165,11 @@ class StatisticsCalls(DomainCalls):
         too_large(ncpus, MAX_CPUS, "ncpus")
         function = "virDomainGetCPUStats"
         if start_cpu < -1:
-            text = f"start_cpu in {function} must be zero or greater"
-            raise argument_error(function, "start_cpu", text)
+            raise argument_must(function, "start_cpu", "be zero or greater")
         if start_cpu == -1 and ncpus != 1:
             raise argument_error(function, "start_cpu", "ncpus must be 1 when start_cpu is -1")
         if bool(nparams) != bool(ncpus) and nparams:
-            raise argument_error(function, "params", f"params in {function} must not be NULL")
+            raise argument_must(function, "params", "not be NULL")
         check_flags(flags, c.VIR_TYPED_PARAM_STRING_OKAY, "testDomainGetCPUStats")
         self.active(dom)
         if start_cpu == -1:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
-from remotevirt.drivers.domains.cpu_maps import check_maps, join_maps, map_of
+from remotevirt.drivers.domains.cpu_maps import check_vcpus_call, join_maps, map_of
 from remotevirt.drivers.domains.pin_info import (
     check_emulator_call,
     check_vcpu_call,
     emulator_pin_info,
     vcpu_pin_info,
 )
-from remotevirt.drivers.faults import argument_error, check_flags, exclusive_flags, signed
+from remotevirt.drivers.faults import argument_error, argument_must, check_flags, exclusive_flags, signed
 from remotevirt.drivers.test.calls import WorldCalls
 from remotevirt.drivers.test.host import MAX_VCPUS
 from remotevirt.stubs import constants as c
@@ -66,7 +66,7 @@ class VcpuCalls(WorldCalls):
     def _check_vcpus(nvcpus: int, function: str) -> None:
         """Check a number of CPUs as the public API does."""
         if nvcpus == 0:
-            raise argument_error(function, "nvcpus", f"nvcpus in {function} must not be zero")
+            raise argument_must(function, "nvcpus", "not be zero")
 
     def _set_vcpus(self, dom: NonnullDomain, nvcpus: int, flags: int) -> None:
         """Change the definitions that are meant."""
@@ -95,10 +95,7 @@ class VcpuCalls(WorldCalls):
 
         The maps fill ``maxinfo * maplen`` bytes, however many CPUs there are.
         """
-        check_maps("maxinfo", maxinfo, maplen)
-        if maxinfo == 0:
-            function = "virDomainGetVcpus"
-            raise argument_error(function, "info", f"info in {function} must not be NULL")
+        check_vcpus_call(maxinfo, maplen)
         record = self.record(dom)
         if not record.active:
             text = "cannot list vcpus for an inactive domain"
@@ -133,7 +130,7 @@ class VcpuCalls(WorldCalls):
     def _pin_vcpu(self, dom: NonnullDomain, vcpu: int, cpumap: bytes, function: str) -> None:
         """Pin a CPU of the live definition."""
         if not cpumap:
-            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+            raise argument_must(function, "cpumap", "not be NULL")
         record = self.record(dom)
         if not record.active:
             text = "cannot pin vcpus on an inactive domain"
@@ -155,7 +152,7 @@ class VcpuCalls(WorldCalls):
         """Say on which host CPUs the emulator may run."""
         function = "virDomainPinEmulator"
         if not cpumap:
-            raise argument_error(function, "cpumap", f"cpumap in {function} must not be NULL")
+            raise argument_must(function, "cpumap", "not be NULL")
         check_flags(flags, IMPACT, "testDomainPinEmulator")
         bits = int.from_bytes(cpumap, "little")
         if not bits:

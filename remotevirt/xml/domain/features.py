@@ -6,7 +6,7 @@ The order here is the order of printing, which is not the alphabet's and not the
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import attrs
 
@@ -38,7 +38,7 @@ from remotevirt.xml.values import (
 )
 from remotevirt.xml.write import Tag, leaf
 
-__all__ = ["Features"]
+__all__ = ["HYPERV", "Features"]
 
 
 def _switch(name: str, *, required: bool = True, absent: Any = None) -> Any:
@@ -383,27 +383,28 @@ _KNOWN_FEATURES = frozenset(
         "tcg",
     ]
 )
+HYPERV: Final = (
+    "relaxed",
+    "vapic",
+    "spinlocks",
+    "vpindex",
+    "runtime",
+    "synic",
+    "stimer",
+    "reset",
+    "vendor_id",
+    "frequencies",
+    "reenlightenment",
+    "tlbflush",
+    "ipi",
+    "evmcs",
+    "avic",
+)
+"""Enlightenments, in the order of libvirt."""
+
 _INNER = {
     "hyperv": (
-        frozenset(
-            [
-                "relaxed",
-                "vapic",
-                "spinlocks",
-                "vpindex",
-                "runtime",
-                "synic",
-                "stimer",
-                "reset",
-                "vendor_id",
-                "frequencies",
-                "reenlightenment",
-                "tlbflush",
-                "ipi",
-                "evmcs",
-                "avic",
-            ]
-        ),
+        frozenset(HYPERV),
         "unsupported HyperV Enlightenment feature: {}",
     ),
     "kvm": (

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from remotevirt.drivers.qemu.command.parts import Part, option
 from remotevirt.drivers.qemu.command.setting import Setting, alias_of, unsupported, virtio_options
+from remotevirt.drivers.qemu.complete.pci import PCI_MODELS
 from remotevirt.xml.domain.controller import Controller
 
 __all__ = ["controller_parts", "is_built_in", "parts_of_controller"]
@@ -33,16 +34,6 @@ _SCSI: Final = {
     "vmpvscsi": "pvscsi",
     "dc390": "dc390",
     "am53c974": "am53c974",
-}
-_PCI: Final = {
-    "pci-bridge": "pci-bridge",
-    "dmi-to-pci-bridge": "i82801b11-bridge",
-    "pcie-to-pci-bridge": "pcie-pci-bridge",
-    "pcie-root-port": "pcie-root-port",
-    "pcie-switch-upstream-port": "x3130-upstream",
-    "pcie-switch-downstream-port": "xio3130-downstream",
-    "pci-expander-bus": "pxb",
-    "pcie-expander-bus": "pxb-pcie",
 }
 _PORTS: Final = frozenset(("pcie-root-port", "pcie-switch-downstream-port"))
 _EXPANDERS: Final = frozenset(("pci-expander-bus", "pcie-expander-bus"))
@@ -118,8 +109,8 @@ def _root(setting: Setting, controller: Controller) -> list[Part]:
 def _pci(controller: Controller) -> dict[str, Any]:
     model = controller.model or ""
     asked = controller.pci_model.name if controller.pci_model is not None else None
-    driver = asked or _PCI.get(model)
-    if driver is None or model not in _PCI:
+    driver = asked or PCI_MODELS.get(model)
+    if driver is None or model not in PCI_MODELS:
         raise unsupported(f"Unsupported PCI controller model '{model}'")
     target = controller.target
     values: dict[str, Any] = {"driver": driver}

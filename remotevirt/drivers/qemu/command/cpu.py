@@ -11,7 +11,7 @@ from remotevirt.drivers.qemu.command.small import panic_feature
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain.cpu import Cpu
-from remotevirt.xml.domain.features import Features, HyperV
+from remotevirt.xml.domain.features import HYPERV, Features, HyperV
 
 __all__ = [
     "boot_vcpus",
@@ -28,25 +28,6 @@ _NAMES: Final = {"pclmuldq": "pclmulqdq"}
 
 _ON: Final = frozenset(("require", "force", "optional"))
 """The policies of features that the guest gets; QEMU drops what the host lacks."""
-
-_HYPERV: Final = (
-    "relaxed",
-    "vapic",
-    "spinlocks",
-    "vpindex",
-    "runtime",
-    "synic",
-    "stimer",
-    "reset",
-    "vendor_id",
-    "frequencies",
-    "reenlightenment",
-    "tlbflush",
-    "ipi",
-    "evmcs",
-    "avic",
-)
-"""Enlightenments, in the order of libvirt."""
 
 
 def cpu_options(setting: Setting) -> list[Part]:
@@ -136,7 +117,7 @@ def _enlightenments(hyperv: HyperV) -> list[str]:
     if hyperv.mode == "passthrough":
         return ["hv-passthrough=on"]
     words = []
-    for name in _HYPERV:
+    for name in HYPERV:
         value: Any = getattr(hyperv, name)
         word = f"hv-{name.replace('_', '-')}"
         if value is None or value is False or getattr(value, "state", True) is False:

@@ -7,7 +7,7 @@ grows. They become controllers, which get their own addresses in the second roun
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from remotevirt.drivers.qemu.complete.additions import add_controller
 from remotevirt.drivers.qemu.complete.board import Board, find_board, unsupported
@@ -27,7 +27,7 @@ from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.address import Address, PciAddress, PciPlace
 from remotevirt.xml.domain.controller import Controller, PciModel, PciTarget
 
-__all__ = ["hot_plug_pci", "place_pci"]
+__all__ = ["PCI_MODELS", "hot_plug_pci", "place_pci"]
 
 VIDEO_SLOT = {"pci-root": 2, "pcie-root": 1}
 """Where a PC has its first graphics card."""
@@ -298,7 +298,7 @@ def _share_slots(buses: Buses, model: DomainModel) -> None:
             device.info.address.multifunction = True
 
 
-_PCI_MODELS = {
+PCI_MODELS: Final = {
     "pci-bridge": "pci-bridge",
     "dmi-to-pci-bridge": "i82801b11-bridge",
     "pcie-to-pci-bridge": "pcie-pci-bridge",
@@ -315,10 +315,10 @@ def _complete_controllers(model: DomainModel) -> None:
     """Say which device makes a bus, and the numbers by which the guest knows it."""
     expander = FIRST_EXPANDER_BUS
     for controller in model.devices.controllers:
-        if controller.type != "pci" or controller.model not in _PCI_MODELS:
+        if controller.type != "pci" or controller.model not in PCI_MODELS:
             continue
         controller.pci_model = controller.pci_model or PciModel()
-        controller.pci_model.name = controller.pci_model.name or _PCI_MODELS[controller.model]
+        controller.pci_model.name = controller.pci_model.name or PCI_MODELS[controller.model]
         target = controller.target or PciTarget()
         place = _address(controller)
         if controller.model == "pci-bridge":
