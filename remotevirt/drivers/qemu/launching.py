@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.internet.defer import TimeoutError
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
@@ -34,6 +35,7 @@ from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
 from remotevirt.drivers.qemu.threads import check_tuning
+from remotevirt.drivers.qemu.variables import make_variables
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
@@ -55,6 +57,9 @@ PID_FILE: Final = "qemu.pid"
 
 OTHER_PORTS: Final = 99
 """Ports that QEMU may try for a display after the one that was free a moment ago."""
+
+END_SECONDS: Final = 5.0
+"""How long a QEMU that does not start may take to end, so that what it said of the reason can be told."""
 
 LISTEN_BACKLOG: Final = 16
 """Clients of a socket that wait for QEMU, which takes one after the other."""
@@ -80,13 +85,14 @@ def surroundings_of(guest: Guest) -> Surroundings:
     )
 
 
-async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
+async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvram: bool = False) -> None:
     """Start a guest's QEMU, its processors stopped, and connect to it.
 
     Args:
         guest: the guest, with a live definition that is ready.
         emulator: its binary.
         incoming: it waits for its memory.
+        reset_nvram: make its firmware's variables anew.
 
     Raises:
         VirError: something cannot be had, or QEMU refuses.
@@ -102,7 +108,8 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
     await deferToThread(_make_folders, guest.folder, settings)
-    await deferToThread(_make_variables, guest, settings)
+    if model.os.nvram is not None:
+        await deferToThread(make_variables, model, settings, anew=reset_nvram)
     guest.check_wanted()
     for secret in command.secrets:
         write_secret(guest, secret)
@@ -139,7 +146,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
-        if not process.exited:
+        if not await _has_ended(process, world.reactor):
             raise
         raise await deferToThread(exit_error, log, process.log_start) from error
     guest.monitor = monitor
@@ -147,6 +154,13 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     for secret in command.secrets:
         with suppress(OSError):
             os.unlink(secret.path)
+
+
+async def _has_ended(process: QemuProcess, reactor: Any) -> bool:
+    """Return whether a process has ended, or does so now: its monitor closes some time before."""
+    with suppress(TimeoutError):
+        await process.wait().addTimeout(END_SECONDS, reactor)
+    return process.exited
 
 
 def attend(guest: Guest, process: QemuProcess) -> None:
@@ -207,27 +221,6 @@ def _make_folders(folder: Path, settings: Settings) -> None:
 def _to_user(path: Path, user: GuestUser | None) -> None:
     if user is not None:
         os.chown(path, user.uid, user.gid)
-
-
-def _make_variables(guest: Guest, settings: Settings) -> None:
-    """Make the firmware's variables from their template, if the guest has none yet."""
-    nvram = guest.record.live.model.os.nvram
-    if nvram is None or nvram.template is None or nvram.path is None or os.path.exists(nvram.path):
-        return
-    path = nvram.path
-    try:
-        with open(nvram.template, "rb") as source:
-            content = source.read()
-        partial = f"{path}.part"
-        with open(partial, "wb") as target:
-            os.fchmod(target.fileno(), 0o600)
-            target.write(content)
-            target.flush()
-            os.fsync(target.fileno())
-        os.rename(partial, path)
-    except OSError as error:
-        text = f"cannot make the firmware's variables '{path}': {error.strerror}"
-        raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
 def write_secret(guest: Guest, secret: NeededSecret) -> None:
