@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.internet.defer import TimeoutError
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
@@ -34,6 +35,7 @@ from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
 from remotevirt.drivers.qemu.threads import check_tuning
+from remotevirt.drivers.qemu.variables import make_variables
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
@@ -80,13 +82,14 @@ def surroundings_of(guest: Guest) -> Surroundings:
     )
 
 
-async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
+async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvram: bool = False) -> None:
     """Start a guest's QEMU, its processors stopped, and connect to it.
 
     Args:
         guest: the guest, with a live definition that is ready.
         emulator: its binary.
         incoming: it waits for its memory.
+        reset_nvram: make its firmware's variables anew.
 
     Raises:
         VirError: something cannot be had, or QEMU refuses.
@@ -102,7 +105,8 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
     await deferToThread(_make_folders, guest.folder, settings)
-    await deferToThread(_make_variables, guest, settings)
+    if model.os.nvram is not None:
+        await deferToThread(make_variables, model, settings, anew=reset_nvram)
     guest.check_wanted()
     for secret in command.secrets:
         write_secret(guest, secret)
@@ -201,27 +205,6 @@ def _make_folders(folder: Path, settings: Settings) -> None:
 def _to_user(path: Path, user: GuestUser | None) -> None:
     if user is not None:
         os.chown(path, user.uid, user.gid)
-
-
-def _make_variables(guest: Guest, settings: Settings) -> None:
-    """Make the firmware's variables from their template, if the guest has none yet."""
-    nvram = guest.record.live.model.os.nvram
-    if nvram is None or nvram.template is None or nvram.path is None or os.path.exists(nvram.path):
-        return
-    path = nvram.path
-    try:
-        with open(nvram.template, "rb") as source:
-            content = source.read()
-        partial = f"{path}.part"
-        with open(partial, "wb") as target:
-            os.fchmod(target.fileno(), 0o600)
-            target.write(content)
-            target.flush()
-            os.fsync(target.fileno())
-        os.rename(partial, path)
-    except OSError as error:
-        text = f"cannot make the firmware's variables '{path}': {error.strerror}"
-        raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
 def write_secret(guest: Guest, secret: NeededSecret) -> None:

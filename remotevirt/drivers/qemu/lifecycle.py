@@ -82,10 +82,13 @@ class LifecycleCalls(QemuCalls):
         world = self.world
         paused = bool(flags & c.VIR_DOMAIN_START_PAUSED)
         autodestroy = bool(flags & c.VIR_DOMAIN_START_AUTODESTROY)
+        reset_nvram = bool(flags & c.VIR_DOMAIN_START_RESET_NVRAM)
         if record.managed_save and not flags & c.VIR_DOMAIN_START_FORCE_BOOT:
-            await restore_managed(world, record, paused=paused, autodestroy=autodestroy)
+            await restore_managed(
+                world, record, paused=paused, autodestroy=autodestroy, reset_nvram=reset_nvram
+            )
         else:
-            await start(world, record, BOOT, paused=paused, autodestroy=autodestroy)
+            await start(world, record, BOOT, paused=paused, autodestroy=autodestroy, reset_nvram=reset_nvram)
         if autodestroy:
             self.destroy_at_close(record)
 

@@ -83,6 +83,7 @@ async def start(
     paused: bool = False,
     incoming: Incoming | None = None,
     autodestroy: bool = False,
+    reset_nvram: bool = False,
 ) -> None:
     """Start a domain that is off; the caller holds its turn.
 
@@ -93,6 +94,7 @@ async def start(
         paused: leave its processors stopped.
         incoming: fills its memory; None for a guest that boots.
         autodestroy: it ends with the client's connection, or with this daemon.
+        reset_nvram: its firmware's variables are made anew.
 
     Raises:
         VirError: it cannot be started, and is off.
@@ -117,7 +119,7 @@ async def start(
         _not_begun(guest)
         raise
     try:
-        await launch(guest, emulator, incoming=incoming is not None)
+        await launch(guest, emulator, incoming=incoming is not None, reset_nvram=reset_nvram)
         await configure(guest, emulator)
         if incoming is not None:
             await incoming(guest)

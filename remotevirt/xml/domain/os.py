@@ -291,6 +291,8 @@ class Os(Model):
                 "firmware feature 'enrolled-keys' cannot be enabled when firmware feature 'secure-boot'"
                 " is disabled"
             )("")
+        if wanted.get("enrolled-keys") and "secure-boot" not in wanted:
+            features.append(FirmwareFeature(name="secure-boot", enabled=True))
         said = (
             ("loader", "readonly", self.loader and self.loader.readonly),
             ("loader", "type", self.loader and self.loader.type),
