@@ -280,16 +280,10 @@ def _open(one: Descriptor, settings: Settings) -> Any:
         if one.kind == "file":
             assert one.path is not None
             return _open_output(one.path, settings, append=one.append)
-        return open_tap(one)
+        assert one.tap is not None
+        return open_tap(one.tap)
     except OSError as error:
-        what = f"cannot open '{one.path}'"
-        if one.kind == "tap":
-            what = (
-                f"cannot make a tap device on bridge '{one.bridge}'"
-                if one.bridge
-                else "cannot make a tap device"
-            )
-        text = f"{what}: {error.strerror or error}"
+        text = f"cannot open '{one.path}': {error.strerror or error}"
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
