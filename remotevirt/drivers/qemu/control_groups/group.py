@@ -19,7 +19,16 @@ from remotevirt.drivers.qemu.control_groups.layout import Layout
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg, OperationInvalid, VirSystemError
 
-__all__ = ["DEVICE_LIMITS", "MEMORY_LIMITS", "UNLIMITED", "ControlGroup", "CpuTimes", "device_number", "range_error"]
+__all__ = [
+    "DEVICE_LIMITS",
+    "MEMORY_LIMITS",
+    "NOT_ALLOWED",
+    "UNLIMITED",
+    "ControlGroup",
+    "CpuTimes",
+    "device_number",
+    "range_error",
+]
 
 UNLIMITED: Final[int] = c.VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
 

@@ -147,7 +147,8 @@ class V1Group(ControlGroup):
                 self.write(controller, "tasks", thread, name)
 
     def remove(self) -> bool:
-        return all([self.remove_tree(folder) for folder in self._folders()])
+        left = [folder for top in self._tops() if not self.remove_tree(folder := top + self.path)]
+        return not left
 
     def shares(self) -> int:
         return self.number("cpu", "cpu.shares")

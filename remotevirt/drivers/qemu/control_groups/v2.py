@@ -50,7 +50,12 @@ MEMORY_FILES: Final = {
     "swap_hard_limit": "memory.swap.max",
 }
 
-DEVICE_KEYS: Final = {"read_iops": "riops", "write_iops": "wiops", "read_bytes": "rbps", "write_bytes": "wbps"}
+DEVICE_KEYS: Final = {
+    "read_iops": "riops",
+    "write_iops": "wiops",
+    "read_bytes": "rbps",
+    "write_bytes": "wbps",
+}
 
 
 class V2Group(ControlGroup):
@@ -196,7 +201,9 @@ class V2Group(ControlGroup):
         lines = (line.partition(" ") for line in self.read("cpuacct", "cpu.stat").splitlines())
         counted = {name: value for name, _, value in lines}
         try:
-            total, user, system = (int(counted[f"{what}_usec"]) * 1000 for what in ("usage", "user", "system"))
+            total, user, system = (
+                int(counted[f"{what}_usec"]) * 1000 for what in ("usage", "user", "system")
+            )
         except (KeyError, ValueError):
             raise InternalError("cannot parse cpu usage stat", domain=c.VIR_FROM_CGROUP) from None
         return CpuTimes(total, user, system)
