@@ -8,10 +8,11 @@ from __future__ import annotations
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
+from remotevirt.xml.bitmap import parse_mask
 from remotevirt.xml.domain.cpu_tuning import IoThread, IoThreadIds
 from remotevirt.xml.domain.document import DomainModel
 
-__all__ = ["check_unused", "keep_threads", "map_bytes", "threads_of"]
+__all__ = ["check_unused", "iothread_pin", "keep_threads", "map_bytes", "threads_of"]
 
 
 def threads_of(model: DomainModel) -> list[IoThread]:
@@ -33,6 +34,14 @@ def keep_threads(model: DomainModel, threads: list[IoThread]) -> None:
     tune.iothreadpin = [pins[thread.id] for thread in threads if thread.id in pins]
     known = {str(thread.id) for thread in threads}
     tune.iothreadsched = [one for one in tune.iothreadsched if one.iothreads in known]
+
+
+def iothread_pin(model: DomainModel, number: int) -> int | None:
+    """Return where one thread may run, None if it is not pinned."""
+    for pin in model.cputune.iothreadpin if model.cputune else ():
+        if pin.iothread == number:
+            return parse_mask(pin.cpuset or "")
+    return None
 
 
 def check_unused(definition: Definition, iothread_id: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
 from remotevirt.drivers.faults import exclusive_flags, too_large
 from remotevirt.stubs import constants as c
@@ -15,7 +17,7 @@ from remotevirt.stubs.remote.domain import DomainGetMemoryParametersRet
 from remotevirt.typed_params import allowed, check_params, to_dict, ullong
 from remotevirt.xml.domain.tuning import MemoryTune
 
-__all__ = ["MemoryTuningCalls"]
+__all__ = ["HARD", "SOFT", "SWAP", "UNLIMITED", "MemoryTuningCalls"]
 
 UNLIMITED: Final[int] = c.VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
 
@@ -41,8 +43,8 @@ class MemoryTuningCalls(DomainCalls):
         self.check_flags(flags, IMPACT | STRINGS, "DomainGetMemoryParameters")
         if nparams == 0:
             return DomainGetMemoryParametersRet((), len(LIMITS))
-        tune = self.one_definition(self.record(dom), flags).model.memtune
-        params = [ullong(name, _limit(tune, name)) for name in LIMITS]
+        record = self.record(dom)
+        params = [ullong(name, self.memory_limit(record, flags, name)) for name in LIMITS]
         return DomainGetMemoryParametersRet(cut(params, nparams, flags), 0)
 
     def domain_set_memory_parameters(
@@ -53,11 +55,23 @@ class MemoryTuningCalls(DomainCalls):
         Raises:
             InvalidArg: the limit with swap would be below the one without.
         """
+        record = self.record(dom)
+        wanted = self.wanted_limits(record, params, flags)
+        self.keep_limits(record, self.one_definition(record, flags), wanted)
+
+    def memory_limit(self, record: DomainRecord, flags: int, name: str) -> int:
+        """Return one limit of the definition that is meant."""
+        return _limit(self.one_definition(record, flags).model.memtune, name)
+
+    def wanted_limits(self, record: DomainRecord, params: Sequence[TypedParam], flags: int) -> dict[str, int]:
+        """Return the limits that a call wants.
+
+        Raises:
+            InvalidArg: the limit with swap would be below the one without.
+        """
         need_params(params, "virDomainSetMemoryParameters")
         self.check_flags(flags, IMPACT, "DomainSetMemoryParameters")
         check_params(params, ALLOWED)
-        record = self.record(dom)
-        definition = self.one_definition(record, flags)
         wanted = {name: int(value) for name, value in to_dict(params).items()}
         if HARD in wanted or SWAP in wanted:
             # what is not to be changed counts as it is now, even where the change is for later
@@ -66,6 +80,15 @@ class MemoryTuningCalls(DomainCalls):
             if hard > swap:
                 text = "memory hard_limit tunable value must be lower than or equal to swap_hard_limit"
                 raise InvalidArg(text, domain=self.world.ERRORS)
+        return wanted
+
+    def keep_limits(
+        self, record: DomainRecord, definition: Definition | None, wanted: Mapping[str, int]
+    ) -> None:
+        """Put limits into a definition, if one is meant."""
+        if definition is None or not wanted:
+            return
+        self.world.touch(record)
         model = definition.changing()
         if model.memtune is None:
             model.memtune = MemoryTune()

@@ -13,7 +13,7 @@ from remotevirt.drivers.qemu.command import Setting, hotpluggable_vcpus, orders_
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
-from remotevirt.drivers.qemu.threads import pin_all
+from remotevirt.drivers.qemu.threads import settle_threads
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.chardev import CharSource
 from remotevirt.xml.domain.graphics import Vnc
@@ -47,7 +47,7 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
     await _find_port(guest)
     terminals = await find_terminals(guest)
     guest.threads = await find_threads(guest)
-    await pin_all(guest)
+    await settle_threads(guest)
 
     def change() -> None:
         world.touch(record)

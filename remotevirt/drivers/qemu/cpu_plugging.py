@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError
 from remotevirt.drivers.qemu.command import parts_of_vcpu, to_commands, vcpu_slots
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.limits import drop_thread, place_thread
 from remotevirt.drivers.qemu.threads import pin_thread
 from remotevirt.drivers.qemu.unplugging import DELETED, REFUSED, first_of, gone_by_itself
 from remotevirt.errors import VirError
@@ -80,6 +81,9 @@ async def plug_vcpu(guest: Guest, number: int) -> None:
     live = guest.record.live
     pin = live.vcpu_pin(number)
     cpus = live.cpu_mask if pin is None else pin
+    if number in guest.threads:
+        await place_thread(guest, f"vcpu{number}", guest.threads[number])
+        guest.check_alive()
     if cpus is not None and number in guest.threads:
         pin_thread(guest, guest.threads[number], cpus)
     guest.world.commit(_set_enabled, guest, number, True)
@@ -132,4 +136,5 @@ def forget_vcpu(guest: Guest, alias: str) -> None:
     if number not in enabled_vcpus(live.model):
         return
     guest.threads.pop(number, None)
+    drop_thread(guest, alias)
     guest.world.apply(lambda: _set_enabled(guest, number, False))

@@ -24,6 +24,7 @@ from zope.interface import implementer
 from remotevirt.drivers.base import ClientInfo, DriverConnection, DriverURI, IDriver
 from remotevirt.drivers.domains.loading import load_domains
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.qemu.control_groups.finding import Groups
 from remotevirt.drivers.qemu.cpu_plugging import part_gone
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.dumping import dump_panicked
@@ -35,7 +36,7 @@ from remotevirt.drivers.qemu.probe import EmulatorCache
 from remotevirt.drivers.qemu.probe_memory import ProbeMemory
 from remotevirt.drivers.qemu.reviving import find_volumes, reattach, sweep, take_in
 from remotevirt.drivers.qemu.saving import restore_managed
-from remotevirt.drivers.qemu.settings import Settings
+from remotevirt.drivers.qemu.settings import NO_GROUPS, Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
@@ -60,6 +61,7 @@ class QemuDriver:
         user: who guests run as, where the daemon is root (``qemu:user=NAME``).
         images: folders below which the files of guests must lie, separated by commas; anywhere if None.
         monitor_timeout: seconds that QEMU has to answer (``qemu:monitor-timeout=30``).
+        cgroups: the control group that those of guests are below (``qemu:cgroups=/PATH``), ``off`` for none.
 
     Raises:
         ValueError: an option makes no sense.
@@ -75,12 +77,15 @@ class QemuDriver:
         user: str | bool | None = None,
         images: str | bool | None = None,
         monitor_timeout: str | bool | None = None,
+        cgroups: str | bool | None = None,
     ) -> None:
         if not isinstance(state, str):
             raise ValueError("what runs must be remembered: give the daemon a folder with --state DIR")
         if isinstance(user, bool) or isinstance(images, bool) or isinstance(monitor_timeout, bool):
             raise ValueError("user needs a name, images needs folders, monitor-timeout needs seconds")
-        self.settings = Settings.make(state, user, images, monitor_timeout)
+        if isinstance(cgroups, bool):
+            raise ValueError("cgroups needs a path, or off")
+        self.settings = Settings.make(state, user, images, monitor_timeout, cgroups)
         self.world: QemuWorld | None = None
         self.place: Place | None = None
         self._failed: VirError | None = None
@@ -133,6 +138,8 @@ class QemuDriver:
         world = QemuWorld(settings, definitions, emulators, reactor)
         path = str(settings.state / "domains.db")
         store = Store.open(path) if Store.exists(path) else Store.create(path, [])
+        base = None if settings.cgroups == NO_GROUPS else settings.cgroups
+        world.groups = Groups.of_host(base, enabled=settings.cgroups != NO_GROUPS)
         load_domains(world, store.rows, _attempt)
         rows = store.rows.get(GuestRow, [])
         store.rows = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.internet.defer import Deferred
 
+from remotevirt.drivers.qemu.control_groups.group import ControlGroup
 from remotevirt.drivers.qemu.monitor import Monitor
 from remotevirt.drivers.qemu.process import QemuProcess
 from remotevirt.drivers.qemu.progress import Progress
@@ -43,6 +44,7 @@ class Details:
         unplugging: the aliases of devices that it was asked to let go of, and has not yet.
         images: the highest number that an image was given; block nodes are called by these.
         autodestroy: it ends with the connection that has started it.
+        group: the path of its control groups; empty for none.
     """
 
     owners: list[Owner] = attrs.field(factory=list)
@@ -52,6 +54,7 @@ class Details:
     unplugging: list[str] = attrs.field(factory=list)
     images: int = 0
     autodestroy: bool = False
+    group: str = ""
 
 
 class Guest:
@@ -66,6 +69,7 @@ class Guest:
         powered_off: QEMU has said that the guest is off.
         restarting: it is off, and about to be started anew in the same QEMU.
         started: it has begun to run, or to be paused: that was told, and its end will be.
+        group: its control groups, None for none.
         threads: of its virtual processors, by their index.
         pausing, resuming: why it will be said to be paused or to run when QEMU tells so: reason and detail.
         waiting: who waits for an event of a device: by event and device id.
@@ -85,6 +89,7 @@ class Guest:
         self.powered_off = False
         self.started = False
         self.restarting = False
+        self.group: ControlGroup | None = None
         self.threads: dict[int, int] = {}
         self.stamp = object()
         self.waiting: dict[tuple[str, str], list[Deferred[None]]] = {}

@@ -12,6 +12,7 @@ from remotevirt.drivers.domains.parameters import need_params
 from remotevirt.drivers.faults import argument_must, exclusive_flags
 from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
 from remotevirt.drivers.qemu.figures import affinity
+from remotevirt.drivers.qemu.limits import confine, drop_thread, place_thread
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.threads import (
     find_iothreads,
@@ -89,6 +90,9 @@ class IoThreadCalls(QemuCalls):
                 await guest.execute("object-add", {"qom-type": "iothread", "id": name})
                 one = (await find_iothreads(guest)).get(iothread_id)
                 guest.check_alive()
+                if one is not None:
+                    await place_thread(guest, name, one["thread-id"])
+                    guest.check_alive()
                 if one is not None and live.cpu_mask is not None:
                     pin_thread(guest, one["thread-id"], live.cpu_mask)
                 live, config = self.definitions(self.record(dom), flags)
@@ -119,7 +123,9 @@ class IoThreadCalls(QemuCalls):
                         raise InvalidArg(text, domain=c.VIR_FROM_DOMAIN)
                     check_unused(definition, iothread_id)
             if live is not None:
-                await self.guest(record).execute("object-del", {"id": f"iothread{iothread_id}"})
+                guest, name = self.guest(record), f"iothread{iothread_id}"
+                await guest.execute("object-del", {"id": name})
+                drop_thread(guest, name)
                 live, config = self.definitions(self.record(dom), flags)
 
             def change() -> None:
@@ -155,6 +161,7 @@ class IoThreadCalls(QemuCalls):
                 one = (await find_iothreads(guest)).get(iothreads_id)
                 guest.check_alive()
                 if one is not None:
+                    await confine(guest, f"iothread{iothreads_id}", bits)
                     pin_thread(guest, one["thread-id"], bits)
                 live, config = self.definitions(self.record(dom), flags)
             self._keep_pin(record, (live, config), iothreads_id, bits)

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import TimeoutError
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
@@ -27,6 +26,7 @@ from remotevirt.drivers.qemu.command import (
 )
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest, Owner
+from remotevirt.drivers.qemu.limits import make_group
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, spawn
@@ -61,8 +61,8 @@ OTHER_PORTS: Final = 99
 LISTEN_BACKLOG: Final = 16
 """Clients of a socket that wait for QEMU, which takes one after the other."""
 
-ELSEWHERE: Final = frozenset({"cputune", "vcpu"})
-"""What of a definition others than the command line carry out: ``threads``, or it refuses."""
+ELSEWHERE: Final = frozenset({"cputune", "vcpu", "memtune", "blkiotune", "resource"})
+"""What of a definition others than the command line carry out: ``threads`` and ``limits``, or they refuse."""
 
 
 def surroundings_of(guest: Guest) -> Surroundings:
@@ -114,6 +114,8 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     await deferToThread(cut, log)
     guest.check_wanted()
     give_files(guest, command.files)
+    await make_group(guest)
+    guest.check_wanted()
     with opened(command.descriptors, settings) as numbers:
         argv = [*command.arguments(numbers), "-pidfile", str(guest.folder / PID_FILE)]
         if incoming:
@@ -129,6 +131,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
             gid=None if user is None else user.gid,
             groups=() if user is None else user.groups,
             directory=guest.folder,
+            enter=None if guest.group is None else guest.group.enter,
         )
         taps = tap_names(command.descriptors, numbers)
     attend(guest, process)

@@ -7,23 +7,25 @@ follows what the balloon tells (``BALLOON_CHANGE``), and not what it was asked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, LIVE
 from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.memory import MAXIMUM, MemorySizeCalls
-from remotevirt.drivers.domains.memory_tuning import MemoryTuningCalls
+from remotevirt.drivers.domains.memory_tuning import HARD, SOFT, SWAP, UNLIMITED, MemoryTuningCalls
 from remotevirt.drivers.faults import argument_must
 from remotevirt.drivers.qemu.calls import to_the_end
 from remotevirt.drivers.qemu.cgroups import CgroupCalls
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.monitor import qmp_class
+from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationInvalid, Rpc
 from remotevirt.stubs.remote import DomainMemoryStat, NonnullDomain, TypedParam
-from remotevirt.stubs.remote.domain import DomainGetMemoryParametersRet
 
 __all__ = ["QemuMemoryCalls", "balloon_path", "memory_stats"]
 
@@ -203,19 +205,38 @@ class QemuMemoryCalls(CgroupCalls, MemorySizeCalls, MemoryTuningCalls):
             found = await memory_stats(self.guest(record))
         return [DomainMemoryStat(tag, value) for tag, value in found[:maxStats]]
 
-    def domain_get_memory_parameters(
-        self, dom: NonnullDomain, nparams: int, flags: int
-    ) -> DomainGetMemoryParametersRet:
-        """Return the limits of the persistent definition."""
-        self.only_config(dom, flags, "memory")
-        return super().domain_get_memory_parameters(dom, nparams, flags)
+    def memory_limit(self, record: DomainRecord, flags: int, name: str) -> int:
+        """Return a limit: of a running guest, the one that the kernel holds it to."""
+        assert isinstance(record, QemuRecord)
+        group = self.live_group(record, flags, "memory")
+        return super().memory_limit(record, flags, name) if group is None else group.memory_limit(name)
 
-    def domain_set_memory_parameters(
+    @to_the_end
+    async def domain_set_memory_parameters(
         self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
     ) -> None:
-        """Change limits of the persistent definition."""
-        self.only_config(dom, flags, "memory")
-        super().domain_set_memory_parameters(dom, params, flags)
+        """Change limits, now, later or both."""
+        record = self.record(dom)
+        async with self.turn(record, "remoteDispatchDomainSetMemoryParameters"):
+            wanted = self.wanted_limits(record, params, flags)
+            group = self.live_group(record, flags, "memory")
+            live, config = self.definitions(record, flags)
+            done: dict[str, int] = {}
+            try:
+                for name in _in_order(record.live, wanted) if group is not None else ():
+                    await self.tell_kernel(record, partial(group.set_memory_limit, name, wanted[name]))
+                    done[name] = wanted[name]
+            finally:
+                self.world.commit(self.keep_limits, record, live, done)
+            self.world.commit(self.keep_limits, record, config, wanted)
+
+
+def _in_order(live: Definition, wanted: Mapping[str, int]) -> list[str]:
+    """Return the limits in an order that the kernel takes: the hard one is never above the one with swap."""
+    tune = live.model.memtune
+    now = None if tune is None else tune.hard_limit
+    lower = HARD in wanted and wanted[HARD] < (UNLIMITED if now is None else now)
+    return [name for name in ((SOFT, HARD, SWAP) if lower else (SOFT, SWAP, HARD)) if name in wanted]
 
 
 async def _inflate(guest: Guest, memory: int) -> None:

@@ -15,6 +15,8 @@ from remotevirt.drivers.domains.pin_info import (
 )
 from remotevirt.drivers.faults import argument_must
 from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.control_groups.layout import EMULATOR
+from remotevirt.drivers.qemu.limits import confine
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.threads import (
     find_iothreads,
@@ -74,7 +76,9 @@ class PinningCalls(QemuCalls):
                 guest = self.guest(record)
                 thread = guest.threads.get(vcpu)
                 if thread is not None:
+                    await confine(guest, f"vcpu{vcpu}", bits)
                     pin_thread(guest, thread, bits)
+                    live, config = self.definitions(self.record(dom), flags)
             self._keep(record, live, config, lambda one: one.pin_vcpu(vcpu, bits))
             if live is not None:
                 tell_tunable(guest, f"vcpupin{vcpu}", bits)
@@ -114,6 +118,7 @@ class PinningCalls(QemuCalls):
             if live is not None:
                 guest = self.guest(record)
                 threads = await find_iothreads(guest) if threads_of(live.model) else {}
+                await confine(guest, EMULATOR, bits)
                 pin_emulator(guest, threads, bits)
                 live, config = self.definitions(self.record(dom), flags)
             self._keep(record, live, config, lambda one: setattr(one, "emulator_pin", bits))

@@ -35,7 +35,7 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, VirSystemError
 
-__all__ = ["QemuProcess", "exit_error", "find", "read_log_tail", "spawn"]
+__all__ = ["QemuProcess", "exit_error", "find", "in_thread", "read_log_tail", "spawn"]
 
 TERM_SECONDS: Final = 10.0
 """How long QEMU may take to end after SIGTERM, before it is killed; libvirt waits as long."""
@@ -206,6 +206,7 @@ async def spawn(
     groups: Sequence[int] = (),
     directory: str | os.PathLike[str] = "/",
     limits: Mapping[int, int] | None = None,
+    enter: Callable[[int], None] | None = None,
     on_exit: OnExit | None = None,
 ) -> QemuProcess:
     """Start a process.
@@ -221,10 +222,12 @@ async def spawn(
         groups: all other groups that it is then in.
         directory: where it runs.
         limits: greatest values by resource (``resource.RLIMIT_CORE``, ...), as far as we may set them.
+        enter: puts it into its control groups, given its number; called in a thread at its very beginning.
         on_exit: see :class:`QemuProcess`; never called before this has returned.
 
     Raises:
         VirSystemError: it cannot be started.
+        VirError: ``enter`` has raised it.
     """
     if (uid is None) != (gid is None):
         raise ValueError("uid and gid come together")
@@ -253,6 +256,8 @@ async def spawn(
         finally:
             os.close(output)
         try:
+            if enter is not None:
+                enter(child.pid)
             for which, greatest in (limits or {}).items():
                 _limit(child.pid, which, greatest)
             # Not reaped yet, so the number is still the child's, even if it has ended.
@@ -265,7 +270,7 @@ async def spawn(
             raise
 
     try:
-        child, pidfd, start_time, size = await _in_thread(reactor, start, _undo)
+        child, pidfd, start_time, size = await in_thread(reactor, start, _undo)
     except OSError as error:
         name = f" ({error.filename})" if error.filename not in (None, argv[0]) else ""
         message = f"cannot execute binary {argv[0]}: {os.strerror(error.errno or 0)}{name}"
@@ -397,7 +402,7 @@ def _undo(started: tuple[subprocess.Popen[bytes], int, int, int]) -> None:
     child.wait()
 
 
-async def _in_thread(reactor: Any, do: Callable[[], Any], undo: Callable[[Any], None]) -> Any:
+async def in_thread(reactor: Any, do: Callable[[], Any], undo: Callable[[Any], Any]) -> Any:
     """Do something in a thread, and do not return before it has ended.
 
     Args:

@@ -35,6 +35,7 @@ from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.chains import find_volume
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.configuring import find_threads
+from remotevirt.drivers.qemu.control_groups.group import ControlGroup
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.guest import Details, Guest, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
@@ -105,11 +106,21 @@ def _take_in(world: QemuWorld, row: GuestRow) -> Guest:
     guest = Guest(world, record, world.settings.folder(record.uuid), details)
     guest.started = row.reason != c.VIR_DOMAIN_PAUSED_STARTING_UP or row.state != c.VIR_DOMAIN_PAUSED
     record.guest = guest
+    guest.group = _group(world, details.group)
     world.next_id = row.id
     managed_save = record.managed_save
     world.start(record, row.reason, row.state)
     world.set_managed_save(record, managed_save)
     return guest
+
+
+def _group(world: QemuWorld, path: str) -> ControlGroup | None:
+    """Return the control groups of a guest that has some."""
+    if not path or world.groups is None:
+        return None
+    group = world.groups.group(path)
+    group.find()
+    return group if group.controllers else None
 
 
 def _live(world: QemuWorld, row: GuestRow) -> Definition:

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["SOCKET_MAXIMUM", "GuestUser", "Settings"]
+__all__ = ["NO_GROUPS", "SOCKET_MAXIMUM", "GuestUser", "Settings"]
 
 SOCKET_MAXIMUM: Final = 107
 """Bytes of a UNIX socket's path (``sun_path`` without the zero at its end)."""
@@ -22,6 +22,9 @@ MONITOR_SECONDS: Final = 30.0
 
 LONGEST_SECONDS: Final = 86400
 """The longest that an operator may say: a day."""
+
+NO_GROUPS: Final = "off"
+"""What an operator says who wants no control groups."""
 
 USERS: Final = ("remotevirt-qemu", "libvirt-qemu", "qemu")
 """Users that packages make for guests; the first that exists is taken where the daemon is root."""
@@ -82,6 +85,7 @@ class Settings:
         images: folders below which the files of guests must lie; empty for anywhere.
         job_timeout: seconds that a call waits for another one on the same domain. libvirt: 30.
         monitor_timeout: seconds that QEMU has to answer a question. libvirt waits for ever.
+        cgroups: the control group that those of guests are below; None: wherever is best. NO_GROUPS: none.
         start_timeout: seconds from the start of the process to its first answer. libvirt: 30.
         shutdown_timeout: seconds from SIGTERM to SIGKILL. libvirt: 10, then 5 more.
     """
@@ -93,6 +97,7 @@ class Settings:
     monitor_timeout: float = MONITOR_SECONDS
     start_timeout: float = 60.0
     shutdown_timeout: float = 10.0
+    cgroups: str | None = None
 
     @property
     def root(self) -> Path:
@@ -140,6 +145,7 @@ class Settings:
         user: str | None = None,
         images: str | None = None,
         monitor_timeout: str | None = None,
+        cgroups: str | None = None,
     ) -> Settings:
         """Check what the operator says.
 
@@ -148,6 +154,7 @@ class Settings:
             user: a user's name.
             images: folders, separated by commas.
             monitor_timeout: a number of seconds.
+            cgroups: the path of a control group, or NO_GROUPS.
 
         Raises:
             ValueError: something cannot be so.
@@ -167,7 +174,9 @@ class Settings:
         closed = None if who is None else who.closed_to(str(folder))
         if closed is not None:
             raise ValueError(f"state={state}: guests, who are not root, cannot enter {closed} (chmod o+x)")
-        return cls(folder, who, places, monitor_timeout=_seconds(monitor_timeout))
+        return cls(
+            folder, who, places, monitor_timeout=_seconds(monitor_timeout), cgroups=_group_path(cgroups)
+        )
 
 
 def _seconds(text: str | None) -> float:
@@ -181,6 +190,16 @@ def _seconds(text: str | None) -> float:
     if not 1 <= seconds <= LONGEST_SECONDS:
         raise ValueError(f"monitor-timeout={text}: not a number of seconds from 1 to {LONGEST_SECONDS}")
     return seconds
+
+
+def _group_path(text: str | None) -> str | None:
+    """Return the control group that the operator names."""
+    if text is None or text == NO_GROUPS:
+        return text
+    parts = text.split("/")[1:]
+    if not text.startswith("/") or any(part in ("", ".", "..") for part in parts) or not text.isascii():
+        raise ValueError(f"cgroups={text}: neither {NO_GROUPS} nor the path of a control group")
+    return text
 
 
 def _choose_user(name: str | None) -> GuestUser | None:

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 
 from remotevirt.drivers.qemu.access import give_back
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.limits import forget_group
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
@@ -154,6 +155,7 @@ def gone(guest: Guest) -> None:
     if guest.console is not None:
         guest.console.close()
     give_back(guest.details.owners, world.settings, world.paths_in_use())
+    forget_group(guest)
     for folder in (guest.folder, world.settings.channel / guest.folder.name):
         discard(folder)
     waiting = [waiter for waiters in guest.waiting.values() for waiter in waiters]

@@ -2,52 +2,38 @@
 
 A guest's QEMU has a thread for each virtual CPU and each IO thread, and some for everything else, which
 libvirt calls the emulator. QEMU says which is which, and may lie where a guest has taken it over: no thread
-of another process is ever touched. What the kernel would need control groups for is refused before the guest
-starts.
+of another process is ever touched. What they are bound to by control groups is in ``limits``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from remotevirt.drivers.domains.definition import Definition
-from remotevirt.drivers.domains.iothreads import threads_of
-from remotevirt.drivers.events import Event
+from remotevirt.drivers.domains.iothreads import iothread_pin, threads_of
 from remotevirt.drivers.qemu.figures import task_figures, thread_ids
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.limits import place_thread, tell_tuned
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid, VirSystemError
-from remotevirt.stubs.remote import TypedParam
-from remotevirt.stubs.remote.event import DomainEventCallbackTunableMsg
 from remotevirt.typed_params import string
-from remotevirt.xml.bitmap import format_mask, parse_mask
+from remotevirt.xml.bitmap import format_mask
 
 __all__ = [
     "check_tuning",
     "find_iothreads",
     "host_cpus",
     "iothread_cpus",
-    "pin_all",
     "pin_emulator",
     "pin_thread",
+    "settle_threads",
     "tell_tunable",
 ]
 
 MAX_IOTHREADS: Final = 1024
 """IO threads that are taken of an answer."""
-
-_TIME: Final = (
-    "period",
-    "quota",
-    "global_period",
-    "global_quota",
-    "emulator_period",
-    "emulator_quota",
-    "iothread_period",
-    "iothread_quota",
-)
 
 
 def host_cpus() -> int:
@@ -56,7 +42,7 @@ def host_cpus() -> int:
 
 
 def check_tuning(definition: Definition) -> None:
-    """Refuse a definition that asks for what only control groups, or a real-time scheduler, can do.
+    """Refuse a definition that asks for what only a real-time scheduler, or resctrl, can do.
 
     Raises:
         ConfigUnsupported: it does.
@@ -65,11 +51,7 @@ def check_tuning(definition: Definition) -> None:
     if tune is None:
         return
     text = ""
-    if tune.shares is not None:
-        text = "CPU tuning is not available on this host"
-    elif any(getattr(tune, name) for name in _TIME):
-        text = "cgroup cpu is required for scheduler tuning"
-    elif tune.emulatorsched is not None or tune.vcpusched or tune.iothreadsched:
+    if tune.emulatorsched is not None or tune.vcpusched or tune.iothreadsched:
         text = "schedulers of threads are not supported"
     elif tune.groups:
         text = "Resctrl not supported on this host"
@@ -124,20 +106,33 @@ def pin_emulator(guest: Guest, iothreads: Mapping[int, Mapping[str, Any]], cpus:
 
 def iothread_cpus(definition: Definition, number: int) -> int | None:
     """Return where an IO thread may run; None for anywhere."""
-    tune = definition.model.cputune
-    for pin in tune.iothreadpin if tune else ():
-        if pin.iothread == number:
-            return parse_mask(pin.cpuset or "")
-    return definition.cpu_mask
+    pin = iothread_pin(definition.model, number)
+    return definition.cpu_mask if pin is None else pin
 
 
-async def pin_all(guest: Guest) -> None:
-    """Have the threads of a guest that starts run where its definition says. Raises VirError."""
-    live = guest.record.live
+async def settle_threads(guest: Guest) -> None:
+    """Have the threads of a guest that starts in their groups, and run where its definition says.
+
+    Raises:
+        VirError: QEMU does not answer, or the kernel refuses.
+    """
+    live, group = guest.record.live, guest.group
     tune = live.model.cputune
-    if live.cpu_mask is None and (tune is None or not (tune.vcpupin or tune.emulatorpin or tune.iothreadpin)):
+    grouped = group is not None and group.threaded
+    pinned = tune is not None and bool(tune.vcpupin or tune.emulatorpin or tune.iothreadpin)
+    if not grouped and not pinned and live.cpu_mask is None:
         return
     iothreads = await find_iothreads(guest) if threads_of(live.model) else {}
+    placed: set[int] = set()
+    for vcpu, thread in sorted(guest.threads.items()):
+        if thread not in placed:  # a QEMU that emulates may have one for all CPUs
+            await place_thread(guest, f"vcpu{vcpu}", thread)
+        placed.add(thread)
+    for number, one in iothreads.items():
+        await place_thread(guest, f"iothread{number}", one["thread-id"])
+    guest.check_alive()
+    if not pinned and live.cpu_mask is None:
+        return
     emulator = live.emulator_pin if live.emulator_pin is not None else live.cpu_mask
     pin_emulator(guest, iothreads, emulator)
     for vcpu, thread in guest.threads.items():
@@ -149,7 +144,4 @@ async def pin_all(guest: Guest) -> None:
 
 def tell_tunable(guest: Guest, name: str, cpus: int) -> None:
     """Tell that a thread may run elsewhere: ``vcpupin0``, ``emulatorpin``, ``iothreadpin1``."""
-    params: Sequence[TypedParam] = (string(f"cputune.{name}", format_mask(cpus)),)
-    record = guest.record
-    msg = DomainEventCallbackTunableMsg(0, record.ref, params)
-    guest.world.hub.publish(Event("domain", c.VIR_DOMAIN_EVENT_ID_TUNABLE, record.uuid, msg))
+    tell_tuned(guest, [string(f"cputune.{name}", format_mask(cpus))])

@@ -23,6 +23,7 @@ from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.table import DomainTable
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.qemu.control_groups.finding import Groups
 from remotevirt.drivers.qemu.firmware import Firmware
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.settings import Settings
@@ -49,6 +50,7 @@ class QemuWorld(DomainTable):
         reactor: for time and input/output.
         emulators: what the binaries can do.
         firmware: what guests can start from.
+        groups: the control groups that guests can have; None for none.
         journal: keeps what lasts; None where nothing does (in tests).
         dump_panicked: keeps the memory of a guest that has panicked.
         storage: finds the volumes that disks name.
@@ -61,6 +63,7 @@ class QemuWorld(DomainTable):
         "dump_panicked",
         "emulators",
         "firmware",
+        "groups",
         "journal",
         "reactor",
         "secret_value",
@@ -87,6 +90,7 @@ class QemuWorld(DomainTable):
         self.journal: Journal | None = None
         self.storage: RealStorage | None = None
         self.firmware: Sequence[Firmware] = ()
+        self.groups: Groups | None = None
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
         self.device_gone: Callable[[Guest, str], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None

@@ -145,6 +145,8 @@ def _placing(setting: Setting, cell: int | None) -> dict[str, Any]:
             mode, nodes = node.mode, node.nodeset
     if nodes is None:
         return {}
+    if mode == "restrictive":
+        return {}  # a matter of control groups alone
     policy = _POLICIES.get(mode or "strict")
     if policy is None:
         raise unsupported(f"NUMA memory mode '{mode}' is not supported with this QEMU")

@@ -1,0 +1,132 @@
+"""Where a host has its control groups, and what those of guests are called.
+
+A host has either one tree of groups for all controllers (version 2), or a tree for each controller or few of
+them (version 1); some have both, and then the trees with controllers count. Names are libvirt's, where
+systemd does not make the groups::
+
+    /machine/qemu-1-guest.libvirt-qemu/              memory, block I/O, shares, the bound for all threads
+                                      emulator/      threads that are neither of the following
+                                      vcpu0/ ...     the thread of a virtual CPU
+                                      iothread1/ ... an IO thread
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import attrs
+
+__all__ = ["CONTROLLERS", "EMULATOR", "PARTITION", "Layout", "group_name", "own_group", "partition_path"]
+
+CONTROLLERS: Final = ("cpu", "cpuacct", "cpuset", "memory", "blkio")
+"""The controllers that are used, by their names in version 1."""
+
+PARTITION: Final = "/machine"
+"""The group that guests are below, unless somebody says another."""
+
+EMULATOR: Final = "emulator"
+
+LONGEST_NAME: Final = 64
+"""Characters after which libvirt adds no more of a domain's name."""
+
+_WITHOUT_SUFFIX: Final = frozenset({"machine", "user", "system"})
+"""Groups at the top that libvirt does not call partitions."""
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+@attrs.frozen
+class Layout:
+    """Where the trees are mounted.
+
+    Attributes:
+        controllers: of version 1, the tops of their trees; controllers may share one.
+        unified: the top of the tree of version 2, None if it is not mounted.
+    """
+
+    controllers: Mapping[str, str] = attrs.field(factory=dict)
+    unified: str | None = None
+
+    @classmethod
+    def of(cls, mountinfo: str) -> Layout:
+        """Read it out of ``/proc/self/mountinfo``."""
+        controllers: dict[str, str] = {}
+        unified = None
+        for kind, place, options in _mounts(mountinfo):
+            if kind == "cgroup2":
+                unified = unified or place
+            elif kind == "cgroup":
+                for option in options.split(","):
+                    if option in CONTROLLERS:
+                        controllers.setdefault(option, place)
+        return cls(controllers, unified)
+
+    @classmethod
+    def of_host(cls) -> Layout:
+        """Read it for this process; where that cannot be, there are no control groups."""
+        try:
+            with open("/proc/self/mountinfo", encoding="ascii", errors="replace") as file:
+                return cls.of(file.read())
+        except OSError:
+            return cls()
+
+
+def _mounts(mountinfo: str) -> Iterator[tuple[str, str, str]]:
+    """Yield type, place and options of each mounted file system."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        where, what = before.split(), after.split()
+        if len(where) >= 5 and len(what) >= 3:
+            yield what[0], _OCTAL.sub(lambda match: chr(int(match[1], 8)), where[4]), what[2]
+
+
+def own_group(cgroup: str) -> str | None:
+    """Return the group of version 2 that a process is in, out of its ``/proc/PID/cgroup``."""
+    for line in cgroup.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers and path.startswith("/"):
+            return path
+    return None
+
+
+def partition_path(partition: str) -> str:
+    """Return the path of what a definition calls a partition: ``/machine/a`` is ``/machine/a.partition``.
+
+    Raises:
+        ValueError: it leads elsewhere, or is no path.
+    """
+    parts = [part for part in partition.split("/") if part]
+    if not partition.startswith("/") or not parts or any(part in (".", "..") for part in parts):
+        raise ValueError(partition)
+    named = [
+        part if (place == 0 and part in _WITHOUT_SUFFIX) or "." in part else f"{part}.partition"
+        for place, part in enumerate(parts)
+    ]
+    return "".join(f"/{part}" for part in named)
+
+
+def group_name(number: int, name: str, again: int = 1) -> str:
+    """Return the name of a guest's group.
+
+    Args:
+        number: the domain's id.
+        name: the domain's name.
+        again: 1, or more where others have the names for less.
+    """
+    shown = f"qemu-{number}-"
+    apart = True
+    for letter in name:
+        if len(shown) >= LONGEST_NAME:
+            break
+        if letter in "-.":
+            shown += "" if apart else letter
+            apart = True
+            continue
+        apart = False
+        if letter.isascii() and letter.isalnum():
+            shown += letter
+    shown = shown.rstrip("-.")
+    return f"{shown}{'' if again == 1 else f'.{again}'}.libvirt-qemu"
