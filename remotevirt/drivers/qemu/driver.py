@@ -27,6 +27,8 @@ from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.cpu_plugging import part_gone
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.dumping import dump_panicked
+from remotevirt.drivers.qemu.guest import Owner
+from remotevirt.drivers.qemu.handing import pay_back
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.keeping import QemuKeeper
 from remotevirt.drivers.qemu.logs import Logs, log_path
@@ -39,7 +41,7 @@ from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
-from remotevirt.store import GuestRow, Store, StoreError
+from remotevirt.store import GuestRow, OwnerRow, Store, StoreError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, NoConnect, OperationFailed
 
@@ -135,6 +137,7 @@ class QemuDriver:
         store = Store.open(path) if Store.exists(path) else Store.create(path, [])
         load_domains(world, store.rows, _attempt)
         rows = store.rows.get(GuestRow, [])
+        world.owed = {row.path: Owner(row.path, row.uid, row.gid) for row in store.rows.get(OwnerRow, [])}
         store.rows = {}
         world.journal = Journal(store, world.hub, c.VIR_FROM_QEMU)
         world.keeper = QemuKeeper(world, world.journal)
@@ -145,6 +148,7 @@ class QemuDriver:
         world.device_gone = part_gone
         world.dump_panicked = dump_panicked
         found = take_in(world, rows)
+        pay_back(world, list(world.owed.values()))
         talking = reattach(world, found)
         await sweep(world)
         await place.storage.start()
@@ -191,6 +195,7 @@ class QemuDriver:
             self._logs.stop()
         if world is None:
             return
+        world.open = False
         if self._later is not None:
             self._later.cancel()
         for guest in world.guests():

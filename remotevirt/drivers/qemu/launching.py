@@ -7,25 +7,24 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.threads import deferToThread
-
+from remotevirt.drivers.disk_threads import Stop, in_thread, open_in_thread
 from remotevirt.drivers.qemu import watching
-from remotevirt.drivers.qemu.access import check_allowed, exactly, give, owner_before
+from remotevirt.drivers.qemu.access import check_allowed, exactly
 from remotevirt.drivers.qemu.chains import find_images
 from remotevirt.drivers.qemu.command import (
     Descriptor,
-    GuestFile,
     NeededSecret,
     Surroundings,
     build_command,
 )
 from remotevirt.drivers.qemu.emulator import Emulator
-from remotevirt.drivers.qemu.guest import Guest, Owner
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.handing import give_files
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
@@ -38,16 +37,17 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
 from remotevirt.xml.domain.graphics import Vnc
+from remotevirt.xml.domain.os import Nvram
 
 __all__ = [
     "PID_FILE",
     "attend",
     "converse",
-    "give_files",
+    "forget_secrets",
     "launch",
     "opened",
     "surroundings_of",
-    "write_secret",
+    "write_secrets",
 ]
 
 PID_FILE: Final = "qemu.pid"
@@ -101,16 +101,18 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
-    await deferToThread(_make_folders, guest.folder, settings)
-    await deferToThread(_make_variables, guest, settings)
+    own = str(settings.state)
+    await in_thread(own, lambda stop: _make_folders(guest.folder, settings))
+    nvram = model.os.nvram
+    if nvram is not None and nvram.path is not None:
+        await in_thread(os.path.dirname(nvram.path), lambda stop: _make_variables(nvram))
     guest.check_wanted()
-    for secret in command.secrets:
-        write_secret(guest, secret)
+    await write_secrets(guest, command.secrets)
     log = log_path(settings, guest.record.name)
-    await deferToThread(cut, log)
+    await in_thread(own, lambda stop: cut(log))
     guest.check_wanted()
-    give_files(guest, command.files)
-    with opened(command.descriptors, settings) as numbers:
+    await give_files(guest, command.files)
+    async with opened(command.descriptors, settings) as numbers:
         argv = [*command.arguments(numbers), "-pidfile", str(guest.folder / PID_FILE)]
         if incoming:
             argv += ["-incoming", "defer"]
@@ -141,12 +143,10 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     except VirError as error:
         if not process.exited:
             raise
-        raise await deferToThread(exit_error, log, process.log_start) from error
+        raise await in_thread(own, lambda stop: exit_error(log, process.log_start)) from error
     guest.monitor = monitor
     guest.check_alive()
-    for secret in command.secrets:
-        with suppress(OSError):
-            os.unlink(secret.path)
+    await in_thread(own, lambda stop: forget_secrets(secret.path for secret in command.secrets))
 
 
 def attend(guest: Guest, process: QemuProcess) -> None:
@@ -209,18 +209,19 @@ def _to_user(path: Path, user: GuestUser | None) -> None:
         os.chown(path, user.uid, user.gid)
 
 
-def _make_variables(guest: Guest, settings: Settings) -> None:
-    """Make the firmware's variables from their template, if the guest has none yet."""
-    nvram = guest.record.live.model.os.nvram
-    if nvram is None or nvram.template is None or nvram.path is None or os.path.exists(nvram.path):
-        return
+def _make_variables(nvram: Nvram) -> None:
+    """Make the firmware's variables from their template, if the guest has none yet; in a thread."""
     path = nvram.path
+    if nvram.template is None or path is None or os.path.exists(path):
+        return
     try:
         with open(nvram.template, "rb") as source:
             content = source.read()
         partial = f"{path}.part"
-        with open(partial, "wb") as target:
-            os.fchmod(target.fileno(), 0o600)
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(partial, flags, 0o600), "wb") as target:
             target.write(content)
             target.flush()
             os.fsync(target.fileno())
@@ -230,72 +231,59 @@ def _make_variables(guest: Guest, settings: Settings) -> None:
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
-def write_secret(guest: Guest, secret: NeededSecret) -> None:
-    """Put a secret's value where QEMU finds it."""
-    value = guest.world.secret_value(secret.uuid or secret.usage)
-    if value is None:
-        raise NoSecret("Secret not found", domain=c.VIR_FROM_SECRET)
-    descriptor = os.open(
-        secret.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-    )
-    user = guest.world.settings.user
+async def write_secrets(guest: Guest, secrets: Iterable[NeededSecret]) -> None:
+    """Put secrets' values where QEMU finds them; raises NoSecret."""
+    settings = guest.world.settings
+    values: dict[str, bytes] = {}
+    for secret in secrets:
+        value = guest.world.secret_value(secret.uuid or secret.usage)
+        if value is None:
+            raise NoSecret("Secret not found", domain=c.VIR_FROM_SECRET)
+        values[secret.path] = value
+
+    def write(stop: Stop) -> None:
+        for path, value in values.items():
+            _write_secret(path, value, settings.user)
+
+    if values:
+        await in_thread(str(settings.state), write)
+
+
+def forget_secrets(paths: Iterable[str]) -> None:
+    """Remove what QEMU has read; in a thread."""
+    for path in paths:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _write_secret(path: str, value: bytes, user: GuestUser | None) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(value)
         if user is not None:
             os.fchown(descriptor, user.uid, user.gid)
 
 
-def give_files(guest: Guest, files: tuple[GuestFile, ...]) -> list[Owner]:
-    """Let a guest's QEMU open files, and remember who had them.
-
-    Returns:
-        What was not the guest's before.
-
-    Raises:
-        VirError: one is not there, or may not be given; those before it may be given, and are noted.
-    """
-    world, settings = guest.world, guest.world.settings
-    new: list[Owner] = []
-    given: list[Owner] = []
-    for file in files:
-        owner = owner_before(file.path, settings, writable=file.writable)
-        shared = world.owner_of(file.path)
-        if owner is not None and shared is None:
-            given.append(owner)
-        owner = shared or owner
-        if owner is not None and owner not in guest.details.owners and owner not in new:
-            new.append(owner)
-    if new:
-        # kept before anything is changed, so that it is given back even if the daemon dies in between
-        guest.details.owners.extend(new)
-        world.commit(guest.remember)
-    for owner in given:
-        give(owner, settings)
-    return new
-
-
-@contextmanager
-def opened(descriptors: Iterable[Descriptor], settings: Settings) -> Iterator[Mapping[str, int]]:
+@asynccontextmanager
+async def opened(descriptors: Iterable[Descriptor], settings: Settings) -> AsyncIterator[Mapping[str, int]]:
     """Open what QEMU is given already open; it is closed here when the block ends.
 
     Yields:
         The numbers, by name.
     """
-    things: list[Any] = []
     numbers: dict[str, int] = {}
     try:
         for one in descriptors:
-            thing = _open(one, settings)
-            things.append(thing)
-            numbers[one.name] = thing if isinstance(thing, int) else thing.fileno()
+            place = os.path.dirname(one.path or "/")
+            numbers[one.name] = await open_in_thread(place, lambda stop, one=one: _open(one, settings))  # type: ignore[misc]
         yield numbers
     finally:
-        for thing in things:
-            os.close(thing) if isinstance(thing, int) else thing.close()
+        for number in numbers.values():
+            os.close(number)
 
 
-def _open(one: Descriptor, settings: Settings) -> Any:
-    """Open one of them: a socket, or a number."""
+def _open(one: Descriptor, settings: Settings) -> int:
+    """Open one of them; in a thread."""
     try:
         if one.kind == "listen":
             assert one.path is not None
@@ -316,7 +304,7 @@ def _open(one: Descriptor, settings: Settings) -> Any:
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
-def _listen(path: str, settings: Settings) -> socket.socket:
+def _listen(path: str, settings: Settings) -> int:
     """Return a socket that listens where QEMU's user may connect; what is there already goes if it is one."""
     if not path.startswith(f"{settings.run}/"):
         check_allowed(path, settings)
@@ -334,10 +322,10 @@ def _listen(path: str, settings: Settings) -> socket.socket:
             if settings.user is not None:
                 os.chown(itself, settings.user.uid, settings.user.gid)
         listener.listen(LISTEN_BACKLOG)
+        return listener.detach()
     except BaseException:
         listener.close()
         raise
-    return listener
 
 
 def _open_output(path: str, settings: Settings, *, append: bool) -> int:

@@ -23,13 +23,13 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotevirt.drivers.disk_threads import made_in_thread
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -212,7 +212,7 @@ async def spawn(
 
     Args:
         argv: the path of the binary and its arguments.
-        reactor: provides IReactorFDSet, IReactorThreads and IReactorTime.
+        reactor: provides IReactorFDSet and IReactorTime.
         environment: all of it; nothing is inherited.
         log: the file that its output and errors are appended to; made for its owner only if it is not there.
         descriptors: of ours, which it gets under the same numbers. They may be closed when this returns or
@@ -265,7 +265,9 @@ async def spawn(
             raise
 
     try:
-        child, pidfd, start_time, size = await _in_thread(reactor, start, _undo)
+        child, pidfd, start_time, size = await made_in_thread(
+            os.path.dirname(log), lambda stop: start(), _undo
+        )
     except OSError as error:
         name = f" ({error.filename})" if error.filename not in (None, argv[0]) else ""
         message = f"cannot execute binary {argv[0]}: {os.strerror(error.errno or 0)}{name}"
@@ -395,37 +397,3 @@ def _undo(started: tuple[subprocess.Popen[bytes], int, int, int]) -> None:
     os.close(pidfd)
     child.kill()
     child.wait()
-
-
-async def _in_thread(reactor: Any, do: Callable[[], Any], undo: Callable[[Any], None]) -> Any:
-    """Do something in a thread, and do not return before it has ended.
-
-    Args:
-        reactor: whose threads are used.
-        do: what; its result is returned.
-        undo: called with the result, in a thread too, if the wait was cancelled meanwhile.
-    """
-    pool = reactor.getThreadPool()
-    outcome: list[Any] = []
-    turn: Deferred[None] | None = None
-    cancelled = False
-
-    def ended(result: Any) -> None:
-        outcome.append(result)
-        if turn is not None:
-            turn.callback(None)
-
-    deferToThreadPool(reactor, pool, do).addBoth(ended)
-    while not outcome:
-        turn = Deferred()
-        try:
-            await turn
-        except CancelledError:
-            cancelled = True
-    (result,) = outcome
-    if isinstance(result, Failure):
-        result.raiseException()
-    if cancelled:
-        await deferToThreadPool(reactor, pool, undo, result)
-        raise CancelledError
-    return result
