@@ -18,45 +18,28 @@ from remotevirt.drivers import disk_threads
 
 reactor: Any = _reactor
 
-FUNCTIONS = [
-    "access",
-    "chmod",
-    "chown",
-    "link",
-    "listdir",
-    "lstat",
-    "mkdir",
-    "open",
-    "readlink",
-    "remove",
-    "rename",
-    "replace",
-    "rmdir",
-    "scandir",
-    "stat",
-    "statvfs",
-    "symlink",
-    "truncate",
-    "unlink",
-    "utime",
-]
+FUNCTIONS = (
+    *(
+        "access",
+        "chmod",
+        "chown",
+        "link",
+        "listdir",
+        "lstat",
+        "mkdir",
+        "open",
+        "readlink",
+        "remove",
+        "rename",
+    ),
+    *("replace", "rmdir", "scandir", "stat", "statvfs", "symlink", "truncate", "unlink", "utime"),
+)
 """Functions of ``os`` that take a path. ``os.path``, ``pathlib`` and ``shutil`` end in these."""
 
-BY_DESCRIPTOR = [
-    "close",
-    "fchmod",
-    "fchown",
-    "fstat",
-    "fstatvfs",
-    "fsync",
-    "ftruncate",
-    "lseek",
-    "pread",
-    "pwrite",
-    "posix_fallocate",
-    "read",
-    "write",
-]
+BY_DESCRIPTOR = (
+    *("close", "fchmod", "fchown", "fstat", "fstatvfs", "fsync", "ftruncate", "lseek", "pread", "pwrite"),
+    *("posix_fallocate", "read", "write"),
+)
 """Those that take a descriptor."""
 
 

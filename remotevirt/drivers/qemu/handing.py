@@ -6,7 +6,7 @@
     the guest lets go of one, or ends ──► commit: owed to who had it ──► given back ──► commit: not owed
 
 Who had a file is kept from before it changes hands until it has been given back, first with the guest's row
-and then with one of its own, so that nothing is lost when the daemon dies in between, or the disk answers only
+and then with one of its own. So nothing is lost when the daemon dies in between, or when the disk answers only
 days later. Each file is in one hand at a time: what gives it waits for what gives it back.
 """
 

@@ -100,7 +100,7 @@ class PlaceTests(AccessTestCase):
         """A socket takes the place of a socket, and of nothing else."""
         path = Path(os.path.relpath(self.images)) / "line"
         for _ in range(2):
-            _listen(str(path), self.settings).close()
+            os.close(_listen(str(path), self.settings))
         path.unlink()
         path.write_text("mine")
         self.assertRaises(OSError, _listen, str(path), self.settings)
