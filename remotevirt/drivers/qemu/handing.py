@@ -6,8 +6,8 @@
     the guest lets go of one, or ends ──► commit: owed to who had it ──► given back ──► commit: not owed
 
 Who had a file is kept from before it changes hands until it has been given back, first with the guest's row
-and then with one of its own. So nothing is lost when the daemon dies in between, or when the disk answers only
-days later. Each file is in one hand at a time: what gives it waits for what gives it back.
+and then with one of its own. So nothing is lost when the daemon dies in between, or when the disk answers
+only days later. Each file is in one hand at a time: what gives it waits for what gives it back.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotevirt.drivers.disk_threads import made_in_thread
+from remotevirt.drivers.qemu.becoming import as_user
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -234,21 +235,23 @@ async def spawn(
     def start() -> tuple[subprocess.Popen[bytes], int, int, int]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
         output = os.open(log, flags, 0o600)
+        words: list[str] = list(argv)
+        who: dict[str, Any] = {}
+        if uid is not None and gid is not None:
+            words, who = as_user(words, uid, gid, groups)
         try:
             size = os.fstat(output).st_size
             child = subprocess.Popen(
-                list(argv),
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=dict(environment),
                 pass_fds=tuple(descriptors),
-                user=uid,
-                group=gid,
-                extra_groups=None if uid is None else list(groups),
                 cwd=directory,
                 umask=UMASK,
                 start_new_session=True,
+                **who,
             )
         finally:
             os.close(output)

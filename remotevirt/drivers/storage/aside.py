@@ -180,7 +180,8 @@ async def run(
         raise
     try:
         command = [program, *args]
-        reactor.spawnProcess(protocol, program, command, environment, path="/", childFDs=descriptors)
+        # in the daemon's own folder: to change that, Twisted would have to copy the daemon first
+        reactor.spawnProcess(protocol, program, command, environment, childFDs=descriptors)
         status = await _ended(protocol.done, protocol.kill)
     except OSError as error:
         raise system(f"cannot run {program}", error) from error
