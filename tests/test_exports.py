@@ -65,6 +65,7 @@ EXPORTS = {
         "InterfaceRow",
         "MomentRow",
         "NetworkRow",
+        "OwnerRow",
         "PoolRow",
         "Row",
         "SecretRow",

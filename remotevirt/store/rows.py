@@ -19,6 +19,7 @@ __all__ = [
     "InterfaceRow",
     "MomentRow",
     "NetworkRow",
+    "OwnerRow",
     "PoolRow",
     "Row",
     "SecretRow",
@@ -218,6 +219,22 @@ class SecretRow(_Secret):
     OWNER = None
 
 
+class _Owner(NamedTuple):
+    path: str
+    position: int
+    uid: int
+    gid: int
+
+
+class OwnerRow(_Owner):
+    """A file that belonged to somebody before it was given to a guest that is no more, and is still owed."""
+
+    __slots__ = ()
+    TABLE = "owners"
+    KEYS = 1
+    OWNER = None
+
+
 KINDS: Final[tuple[type[Any], ...]] = (
     DomainRow,
     MomentRow,
@@ -228,6 +245,7 @@ KINDS: Final[tuple[type[Any], ...]] = (
     DeviceRow,
     GuestRow,
     SecretRow,
+    OwnerRow,
 )
 """All of them; owners before what they own."""
 

@@ -156,7 +156,29 @@ def _secrets(connection: sqlite3.Connection) -> None:
     connection.execute(SECRETS)
 
 
-STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (_first, _allocation, _guests, _secrets)
+OWNERS: Final = """\
+CREATE TABLE owners (
+    path TEXT PRIMARY KEY NOT NULL,
+    position INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    gid INTEGER NOT NULL,
+    digest BLOB NOT NULL
+)
+"""
+
+
+def _owners(connection: sqlite3.Connection) -> None:
+    """Version 5: files that are to be given back to who had them before a guest."""
+    connection.execute(OWNERS)
+
+
+STEPS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
+    _first,
+    _allocation,
+    _guests,
+    _secrets,
+    _owners,
+)
 """``STEPS[n]`` leads from version ``n`` to the next."""
 
 VERSION: Final = len(STEPS)

@@ -211,6 +211,7 @@ class SchemaTests(StoreCase):
         """A file of version 3 becomes one with secrets, and keeps what it has."""
         store = self.create(domain(1))
         store._connection.execute("DROP TABLE secrets")
+        store._connection.execute("DROP TABLE owners")
         store._connection.execute("PRAGMA user_version = 3")
         store.close()
         again = self.open()

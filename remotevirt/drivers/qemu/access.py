@@ -153,14 +153,12 @@ def give(owner: Owner, settings: Settings) -> None:
         ) from error
 
 
-def give_back(owners: Iterable[Owner], settings: Settings, still: frozenset[str] = frozenset()) -> None:
-    """Give files back to who had them; those in ``still`` are in use by another guest."""
+def give_back(owners: Iterable[Owner], settings: Settings) -> None:
+    """Give files back to who had them; what cannot be is logged."""
     user = settings.user
     if user is None:
         return
     for owner in owners:
-        if owner.path in still:
-            continue
         try:
             with exactly(owner.path) as descriptor:
                 if os.fstat(descriptor).st_uid == user.uid:

@@ -6,12 +6,11 @@ import os
 import re
 import secrets
 import stat
-from contextlib import suppress
 from typing import Any, Final
 
 import attrs
-from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.disk_threads import Stop, in_long_thread, in_thread
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS
 from remotevirt.drivers.faults import argument_error, too_large
 from remotevirt.drivers.qemu.access import check_place
@@ -20,8 +19,8 @@ from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.command import block_id, images_of, node_of
 from remotevirt.drivers.qemu.disks import FileSizes, device_of, disk_named, file_sizes
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.launching import forget_secrets
 from remotevirt.drivers.qemu.settings import Settings
-from remotevirt.drivers.storage.aside import Stop
 from remotevirt.drivers.storage.chains import read_facts
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import (
@@ -82,12 +81,14 @@ class BlockCalls(QemuCalls):
         place, kind = disk.source.place() or "", _format(disk)
         guest = record.guest if record.active else None
         if guest is None:
-            sizes, capacity = await deferToThread(_measure, place, kind, self.world.settings)
+            sizes, capacity = await in_thread(
+                os.path.dirname(place), lambda stop: _measure(place, kind, self.world.settings)
+            )
             return DomainGetBlockInfoRet(sizes.allocated, capacity, sizes.physical)
         image = (await device_of(guest, disk)).get("inserted")
         size = image.get("image", {}).get("virtual-size") if isinstance(image, dict) else None
         figures = (await block_figures(guest)).get(disk.info.alias or "")
-        sizes = await deferToThread(_sizes, place, self.world.settings)
+        sizes = await in_thread(os.path.dirname(place), lambda stop: _sizes(place, self.world.settings))
         capacity = size if isinstance(size, int) and 0 <= size < 2**63 else sizes.physical
         if kind == "raw" and sizes.is_file:
             allocated = sizes.allocated
@@ -208,8 +209,9 @@ class BlockCalls(QemuCalls):
             text = f"peeking is only supported for disk with 'raw' format not '{kind}'"
             raise OperationUnsupported(text, domain=c.VIR_FROM_QEMU)
         place = disk.source.place() or ""
-        data: bytes = await deferToThread(_peek, place, offset, size, path, self.world.settings)
-        return data
+        return await in_thread(
+            os.path.dirname(place), lambda stop: _peek(place, offset, size, path, self.world.settings)
+        )
 
     async def domain_memory_peek(self, dom: NonnullDomain, offset: int, size: int, flags: int) -> bytes:
         """Return bytes of a guest's memory, at an address as its processor sees it or a physical one."""
@@ -231,10 +233,9 @@ class BlockCalls(QemuCalls):
             path = f"{guest.folder}/peek-{secrets.token_hex(8)}"
             try:
                 await guest.execute(command, {"val": offset, "size": size, "filename": path})
-                return await deferToThread(_read_bounded, path, size)
+                return await in_thread(str(guest.folder), lambda stop: _read_bounded(path, size))
             finally:
-                with suppress(OSError):
-                    os.unlink(path)
+                await in_long_thread(str(guest.folder), lambda stop: forget_secrets([path]))
 
 
 def _format(disk: Disk) -> str:

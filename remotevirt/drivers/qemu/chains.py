@@ -17,13 +17,12 @@ import os
 from typing import Final
 
 import attrs
-from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.disk_threads import Stop, in_thread
 from remotevirt.drivers.qemu.access import check_place
 from remotevirt.drivers.qemu.command import number_images
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.world import QemuWorld
-from remotevirt.drivers.storage.aside import Stop
 from remotevirt.drivers.storage.chains import WITH_BACKING, read_facts
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationDenied, OperationInvalid, VirSystemError
@@ -54,15 +53,17 @@ async def find_disk(world: QemuWorld, disk: Disk) -> None:
     find_volume(world, disk)
     pools = () if world.storage is None else world.storage.folders()
     places = frozenset(pools) | {str(folder) for folder in world.settings.images}
-    await deferToThread(_read, disk, world.settings, Trust(world.settings.user, places))
+    place = os.path.dirname(disk.source.place() or "") if disk.source is not None else ""
+    trust = Trust(world.settings.user, places)
+    await in_thread(place, lambda stop: _read(stop, disk, world.settings, trust))
 
 
-def _read(disk: Disk, settings: Settings, trust: Trust) -> None:
+def _read(stop: Stop, disk: Disk, settings: Settings, trust: Trust) -> None:
     """Find the images below a disk, whose own must be one that guests may have; in a thread."""
     path = None if disk.source is None else disk.source.place()
     if path is not None:
         check_place(path, settings)
-    complete_disk(disk, trust)
+    complete_disk(disk, trust, stop)
 
 
 def find_volume(world: QemuWorld, disk: Disk) -> None:
@@ -113,7 +114,7 @@ class Trust:
             raise OperationDenied(text, domain=c.VIR_FROM_STORAGE)
 
 
-def complete_disk(disk: Disk, trust: Trust) -> None:
+def complete_disk(disk: Disk, trust: Trust, stop: Stop | None = None) -> None:
     """Find the images below a disk whose definition does not tell them. To be called in a thread.
 
     Raises:
@@ -125,15 +126,16 @@ def complete_disk(disk: Disk, trust: Trust) -> None:
     if path is None or disk.backing is not None:
         return
     kind = (disk.driver.type if disk.driver is not None else None) or "raw"
-    disk.backing = _below(path, kind, trust, MAX_DEPTH)
+    disk.backing = _below(stop or Stop(), path, kind, trust, MAX_DEPTH)
 
 
-def _below(path: str, kind: str, trust: Trust, depth: int) -> BackingStore:
+def _below(stop: Stop, path: str, kind: str, trust: Trust, depth: int) -> BackingStore:
     """Return what is below an image: the next one, or the end."""
     end = BackingStore()
     if kind not in WITH_BACKING:
         return end
-    facts, _ = read_facts(Stop(), path)
+    stop.check()
+    facts, _ = read_facts(stop, path)
     if facts.format != kind:
         text = f"image '{path}' is not in the format '{kind}' that its definition says"
         raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
@@ -160,5 +162,5 @@ def _below(path: str, kind: str, trust: Trust, depth: int) -> BackingStore:
         type="block" if isinstance(source, BlockSource) else "file",
         format=Format(type=facts.backing_format),
         source=source,
-        backing=_below(below, facts.backing_format, trust, depth - 1),
+        backing=_below(stop, below, facts.backing_format, trust, depth - 1),
     )

@@ -12,12 +12,15 @@ How the bytes move, and who may hold a line, is in :mod:`remotevirt.drivers.qemu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
+from remotevirt.drivers.disk_threads import open_in_thread
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.lines import LineHolders, LineStream, open_socket, open_terminal
+from remotevirt.errors import VirError
 from remotevirt.procedures import StreamResult
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
@@ -37,7 +40,9 @@ Line: TypeAlias = Console | Serial | Parallel
 class ConsoleCalls(QemuCalls):
     """The calls that open a line of a guest."""
 
-    def domain_open_console(self, dom: NonnullDomain, dev_name: str | None, flags: int) -> StreamResult[None]:
+    async def domain_open_console(
+        self, dom: NonnullDomain, dev_name: str | None, flags: int
+    ) -> StreamResult[None]:
         """Open a console, serial or parallel port.
 
         Args:
@@ -63,16 +68,14 @@ class ConsoleCalls(QemuCalls):
         else:
             text = f"character device {dev_name or alias} is not using a PTY or UNIX socket"
             raise InternalError(text, domain=c.VIR_FROM_QEMU)
-        holders = _holders(guest)
-        if alias in holders and not flags & c.VIR_DOMAIN_CONSOLE_FORCE:
-            text = "Active console session exists for this domain"
-            raise OperationFailed(text, domain=c.VIR_FROM_QEMU)
-        descriptor = open_line(backend.sources[0].path or "", self.world.settings)
-        stream = LineStream(self.world.reactor, descriptor)
-        holders.put(alias, stream)
-        return StreamResult(stream, None)
+        force, path = bool(flags & c.VIR_DOMAIN_CONSOLE_FORCE), backend.sources[0].path or ""
+        return await self._hold(
+            guest, alias, lambda: open_line(path, self.world.settings), path, "console", force
+        )
 
-    def domain_open_channel(self, dom: NonnullDomain, name: str | None, flags: int) -> StreamResult[None]:
+    async def domain_open_channel(
+        self, dom: NonnullDomain, name: str | None, flags: int
+    ) -> StreamResult[None]:
         """Open a channel.
 
         Args:
@@ -94,11 +97,35 @@ class ConsoleCalls(QemuCalls):
         if not _listens(channel.backend):
             text = f"channel {name or alias} is not using a UNIX socket"
             raise InternalError(text, domain=c.VIR_FROM_QEMU)
+        force, path = bool(flags & c.VIR_DOMAIN_CHANNEL_FORCE), channel.backend.sources[0].path or ""
+        return await self._hold(
+            guest, alias, lambda: open_socket(path, self.world.settings), path, "channel", force
+        )
+
+    async def _hold(
+        self, guest: Guest, alias: str, open_line: Callable[[], int], path: str, what: str, force: bool
+    ) -> StreamResult[None]:
+        """Open a line and hold it; whoever does is thrown out with ``force``, and otherwise may keep it.
+
+        Raises:
+            OperationFailed: somebody holds it, or the guest has ended.
+            VirError: it cannot be opened.
+        """
         holders = _holders(guest)
-        if alias in holders and not flags & c.VIR_DOMAIN_CHANNEL_FORCE:
-            text = "Active channel stream exists for this domain"
-            raise OperationFailed(text, domain=c.VIR_FROM_QEMU)
-        descriptor = open_socket(channel.backend.sources[0].path or "", self.world.settings)
+
+        def check() -> None:
+            if alias in holders and not force:
+                named = "console session" if what == "console" else "channel stream"
+                raise OperationFailed(f"Active {named} exists for this domain", domain=c.VIR_FROM_QEMU)
+
+        check()
+        descriptor = await open_in_thread(os.path.dirname(path), lambda stop: open_line())
+        try:
+            guest.check_wanted()
+            check()
+        except VirError:
+            os.close(descriptor)
+            raise
         stream = LineStream(self.world.reactor, descriptor)
         holders.put(alias, stream)
         return StreamResult(stream, None)

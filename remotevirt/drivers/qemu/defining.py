@@ -8,12 +8,13 @@ from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from remotevirt.drivers.disk_threads import in_thread
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.defining import DefineCalls
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.record import QemuRecord
-from remotevirt.drivers.qemu.saving import drop_managed
+from remotevirt.drivers.qemu.saving import remove_managed
 from remotevirt.drivers.qemu.starting import BOOT, start, take_back
 from remotevirt.drivers.qemu.variables import remove_variables, variables_path
 from remotevirt.stubs import constants as c
@@ -95,11 +96,11 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
             raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
         return await self.domain_create_xml(xml_desc, flags)
 
-    def domain_undefine(self, dom: NonnullDomain) -> None:
+    async def domain_undefine(self, dom: NonnullDomain) -> None:
         """Undefine a domain; a running one becomes transient."""
-        self.domain_undefine_flags(dom, 0)
+        await self.domain_undefine_flags(dom, 0)
 
-    def domain_undefine_flags(self, dom: NonnullDomain, flags: int) -> None:
+    async def domain_undefine_flags(self, dom: NonnullDomain, flags: int) -> None:
         """Undefine a domain, and with flags its saved memory and firmware's variables too."""
         self.check_flags(flags, UNDEFINE_FLAGS, "DomainUndefineFlags")
         nvram, keep = c.VIR_DOMAIN_UNDEFINE_NVRAM, c.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
@@ -107,18 +108,33 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
             text = "cannot both keep and delete nvram"
             raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
         world, record = self.world, self.record(dom)
+        self._check_undefinable(record, flags)
+        path = variables_path(record.persistent_definition, world.settings)
+        if path is not None:
+            place = os.path.dirname(path)
+            there = await in_thread(place, lambda stop: os.path.exists(path))
+            if there and not flags & (nvram | keep):
+                raise OperationInvalid("cannot undefine domain with nvram", domain=c.VIR_FROM_QEMU)
+            if there and flags & nvram:
+                await in_thread(place, lambda stop: remove_variables(path))
+            self.still(record)
+            self._check_undefinable(record, flags)
+        saved = record.managed_save
+        world.commit(self._undefine, record)
+        if saved:
+            await remove_managed(world, record)
+
+    @staticmethod
+    def _check_undefinable(record: QemuRecord, flags: int) -> None:
         if not record.persistent:
             raise OperationInvalid("cannot undefine transient domain", domain=c.VIR_FROM_QEMU)
         if record.managed_save and not flags & c.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE:
             text = "Refusing to undefine while domain managed save image exists"
             raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
-        path = variables_path(record.persistent_definition, world.settings)
-        if path is not None and os.path.exists(path) and not flags & (nvram | keep):
-            raise OperationInvalid("cannot undefine domain with nvram", domain=c.VIR_FROM_QEMU)
-        if record.managed_save:
-            drop_managed(world, record)
-        if path is not None and flags & nvram:
-            remove_variables(path)
+
+    def _undefine(self, record: QemuRecord) -> None:
+        world = self.world
+        world.set_managed_save(record, False)
         world.publish(record, c.VIR_DOMAIN_EVENT_UNDEFINED, c.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
         if record.active:
             world.set_persistent(record, False)

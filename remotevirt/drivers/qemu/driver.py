@@ -28,6 +28,8 @@ from remotevirt.drivers.qemu.control_groups.finding import Groups
 from remotevirt.drivers.qemu.cpu_plugging import part_gone
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.dumping import dump_panicked
+from remotevirt.drivers.qemu.guest import Owner
+from remotevirt.drivers.qemu.handing import pay_back
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.keeping import QemuKeeper
 from remotevirt.drivers.qemu.logs import Logs, log_path
@@ -40,7 +42,7 @@ from remotevirt.drivers.qemu.settings import NO_GROUPS, Settings
 from remotevirt.drivers.qemu.starting import BOOT, start
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
-from remotevirt.store import GuestRow, Store, StoreError
+from remotevirt.store import GuestRow, OwnerRow, Store, StoreError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, NoConnect, OperationFailed
 
@@ -142,6 +144,7 @@ class QemuDriver:
         world.groups = Groups.of_host(base, enabled=settings.cgroups != NO_GROUPS)
         load_domains(world, store.rows, _attempt)
         rows = store.rows.get(GuestRow, [])
+        world.owed = {row.path: Owner(row.path, row.uid, row.gid) for row in store.rows.get(OwnerRow, [])}
         store.rows = {}
         world.journal = Journal(store, world.hub, c.VIR_FROM_QEMU)
         world.keeper = QemuKeeper(world, world.journal)
@@ -152,6 +155,7 @@ class QemuDriver:
         world.device_gone = part_gone
         world.dump_panicked = dump_panicked
         found = take_in(world, rows)
+        pay_back(world, list(world.owed.values()))
         talking = reattach(world, found)
         await sweep(world)
         await place.storage.start()
@@ -198,6 +202,7 @@ class QemuDriver:
             self._logs.stop()
         if world is None:
             return
+        world.open = False
         if self._later is not None:
             self._later.cancel()
         for guest in world.guests():

@@ -14,22 +14,21 @@ from __future__ import annotations
 import os
 import stat
 import time
-from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.disk_threads import in_thread
 from remotevirt.drivers.faults import both_flags
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.flowing import POLL_SECONDS, pour
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.jobs_info import finished
+from remotevirt.drivers.qemu.outputs import output
 from remotevirt.drivers.qemu.progress import Progress
 from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
 from remotevirt.drivers.qemu.saving import check_path
 from remotevirt.drivers.qemu.stopping import PANICKED, end
-from remotevirt.drivers.storage.aside import in_thread, open_in_thread
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationFailed, OperationUnsupported, VirSystemError
 from remotevirt.stubs.remote import NonnullDomain
@@ -131,21 +130,14 @@ async def _watch(guest: Guest) -> None:
 
 async def _write(guest: Guest, path: str, format: int, flags: int) -> None:
     """Write a dump into a file, which is gone if that fails."""
-    file = await open_in_thread(lambda stop: _open(path))
-    try:
+    async with output(
+        guest, path, lambda: _open(path), lambda file: _finish(file, path, bool(flags & BYPASS_CACHE))
+    ) as file:
         if flags & MEMORY_ONLY:
             await _dump_memory(guest, file, FORMATS[format])
         else:
             await pour(guest, file, c.VIR_DOMAIN_JOB_OPERATION_DUMP)
-        await in_thread(lambda stop: _finish(file, path, bool(flags & BYPASS_CACHE)))
         guest.check_alive()
-    except BaseException:
-        with suppress(OSError):
-            if stat.S_ISREG(os.fstat(file).st_mode):
-                os.unlink(path)
-        raise
-    finally:
-        os.close(file)
 
 
 async def dump_panicked(guest: Guest) -> None:
@@ -157,7 +149,9 @@ async def dump_panicked(guest: Guest) -> None:
     async with record.job.turn("dump", guest.world.reactor, settings.job_timeout):
         guest.check_alive()
         try:
-            await deferToThread(settings.dump.mkdir, 0o700, parents=True, exist_ok=True)
+            await in_thread(
+                str(settings.state), lambda stop: settings.dump.mkdir(0o700, parents=True, exist_ok=True)
+            )
         except OSError as error:
             raise _failed("Failed to create directory", str(settings.dump), error) from error
         await _write(guest, str(path), c.VIR_DOMAIN_CORE_DUMP_FORMAT_RAW, MEMORY_ONLY)
@@ -194,7 +188,7 @@ class DumpCalls(QemuCalls):
         if format and not flags & MEMORY_ONLY:
             text = "kdump-compressed format is only supported with memory-only dump"
             raise OperationUnsupported(text, domain=c.VIR_FROM_QEMU)
-        path = check_path(to, self.world.settings)
+        path = await check_path(to, self.world.settings)
         async with self.turn(record, "remoteDispatchDomainCoreDumpWithFormat"):
             guest = self.guest(record)
             ran = record.state == c.VIR_DOMAIN_RUNNING

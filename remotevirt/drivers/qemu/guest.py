@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from remotevirt.drivers.qemu.record import QemuRecord
     from remotevirt.drivers.qemu.world import QemuWorld
 
-__all__ = ["Details", "Guest", "Owner"]
+__all__ = ["Details", "Guest", "Output", "Owner"]
 
 
 @attrs.frozen
@@ -30,6 +30,15 @@ class Owner:
     path: str
     uid: int
     gid: int
+
+
+@attrs.frozen
+class Output:
+    """A file that is being written: its path, and which file that is, should it be another one later."""
+
+    path: str
+    device: int
+    inode: int
 
 
 @attrs.define
@@ -43,6 +52,8 @@ class Details:
         taints: what it is marked with; see :mod:`remotevirt.drivers.qemu.messages`.
         unplugging: the aliases of devices that it was asked to let go of, and has not yet.
         images: the highest number that an image was given; block nodes are called by these.
+        links: where paths of files lead that were given to the guest, if that is elsewhere.
+        output: the file that a call writes its memory into; None while none does.
         autodestroy: it ends with the connection that has started it.
         group: the path of its control groups; empty for none.
     """
@@ -53,6 +64,8 @@ class Details:
     taints: list[str] = attrs.field(factory=list)
     unplugging: list[str] = attrs.field(factory=list)
     images: int = 0
+    links: dict[str, str] = attrs.field(factory=dict)
+    output: Output | None = None
     autodestroy: bool = False
     group: str = ""
 
@@ -76,6 +89,7 @@ class Guest:
         console: who holds its lines (LineHolders), None before anybody has.
         progress: of its memory, while that flows into a file or out of one.
         over: who waits until the domain has let go of it.
+        settled: fires when it has left nothing behind; None while it is there.
     """
 
     def __init__(self, world: QemuWorld, record: QemuRecord, folder: Path, details: Details) -> None:
@@ -98,6 +112,7 @@ class Guest:
         self.console: Any = None
         self.progress: Progress | None = None
         self.over: list[Deferred[None]] = []
+        self.settled: Deferred[Any] | None = None
 
     @property
     def socket(self) -> Path:

@@ -10,9 +10,10 @@ import attrs
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.keeper import DomainKeeper
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.qemu.guest import Owner
 from remotevirt.drivers.qemu.record import QemuRecord, RunStatus
 from remotevirt.drivers.qemu.world import QemuWorld
-from remotevirt.store import GuestRow
+from remotevirt.store import GuestRow, OwnerRow
 from remotevirt.stubs import constants as c
 
 __all__ = ["QemuKeeper"]
@@ -24,6 +25,8 @@ class QemuKeeper(DomainKeeper):
     def __init__(self, world: QemuWorld, journal: Journal) -> None:
         super().__init__(world, journal)
         self.guests = GuestKeeper(world)
+        self.owners = OwnerKeeper(world)
+        world.note_owed = self.touch_owed
 
     def touch(self, record: DomainRecord) -> None:
         """Note a domain that is about to change, or to come."""
@@ -32,6 +35,41 @@ class QemuKeeper(DomainKeeper):
         status = record.status
         if not self.journal.knows(status):
             self.journal.note(self.guests, status, self.guests.essence(status), _nothing)
+
+    def touch_owed(self, owner: Owner) -> None:
+        """Note a file that is about to be owed to somebody, or not any more."""
+        if not self.journal.knows(owner):
+            owed = self.owners.world.owed
+            before = dict(owed)
+
+            def undo() -> None:
+                owed.clear()
+                owed.update(before)
+
+            self.journal.note(self.owners, owner, self.owners.essence(owner), undo)
+
+
+class OwnerKeeper:
+    """Keeps which files are to be given back."""
+
+    def __init__(self, world: QemuWorld) -> None:
+        self.world = world
+
+    def key(self, owner: Owner) -> tuple[Any, tuple[Any, ...]]:
+        """Return kind and key of the row."""
+        return OwnerRow, (owner.path,)
+
+    def essence(self, owner: Owner) -> tuple[Any, ...] | None:
+        """Return what lasts; None if nothing is owed."""
+        return (owner.uid, owner.gid) if self.world.owed.get(owner.path) is owner else None
+
+    def row(self, owner: Owner) -> OwnerRow:
+        """Return the row."""
+        return OwnerRow(owner.path, 0, owner.uid, owner.gid)
+
+    def parts(self, owner: Owner) -> list[Any]:
+        """Return nothing: an owner owns no rows."""
+        return []
 
 
 class GuestKeeper:

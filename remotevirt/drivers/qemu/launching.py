@@ -7,25 +7,24 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.threads import deferToThread
-
+from remotevirt.drivers.disk_threads import Stop, in_thread, open_in_thread
 from remotevirt.drivers.qemu import watching
-from remotevirt.drivers.qemu.access import check_allowed, exactly, give, owner_before
+from remotevirt.drivers.qemu.access import check_allowed, exactly
 from remotevirt.drivers.qemu.chains import find_images
 from remotevirt.drivers.qemu.command import (
     Descriptor,
-    GuestFile,
     NeededSecret,
     Surroundings,
     build_command,
 )
 from remotevirt.drivers.qemu.emulator import Emulator
-from remotevirt.drivers.qemu.guest import Guest, Owner
+from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.handing import give_files
 from remotevirt.drivers.qemu.limits import make_group
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
@@ -45,11 +44,11 @@ __all__ = [
     "PID_FILE",
     "attend",
     "converse",
-    "give_files",
+    "forget_secrets",
     "launch",
     "opened",
     "surroundings_of",
-    "write_secret",
+    "write_secrets",
 ]
 
 PID_FILE: Final = "qemu.pid"
@@ -104,19 +103,21 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
-    await deferToThread(_make_folders, guest.folder, settings)
-    if model.os.nvram is not None:
-        await deferToThread(make_variables, model, settings, anew=reset_nvram)
+    own = str(settings.state)
+    await in_thread(own, lambda stop: _make_folders(guest.folder, settings))
+    nvram = model.os.nvram
+    if nvram is not None and nvram.path is not None:
+        place = os.path.dirname(nvram.path)
+        await in_thread(place, lambda stop: make_variables(model, settings, anew=reset_nvram))
     guest.check_wanted()
-    for secret in command.secrets:
-        write_secret(guest, secret)
+    await write_secrets(guest, command.secrets)
     log = log_path(settings, guest.record.name)
-    await deferToThread(cut, log)
+    await in_thread(own, lambda stop: cut(log))
     guest.check_wanted()
-    give_files(guest, command.files)
+    await give_files(guest, command.files)
     await make_group(guest)
     guest.check_wanted()
-    with opened(command.descriptors, settings) as numbers:
+    async with opened(command.descriptors, settings) as numbers:
         argv = [*command.arguments(numbers), "-pidfile", str(guest.folder / PID_FILE)]
         if incoming:
             argv += ["-incoming", "defer"]
@@ -145,9 +146,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     world.commit(started)
     guest.monitor = await converse(guest, settings.start_timeout)
     guest.check_alive()
-    for secret in command.secrets:
-        with suppress(OSError):
-            os.unlink(secret.path)
+    await in_thread(own, lambda stop: forget_secrets(secret.path for secret in command.secrets))
 
 
 def attend(guest: Guest, process: QemuProcess) -> None:
@@ -210,72 +209,59 @@ def _to_user(path: Path, user: GuestUser | None) -> None:
         os.chown(path, user.uid, user.gid)
 
 
-def write_secret(guest: Guest, secret: NeededSecret) -> None:
-    """Put a secret's value where QEMU finds it."""
-    value = guest.world.secret_value(secret.uuid or secret.usage)
-    if value is None:
-        raise NoSecret("Secret not found", domain=c.VIR_FROM_SECRET)
-    descriptor = os.open(
-        secret.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-    )
-    user = guest.world.settings.user
+async def write_secrets(guest: Guest, secrets: Iterable[NeededSecret]) -> None:
+    """Put secrets' values where QEMU finds them; raises NoSecret."""
+    settings = guest.world.settings
+    values: dict[str, bytes] = {}
+    for secret in secrets:
+        value = guest.world.secret_value(secret.uuid or secret.usage)
+        if value is None:
+            raise NoSecret("Secret not found", domain=c.VIR_FROM_SECRET)
+        values[secret.path] = value
+
+    def write(stop: Stop) -> None:
+        for path, value in values.items():
+            _write_secret(path, value, settings.user)
+
+    if values:
+        await in_thread(str(settings.state), write)
+
+
+def forget_secrets(paths: Iterable[str]) -> None:
+    """Remove what QEMU has read; in a thread."""
+    for path in paths:
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def _write_secret(path: str, value: bytes, user: GuestUser | None) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(value)
         if user is not None:
             os.fchown(descriptor, user.uid, user.gid)
 
 
-def give_files(guest: Guest, files: tuple[GuestFile, ...]) -> list[Owner]:
-    """Let a guest's QEMU open files, and remember who had them.
-
-    Returns:
-        What was not the guest's before.
-
-    Raises:
-        VirError: one is not there, or may not be given; those before it may be given, and are noted.
-    """
-    world, settings = guest.world, guest.world.settings
-    new: list[Owner] = []
-    given: list[Owner] = []
-    for file in files:
-        owner = owner_before(file.path, settings, writable=file.writable)
-        shared = world.owner_of(file.path)
-        if owner is not None and shared is None:
-            given.append(owner)
-        owner = shared or owner
-        if owner is not None and owner not in guest.details.owners and owner not in new:
-            new.append(owner)
-    if new:
-        # kept before anything is changed, so that it is given back even if the daemon dies in between
-        guest.details.owners.extend(new)
-        world.commit(guest.remember)
-    for owner in given:
-        give(owner, settings)
-    return new
-
-
-@contextmanager
-def opened(descriptors: Iterable[Descriptor], settings: Settings) -> Iterator[Mapping[str, int]]:
+@asynccontextmanager
+async def opened(descriptors: Iterable[Descriptor], settings: Settings) -> AsyncIterator[Mapping[str, int]]:
     """Open what QEMU is given already open; it is closed here when the block ends.
 
     Yields:
         The numbers, by name.
     """
-    things: list[Any] = []
     numbers: dict[str, int] = {}
     try:
         for one in descriptors:
-            thing = _open(one, settings)
-            things.append(thing)
-            numbers[one.name] = thing if isinstance(thing, int) else thing.fileno()
+            place = os.path.dirname(one.path or "/")
+            numbers[one.name] = await open_in_thread(place, lambda stop, one=one: _open(one, settings))  # type: ignore[misc]
         yield numbers
     finally:
-        for thing in things:
-            os.close(thing) if isinstance(thing, int) else thing.close()
+        for number in numbers.values():
+            os.close(number)
 
 
-def _open(one: Descriptor, settings: Settings) -> Any:
-    """Open one of them: a socket, or a number."""
+def _open(one: Descriptor, settings: Settings) -> int:
+    """Open one of them; in a thread."""
     try:
         if one.kind == "listen":
             assert one.path is not None
@@ -290,7 +276,7 @@ def _open(one: Descriptor, settings: Settings) -> Any:
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
-def _listen(path: str, settings: Settings) -> socket.socket:
+def _listen(path: str, settings: Settings) -> int:
     """Return a socket that listens where QEMU's user may connect; what is there already goes if it is one."""
     if not path.startswith(f"{settings.run}/"):
         check_allowed(path, settings)
@@ -308,10 +294,10 @@ def _listen(path: str, settings: Settings) -> socket.socket:
             if settings.user is not None:
                 os.chown(itself, settings.user.uid, settings.user.gid)
         listener.listen(LISTEN_BACKLOG)
+        return listener.detach()
     except BaseException:
         listener.close()
         raise
-    return listener
 
 
 def _open_output(path: str, settings: Settings, *, append: bool) -> int:

@@ -14,7 +14,6 @@ all others do. What is written may make the kernel free or move memory, hence is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -22,6 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from remotevirt.drivers.disk_threads import made_in_thread
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.iothreads import iothread_pin
 from remotevirt.drivers.events import Event
@@ -34,7 +34,6 @@ from remotevirt.drivers.qemu.control_groups.group import (
 from remotevirt.drivers.qemu.control_groups.layout import EMULATOR, PARTITION
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.drivers.qemu.process import in_thread
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationFailed
 from remotevirt.stubs.remote import TypedParam
@@ -56,6 +55,9 @@ __all__ = [
 ]
 
 log = Logger()
+
+PLACE: Final = "/sys/fs/cgroup"
+"""What the threads that make groups wait for."""
 
 NAMES_TRIED: Final = 16
 """How many guests of one id and name, of other daemons, a host may have."""
@@ -150,7 +152,7 @@ async def make_group(guest: Guest) -> None:
         group = groups.group(path)
         _note(guest, path)
         try:
-            await in_thread(world.reactor, partial(group.make, groups.makeable), lambda _: group.remove())
+            await _make(group, groups.makeable)
         except FileExistsError:
             continue
         except BaseException:
@@ -174,6 +176,11 @@ async def make_group(guest: Guest) -> None:
     world.commit(_name_partition, guest)
     if model.cputune is not None and model.cputune.shares is not None:
         tell_tuned(guest, [ullong(c.VIR_DOMAIN_TUNABLE_CPU_CPU_SHARES, model.cputune.shares)])
+
+
+async def _make(group: ControlGroup, makeable: str) -> None:
+    """Make a group; if nobody waits for that any more, it is removed again."""
+    await made_in_thread(PLACE, lambda stop: group.make(makeable), lambda _: group.remove())
 
 
 def _note(guest: Guest, path: str) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
+from remotevirt.drivers.disk_threads import in_long_thread
 from remotevirt.drivers.qemu.settings import Settings
 
 __all__ = ["KEPT", "LOOK_SECONDS", "MAX_LOG", "Logs", "cut", "log_path"]
@@ -33,6 +34,9 @@ LOOK_SECONDS: Final = 5.0
 
 NAME_BYTES: Final = 240
 """Bytes of a domain's name in that of its log: with the suffix below the 255 that a file may have."""
+
+
+log = Logger()
 
 
 def log_path(settings: Settings, name: str) -> Path:
@@ -74,7 +78,7 @@ class Logs:
 
     def __init__(self, reactor: Any, paths: Callable[[], Iterable[Path]]) -> None:
         self._paths = paths
-        self._call = LoopingCall(self._look)
+        self._call = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._call.clock = reactor
 
     def start(self) -> None:
@@ -86,6 +90,9 @@ class Logs:
         if self._call.running:
             self._call.stop()
 
-    def _look(self) -> Deferred[None]:
+    async def _look(self) -> None:
         paths = list(self._paths())
-        return deferToThread(_cut_all, paths)
+        try:
+            await in_long_thread(str(paths[0].parent) if paths else "", lambda stop: _cut_all(paths))
+        except Exception:
+            log.failure("the logs of guests were not looked at")

@@ -12,21 +12,20 @@ is behind it on the host.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from twisted.logger import Logger
 
-from remotevirt.drivers.qemu.access import give_back
-from remotevirt.drivers.qemu.command import Order, Part, images_of, to_commands
+from remotevirt.drivers.disk_threads import in_thread
+from remotevirt.drivers.qemu.command import Order, Part, to_commands
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.drivers.qemu.launching import give_files, opened, write_secret
+from remotevirt.drivers.qemu.handing import give_files, release_files
+from remotevirt.drivers.qemu.launching import forget_secrets, opened, write_secrets
 from remotevirt.drivers.qemu.taps import tap_names
 from remotevirt.errors import VirError
 
-__all__ = ["Making", "release_files", "remove_parts"]
+__all__ = ["Making", "remove_parts"]
 
 log = Logger()
 
@@ -51,13 +50,12 @@ class Making:
             VirError: something cannot be had, or QEMU refuses; what was made before stays.
         """
         guest = self.guest
-        for part in parts:
-            for secret in part.secrets:
-                write_secret(guest, secret)
-                self._secrets.append(secret.path)
-        give_files(guest, tuple(file for part in parts for file in part.files))
+        secrets = [secret for part in parts for secret in part.secrets]
+        self._secrets += [secret.path for secret in secrets]
+        await write_secrets(guest, secrets)
+        await give_files(guest, tuple(file for part in parts for file in part.files))
         descriptors = [one for part in parts for one in part.descriptors]
-        with opened(descriptors, guest.world.settings) as numbers:
+        async with opened(descriptors, guest.world.settings) as numbers:
             sets = await _free_sets(guest, [one.name for one in descriptors if one.kind == "file"])
             self.taps |= tap_names(descriptors, numbers)
             for part in parts:
@@ -71,16 +69,17 @@ class Making:
         if order.undo is not None:
             self._undo.append(order.undo)
 
-    def done(self) -> None:
+    async def done(self) -> None:
         """Let go of what was needed only to make it."""
-        for path in self._secrets:
-            with suppress(OSError):
-                os.unlink(path)
+        paths, self._secrets = self._secrets, []
+        if paths:
+            state = str(self.guest.world.settings.state)
+            await in_thread(state, lambda stop: forget_secrets(paths))
 
     async def take_back(self) -> None:
         """Undo everything, as far as QEMU lets."""
         guest = self.guest
-        self.done()
+        await self.done()
         undo, self._undo = self._undo[::-1], []
         for command, arguments in undo:
             if command == "device_del" and guest.monitor is not None:
@@ -88,7 +87,7 @@ class Making:
                 continue
             await _try(guest, command, arguments)
         if guest.record.guest is guest:
-            release_files(guest)
+            await release_files(guest)
 
 
 async def _delete(guest: Guest, device: str) -> None:
@@ -150,42 +149,3 @@ async def remove_parts(guest: Guest, parts: Sequence[Part]) -> None:
             for number, names in await _sets(guest):
                 if set(names) & set(files):
                     await _try(guest, "remove-fd", {"fdset-id": number})
-
-
-def release_files(guest: Guest) -> None:
-    """Give back the images that a guest was given, and that none of its disks is on any more."""
-    world, devices = guest.world, guest.record.live.model.devices
-    used: set[str] = set()
-    for disk in devices.disks:
-        with suppress(VirError):
-            used.update(os.path.realpath(image.source.place() or "") for image in images_of(disk))
-    boot = guest.record.live.model.os
-    others = [
-        boot.kernel,
-        boot.initrd,
-        boot.dtb,
-        boot.loader and boot.loader.path,
-        boot.nvram and boot.nvram.path,
-    ]
-    used.update(os.path.realpath(path) for path in others if path)
-    lines: tuple[Any, ...] = (
-        *devices.serials,
-        *devices.parallels,
-        *devices.channels,
-        *devices.consoles,
-    )
-    for line in lines:
-        used.update(os.path.realpath(one.path) for one in line.backend.sources if one.path)
-    for card in devices.interfaces:
-        if card.info.rom is not None and card.info.rom.file:
-            used.add(os.path.realpath(card.info.rom.file))
-    gone = [owner for owner in guest.details.owners if owner.path not in used]
-    if not gone:
-        return
-
-    def change() -> None:
-        guest.details.owners = [owner for owner in guest.details.owners if owner.path in used]
-        guest.remember()
-
-    world.apply(change)
-    give_back(gone, world.settings, world.paths_in_use())

@@ -17,7 +17,8 @@ from twisted.internet.defer import TimeoutError
 from remotevirt.drivers.domains.devices import DeviceEditor
 from remotevirt.drivers.qemu.command import block_id, block_parts, node_of, throttle_of
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.drivers.qemu.making import Making, release_files, remove_parts
+from remotevirt.drivers.qemu.handing import release_files
+from remotevirt.drivers.qemu.making import Making, remove_parts
 from remotevirt.drivers.qemu.plugging import Change, find_images, persist, setting_of
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -76,9 +77,9 @@ async def change_medium(guest: Guest, wanted: Disk, config: Change | None, *, fo
         await swap.restore()
         await making.take_back()
         raise
-    making.done()
+    await making.done()
     await remove_parts(guest, block_parts(setting, old))
-    release_files(guest)
+    await release_files(guest)
 
 
 def _with_medium(old: Disk, wanted: Disk) -> Disk:

@@ -104,7 +104,7 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
     except BaseException:
         await making.take_back()
         raise
-    making.done()
+    await making.done()
 
 
 def persist(guest: Guest) -> None:

@@ -23,19 +23,20 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotevirt.drivers.disk_threads import made_in_thread
+from remotevirt.drivers.qemu.becoming import as_user
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, VirSystemError
 
-__all__ = ["QemuProcess", "exit_error", "find", "in_thread", "read_log_tail", "spawn"]
+__all__ = ["QemuProcess", "exit_error", "find", "read_log_tail", "spawn"]
 
 TERM_SECONDS: Final = 10.0
 """How long QEMU may take to end after SIGTERM, before it is killed; libvirt waits as long."""
@@ -213,7 +214,7 @@ async def spawn(
 
     Args:
         argv: the path of the binary and its arguments.
-        reactor: provides IReactorFDSet, IReactorThreads and IReactorTime.
+        reactor: provides IReactorFDSet and IReactorTime.
         environment: all of it; nothing is inherited.
         log: the file that its output and errors are appended to; made for its owner only if it is not there.
         descriptors: of ours, which it gets under the same numbers. They may be closed when this returns or
@@ -237,21 +238,23 @@ async def spawn(
     def start() -> tuple[subprocess.Popen[bytes], int, int, int]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
         output = os.open(log, flags, 0o600)
+        words: list[str] = list(argv)
+        who: dict[str, Any] = {}
+        if uid is not None and gid is not None:
+            words, who = as_user(words, uid, gid, groups)
         try:
             size = os.fstat(output).st_size
             child = subprocess.Popen(
-                list(argv),
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=dict(environment),
                 pass_fds=tuple(descriptors),
-                user=uid,
-                group=gid,
-                extra_groups=None if uid is None else list(groups),
                 cwd=directory,
                 umask=UMASK,
                 start_new_session=True,
+                **who,
             )
         finally:
             os.close(output)
@@ -270,7 +273,9 @@ async def spawn(
             raise
 
     try:
-        child, pidfd, start_time, size = await in_thread(reactor, start, _undo)
+        child, pidfd, start_time, size = await made_in_thread(
+            os.path.dirname(log), lambda stop: start(), _undo
+        )
     except OSError as error:
         name = f" ({error.filename})" if error.filename not in (None, argv[0]) else ""
         message = f"cannot execute binary {argv[0]}: {os.strerror(error.errno or 0)}{name}"
@@ -400,37 +405,3 @@ def _undo(started: tuple[subprocess.Popen[bytes], int, int, int]) -> None:
     os.close(pidfd)
     child.kill()
     child.wait()
-
-
-async def in_thread(reactor: Any, do: Callable[[], Any], undo: Callable[[Any], Any]) -> Any:
-    """Do something in a thread, and do not return before it has ended.
-
-    Args:
-        reactor: whose threads are used.
-        do: what; its result is returned.
-        undo: called with the result, in a thread too, if the wait was cancelled meanwhile.
-    """
-    pool = reactor.getThreadPool()
-    outcome: list[Any] = []
-    turn: Deferred[None] | None = None
-    cancelled = False
-
-    def ended(result: Any) -> None:
-        outcome.append(result)
-        if turn is not None:
-            turn.callback(None)
-
-    deferToThreadPool(reactor, pool, do).addBoth(ended)
-    while not outcome:
-        turn = Deferred()
-        try:
-            await turn
-        except CancelledError:
-            cancelled = True
-    (result,) = outcome
-    if isinstance(result, Failure):
-        result.raiseException()
-    if cancelled:
-        await deferToThreadPool(reactor, pool, undo, result)
-        raise CancelledError
-    return result

@@ -28,21 +28,22 @@ from typing import Any, Final, NamedTuple
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from remotevirt.drivers.disk_threads import in_thread
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.chains import find_volume
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.control_groups.group import ControlGroup
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
-from remotevirt.drivers.qemu.guest import Details, Guest, Owner
+from remotevirt.drivers.qemu.guest import Details, Guest, Output, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
 from remotevirt.drivers.qemu.monitor import Monitor
 from remotevirt.drivers.qemu.process import QemuProcess, find
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus
+from remotevirt.drivers.qemu.saving import managed_path
 from remotevirt.drivers.qemu.stopping import CRASHED, DESTROYED, SAVED, abandon, end, gone
 from remotevirt.drivers.qemu.unplugging import gone_meanwhile
 from remotevirt.drivers.qemu.watching import panicked, shut_down
@@ -156,6 +157,9 @@ def _details(text: str) -> Details:
     """Return what was kept of a guest; what the daemon itself wrote is believed."""
     kept: dict[str, Any] = json.loads(text)
     owners = [Owner(**owner) for owner in kept.pop("owners", [])]
+    output = kept.pop("output", None)
+    if output is not None:
+        kept["output"] = Output(**output)
     known = {field.name for field in attrs.fields(Details)}
     return Details(owners=owners, **{name: value for name, value in kept.items() if name in known})
 
@@ -289,10 +293,19 @@ PAUSED: Final = {
 async def sweep(world: QemuWorld) -> None:
     """Remove folders of guests that are no more; called before the first guest starts."""
     names = frozenset(guest.folder.name for guest in world.guests())
-    await deferToThread(_sweep, world, names)
+    saves = frozenset(managed_path(world, record).name for record in world.records() if record.managed_save)
+    known = frozenset(managed_path(world, record).name for record in world.records())
+    await in_thread(str(world.settings.state), lambda stop: _sweep(world, names, known - saves))
 
 
-def _sweep(world: QemuWorld, names: frozenset[str]) -> None:
+def _sweep(world: QemuWorld, names: frozenset[str], saves: frozenset[str]) -> None:
+    """Remove folders of other guests than those, and managed saves that do not count; in a thread.
+
+    The saves of domains that this daemon cannot read stay.
+    """
+    for name in saves:
+        with suppress(OSError):
+            os.unlink(world.settings.save / name)
     for folder in (world.settings.run, world.settings.channel):
         try:
             entries = list(folder.iterdir())

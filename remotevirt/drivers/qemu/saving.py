@@ -11,16 +11,17 @@ What fails on the way leaves the guest as it was, and no file.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
+from remotevirt.drivers.disk_threads import close_in_thread, in_long_thread, in_thread, made_in_thread
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import both_flags
 from remotevirt.drivers.qemu.access import check_allowed
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.flowing import fill, pour
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.outputs import output
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
 from remotevirt.drivers.qemu.savefile import SaveImage, finish_image, open_image, rewrite_image, start_image
@@ -28,13 +29,12 @@ from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import RESTORE, start, take_back
 from remotevirt.drivers.qemu.stopping import SAVED, end
 from remotevirt.drivers.qemu.world import QemuWorld
-from remotevirt.drivers.storage.aside import Stop, in_thread, open_in_thread
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
 from remotevirt.xml.domain.stability import check_stability
 
-__all__ = ["SavingCalls", "check_path", "drop_managed", "restore_managed"]
+__all__ = ["SavingCalls", "check_path", "managed_path", "remove_managed", "restore_managed"]
 
 RUNNING: Final[int] = c.VIR_DOMAIN_SAVE_RUNNING
 PAUSED: Final[int] = c.VIR_DOMAIN_SAVE_PAUSED
@@ -53,11 +53,11 @@ def _check_state(flags: int, function: str) -> None:
         raise both_flags(function, "VIR_DOMAIN_SAVE_RUNNING", "VIR_DOMAIN_SAVE_PAUSED")
 
 
-def check_path(path: str, settings: Settings) -> str:
+async def check_path(path: str, settings: Settings) -> str:
     """Return where a path leads; refuse one that the operator does not allow, or that is none."""
     if not os.path.isabs(path):
         raise OperationInvalid(f"'{path}' is not an absolute path", domain=c.VIR_FROM_QEMU)
-    return check_allowed(path, settings)
+    return await in_thread(os.path.dirname(path), lambda stop: check_allowed(path, settings))
 
 
 async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) -> None:
@@ -79,16 +79,13 @@ async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) 
     if ran:
         await stop_cpus(guest, c.VIR_DOMAIN_PAUSED_SAVE, c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
     try:
-        file = await open_in_thread(lambda stop: start_image(path, xml, running=running, over=True))
-        try:
+        async with output(
+            guest,
+            path,
+            lambda: start_image(path, xml, running=running, over=True),
+            lambda file: finish_image(file, path),
+        ) as file:
             await pour(guest, file, c.VIR_DOMAIN_JOB_OPERATION_SAVE)
-            await in_thread(lambda stop: finish_image(file, path))
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(path)
-            raise
-        finally:
-            os.close(file)
         guest.check_alive()
         if managed:
             world.commit(world.set_managed_save, record, True)
@@ -110,7 +107,8 @@ async def restore_managed(
     Raises:
         VirError: it cannot be run on; the managed save is kept.
     """
-    file, image = await _open_image(str(managed_path(world, record)))
+    path = str(managed_path(world, record))
+    file, image = await _open_image(path)
 
     def loaded(guest: Guest) -> None:
         world.set_managed_save(record, False)
@@ -141,27 +139,29 @@ async def restore_managed(
         take_back(world, record)
         raise
     finally:
-        os.close(file)
-    drop_managed(world, record)
+        await close_in_thread(os.path.dirname(path), file)
+    await drop_managed(world, record)
 
 
-def drop_managed(world: QemuWorld, record: QemuRecord) -> None:
+async def drop_managed(world: QemuWorld, record: QemuRecord) -> None:
     """Forget the managed save of a domain."""
     world.commit(world.set_managed_save, record, False)
-    with suppress(FileNotFoundError):
-        managed_path(world, record).unlink()
+    await remove_managed(world, record)
+
+
+async def remove_managed(world: QemuWorld, record: QemuRecord) -> None:
+    """Remove the file of a managed save that counts no more."""
+    path = managed_path(world, record)
+    await in_long_thread(str(path.parent), lambda stop: path.unlink(missing_ok=True))
 
 
 async def _open_image(path: str, *, change: bool = False) -> tuple[int, SaveImage]:
     """Open a file and read what it says, in a thread; see :func:`open_image`."""
-    found: list[SaveImage] = []
-
-    def work(stop: Stop) -> int:
-        file, image = open_image(path, change=change)
-        found.append(image)
-        return file
-
-    return await open_in_thread(work), found[0]
+    return await made_in_thread(
+        os.path.dirname(path),
+        lambda stop: open_image(path, change=change),
+        lambda opened: os.close(opened[0]),
+    )
 
 
 class SavingCalls(QemuCalls):
@@ -177,7 +177,7 @@ class SavingCalls(QemuCalls):
         self.check_flags(flags, SAVE_FLAGS, "DomainSaveFlags")
         record = self.record(dom)
         self.guest(record)
-        path = check_path(to, self.world.settings)
+        path = await check_path(to, self.world.settings)
         async with self.turn(record, "remoteDispatchDomainSaveFlags"):
             guest = self.guest(record)
             await save(guest, path, self._document(record, dxml), flags, managed=False)
@@ -210,12 +210,12 @@ class SavingCalls(QemuCalls):
         self.check_flags(flags, 0, "DomainHasManagedSaveImage")
         return int(self.record(dom).managed_save)
 
-    def domain_managed_save_remove(self, dom: NonnullDomain, flags: int) -> None:
+    async def domain_managed_save_remove(self, dom: NonnullDomain, flags: int) -> None:
         """Forget the managed save of a domain."""
         self.check_flags(flags, 0, "DomainManagedSaveRemove")
         record = self.record(dom)
         if record.managed_save:
-            drop_managed(self.world, record)
+            await drop_managed(self.world, record)
 
     async def domain_managed_save_get_xml_desc(self, dom: NonnullDomain, flags: int) -> str:
         """Return the document in the managed save of a domain."""
@@ -238,12 +238,12 @@ class SavingCalls(QemuCalls):
         """Return the document in a file."""
         known = c.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
         self.check_flags(flags, known, "DomainSaveImageGetXMLDesc")
-        file = check_path(file, self.world.settings)
+        file = await check_path(file, self.world.settings)
         return await self._image_xml(file, bool(flags & known))
 
     async def _image_xml(self, path: str, secure: bool) -> str:
         descriptor, image = await _open_image(path)
-        os.close(descriptor)
+        await close_in_thread(os.path.dirname(path), descriptor)
         definition = self.world.definitions(self.world.definitions.read(image.xml, live=True), len(image.xml))
         return definition.format(c.VIR_DOMAIN_XML_SECURE if secure else 0, -1)
 
@@ -251,7 +251,7 @@ class SavingCalls(QemuCalls):
         """Change the document in a file, and with flags whether the guest runs when it is restored."""
         _check_state(flags, "virDomainSaveImageDefineXML")
         self.check_flags(flags, RUNNING | PAUSED, "DomainSaveImageDefineXML")
-        file = check_path(file, self.world.settings)
+        file = await check_path(file, self.world.settings)
         descriptor, image = await _open_image(file, change=True)
         try:
             kind = self.world.definitions
@@ -259,9 +259,12 @@ class SavingCalls(QemuCalls):
             check_stability(new.model, old)
             running = (image.running or bool(flags & RUNNING)) and not flags & PAUSED
             xml = new.format(c.VIR_DOMAIN_XML_SECURE, 0)
-            await in_thread(lambda stop: rewrite_image(descriptor, file, image, xml, running=running))
+            await in_long_thread(
+                os.path.dirname(file),
+                lambda stop: rewrite_image(descriptor, file, image, xml, running=running),
+            )
         finally:
-            os.close(descriptor)
+            await close_in_thread(os.path.dirname(file), descriptor)
 
     async def domain_restore(self, from_: str) -> None:
         """Run the guest in a file on."""
@@ -272,7 +275,7 @@ class SavingCalls(QemuCalls):
         _check_state(flags, "virDomainRestoreFlags")
         self.check_flags(flags, RESTORE_FLAGS, "DomainRestoreFlags")
         world = self.world
-        path = check_path(from_, world.settings)
+        path = await check_path(from_, world.settings)
         file, image = await _open_image(path)
         try:
             definition = self._definition(image, dxml)
@@ -296,7 +299,7 @@ class SavingCalls(QemuCalls):
                     take_back(world, record)
                     raise
         finally:
-            os.close(file)
+            await close_in_thread(os.path.dirname(path), file)
 
     def _definition(self, image: SaveImage, dxml: str | None) -> Definition:
         """Return what the guest in a file is to be."""

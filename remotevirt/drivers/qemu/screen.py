@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from remotevirt.drivers.disk_threads import in_long_thread, open_in_thread
 from remotevirt.drivers.faults import argument_error
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.drivers.storage.aside import open_in_thread
+from remotevirt.drivers.qemu.launching import forget_secrets
 from remotevirt.drivers.storage.streams import Download
 from remotevirt.errors import VirError
 from remotevirt.procedures import FilesResult, StreamResult
@@ -64,12 +65,11 @@ class ScreenCalls(QemuCalls):
             arguments = {"filename": str(path), **device, **({"format": "png"} if png else {})}
             try:
                 await guest.execute("screendump", arguments)
-                file = await open_in_thread(lambda stop: _open_picture(path))
+                file = await open_in_thread(str(guest.folder), lambda stop: _open_picture(path))
             finally:
-                with suppress(OSError):
-                    path.unlink()
+                await in_long_thread(str(guest.folder), lambda stop: forget_secrets([str(path)]))
         return StreamResult(
-            Download(file, 0, PICTURE_MAXIMUM, _nothing, sparse=False),
+            Download(file, 0, PICTURE_MAXIMUM, _nothing, where=str(guest.folder), sparse=False),
             "image/png" if png else "image/x-portable-pixmap",
         )
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from twisted.internet.threads import deferToThread
-
+from remotevirt.drivers.disk_threads import in_thread
 from remotevirt.drivers.qemu.configuring import configure
 from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.launching import launch
@@ -131,7 +130,9 @@ async def start(
         if process is None or not (died and wanted and isinstance(error, VirError)):
             raise
         said = log_path(world.settings, record.name)
-        raise await deferToThread(exit_error, said, process.log_start) from error
+        start_of = process.log_start
+        explained = await in_thread(str(world.settings.state), lambda stop: exit_error(said, start_of))
+        raise explained from error
 
 
 def take_back(world: QemuWorld, record: QemuRecord) -> None:

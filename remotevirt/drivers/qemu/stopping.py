@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from remotevirt.drivers.qemu.access import give_back
+from remotevirt.drivers.disk_threads import in_long_thread
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.handing import pay_back, soon
 from remotevirt.drivers.qemu.limits import forget_group
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -79,6 +79,7 @@ async def end(guest: Guest, why: End, *, graceful: bool = False) -> None:
     if guest.process is None:
         if guest.record.guest is guest:
             await wait_over(guest)
+        await left(guest)
         return
     try:
         await regardless(Deferred.fromCoroutine(_kill(guest, force=not graceful)))
@@ -96,12 +97,20 @@ async def abandon(guest: Guest, why: End) -> None:
     if guest.ending is None:
         guest.ending = why
     gone(guest)
+    await left(guest)
 
 
 async def _kill(guest: Guest, *, force: bool) -> None:
     assert guest.process is not None
     await guest.process.kill(guest.world.settings.shutdown_timeout, force=force)
     gone(guest)
+    await left(guest)
+
+
+async def left(guest: Guest) -> None:
+    """Wait until a guest that has gone has left nothing behind, unless a disk takes too long."""
+    if guest.settled is not None:
+        await soon(guest.world, guest.settled)
 
 
 def wait_over(guest: Guest) -> Deferred[None]:
@@ -141,6 +150,7 @@ def gone(guest: Guest) -> None:
     def change() -> None:
         world.touch(record)
         record.guest = None
+        world.owe(guest.details.owners)
         if guest.started:
             world.stop_and_tell(record, reason, detail)
             return
@@ -154,7 +164,7 @@ def gone(guest: Guest) -> None:
         monitor.close()
     if guest.console is not None:
         guest.console.close()
-    give_back(guest.details.owners, world.settings, world.paths_in_use())
+    guest.settled = pay_back(world, guest.details.owners)
     forget_group(guest)
     for folder in (guest.folder, world.settings.channel / guest.folder.name):
         discard(folder)
@@ -175,4 +185,5 @@ def discard(folder: Path) -> None:
     doomed = folder.with_name(f"{folder.name}-{secrets.token_hex(8)}")
     with suppress(OSError):
         os.rename(folder, doomed)
-        deferToThread(shutil.rmtree, doomed, ignore_errors=True)
+        remove = in_long_thread(str(folder.parent), lambda stop: shutil.rmtree(doomed, ignore_errors=True))
+        Deferred.fromCoroutine(remove)

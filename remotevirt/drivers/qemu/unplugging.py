@@ -21,8 +21,9 @@ from remotevirt.drivers.domains.devices import DeviceEditor
 from remotevirt.drivers.domains.events import device_removed
 from remotevirt.drivers.qemu.command import Setting, parts_of_device
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.handing import release_files
 from remotevirt.drivers.qemu.launching import surroundings_of
-from remotevirt.drivers.qemu.making import release_files, remove_parts
+from remotevirt.drivers.qemu.making import remove_parts
 from remotevirt.drivers.qemu.monitor import qmp_class
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -124,7 +125,7 @@ async def gone(guest: Guest, alias: str) -> None:
         world.hub.publish(device_removed(record.ref, alias))
 
     world.apply(change)
-    release_files(guest)
+    await release_files(guest)
 
 
 async def gone_by_itself(guest: Guest, alias: str) -> None:

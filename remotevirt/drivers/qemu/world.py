@@ -12,7 +12,6 @@ A call that talks to QEMU is a coroutine, and others run while it waits. So it c
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -52,8 +51,11 @@ class QemuWorld(DomainTable):
         firmware: what guests can start from.
         groups: the control groups that guests can have; None for none.
         journal: keeps what lasts; None where nothing does (in tests).
+        note_owed: notes a file that is about to be owed, or not any more; see ``keeping``.
+        open: the store can be written; the daemon is not ending.
         dump_panicked: keeps the memory of a guest that has panicked.
         storage: finds the volumes that disks name.
+        owed: files that are to be given back to who had them, by their paths.
         device_gone: takes in that a guest has let go of a device, by its alias, which no call waits for.
         secret_value: returns the value of a secret, by UUID or usage.
     """
@@ -65,6 +67,9 @@ class QemuWorld(DomainTable):
         "firmware",
         "groups",
         "journal",
+        "note_owed",
+        "open",
+        "owed",
         "reactor",
         "secret_value",
         "settings",
@@ -89,6 +94,9 @@ class QemuWorld(DomainTable):
         self.reactor = reactor
         self.journal: Journal | None = None
         self.storage: RealStorage | None = None
+        self.owed: dict[str, Owner] = {}
+        self.note_owed: Callable[[Owner], None] | None = None
+        self.open = True
         self.firmware: Sequence[Firmware] = ()
         self.groups: Groups | None = None
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
@@ -130,9 +138,28 @@ class QemuWorld(DomainTable):
         return frozenset(owner.path for guest in self.guests() for owner in guest.details.owners)
 
     def owner_of(self, path: str) -> Owner | None:
-        """Return who had a file that another guest was given."""
+        """Return who had a file, by its real path, that another guest was given."""
         owners = (owner for guest in self.guests() for owner in guest.details.owners)
-        return next((owner for owner in owners if owner.path == os.path.realpath(path)), None)
+        return next((owner for owner in owners if owner.path == path), None)
+
+    def owe(self, owners: Iterable[Owner]) -> None:
+        """Note files that are to be given back, those apart that a guest has; inside of a commit."""
+        used = self.paths_in_use()
+        for owner in owners:
+            if owner.path not in used and owner.path not in self.owed:
+                self._touch_owed(owner)
+                self.owed[owner.path] = owner
+
+    def forgive(self, path: str) -> None:
+        """Note that a file is not owed any more, or a guest's again; inside of a commit."""
+        owner = self.owed.get(path)
+        if owner is not None:
+            self._touch_owed(owner)
+            del self.owed[path]
+
+    def _touch_owed(self, owner: Owner) -> None:
+        if self.note_owed is not None and self.keeper is not None:
+            self.note_owed(owner)
 
     def apply(self, change: Callable[[], Any]) -> None:
         """Change records after what has happened already, whether that can be kept or not.

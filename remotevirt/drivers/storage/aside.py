@@ -1,15 +1,14 @@
-"""Long work beside the reactor: in a thread, or by another program; stopped when nobody waits for it.
+"""Other programs' work: found, run within bounds, and stopped when nobody waits for it.
 
-Whoever awaits either gets the result, or, once cancelled, goes on only when the work has really ended: what
-it cleans up then is nobody's any more.
+Whoever awaits one gets what it says, or, once cancelled, goes on only when it has really ended: what is
+cleaned up then is nobody's any more.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from threading import Event
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
@@ -18,6 +17,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
+from remotevirt.drivers.disk_threads import Lanes, in_thread
 from remotevirt.drivers.documents import LARGE
 from remotevirt.drivers.storage.faults import internal, system
 from remotevirt.errors import VirError
@@ -25,12 +25,8 @@ from remotevirt.stubs import constants as c
 
 __all__ = [
     "MAX_OUTPUT",
-    "Stop",
-    "Stopped",
     "find_program",
-    "in_long_thread",
-    "in_thread",
-    "open_in_thread",
+    "locate_program",
     "parsed",
     "run",
 ]
@@ -44,87 +40,24 @@ MAX_COMPLAINT: Final = 4096
 PLACES: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where programs are looked for besides ``PATH``; daemons often have a short one."""
 
-LONG_THREADS: Final = 4
-"""Threads that copy, fill or wipe at a time; the others of the reactor's ten stay for what is short."""
+PROGRAMS: Final = 4
+"""Programs that work for a pool at a time. The rest waits; libvirt starts as many as it has workers."""
 
-PROGRAMS: Final = 8
-"""Programs that run at a time. The rest waits its turn; libvirt starts as many as it has workers."""
+ALL_PROGRAMS: Final = 32
+"""Programs that run at a time: where those of some pools hang, there is room for the others."""
 
-_long_threads = DeferredSemaphore(LONG_THREADS)
-_programs = DeferredSemaphore(PROGRAMS)
+_programs = Lanes(PROGRAMS)
+_all_programs = DeferredSemaphore(ALL_PROGRAMS)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The work was stopped."""
-
-
-class Stop:
-    """Whether the work of a thread shall stop."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self) -> None:
-        self._event = Event()
-
-    def set(self) -> None:
-        """Ask the work to stop."""
-        self._event.set()
-
-    def check(self) -> None:
-        """Raise Stopped if the work shall stop."""
-        if self._event.is_set():
-            raise Stopped
-
-
-async def in_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do something in a thread; it gets a :class:`Stop` first.
-
-    Raises:
-        CancelledError: nobody waits any more; the thread has ended.
-        Exception: what the work raises.
-    """
-    stop = Stop()
-    return await _ended(deferToThread(work, stop, *args, **kwargs), stop.set)
-
-
-async def open_in_thread(work: Callable[Concatenate[Stop, P], int], *args: P.args, **kwargs: P.kwargs) -> int:
-    """Open something in a thread; as :func:`in_thread`. What nobody waits for any more is closed.
-
-    Args:
-        work: returns a descriptor.
-        args, kwargs: for it.
-    """
-    opened: list[int] = []
-
-    def do(stop: Stop) -> int:
-        opened.append(work(stop, *args, **kwargs))
-        return opened[0]
-
-    try:
-        return await in_thread(do)
-    except CancelledError:
-        for descriptor in opened:
-            os.close(descriptor)
-        raise
-
-
-async def in_long_thread(work: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do something in a thread that may take long, when it is its turn; as :func:`in_thread`."""
-    await _long_threads.acquire()
-    try:
-        return await in_thread(work, *args, **kwargs)
-    finally:
-        _long_threads.release()
 
 
 async def parsed(text: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Read a document: at once, or a long one in a thread; raises what the parser raises."""
     if len(text) < LARGE:
         return parse(*args, **kwargs)
-    return await in_thread(lambda stop: parse(*args, **kwargs))
+    return await deferToThread(parse, *args, **kwargs)
 
 
 async def _ended(work: Deferred[T], stop: Callable[[], None]) -> T:
@@ -147,8 +80,13 @@ async def _ended(work: Deferred[T], stop: Callable[[], None]) -> T:
         raise
 
 
-def find_program(name: str) -> str | None:
+async def locate_program(name: str) -> str | None:
     """Return the path of a program, None if it is not there."""
+    return await in_thread(PLACES[0], lambda stop: find_program(name))
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, None if it is not there; in a thread, or when the daemon starts."""
     for place in (*os.environ.get("PATH", "").split(os.pathsep), *PLACES):
         path = os.path.join(place, name)
         if os.path.isabs(path) and os.access(path, os.X_OK) and os.path.isfile(path):
@@ -205,6 +143,7 @@ SECRET_FD: Final = 4
 
 
 async def run(
+    place: str,
     program: str,
     args: Sequence[str],
     *,
@@ -215,6 +154,7 @@ async def run(
     """Run a program until it ends; returns what it says.
 
     Args:
+        place: what it works on, a folder or any other name: each has a few programs at a time.
         program: its absolute path.
         args: its arguments, without its name.
         folder: a descriptor that it gets as number 3.
@@ -232,15 +172,22 @@ async def run(
     if secret is not None:
         descriptors[SECRET_FD] = "w"
     environment = {"LC_ALL": "C", "PATH": os.pathsep.join(PLACES)}
-    await _programs.acquire()
+    await _programs.enter(place, None)
+    try:
+        await _all_programs.acquire()
+    except BaseException:
+        _programs.leave(place)
+        raise
     try:
         command = [program, *args]
-        reactor.spawnProcess(protocol, program, command, environment, path="/", childFDs=descriptors)
+        # in the daemon's own folder: to change that, Twisted would have to copy the daemon first
+        reactor.spawnProcess(protocol, program, command, environment, childFDs=descriptors)
         status = await _ended(protocol.done, protocol.kill)
     except OSError as error:
         raise system(f"cannot run {program}", error) from error
     finally:
-        _programs.release()
+        _all_programs.release()
+        _programs.leave(place)
     if status == 0 and not protocol.flooded:
         return bytes(protocol.output)
     raise _failed([program, *args], status, protocol, shown or {})

@@ -10,7 +10,7 @@ import fcntl
 import os
 from typing import Final
 
-from remotevirt.drivers.storage.aside import Stop
+from remotevirt.drivers.disk_threads import Stop
 from remotevirt.drivers.storage.faults import system
 from remotevirt.drivers.storage.files import Draft, open_volume
 from remotevirt.stubs import constants as c

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Collection
 from typing import Any, Final
 
-from remotevirt.drivers.storage.aside import Stop
+from remotevirt.drivers.disk_threads import Stop
 from remotevirt.drivers.storage.faults import invalid, system
 from remotevirt.drivers.storage.files import READ
 from remotevirt.drivers.storage.images import HEADER_BYTES, ImageFacts, probe

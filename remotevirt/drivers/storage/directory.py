@@ -10,17 +10,17 @@ from typing import Final, TypeAlias
 
 from twisted.internet.defer import CancelledError
 
-from remotevirt.drivers.faults import both_flags, check_flags
-from remotevirt.drivers.storage import qemu_img
-from remotevirt.drivers.storage.aside import (
-    FOLDER_FD,
+from remotevirt.drivers.disk_threads import (
     Stop,
-    find_program,
+    close_in_thread,
     in_long_thread,
     in_thread,
+    made_in_thread,
     open_in_thread,
-    run,
 )
+from remotevirt.drivers.faults import both_flags, check_flags
+from remotevirt.drivers.storage import qemu_img
+from remotevirt.drivers.storage.aside import FOLDER_FD, locate_program, run
 from remotevirt.drivers.storage.bytes import make_folder, make_raw, resize_raw, wipe
 from remotevirt.drivers.storage.chains import chain, read_facts
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
@@ -114,11 +114,11 @@ class DirectoryBackend:
             text = f"No source device specified when formatting pool '{model.name}'"
             raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
         check_flags(flags, 0, "virStorageBackendFileSystemBuild", c.VIR_FROM_STORAGE)
-        await in_thread(_build, model)
+        await in_thread(_path(model), _build, model)
 
     async def start(self, model: PoolModel) -> None:
         """Make the volumes reachable, and remove what was never completed; raises VirError."""
-        await in_thread(scan_draft, _path(model))
+        await in_thread(_path(model), scan_draft, _path(model))
 
     async def stop(self, model: PoolModel) -> None:
         """Make the volumes unreachable: they stay as they are."""
@@ -126,15 +126,15 @@ class DirectoryBackend:
     async def delete(self, model: PoolModel, flags: int) -> None:
         """Remove the folder, which must be empty; raises VirError."""
         check_flags(flags, 0, "virStorageBackendDeleteLocal", c.VIR_FROM_STORAGE)
-        await in_thread(_delete, _path(model))
+        await in_thread(_path(model), _delete, _path(model))
 
     async def is_active(self, model: PoolModel) -> bool:
         """Return whether the pool can be taken for active, as it was before a restart of the daemon."""
-        return await in_thread(lambda stop: os.path.isdir(_path(model)))
+        return await in_thread(_path(model), lambda stop: os.path.isdir(_path(model)))
 
     async def scan(self, model: PoolModel) -> Contents:
         """Return what the pool holds; raises VirError."""
-        return await in_thread(scan, _path(model))
+        return await in_thread(_path(model), scan, _path(model))
 
     def prepare(self, pool: PoolModel, model: VolumeModel) -> None:
         """Complete the definition of a new volume: path, key and type; raises VirError."""
@@ -184,25 +184,26 @@ class DirectoryBackend:
         elif model.backing is not None and source is None:
             text = f"backing storage not supported for {model.format or 'raw'} volumes"
             raise NoSupport(text, domain=c.VIR_FROM_STORAGE)
-        draft = Draft(_path(pool), model.name)
+        place = _path(pool)
+        draft = Draft(place, model.name)
+        await made_in_thread(place, draft.open, lambda _: draft.remove())
         try:
-            await in_thread(draft.open)
             if model.format == "dir":
-                await in_thread(make_folder, draft)
+                await in_long_thread(place, make_folder, draft)
             elif not program:
                 origin = None if source is None else source.path
                 reflink = bool(flags & c.VIR_STORAGE_VOL_CREATE_REFLINK)
                 size, allocation = model.capacity, model.allocation
-                await in_long_thread(make_raw, draft, size, allocation, origin, reflink=reflink)
+                await in_long_thread(place, make_raw, draft, size, allocation, origin, reflink=reflink)
             else:
                 await self._make_image(draft, model, args, await secret(), source, folders)
             try:
-                await in_long_thread(draft.publish, model.permissions)
+                await in_long_thread(place, draft.publish, model.permissions)
             except CancelledError:
                 if not draft.published:
                     raise
         finally:
-            await in_thread(draft.remove)
+            await in_long_thread(place, lambda stop: draft.remove())
 
     @staticmethod
     async def _make_image(
@@ -218,7 +219,7 @@ class DirectoryBackend:
             return
         if model.encryption is not None or source.encryption is not None:
             raise unsupported("volumes that are encrypted cannot be cloned into another format")
-        image = await in_thread(chain, source.path, source.format, folders)
+        image = await in_thread(draft.path, chain, source.path, source.format, folders)
         await qemu_img.convert(draft.folder, draft.name, args, image, where=model.path)
 
     @staticmethod
@@ -232,7 +233,7 @@ class DirectoryBackend:
             raise NoSupport(text, domain=c.VIR_FROM_STORAGE)
         where = os.path.join(_path(pool), backing.path)
         try:
-            facts, size = await in_thread(read_facts, where)
+            facts, size = await in_thread(os.path.dirname(where), read_facts, where)
         except OperationInvalid:
             raise
         except Exception as error:
@@ -249,12 +250,13 @@ class DirectoryBackend:
     async def remove(self, pool: PoolModel, model: VolumeModel, flags: int) -> None:
         """Remove a volume; raises VirError."""
         check_flags(flags, 0, "virStorageBackendVolDeleteLocal", c.VIR_FROM_STORAGE)
-        await in_thread(remove_volume, _path(pool), model.name, is_folder=model.type == "dir")
+        place = _path(pool)
+        await in_thread(place, remove_volume, place, model.name, is_folder=model.type == "dir")
 
     async def measure(self, pool: PoolModel, model: VolumeModel) -> VolumeModel | None:
         """Return what a volume is now; None if it is gone."""
         kind = model.format if model.encryption is None else None  # its header tells its size
-        return await in_thread(look, _path(pool), model.name, kind)
+        return await in_thread(_path(pool), look, _path(pool), model.name, kind)
 
     async def resize(
         self, pool: PoolModel, model: VolumeModel, capacity: int, flags: int, folders: Collection[str]
@@ -262,8 +264,9 @@ class DirectoryBackend:
         """Change a volume's capacity; raises VirError."""
         allocate = bool(flags & c.VIR_STORAGE_VOL_RESIZE_ALLOCATE)
         raw = model.format in ("raw", "iso", None) and model.encryption is None
+        place = _path(pool)
         if raw:
-            await in_long_thread(resize_raw, _path(pool), model.name, capacity, allocate=allocate)
+            await in_long_thread(place, resize_raw, place, model.name, capacity, allocate=allocate)
             return
         if allocate:
             text = "preallocate is only supported for raw type volume"
@@ -271,31 +274,32 @@ class DirectoryBackend:
         if model.encryption is not None or model.format == "dir":
             text = f"volume '{model.name}' cannot be resized"
             raise OperationUnsupported(text, domain=c.VIR_FROM_STORAGE)
-        folder = await open_in_thread(_open_folder_of, _path(pool), model.name)
+        folder = await open_in_thread(place, _open_folder_of, place, model.name)
         try:
             await self._resize_image(pool, model, capacity, folder, folders)
         finally:
-            os.close(folder)
+            await close_in_thread(place, folder)
 
     @staticmethod
     async def _resize_image(
         pool: PoolModel, model: VolumeModel, capacity: int, folder: int, folders: Collection[str]
     ) -> None:
         opened = f"/proc/self/fd/{FOLDER_FD}/{model.name}"
-        image = await in_thread(chain, model.path, model.format, folders, opened)
+        image = await in_thread(_path(pool), chain, model.path, model.format, folders, opened)
         shrink = capacity < model.capacity
         await qemu_img.resize(folder, image, capacity, where=model.path, shrink=shrink)
 
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
         check_algorithm(algorithm)
-        await in_long_thread(wipe, _path(pool), model.name)
+        await in_long_thread(_path(pool), wipe, _path(pool), model.name)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume for a stream; returns its descriptor; raises VirError."""
         what = "Unable to open" if write else "Unable to read"
+        place = _path(pool)
         return await open_in_thread(
-            open_volume, _path(pool), model.name, what, c.VIR_FROM_STREAMS, write=write
+            place, open_volume, place, model.name, what, c.VIR_FROM_STREAMS, write=write
         )
 
 
@@ -327,18 +331,18 @@ class MountBackend(DirectoryBackend):
             raise both_flags(function, *names, c.VIR_FROM_STORAGE)
         if flags & (OVERWRITE | NO_OVERWRITE):
             raise OperationUnsupported("file systems are not made", domain=c.VIR_FROM_STORAGE)
-        await in_thread(_build, model)
+        await in_thread(_path(model), _build, model)
 
     async def start(self, model: PoolModel) -> None:
         """Mount the file system, if it is not; raises VirError."""
         path = _path(model)
-        if not await in_thread(_is_mounted, path):
+        if not await in_thread(path, _is_mounted, path):
             await self._mount(model)
-        await in_thread(scan_draft, path)
+        await in_thread(path, scan_draft, path)
 
     @staticmethod
     async def _mount(model: PoolModel) -> None:
-        program = find_program("mount")
+        program = await locate_program("mount")
         if program is None or os.geteuid() != 0:
             raise invalid(f"'{model.path}' is not mounted, and only root may mount it")
         device = model.source.devices[0].path
@@ -346,18 +350,18 @@ class MountBackend(DirectoryBackend):
             raise invalid(f"device path '{device}' is not absolute")
         kind = model.source.format or "auto"
         options = ["-o", "nodev,nosuid,noexec", "-t", kind, "--", device, _path(model)]
-        await run(program, options)
+        await run(_path(model), program, options)
 
     async def stop(self, model: PoolModel) -> None:
         """Unmount the file system; raises VirError."""
         path = _path(model)
-        program = find_program("umount")
-        if program is not None and os.geteuid() == 0 and await in_thread(_is_mounted, path):
-            await run(program, ["--", path])
+        program = await locate_program("umount")
+        if program is not None and os.geteuid() == 0 and await in_thread(path, _is_mounted, path):
+            await run(path, program, ["--", path])
 
     async def is_active(self, model: PoolModel) -> bool:
         """Return whether the file system is mounted."""
-        return await in_thread(_is_mounted, _path(model))
+        return await in_thread(_path(model), _is_mounted, _path(model))
 
 
 def _is_mounted(stop: Stop, path: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from remotevirt.drivers.events import EventHub
@@ -27,7 +28,11 @@ __all__ = ["RealStorage"]
 STORE: str = "pools.db"
 """The file of persistent definitions, in the driver's folder."""
 
+BOOT_SECONDS: Final = 10.0
+"""How long whoever opens the driver waits for pools: one that hangs keeps no client from being served."""
+
 log = Logger()
+reactor: Any = _reactor
 
 
 class PoolKeeper(TableKeeper):
@@ -85,12 +90,27 @@ class RealStorage(VolumeCalls):
         return made
 
     def start(self) -> Deferred[None]:
-        """Take up the pools that are active still, and start those that start with the host.
+        """Take up the pools that are active still, and start those that start with the host; all at once.
 
         Returns:
-            Fires when that is done; what does not start, the log says.
+            Fires when that is done, or takes too long: then it goes on, and nobody waits for it. What does
+            not start, the log says.
         """
-        return Deferred.fromCoroutine(self._boot())
+        waiter: Deferred[None] = Deferred()
+        late = reactor.callLater(BOOT_SECONDS, self._boot_on, waiter)
+
+        def done(_: Any) -> None:
+            if late.active():
+                late.cancel()
+                waiter.callback(None)
+
+        Deferred.fromCoroutine(self._boot()).addBoth(done)
+        return waiter
+
+    @staticmethod
+    def _boot_on(waiter: Deferred[None]) -> None:
+        log.warn("some storage pools take long to start")
+        waiter.callback(None)
 
     def close(self) -> None:
         """Let go of the file of definitions."""
@@ -98,17 +118,21 @@ class RealStorage(VolumeCalls):
             self.journal.store.close()
 
     async def _boot(self) -> None:
-        for document in () if self.actives is None else tuple(self.actives.documents()):
-            await self._try(lambda document=document: self._resume(document))  # type: ignore[misc]
-        for pool in tuple(self.pools):
-            if pool.autostart and not pool.active:
-                await self._try(lambda pool=pool: self.storage_pool_create(pool.ref, 0))  # type: ignore[misc]
+        documents = () if self.actives is None else tuple(self.actives.documents())
+        await self._all(self._resume(document) for document in documents)
+        pools = [pool for pool in self.pools if pool.autostart and not pool.active]
+        await self._all(self.storage_pool_create(pool.ref, 0) for pool in pools)
 
-    async def _try(self, what: Callable[[], Any]) -> None:
+    async def _all(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+        await DeferredList([Deferred.fromCoroutine(self._try(one)) for one in work])
+
+    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await what()
+            await work
         except VirError as error:
             log.error("a pool does not start: {error}", error=error)
+        except Exception:
+            log.failure("a pool does not start")
 
     async def _resume(self, document: str) -> None:
         """Take up a pool that was active when the daemon ended."""

@@ -22,7 +22,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from remotevirt.drivers.storage.aside import Stop
+from remotevirt.drivers.disk_threads import Stop
 from remotevirt.drivers.storage.faults import invalid, system
 from remotevirt.drivers.storage.images import HEADER_BYTES, ImageFacts, probe
 from remotevirt.drivers.storage.records import Contents
@@ -266,7 +266,7 @@ class Draft:
         """Make the draft's folder.
 
         Raises:
-            VirError: the name is taken, or it cannot be made.
+            VirError: the name is taken, or it cannot be made, and nothing is there.
         """
         with open_folder(self.path) as folder:
             if _exists(folder, self.name):
@@ -277,6 +277,7 @@ class Draft:
             self.folder = os.open(self._draft, FOLDER | os.O_NOFOLLOW, dir_fd=self._parent)
             fcntl.flock(self.folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self.remove()
             raise system(f"cannot create path '{self.path}/{self.name}'", error) from error
 
     def create(self) -> int:
@@ -327,8 +328,8 @@ class Draft:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         os.rename(name, name, src_dir_fd=self.folder, dst_dir_fd=self._parent)
 
-    def remove(self, stop: Stop) -> None:
-        """Leave nothing of the draft."""
+    def remove(self) -> None:
+        """Leave nothing of the draft; it must not be in use any more."""
         try:
             if self.folder >= 0:
                 _remove_draft(self._parent, self._draft, self.folder)

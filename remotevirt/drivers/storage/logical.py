@@ -8,15 +8,9 @@ import stat
 from collections.abc import Collection
 from typing import Final
 
+from remotevirt.drivers.disk_threads import Stop, in_long_thread, in_thread, open_in_thread
 from remotevirt.drivers.faults import check_flags
-from remotevirt.drivers.storage.aside import (
-    Stop,
-    find_program,
-    in_long_thread,
-    in_thread,
-    open_in_thread,
-    run,
-)
+from remotevirt.drivers.storage.aside import find_program, locate_program, run
 from remotevirt.drivers.storage.bytes import wipe_open
 from remotevirt.drivers.storage.directory import GetSecret, check_algorithm, no_secret
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported
@@ -45,19 +39,19 @@ def is_possible() -> bool:
     return all(find_program(name) is not None for name in PROGRAMS)
 
 
-async def _lvm(program: str, *args: str) -> list[list[str]]:
-    """Run one of LVM's programs; returns the lines that it tells, in fields; raises VirError."""
-    path = find_program(program)
+async def _lvm(program: str, group: str, *args: str) -> list[list[str]]:
+    """Run one of LVM's programs for a group; returns the lines that it tells, in fields; raises VirError."""
+    path = await locate_program(program)
     if path is None:
         raise internal(f"{program} is not there any more")
-    said = await run(path, args)
+    said = await run(f"/dev/{group}", path, args)
     lines = said.decode("utf-8", "replace").splitlines()
     return [line.strip().split(SEPARATOR) for line in lines if line.strip()]
 
 
 async def _report(program: str, options: str, group: str) -> list[list[str]]:
     how = ("--noheadings", "--units", "b", "--nosuffix", "--separator", SEPARATOR)
-    found = await _lvm(program, *how, "--options", options, "--", group)
+    found = await _lvm(program, group, *how, "--options", options, "--", group)
     count = options.count(",") + 1
     if any(len(line) != count for line in found):
         raise internal(f"{program} says what cannot be understood")
@@ -87,11 +81,13 @@ class LogicalBackend:
 
     async def start(self, model: PoolModel) -> None:
         """Activate the volumes; raises VirError."""
-        await _lvm("vgchange", "-aly", "--", _group(model))
+        group = _group(model)
+        await _lvm("vgchange", group, "-aly", "--", group)
 
     async def stop(self, model: PoolModel) -> None:
         """Deactivate the volumes; raises VirError, if a guest uses one."""
-        await _lvm("vgchange", "-aln", "--", _group(model))
+        group = _group(model)
+        await _lvm("vgchange", group, "-aln", "--", group)
 
     async def delete(self, model: PoolModel, flags: int) -> None:
         """Refuse."""
@@ -99,7 +95,8 @@ class LogicalBackend:
 
     async def is_active(self, model: PoolModel) -> bool:
         """Return whether the volumes can be reached."""
-        return await in_thread(lambda stop: os.path.isdir(f"/dev/{_group(model)}"))
+        place = f"/dev/{_group(model)}"
+        return await in_thread(place, lambda stop: os.path.isdir(place))
 
     async def scan(self, model: PoolModel) -> Contents:
         """Return what the group holds; raises VirError."""
@@ -144,7 +141,8 @@ class LogicalBackend:
         if flags & c.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA:
             raise unsupported("metadata preallocation is not supported for logical volumes")
         size = f"{-(-max(model.capacity, model.allocation) // KIBI)}K"
-        await _lvm("lvcreate", "--yes", "--name", model.name, "-L", size, "--", _group(pool))
+        group = _group(pool)
+        await _lvm("lvcreate", group, "--yes", "--name", model.name, "-L", size, "--", group)
         for volume in (await self.scan(pool)).volumes:
             if volume.name == model.name:
                 model.key, model.physical = volume.key, volume.physical
@@ -153,7 +151,8 @@ class LogicalBackend:
     async def remove(self, pool: PoolModel, model: VolumeModel, flags: int) -> None:
         """Remove a volume; raises VirError."""
         check_flags(flags, 0, "virStorageBackendLogicalDeleteVol", c.VIR_FROM_STORAGE)
-        await _lvm("lvremove", "-f", "--", f"{_group(pool)}/{model.name}")
+        group = _group(pool)
+        await _lvm("lvremove", group, "-f", "--", f"{group}/{model.name}")
 
     async def measure(self, pool: PoolModel, model: VolumeModel) -> VolumeModel | None:
         """Return None: volumes stay as long as they are."""
@@ -169,11 +168,11 @@ class LogicalBackend:
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
         check_algorithm(algorithm)
-        await in_long_thread(_wipe, model.path)
+        await in_long_thread(os.path.dirname(model.path), _wipe, model.path)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume; returns its descriptor; raises VirError."""
-        return await open_in_thread(_open, model.path, write)
+        return await open_in_thread(os.path.dirname(model.path), _open, model.path, write)
 
 
 def _wipe(stop: Stop, path: str) -> None:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, TimeoutError
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.events import EventHub
@@ -23,7 +24,7 @@ from remotevirt.drivers.storage.faults import internal, invalid
 from remotevirt.drivers.storage.records import PoolRecord, PoolTable
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import NoStoragePool, NoSupport
+from remotevirt.stubs.errors import NoStoragePool, NoSupport, OperationTimeout
 from remotevirt.stubs.remote import NonnullStoragePool
 from remotevirt.xml.pool_source import sanitize
 from remotevirt.xml.storage_pool import PoolModel, format_pool, parse_pool, parse_pool_source
@@ -36,6 +37,9 @@ BUILD_NO_OVERWRITE: Final = c.VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE
 BUILDS: Final = BUILD | BUILD_OVERWRITE | BUILD_NO_OVERWRITE
 
 DOMAIN: Final = c.VIR_FROM_STORAGE
+
+TURN_SECONDS: Final = 30.0
+"""How long a call waits for another one on the same pool, as long as calls on the same guest do."""
 
 T = TypeVar("T")
 
@@ -106,9 +110,18 @@ class PoolCalls(PoolReading):
 
     @asynccontextmanager
     async def turn(self, ref: NonnullStoragePool) -> AsyncIterator[PoolRecord]:
-        """Yield a pool that nobody else starts, stops or looks at meanwhile; raises NoStoragePool."""
+        """Yield a pool that nobody else starts, stops or looks at meanwhile.
+
+        Raises:
+            NoStoragePool: it is not there, or not any more.
+            OperationTimeout: somebody else does, and takes too long.
+        """
         pool = self.meant(ref)
-        await pool.lock.acquire()
+        try:
+            await pool.lock.acquire().addTimeout(TURN_SECONDS, reactor)
+        except TimeoutError:
+            text = f"another call starts, stops or looks at pool '{pool.name}', and does not come to its end"
+            raise OperationTimeout(text, domain=DOMAIN) from None
         try:
             if self.pools.by_uuid.get(ref.uuid) is not pool:
                 raise _gone(ref)

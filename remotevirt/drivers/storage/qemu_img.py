@@ -8,9 +8,10 @@ backing file is not opened when an image on it is made (``-u``): its format and 
 from __future__ import annotations
 
 import json
+import os
 from typing import Any, Final
 
-from remotevirt.drivers.storage.aside import FOLDER_FD, SECRET_FD, find_program, run
+from remotevirt.drivers.storage.aside import FOLDER_FD, SECRET_FD, locate_program, run
 from remotevirt.drivers.storage.faults import internal, unsupported
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -132,8 +133,8 @@ def _word(text: str) -> str:
     return text
 
 
-def _program() -> str:
-    found = find_program("qemu-img")
+async def _program() -> str:
+    found = await locate_program("qemu-img")
     if found is None:
         raise _missing()
     return found
@@ -168,7 +169,8 @@ async def create(folder: int, name: str, args: list[str], *, where: str, secret:
     command = ["create", *(file if part == "{}" else part for part in args)]
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            await run(_program(), command, folder=folder, secret=secret, shown={file: where})
+            program, place = await _program(), os.path.dirname(where)
+            await run(place, program, command, folder=folder, secret=secret, shown={file: where})
             return
         except InternalError as error:
             if attempt == ATTEMPTS or MISMEASURED not in str(error):
@@ -191,7 +193,7 @@ async def convert(folder: int, name: str, args: list[str], source: Any, *, where
     image = _json(source)
     command = ["convert", *into, image, file]
     shown = {image: source["file"]["filename"], file: where}
-    await run(_program(), command, folder=folder, shown=shown)
+    await run(os.path.dirname(where), await _program(), command, folder=folder, shown=shown)
 
 
 async def resize(folder: int, image: Any, capacity: int, *, where: str, shrink: bool) -> None:
@@ -211,7 +213,8 @@ async def resize(folder: int, image: Any, capacity: int, *, where: str, shrink: 
     size = str(-(-capacity // SECTOR) * SECTOR)
     text = _json(image)
     shown = {text: where, image["file"]["filename"]: where}
-    await run(_program(), ["resize", *options, text, size], folder=folder, shown=shown)
+    command = ["resize", *options, text, size]
+    await run(os.path.dirname(where), await _program(), command, folder=folder, shown=shown)
 
 
 def _json(image: Any) -> str:

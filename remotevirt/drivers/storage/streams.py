@@ -1,6 +1,7 @@
 """Volumes in streams: read and written in threads, piece by piece, as fast as the other end goes.
 
-A descriptor is closed when the last piece has been dealt with, however the stream ends.
+A descriptor is closed when the last piece has been dealt with, however the stream ends, so never while a
+thread has it. That is why pieces have no deadline: of a disk that hangs, the client of its stream tires.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from remotevirt.drivers.storage.aside import Stop, in_thread
+from remotevirt.drivers.disk_threads import Stop, in_long_thread
 from remotevirt.drivers.storage.bytes import next_part
 from remotevirt.drivers.storage.faults import system
 from remotevirt.drivers.streams import DriverStream, Hole
@@ -44,10 +45,14 @@ class _FileStream(DriverStream):
         file: its descriptor; closed in the end.
         start, length: the part, in bytes; length 0 is all that follows.
         over: called once, when the stream has ended and the file is closed.
+        where: the folder that the file is in.
     """
 
-    def __init__(self, file: int, start: int, length: int, over: Callable[[], Result[None]]) -> None:
+    def __init__(
+        self, file: int, start: int, length: int, over: Callable[[], Result[None]], *, where: str
+    ) -> None:
         self.file = file
+        self.where = where
         self.place = start
         self.end = min(start + length, BLOCK_SPACE) if length else BLOCK_SPACE
         self._over: Callable[[], Result[None]] | None = over
@@ -58,7 +63,7 @@ class _FileStream(DriverStream):
         """Do something with the file in a thread."""
         self._busy += 1
         try:
-            return await in_thread(do, *args, **kwargs)
+            return await in_long_thread(self.where, do, *args, **kwargs)
         finally:
             self._busy -= 1
             self._close_unheard()
@@ -75,9 +80,12 @@ class _FileStream(DriverStream):
         over = self._last()
         if over is not None:
             over()
-            deferToThread(close_file, self.file).addErrback(
+            Deferred.fromCoroutine(self._close()).addErrback(
                 lambda failure: log.error("{error}", error=failure.value)
             )
+
+    async def _close(self) -> None:
+        await in_long_thread(self.where, lambda stop: close_file(self.file))
 
     async def finish(self) -> None:
         """Complete; raises VirSystemError if closing the file shows that not all of it was written."""
@@ -86,7 +94,7 @@ class _FileStream(DriverStream):
         if over is None:
             return
         try:
-            await deferToThread(close_file, self.file)
+            await self._close()
         finally:
             after = over()
             if isawaitable(after):
@@ -112,9 +120,16 @@ class Download(_FileStream):
     readable = True
 
     def __init__(
-        self, file: int, start: int, length: int, over: Callable[[], Result[None]], *, sparse: bool
+        self,
+        file: int,
+        start: int,
+        length: int,
+        over: Callable[[], Result[None]],
+        *,
+        where: str,
+        sparse: bool,
     ) -> None:
-        super().__init__(file, start, length, over)
+        super().__init__(file, start, length, over, where=where)
         self.sparse = sparse
 
     async def read(self, size: int) -> bytes | Hole:

@@ -207,7 +207,12 @@ class VolumeCalls(VolumeLookups):
         pool, volume = self.found(vol)
         self.check_complete(volume)
         file = await self.backend(pool.model.type).open(pool.model, volume.model, write=False)
-        return StreamResult(Download(file, offset, length, _nothing, sparse=bool(flags & sparse)), None)
+        return StreamResult(
+            Download(
+                file, offset, length, _nothing, where=pool.model.path or "", sparse=bool(flags & sparse)
+            ),
+            None,
+        )
 
     async def storage_vol_upload(
         self, vol: NonnullStorageVol, offset: int, length: int, flags: int
@@ -229,7 +234,7 @@ class VolumeCalls(VolumeLookups):
                 lambda failure: log.failure("{pool} could not be looked at", failure, pool=pool.name)
             )
 
-        return StreamResult(Upload(file, offset, length, over), None)
+        return StreamResult(Upload(file, offset, length, over, where=pool.model.path or ""), None)
 
     async def _after_upload(self, pool: PoolRecord) -> None:
         """Look at a pool again, unless it has stopped or gone, or somebody works on its volumes."""

@@ -100,7 +100,7 @@ class PlaceTests(AccessTestCase):
         """A socket takes the place of a socket, and of nothing else."""
         path = Path(os.path.relpath(self.images)) / "line"
         for _ in range(2):
-            _listen(str(path), self.settings).close()
+            os.close(_listen(str(path), self.settings))
         path.unlink()
         path.write_text("mine")
         self.assertRaises(OSError, _listen, str(path), self.settings)
@@ -151,8 +151,6 @@ class OwnerTests(AccessTestCase):
             return
         give(self.before, self.settings)
         self.assertEqual((NOBODY, NOBODY), self.image.stat()[4:6])
-        give_back([self.before], self.settings, frozenset([str(self.image)]))
-        self.assertEqual(NOBODY, self.image.stat().st_uid)
         give_back([self.before], self.settings)
         self.assertEqual((0, 0), self.image.stat()[4:6])
 

@@ -17,7 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from remotevirt.drivers.qemu import figures, process
+from remotevirt.drivers.qemu import becoming, figures, process
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, find, read_log_tail, spawn
 from remotevirt.stubs.errors import VirSystemError
 from tests.children import children
@@ -109,6 +109,23 @@ class SpawnTests(ProcessCase):
         self.assertEqual([[65534] * 3, [65533] * 3, []], found["user"])
         found = await self.look(uid=65534, gid=65533, groups=[5])
         self.assertEqual([5], found["user"][2])
+
+    async def test_user_without_setpriv(self) -> None:
+        """Where there is no setpriv, or one of another make, the process is the same."""
+        self.patch(becoming, "_can_become", lambda: False)
+        await self.test_user()
+
+    async def test_who_may_not_execute(self) -> None:
+        """A user who cannot execute the binary is told so, not by the log."""
+        if os.getuid():
+            return
+        program = self.directory / "program"
+        program.write_text("#!/bin/true\n")
+        program.chmod(0o700)
+        for uid in (65534, 65533):
+            spawning = spawn([str(program)], reactor=reactor, environment={}, log=self.log, uid=uid, gid=uid)
+            error = await self.assertFailure(ensureDeferred(spawning), VirSystemError)
+            self.assertIn(f"cannot execute binary {program}: Permission denied", str(error))
 
     async def test_half_a_user(self) -> None:
         await self.assertFailure(ensureDeferred(self.spawn("", uid=5)), ValueError)

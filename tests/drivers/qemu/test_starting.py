@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import TestCase
 
+from remotevirt.drivers.qemu import preparing
 from remotevirt.drivers.qemu.complete.aliases import assign_alias, assign_aliases
 from remotevirt.drivers.qemu.complete.choice import choose_firmware
 from remotevirt.drivers.qemu.complete.places import assign_address
 from remotevirt.drivers.qemu.documents import NVRAM_DIRECTORY, QemuDefaults, QemuDefinition, definitions_for
 from remotevirt.drivers.qemu.firmware import Firmware
+from remotevirt.drivers.qemu.guest import Details
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, OperationFailed, XmlError
 from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.disk import Disk, DiskTarget
+from remotevirt.xml.domain.graphics import Vnc
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input
 from remotevirt.xml.fields import Printing
@@ -70,6 +74,37 @@ def place_of(device: Any) -> tuple[int, ...]:
     """Bus, slot and function of a device."""
     place = device.info.address.place
     return (place.bus, place.slot, place.function)
+
+
+class PortTests(TestCase):
+    """The port of a display."""
+
+    def chosen(self, taken: set[int], busy: set[int]) -> tuple[int | None, int]:
+        """Return which port a guest gets, and how many were tried."""
+        tried: list[int] = []
+
+        def is_free(port: int) -> bool:
+            tried.append(port)
+            return port not in busy
+
+        self.patch(preparing, "_is_free", is_free)
+        other: Any = SimpleNamespace(details=Details(ports=sorted(taken)))
+        world: Any = SimpleNamespace(guests=lambda: [other])
+        mine: Any = SimpleNamespace(details=Details(), world=world)
+        screen = Vnc()
+        screen.autoport = True
+        preparing._choose_port(mine, screen)
+        self.assertEqual([screen.port], mine.details.ports)
+        return screen.port, len(tried)
+
+    def test_choice(self) -> None:
+        """It is the first that no guest has and that is free; only some are tried, then QEMU looks on."""
+        self.assertEqual((5900, 1), self.chosen(set(), set()))
+        self.assertEqual((5903, 2), self.chosen({5900, 5901}, {5902}))
+        many = preparing.FIRST_PORT + preparing.PROBES
+        self.assertEqual((many, preparing.PROBES), self.chosen(set(), set(range(5900, 65536))))
+        everything = set(range(5900, 65536))
+        self.assertRaises(InternalError, self.chosen, everything, set())
 
 
 class StartedTests(TestCase):

@@ -9,6 +9,7 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -16,6 +17,7 @@ from remotevirt.drivers.events import Event, EventHub
 from remotevirt.drivers.storage import RealStorage
 from remotevirt.errors import VirError
 from remotevirt.stubs.remote import NonnullStoragePool, NonnullStorageVol
+from tests.drivers.hanging import quiet
 
 BUILD = 1
 KIB = 1024
@@ -60,6 +62,7 @@ class StorageCase(TestCase):
         self.hub.listen(self.events.append)
         self.secrets: dict[bytes | str, bytes] = {}
         self.storage = self.open(None)
+        self.addCleanup(lambda: Deferred.fromCoroutine(quiet()))
 
     def open(self, state: str | None) -> RealStorage:
         """Open a driver."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from twisted.internet.defer import CancelledError, DeferredSemaphore
+from twisted.internet.defer import CancelledError
 
+from remotevirt.drivers import disk_threads
+from remotevirt.drivers.disk_threads import Lanes
 from remotevirt.drivers.storage import aside, logical
 from tests.drivers.storage.driving import MIB, StorageCase, descriptors, turn, volume_xml
 
@@ -49,9 +51,9 @@ class LogicalTests(StorageCase):
         ref = await self.call("storage_pool_create_xml", XML.format("vg0"), 0)
         vol = await self.call("storage_vol_lookup_by_name", ref, "one")
         self.patch(logical, "_open", lambda stop, path, write: os.open("/dev/null", os.O_RDWR))
-        turns = DeferredSemaphore(1)
-        self.patch(aside, "_long_threads", turns)
-        await turns.acquire()
+        lanes = Lanes(1)
+        self.patch(disk_threads, "_long", lanes)
+        await lanes.enter("/dev/vg0", None)
         before = descriptors()
         work = self.storage.storage_vol_wipe(vol, 0)
         await turn()

@@ -10,8 +10,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.disk_threads import Stop, in_thread, open_in_thread
 from remotevirt.drivers.storage import aside, directory
-from remotevirt.drivers.storage.aside import Stop, in_thread, open_in_thread, run
+from remotevirt.drivers.storage.aside import run
 from remotevirt.errors import VirError
 from tests.drivers.storage.driving import StorageCase, descriptors, volume_xml
 from tests.drivers.storage.test_volumes import VolumeCase
@@ -184,23 +185,23 @@ class ProgramTests(StorageCase):
     """Programs."""
 
     async def test_output(self) -> None:
-        self.assertEqual(b"one two\n", await run("/bin/echo", ["one", "two"]))
+        self.assertEqual(b"one two\n", await run("/", "/bin/echo", ["one", "two"]))
 
     async def test_failure(self) -> None:
         text = "Child process (/bin/sh -c echo no >&2; exit 3) unexpected exit status 3: no"
-        await self.refused(run("/bin/sh", ["-c", "echo no >&2; exit 3"]), text)
-        await self.refused(run("/bin/sh", ["-c", "kill -9 $$"]), "unexpected fatal signal 9")
+        await self.refused(run("/", "/bin/sh", ["-c", "echo no >&2; exit 3"]), text)
+        await self.refused(run("/", "/bin/sh", ["-c", "kill -9 $$"]), "unexpected fatal signal 9")
 
     async def test_flood(self) -> None:
         self.patch(aside, "MAX_OUTPUT", 1000)
-        await self.refused(run("/usr/bin/yes", []), "unexpected flood of words")
+        await self.refused(run("/", "/usr/bin/yes", []), "unexpected flood of words")
 
     async def test_secret(self) -> None:
-        found = await run("/bin/cat", ["/proc/self/fd/4"], secret=b"sesame")
+        found = await run("/", "/bin/cat", ["/proc/self/fd/4"], secret=b"sesame")
         self.assertEqual(b"sesame", found)
 
     async def test_killed_when_nobody_waits(self) -> None:
-        work = Deferred.fromCoroutine(run("/bin/sleep", ["1000"]))
+        work = Deferred.fromCoroutine(run("/", "/bin/sleep", ["1000"]))
         await deferToThread(os.getpid)
         work.cancel()
         await self.assertFailure(work, CancelledError)
@@ -217,7 +218,7 @@ class ProgramTests(StorageCase):
 
         await deferToThread(os.getpid)  # the reactor runs, and has what it needs
         before = descriptors()
-        waiting = Deferred.fromCoroutine(open_in_thread(work, "/dev/null"))
+        waiting = Deferred.fromCoroutine(open_in_thread("/dev", work, "/dev/null"))
         await deferToThread(entered.wait, 30)
         waiting.cancel()
         go_on.set()
@@ -236,7 +237,7 @@ class ProgramTests(StorageCase):
             finally:
                 ended.set()
 
-        waiting = Deferred.fromCoroutine(in_thread(work))
+        waiting = Deferred.fromCoroutine(in_thread("/", work))
         await deferToThread(entered.wait, 30)
         waiting.cancel()
         await self.assertFailure(waiting, CancelledError)

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from remotevirt.drivers.storage.aside import Stop
+from remotevirt.drivers.disk_threads import Stop
 from remotevirt.drivers.storage.chains import read_facts
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
