@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import TimeoutError
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
