@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import TimeoutError
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
@@ -57,9 +56,6 @@ PID_FILE: Final = "qemu.pid"
 
 OTHER_PORTS: Final = 99
 """Ports that QEMU may try for a display after the one that was free a moment ago."""
-
-END_SECONDS: Final = 5.0
-"""How long a QEMU that does not start may take to end, so that what it said of the reason can be told."""
 
 LISTEN_BACKLOG: Final = 16
 """Clients of a socket that wait for QEMU, which takes one after the other."""
@@ -146,7 +142,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
-        if not await _has_ended(process, world.reactor):
+        if not process.exited:
             raise
         raise await deferToThread(exit_error, log, process.log_start) from error
     guest.monitor = monitor
@@ -154,13 +150,6 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     for secret in command.secrets:
         with suppress(OSError):
             os.unlink(secret.path)
-
-
-async def _has_ended(process: QemuProcess, reactor: Any) -> bool:
-    """Return whether a process has ended, or does so now: its monitor closes some time before."""
-    with suppress(TimeoutError):
-        await process.wait().addTimeout(END_SECONDS, reactor)
-    return process.exited
 
 
 def attend(guest: Guest, process: QemuProcess) -> None:
