@@ -121,10 +121,11 @@ async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool,
         world.commit(loaded, guest)
 
     stays = paused or not image.running
+    why = RESTORE._replace(suspended=c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED) if paused else RESTORE
     try:
         live = world.definitions(world.definitions.read(image.xml, live=True), len(image.xml))
         world.commit(world.replace_live, record, live)
-        await start(world, record, RESTORE, paused=stays, incoming=incoming, autodestroy=autodestroy)
+        await start(world, record, why, paused=stays, incoming=incoming, autodestroy=autodestroy)
     except BaseException:
         if not record.active:
             world.commit(world.set_managed_save, record, True)
