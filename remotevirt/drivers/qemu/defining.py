@@ -122,5 +122,6 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
         world.publish(record, c.VIR_DOMAIN_EVENT_UNDEFINED, c.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
         if record.active:
             world.set_persistent(record, False)
+            world.set_autostart(record, False)
         else:
             world.remove(record)
