@@ -135,5 +135,5 @@ def add_nvram(model: DomainModel, directory: str) -> None:
     if loader.stateless:
         return
     nvram = model.os.nvram = model.os.nvram or Nvram()
-    if nvram.path is None:
+    if nvram.path is None and nvram.source is None:
         nvram.path = f"{directory}/{model.name}_VARS.fd"
