@@ -82,13 +82,8 @@ EXPORTS = {
     },
     "remotevirt.observe": {
         "AuditTracer",
-        "Domains",
-        "LagMeter",
         "LiveTracer",
         "LogTracer",
-        "Metrics",
-        "ObserveFactory",
-        "Status",
         "open_sink",
     },
     "remotevirt.policy": {

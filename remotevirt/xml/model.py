@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -223,16 +224,24 @@ def _copied(value: Any) -> Any:
     return value
 
 
-class Spec:
+class Spec(ABC):
     """How one field is read and written."""
 
     __slots__ = ()
 
+    @abstractmethod
     def read(self, source: Source, how: Reading, model: Any) -> Any:
-        raise NotImplementedError
+        """Return the value of a field, None if the element says nothing of it; raises VirError.
 
+        Args:
+            source: the element.
+            how: what reading depends on.
+            model: what has been read so far.
+        """
+
+    @abstractmethod
     def write(self, value: Any, tag: Tag, how: Printing, model: Any) -> None:
-        raise NotImplementedError
+        """Print the value of a field, which is not None, into the tag of its model."""
 
 
 Layout: TypeAlias = tuple[tuple[str, Spec], ...]
