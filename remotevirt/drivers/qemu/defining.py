@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.defining import DefineCalls
 from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.saving import drop_managed
@@ -94,6 +95,12 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
             text = "passing descriptors to a new domain is not supported by QEMU"
             raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
         return await self.domain_create_xml(xml_desc, flags)
+
+    def check_renamable(self, record: DomainRecord) -> None:
+        """Refuse to rename a domain whose memory is saved: the saved document has the old name."""
+        if record.managed_save:
+            text = "domain with a managed saved state can't be renamed"
+            raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
 
     def domain_undefine(self, dom: NonnullDomain) -> None:
         """Undefine a domain; a running one becomes transient."""
