@@ -12,7 +12,7 @@ With none of these the daemon has no tracer, and its calls cost nothing more.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -20,22 +20,15 @@ from twisted.internet.interfaces import IAddress
 
 from remotevirt.config import Config, ConfigError
 from remotevirt.drivers import ClientInfo, DriverURI
-from remotevirt.observe import (
-    AuditTracer,
-    Domains,
-    LagMeter,
-    LiveTracer,
-    LogTracer,
-    Metrics,
-    ObserveFactory,
-    Status,
-    open_sink,
-)
+from remotevirt.observe import AuditTracer, LiveTracer, LogTracer, open_sink
 from remotevirt.observe.sinks import LogSink
 from remotevirt.reload import ReloadService
 from remotevirt.server import Daemon, Tracer
 from remotevirt.stubs import constants as vir
 from remotevirt.transport import Announcer, Listener, ListeningService
+
+if TYPE_CHECKING:
+    from remotevirt.observe.pages import Pages
 
 __all__ = ["Observation"]
 
@@ -71,8 +64,7 @@ class Observation(MultiService):
         self.tracers: list[Tracer] = []
         self.audits: list[AuditTracer] = []
         self.daemon: Daemon | None = None
-        self._lag: LagMeter | None = None
-        self._factory: ObserveFactory | None = None
+        self._pages: Pages | None = None
         if place is not None:
             self._show(reactor)
         for where in filter(None, [settings.audit_file]):
@@ -89,36 +81,35 @@ class Observation(MultiService):
             self.tracers.append(LiveTracer())
 
     def _show(self, reactor: Any) -> None:
-        self._lag = LagMeter(reactor)
-        status = Status(reactor, self._lag, Domains(reactor, self._count_domains))
-        metrics = Metrics(self._lag, queues=self._queues, audit=self._count_lines)
-        self.tracers += [metrics, status]
-        self._factory = ObserveFactory(reactor, metrics.registry, status)
+        from remotevirt.observe.pages import Pages  # noqa: PLC0415 - most daemons need none of what it takes
+
+        self._pages = Pages.make(reactor, self._count_domains, self._queues, self._count_lines)
+        self.tracers += self._pages.tracers
 
     def watch(self, daemon: Daemon, announcer: Announcer, reload: ReloadService) -> None:
         """Begin with a daemon that has these tracers; it may be served from now on."""
         self.daemon = daemon
         if self.audits:
             reload.add("audit trail", self._reopen)
-        factory, place = self._factory, self.place
-        if factory is not None and place is not None:
+        pages, place = self._pages, self.place
+        if pages is not None and place is not None:
 
             def opened(listener: Listener, address: IAddress) -> None:
                 self.reactor.callWhenRunning(announcer.opened_page, listener, address)
 
-            listening = ListeningService([place], lambda _: factory, opened)
+            listening = ListeningService([place], lambda _: pages.factory, opened)
             self.addService(listening)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         """Begin to measure."""
         super().startService()  # type: ignore[no-untyped-call]
-        if self._lag is not None:
-            self._lag.start()
+        if self._pages is not None:
+            self._pages.lag.start()
 
     async def _stop(self) -> None:
         await maybeDeferred(super().stopService)
-        if self._lag is not None:
-            self._lag.stop()
+        if self._pages is not None:
+            self._pages.lag.stop()
 
     def stopService(self) -> Deferred[None]:
         """Show and measure no more. The tracers go on, for calls that are still running.

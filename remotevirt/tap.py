@@ -76,6 +76,49 @@ def makeService(options: Options) -> IService:
     daemon.sasl = options.make_sasl(reactor)
     observation.watch(daemon, announcer, reload)
 
+    reload_certificates = certificates_of(options)
+    add_reloads(reload, options, reload_certificates)
+    service = DaemonService(options.logs, replaces=options.replaces_log)
+    drivers = DriverService(options.drivers)
+
+    async def drain() -> None:
+        await daemon.drain(DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout)
+        drivers.finish()
+        observation.close()
+
+    service.drain = lambda: Deferred.fromCoroutine(drain())
+    idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.server.clients), reactor.stop)
+
+    def when_running(announce: Opened) -> Opened:
+        # Whoever reads the line may act on it at once: connect, or end us, in which case the reactor must be
+        # there to close the sockets in order.
+        return lambda listener, address: reactor.callWhenRunning(announce, listener, address)
+
+    make_factory = factories_of(daemon, options)
+    parts: list[Any] = [
+        ListeningService(options.listeners, make_factory, when_running(announcer.opened)),
+    ]
+    if options.places.admin is not None:
+        controls = Controls(options.logs, reload_certificates, idle.set_timeout, reactor.stop)
+        admin = admin_server(daemon, controls, admin_limits(settings))
+
+        def make_admin_factory(listener: Listener) -> ServerFactory:
+            return ServerFactory(admin, transport="unix", name=listener.text, identify=identify)
+
+        parts.append(
+            ListeningService([options.places.admin], make_admin_factory, when_running(announcer.opened_admin))
+        )
+    # In this order they start; they stop in the opposite one.
+    for part in (drivers, *parts, observation, reload, idle, MemoryService(reactor), notify):
+        service.addService(part)  # type: ignore[no-untyped-call]
+    for note in settings.notes:
+        log.info("{note}", note=note)
+    return service
+
+
+def factories_of(daemon: Daemon, options: Options) -> Callable[[Listener], ServerFactory]:
+    """What makes the factory of a listener's clients."""
+
     def make_factory(listener: Listener) -> ServerFactory:
         if isinstance(listener.endpoint, LibvirtTLSEndpoint):
             listener.endpoint.refused = lambda where, why: daemon.tell("client_refused", where, f"tls: {why}")
@@ -88,54 +131,29 @@ def makeService(options: Options) -> IService:
             identify=identify,
         )
 
-    def when_running(announce: Opened) -> Opened:
-        # Whoever reads the line may act on it at once: connect, or end us, in which case the reactor must be
-        # there to close the sockets in order.
-        return lambda listener, address: reactor.callWhenRunning(announce, listener, address)
+    return make_factory
+
+
+def certificates_of(options: Options) -> Callable[[], None] | None:
+    """What reads the listeners' certificates again; None if no listener has any."""
+    endpoints = tls_endpoints(options)
 
     def reload_certificates() -> None:
-        for endpoint in tls_endpoints(options):
+        for endpoint in endpoints:
             endpoint.reload(tls_settings(options.fresh_config(), endpoint.settings))
 
+    return reload_certificates if endpoints else None
+
+
+def add_reloads(reload: ReloadService, options: Options, certificates: Callable[[], None] | None) -> None:
+    """Have read again, at SIGHUP, what can be."""
     reload.add("log", options.reload_log)
     if options.policy is not None:
         reload.add("policy", options.policy.reload)
     if options.users is not None:
         reload.add("users", options.users.reload)
-    if tls_endpoints(options):
-        reload.add("certificates", reload_certificates)
-
-    service = DaemonService(options.logs, replaces=options.replaces_log)
-    drivers = DriverService(options.drivers)
-
-    async def drain() -> None:
-        await daemon.drain(DRAIN_TIMEOUT if settings.drain_timeout is None else settings.drain_timeout)
-        drivers.finish()
-        observation.close()
-
-    service.drain = lambda: Deferred.fromCoroutine(drain())
-    idle = IdleService(reactor, settings.idle_timeout, lambda: len(daemon.server.clients), reactor.stop)
-    # In this order they start; they stop in the opposite one.
-    parts: list[Any] = [
-        ListeningService(options.listeners, make_factory, when_running(announcer.opened)),
-    ]
-    if options.places.admin is not None:
-        reload_tls = reload_certificates if tls_endpoints(options) else None
-        admin = admin_server(
-            daemon, Controls(options.logs, reload_tls, idle.set_timeout, reactor.stop), admin_limits(settings)
-        )
-
-        def make_admin_factory(listener: Listener) -> ServerFactory:
-            return ServerFactory(admin, transport="unix", name=listener.text, identify=identify)
-
-        parts.append(
-            ListeningService([options.places.admin], make_admin_factory, when_running(announcer.opened_admin))
-        )
-    for part in (drivers, *parts, observation, reload, idle, MemoryService(reactor), notify):
-        service.addService(part)  # type: ignore[no-untyped-call]
-    for note in settings.notes:
-        log.info("{note}", note=note)
-    return service
+    if certificates is not None:
+        reload.add("certificates", certificates)
 
 
 def tls_endpoints(options: Options) -> list[LibvirtTLSEndpoint]:

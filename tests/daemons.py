@@ -32,6 +32,12 @@ TWISTD = (
 )
 """The ``twistd`` command, by this interpreter; with the process id that systemd would tell it."""
 
+QUIET = "tests.quiet_driver:QuietDriver"
+"""A driver that has nothing, for what is not about drivers."""
+
+TCP = "tcp:0:interface=127.0.0.1"
+"""Where to listen: on a port that the system chooses."""
+
 TIMEOUT = 30.0
 """Seconds that a process may take to do what a test waits for."""
 

@@ -83,13 +83,8 @@ EXPORTS = {
     },
     "remotevirt.observe": {
         "AuditTracer",
-        "Domains",
-        "LagMeter",
         "LiveTracer",
         "LogTracer",
-        "Metrics",
-        "ObserveFactory",
-        "Status",
         "open_sink",
     },
     "remotevirt.policy": {

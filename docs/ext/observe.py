@@ -13,9 +13,9 @@ from sphinx.application import Sphinx
 from tables import TableDirective
 from twisted.internet.task import Clock
 
-from remotevirt.observe import LagMeter, Metrics
+from remotevirt.observe.lag import LagMeter
 from remotevirt.observe.masking import SECRET_FIELDS
-from remotevirt.observe.metrics import FAMILIES
+from remotevirt.observe.metrics import FAMILIES, Metrics
 
 SUFFIXES = {"counter": "_total", "info": "_info"}
 """What Prometheus adds to the names of some kinds of metrics."""

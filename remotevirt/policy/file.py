@@ -28,7 +28,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from remotevirt.errors import RemotevirtError
 from remotevirt.policy.engine import Policy
@@ -45,6 +45,8 @@ __all__ = [
     "parse_policy",
     "user_number",
 ]
+
+T = TypeVar("T")
 
 FILE_MAXIMUM: Final = 1 << 20
 """Bytes of a policy file. libvirt has no such file."""
@@ -311,26 +313,30 @@ def _condition(table: object) -> Condition:
     if not isinstance(table, dict):
         raise ValueError('a table is wanted, such as { name = "web-*" }')
     _known(table, ON_KEYS)
-    uuids = set()
-    for key, value in table.items():
-        try:
-            if key == "metadata":
-                continue
-            for item in _strings(value):
-                if key == "uuid":
-                    uuid = parse_uuid(item)
-                    if uuid is None:
-                        raise ValueError(f"{item!r} is no UUID")
-                    uuids.add(uuid)
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from None
     return Condition(
-        drivers=frozenset(_strings(table["driver"])) if "driver" in table else frozenset(),
-        names=_strings(table["name"]) if "name" in table else (),
-        uuids=frozenset(uuids),
-        parents=_strings(table["parent"]) if "parent" in table else (),
+        drivers=frozenset(_listed(table, "driver", str)),
+        names=_listed(table, "name", str),
+        uuids=frozenset(_listed(table, "uuid", _uuid)),
+        parents=_listed(table, "parent", str),
         metadata=_metadata(table["metadata"]) if "metadata" in table else None,
     )
+
+
+def _listed(table: dict[str, Any], key: str, read: Callable[[str], T]) -> tuple[T, ...]:
+    """Read what a table has under a key, a string or several; nothing where it has not the key."""
+    if key not in table:
+        return ()
+    try:
+        return tuple(read(item) for item in _strings(table[key]))
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _uuid(text: str) -> bytes:
+    uuid = parse_uuid(text)
+    if uuid is None:
+        raise ValueError(f"{text!r} is no UUID")
+    return uuid
 
 
 def _metadata(table: object) -> Metadata:

@@ -11,8 +11,8 @@ from twisted.trial.unittest import TestCase
 from remotevirt.drivers.test import TestDriver
 from remotevirt.errors import VirError
 from tests.drivers.driving import connect, domain_xml
+from tests.drivers.snapshots import described
 from tests.drivers.test_test_domains import UUID
-from tests.drivers.test_test_snapshots import described
 
 NAMESPACE = "xmlns:test='http://libvirt.org/schemas/domain/test/1.0'"
 

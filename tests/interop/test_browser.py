@@ -14,7 +14,10 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.endpoints import TCP4ServerEndpoint
 
 from remotevirt.identity import Identity
-from remotevirt.observe import Domains, LagMeter, Metrics, ObserveFactory, Status
+from remotevirt.observe.endpoint import ObserveFactory
+from remotevirt.observe.lag import LagMeter
+from remotevirt.observe.metrics import Metrics
+from remotevirt.observe.status import Domains, Status
 from remotevirt.stubs.errors import AccessDenied
 from tests.daemons import ProcessTestCase
 from tests.interop.peers import require

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SkipTest
 
 from tests.interop.daemons import _accepts
 from tests.interop.peers import Output, run
 from tests.interop.qemu_session import GuestTestCase, RemotevirtQemu, until
+from tests.interop.spaces import Space, require_space
 
-SPACE = ("unshare", "--mount", "--net", "--")
+SPACE = ("--mount", "--net")
+
+PROBE = """\
+import subprocess
+for words in "ip link add name br0 type bridge", "ip tuntap add tap0 mode tap":
+    subprocess.run(words.split(), check=True)
+"""
 
 PREPARE = """\
-import os, subprocess, sys
+import subprocess
 def do(*words):
     subprocess.run(words, check=True)
 do("mount", "-t", "sysfs", "sys", "/sys")
@@ -31,8 +34,6 @@ for number, address in enumerate(("192.0.2.1/24", "198.51.100.1/24")):
     do("ip", "link", "set", f"br{number}", "up")
 do("ip", "tuntap", "add", "made0", "mode", "tap")
 do("ip", "link", "set", "made0", "up")
-print("ready", flush=True)
-sys.stdin.read()
 """
 """Two bridges, and a tap device that waits for a guest."""
 
@@ -48,55 +49,30 @@ CARD = """
  <model type='virtio'/><mtu size='1400'/></interface>
 """ + "".join(f"<controller type='pci' index='{number}' model='pcie-root-port'/>" for number in range(1, 6))
 
-PATH = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-
 
 class Apart(RemotevirtQemu):
     """remotevirt in a network namespace, which outlives it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._space = subprocess.Popen(
-            [*SPACE, sys.executable, "-c", PREPARE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **PATH},
-        )
-        assert self._space.stdout is not None
-        assert self._space.stdout.readline() == b"ready\n"
-
-    def _enter(self) -> list[str]:
-        return ["nsenter", f"--target={self._space.pid}", "--mount", "--net", "--"]
+        self._space = Space(SPACE, PREPARE)
 
     def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
         command, environment = super()._command()
-        return [*self._enter(), *command], {**environment, **PATH}
+        return [*self._space.enter(), *command], environment
 
     def _is_up(self) -> bool:
         return _accepts(str(self.unix))
 
     def inside(self, *words: str) -> Output:
         """Run a program where the daemon is."""
-        return run([*self._enter(), *words])
+        return run([*self._space.enter(), *words])
 
     def stop(self) -> int | None:
         """End guests, daemon and namespace."""
         status = super().stop()
-        self._space.communicate()
+        self._space.close()
         return status
-
-
-@cache
-def has_taps() -> bool:
-    """Whether there are network namespaces with tap devices."""
-    probe = "ip link add name br0 type bridge && ip tuntap add name tap0 mode tap"
-    command = [*SPACE, "sh", "-c", probe]
-    return (
-        shutil.which("nsenter") is not None
-        and not subprocess.run(
-            command, check=False, capture_output=True, env={**os.environ, **PATH}
-        ).returncode
-    )
 
 
 class NetworkTests(GuestTestCase):
@@ -105,8 +81,7 @@ class NetworkTests(GuestTestCase):
     def setUp(self) -> None:
         """Leave this out where nobody may make bridges: only root can, where the kernel has them."""
         super().setUp()
-        if os.geteuid() != 0 or not has_taps():
-            raise SkipTest("there are no network namespaces with tap devices for us")
+        require_space(SPACE, PROBE)
         self.daemon = Apart()
         self.addCleanup(self.daemon.stop)
 

@@ -5,16 +5,38 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.interop.daemons import Remotevirt
 from tests.interop.peers import Output, require, run
+from tests.interop.spaces import Space, require_space
 from tests.interop.storage_session import RECORD, transcript
 
 DRIVER = "tests.storage_driver:StorageOnly"
 MIB = 1024**2
+
+MOUNTING = (
+    ("--mount",),
+    "import os, subprocess, tempfile\n"
+    "with tempfile.NamedTemporaryFile() as disk, tempfile.TemporaryDirectory() as place:\n"
+    "    disk.truncate(1 << 23)\n"
+    "    for words in f'mkfs -q -t ext4 {disk.name}', f'mount {disk.name} {place}', f'umount {place}':\n"
+    "        subprocess.run(words.split(), check=True)\n",
+)
+"""A namespace in which a file can be mounted."""
+
+
+class Entering(Remotevirt):
+    """A daemon in a namespace, if it is given one."""
+
+    space: Space | None = None
+
+    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        command, environment = super()._command()
+        return [*(self.space.enter() if self.space is not None else ()), *command], environment
 
 
 class StorageTests(SynchronousTestCase):
@@ -29,9 +51,10 @@ class StorageTests(SynchronousTestCase):
         self.state.mkdir(mode=0o700)
         self.daemon = self.start()
 
-    def start(self) -> Remotevirt:
+    def start(self, space: Space | None = None) -> Remotevirt:
         """Start a daemon."""
-        daemon = Remotevirt(driver=DRIVER, options=["--state", str(self.state)])
+        daemon = Entering(driver=DRIVER, options=["--state", str(self.state)])
+        daemon.space = space
         self.addCleanup(daemon.stop)
         daemon.start()
         return daemon
@@ -45,6 +68,41 @@ class StorageTests(SynchronousTestCase):
         done = self.virsh(*words)
         self.assertEqual((0, ""), (done.status, done.err), words)
         return done.out
+
+    def test_file_systems(self) -> None:
+        """A file system is made, mounted, found again by the next daemon, and unmounted; nothing else is."""
+        require_space(*MOUNTING)
+        space = Space(*MOUNTING)
+        self.addCleanup(space.close)
+        self.daemon.kill()
+        self.daemon = self.start(space)
+        disk, place = self.folder / "disk", self.folder / "f"
+        with disk.open("wb") as file:
+            file.truncate(32 * MIB)
+        self.works(*f"pool-define-as f fs --source-dev {disk} --source-format ext4 --target {place}".split())
+        self.works("pool-build", "f", "--no-overwrite")
+        refused = self.virsh("pool-build", "f", "--no-overwrite").err
+        self.assertIn(f"Storage pool already built: Device '{disk}' already formatted using 'ext4'", refused)
+        self.works("pool-start", "f")
+        self.assertIn("storage pool 'f' is already active", self.virsh("pool-build", "f", "--overwrite").err)
+        self.works("vol-create-as", "f", "v", "1M")
+        self.assertEqual([], os.listdir(place))
+        self.daemon.kill()
+        self.daemon = self.start(space)
+        self.assertIn(f"{place}/v", self.works("vol-list", "f"))
+        self.works("pool-destroy", "f")
+        mounts = [*space.enter(), "cat", "/proc/self/mounts"]
+        self.assertNotIn(str(place), run(mounts).out)
+        self.works("pool-build", "f", "--overwrite")
+        self.works("pool-start", "f")
+        self.assertNotIn(f"{place}/v", self.works("vol-list", "f"))
+        self.works("pool-destroy", "f")
+
+        run([*space.enter(), "mount", "-t", "tmpfs", "other", str(place)])
+        self.assertIn("is not active", self.virsh("pool-destroy", "f").err)
+        self.works("pool-start", "f")
+        self.works("pool-destroy", "f")
+        self.assertIn(f"other {place} tmpfs", run(mounts).out)
 
     def test_word_for_word(self) -> None:
         expected = RECORD.read_text().split("$ ")

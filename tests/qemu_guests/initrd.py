@@ -17,7 +17,7 @@ from tests.daemons import ROOT
 __all__ = ["ARM_KERNEL_ARGS", "KERNEL_ARGS", "guest_initrd", "guest_kernel", "pack", "provided", "stored"]
 
 FETCHED = ROOT / ".peers" / "guest-kernel"
-"""Where tools/guest-kernel puts Debian's kernels, their modules and busybox, by architecture."""
+"""Where tools/guest-kernel puts kernels, their modules and busybox: a folder for each architecture."""
 
 DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
 """What Debian calls the architectures of guests."""

@@ -1,76 +1,28 @@
-"""How a call ends: answered, refused, or wrong itself; each on its serial, and the connection lives on."""
+"""How a call ends: answered, at once or later, or refused; each on its serial, and the link lives on."""
 
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.errors import VirError, XDRError
-from remotevirt.rpc.message import Kind, pack_call, pack_message, pack_stream, vir_error
-from remotevirt.server.dispatch import Dispatcher
+from remotevirt.rpc.message import Kind, pack_call, vir_error
 from remotevirt.stubs import constants as vir
-from remotevirt.stubs import qemu, remote
+from remotevirt.stubs import qemu
 from remotevirt.stubs.errors import NoDomain
 from remotevirt.stubs.remote import (
-    ConnectListAllDomainsArgs,
     ConnectListAllDomainsRet,
     DomainGetInfoArgs,
     DomainGetInfoRet,
-    DomainLookupByNameArgs,
 )
-from remotevirt.xdr import DECODE_ERRORS
-from tests.server.fakes import DOMAIN, OTHER, Client, World
+from tests.server.dispatching import GET_VERSION, NUMBER, RPC, Boom, DispatchCase
+from tests.server.fakes import DOMAIN, OTHER
 
-NUMBER = remote.PROGRAM.number
-GET_VERSION = 4
 INFO = DomainGetInfoRet(1, 2048, 1024, 2, 5)
-RPC = (39, vir.VIR_FROM_RPC)
 INTERNAL = (1, vir.VIR_FROM_RPC)
-
-
-class Boom(Exception):
-    """A driver's bug, with a text that no client may see."""
-
-
-class DispatchCase(SynchronousTestCase):
-    """An opened client of a fake driver that knows its version."""
-
-    def setUp(self) -> None:
-        self.world = World()
-        self.hypervisor = self.world.hypervisor
-        self.hypervisor.connect_get_version = lambda: 7
-        self.client = self.world.opened()
-
-    def assert_lives(self, client: Client | None = None) -> None:
-        """The connection answers."""
-        client = client or self.client
-        self.assertEqual(7, client.result("connect_get_version"))
-        self.assertTrue(client.lives)
-
-    def refused(self, data: bytes, serial: int) -> VirError:
-        """Send a message; return the error that comes back with this serial."""
-        self.client.send(data)
-        (message,) = self.client.take()
-        self.assertEqual((Kind.ERROR, serial), (message.kind, message.serial))
-        return vir_error(message.payload)
-
-    def assert_unfit(self, error: VirError) -> None:
-        """It says that a result did not fit, and nothing more."""
-        self.assertEqual(
-            (*RPC, "Unable to encode message payload"), (error.code, error.domain, error.message)
-        )
-
-    def assert_refused(self, data: bytes, serial: int, key: tuple[int, int], detail: str) -> None:
-        """It is refused with this code, domain and text, and the connection lives on."""
-        error = self.refused(data, serial)
-        self.assertEqual((*key, detail), (error.code, error.domain, error.str2))
-        self.assertEqual((-1, -1, 2), (error.int1, error.int2, error.level))
-        self.assert_lives()
 
 
 class AnsweredTests(DispatchCase):
@@ -388,171 +340,3 @@ class RefusedTests(DispatchCase):
         error = self.client.error("domain_suspend", DOMAIN)
         self.assertLessEqual(len(error.message.encode()), 1024)
         self.assert_lives()
-
-
-class WrongCallTests(DispatchCase):
-    """Calls that are wrong themselves."""
-
-    def test_unknown_program(self) -> None:
-        """Numbers as C prints them."""
-        for number, shown in ((0, 0), (0x20008085, 0x20008085), (0xFFFFFFFF, -1), (0x80000000, -(1 << 31))):
-            self.assert_refused(pack_call(number, 1, 1, 5), 5, RPC, f"Cannot find program {shown} version 1")
-
-    def test_unknown_version(self) -> None:
-        """Of a program that is known."""
-        for version, shown in ((0, 0), (2, 2), (0xFFFFFFFF, -1)):
-            self.assert_refused(
-                pack_call(NUMBER, version, GET_VERSION, 5),
-                5,
-                RPC,
-                f"Cannot find program {NUMBER} version {shown}",
-            )
-
-    def test_unknown_procedure(self) -> None:
-        """None, one past the last, negative ones."""
-        for procedure in (0, 457, 99999, -1, -(1 << 31), (1 << 31) - 1):
-            self.assert_refused(pack_call(NUMBER, 1, procedure, 6), 6, RPC, f"unknown procedure: {procedure}")
-
-    def test_events_are_not_called(self) -> None:
-        """The number of an event is unknown to a call."""
-        for procedure in remote.PROGRAM.procedures.values():
-            if procedure.event:
-                number = procedure.number
-                self.assert_refused(pack_call(NUMBER, 1, number, 7), 7, RPC, f"unknown procedure: {number}")
-
-    def test_the_admin_program_is_not_served_here(self) -> None:
-        """It has its own socket."""
-        error = self.refused(pack_call(0x06900690, 1, 1, 5), 5)
-        self.assertEqual(39, error.code)
-
-    def test_wrong_status(self) -> None:
-        """A call that says error, continue or nonsense; also when the procedure has been called before."""
-        for status in (1, 2, 99):
-            for procedure in (GET_VERSION, 16):
-                self.assert_refused(
-                    pack_message(NUMBER, 1, procedure, 0, 8, status),
-                    8,
-                    RPC,
-                    f"Unexpected message status {status}",
-                )
-
-    def test_what_is_no_call(self) -> None:
-        """Replies, events, stream packets and unknown types get no answer, and harm nothing."""
-        for type_ in (1, 2, 3, 6, 7, 99, -1, 0x100, -(1 << 31)):
-            for status in (0, 1, 2):
-                self.client.send(pack_message(NUMBER, 1, GET_VERSION, type_, 9, status, b"data"))
-                self.client.send(pack_message(12345, 7, 99999, type_, 9, status))
-        self.client.send(pack_stream(NUMBER, 1, GET_VERSION, 10, b"late data"))
-        self.assertEqual([], self.client.take())
-        self.assert_lives()
-
-    def test_undecodable_arguments(self) -> None:
-        """Cut at any byte, over a bound, no text: error 39; the driver hears nothing of it."""
-        called: list[Any] = []
-        self.hypervisor.domain_lookup_by_name = called.append
-        whole = DomainLookupByNameArgs("name").pack()
-        wrong = [whole[:size] for size in range(len(whole))]
-        wrong += [b"\xff\xff\xff\xff", b"\0\0\0\2a\0\0\0", b"\0\0\0\1\xff\0\0\0", b"\0\x40\0\1" + bytes(64)]
-        for payload in wrong:
-            self.assert_refused(
-                pack_call(NUMBER, 1, 23, 11, payload), 11, RPC, "Unable to decode message payload"
-            )
-        self.assertEqual([], called)
-
-    def test_undecodable_arguments_of_every_call(self) -> None:
-        """No call takes arguments that are missing."""
-        for procedure in remote.PROGRAM.procedures.values():
-            if procedure.event or procedure.args is None or procedure.name == "connect_open":
-                continue
-            self.assertRaises(DECODE_ERRORS, procedure.args.unpack, b"", 0)
-            error = self.refused(pack_call(NUMBER, 1, procedure.number, 12), 12)
-            self.assertEqual(39, error.code, procedure)
-        self.assert_lives()
-
-    def test_calls_with_descriptors(self) -> None:
-        """Who takes none, or nobody who would: error 3, they are closed, the stream stays in step."""
-        client = self.world.opened(transport="unix")
-        for name, function in (
-            ("domain_create_with_files", "virDomainCreateWithFiles"),
-            ("domain_create_with_flags", "virDomainCreateWithFlags"),
-        ):
-            reader, writer = os.pipe()
-            self.addCleanup(os.close, writer)
-            procedure = remote.PROGRAM.by_name[name]
-            payload = procedure.args(DOMAIN, 0).pack()
-            client.protocol.fileDescriptorReceived(reader)
-            client.send(pack_call(NUMBER, 1, procedure.number, 13, payload, descriptors=1) + b"\0")
-            error = vir_error(client.answer(13).payload)
-            self.assertEqual((3, function), (error.code, error.str2))
-            self.assertRaises(OSError, os.fstat, reader)
-        self.assert_lives(client)
-
-    def test_keepalive_program_is_not_called(self) -> None:
-        """It has messages and no procedures."""
-        self.assert_refused(
-            pack_call(0x6B656570, 1, 1, 14), 14, RPC, "Cannot find program 1801807216 version 1"
-        )
-
-    def test_one_bad_call_among_good_ones(self) -> None:
-        """In one read: each gets its own answer, in order."""
-        data = (
-            pack_call(NUMBER, 1, GET_VERSION, 1)
-            + pack_call(NUMBER, 1, 99999, 2)
-            + pack_call(NUMBER, 1, 23, 3, b"\xff\xff\xff\xff")
-            + pack_call(NUMBER, 1, GET_VERSION, 4)
-        )
-        self.client.send(data)
-        kinds = [(message.serial, message.kind) for message in self.client.take()]
-        self.assertEqual([(1, Kind.REPLY), (2, Kind.ERROR), (3, Kind.ERROR), (4, Kind.REPLY)], kinds)
-
-
-class RowTests(SynchronousTestCase):
-    """The dispatcher by itself: what it looks up, and how often."""
-
-    def setUp(self) -> None:
-        self.found: list[str] = []
-        programs = {(NUMBER, 1): remote.PROGRAM}
-        owner: Any = None  # an ordinary call needs none
-        self.dispatcher = Dispatcher(programs, self, owner)
-
-    def find(self, program: Any, procedure: Any) -> Any:
-        """Find a method for anything."""
-        self.found.append(procedure.name)
-        if procedure.name == "connect_get_type":
-            raise NoDomain("not yet")
-        if procedure.name == "connect_get_hostname":
-            raise Boom("find")
-        return lambda *args: 7, None
-
-    def test_once_for_each_procedure(self) -> None:
-        """A method is looked up at its first call, and again after ``forget``."""
-        for _ in range(3):
-            self.dispatcher.dispatch(pack_call(NUMBER, 1, GET_VERSION, 1)[4:])
-        self.assertEqual(["connect_get_version"], self.found)
-        self.dispatcher.forget()
-        self.dispatcher.dispatch(pack_call(NUMBER, 1, GET_VERSION, 1)[4:])
-        self.assertEqual(2, len(self.found))
-
-    def test_refusals_are_not_kept(self) -> None:
-        """What is not allowed now may be later."""
-        frame = pack_call(NUMBER, 1, 3, 1)[4:]
-        for _ in range(2):
-            self.dispatcher.dispatch(frame)
-        self.assertEqual(["connect_get_type"] * 2, self.found)
-
-    def test_bug_in_find(self) -> None:
-        """An exception while looking is an internal error too."""
-        self.dispatcher.dispatch(pack_call(NUMBER, 1, 59, 1)[4:])
-        self.assertEqual(1, len(self.flushLoggedErrors(Boom)))
-        self.assertIn(b"internal error", b"".join(self.dispatcher.out))
-
-    def test_bulk(self) -> None:
-        """Large replies are counted, small ones are not."""
-        self.dispatcher.dispatch(pack_call(NUMBER, 1, GET_VERSION, 1)[4:])
-        self.assertEqual(0, self.dispatcher.bulk)
-        number = remote.PROGRAM.by_name["connect_list_all_domains"].number
-        ret = ConnectListAllDomainsRet([DOMAIN] * 100, 100)
-        self.patch(self, "find", lambda program, procedure: (lambda *args: ret, None))
-        frame = pack_call(NUMBER, 1, number, 1, ConnectListAllDomainsArgs(1, 0).pack())[4:]
-        self.dispatcher.dispatch(frame)
-        self.assertEqual(len(ret.pack()), self.dispatcher.bulk)

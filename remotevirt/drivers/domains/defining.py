@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.calls import DomainCalls
+from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.events import lifecycle
 from remotevirt.drivers.faults import argument_error, argument_must
 from remotevirt.procedures import Result
@@ -34,6 +35,9 @@ class DefineCalls(DomainCalls):
         world.publish(record, c.VIR_DOMAIN_EVENT_DEFINED, detail)
         return record.ref
 
+    def check_renamable(self, record: DomainRecord) -> None:
+        """Refuse to rename an inactive domain; raises VirError. Here any may be renamed."""
+
     def domain_rename(self, dom: NonnullDomain, new_name: str | None, flags: int) -> int:
         """Give an inactive domain another name; return 0."""
         function = "virDomainRename"
@@ -45,6 +49,7 @@ class DefineCalls(DomainCalls):
         world, record = self.world, self.record(dom)
         if record.active:
             raise OperationInvalid("cannot rename active domain", domain=self.world.ERRORS)
+        self.check_renamable(record)
         if new_name == record.name:
             raise OperationInvalid("Can't rename domain to itself", domain=c.VIR_FROM_DOMAIN)
         if new_name in world.by_name:

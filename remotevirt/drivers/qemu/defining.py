@@ -12,6 +12,7 @@ from remotevirt.drivers.disk_threads import in_thread
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.defining import DefineCalls
 from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.saving import remove_managed
@@ -96,6 +97,12 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
             raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
         return await self.domain_create_xml(xml_desc, flags)
 
+    def check_renamable(self, record: DomainRecord) -> None:
+        """Refuse to rename a domain whose memory is saved: the saved document has the old name."""
+        if record.managed_save:
+            text = "domain with a managed saved state can't be renamed"
+            raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
+
     async def domain_undefine(self, dom: NonnullDomain) -> None:
         """Undefine a domain; a running one becomes transient."""
         await self.domain_undefine_flags(dom, 0)
@@ -138,5 +145,6 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
         world.publish(record, c.VIR_DOMAIN_EVENT_UNDEFINED, c.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
         if record.active:
             world.set_persistent(record, False)
+            world.set_autostart(record, False)
         else:
             world.remove(record)

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
 from remotevirt.drivers.domains.events import device_added
@@ -40,9 +40,6 @@ __all__ = ["Change", "find_images", "persist", "plug", "setting_of"]
 
 Change = Callable[[DeviceEditor], Any]
 """Changes devices of a definition."""
-
-SILENT: Final = frozenset({"lease"})
-"""Families of devices that no name tells apart."""
 
 
 async def setting_of(guest: Guest) -> Setting:

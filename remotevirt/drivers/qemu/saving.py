@@ -121,13 +121,14 @@ async def restore_managed(
         world.commit(loaded, guest)
 
     stays = paused or not image.running
+    why = RESTORE._replace(suspended=c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED) if paused else RESTORE
     try:
         live = world.definitions(world.definitions.read(image.xml, live=True), len(image.xml))
         world.commit(world.replace_live, record, live)
         await start(
             world,
             record,
-            RESTORE,
+            why,
             paused=stays,
             incoming=incoming,
             autodestroy=autodestroy,

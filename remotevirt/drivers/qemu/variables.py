@@ -28,7 +28,7 @@ TEMPLATES: Final = {
     "/usr/share/OVMF/OVMF_CODE.ms.fd": "/usr/share/OVMF/OVMF_VARS.ms.fd",
     "/usr/share/AAVMF/AAVMF_CODE.fd": "/usr/share/AAVMF/AAVMF_VARS.fd",
 }
-"""Templates for firmware that a definition may name and no descriptor describes; libvirt knows these, too."""
+"""What belongs to firmware that definitions name and no descriptor describes; libvirt knows these, too."""
 
 MAX_BYTES: Final = 128 << 20
 """Bytes of variables: ARM's flash has 64 MiB, a PC's less than one."""

@@ -1,4 +1,4 @@
-"""Pools that are folders: of their own, or where a file system is mounted."""
+"""Pools that are folders; where a file system is mounted, see :mod:`remotevirt.drivers.storage.mounting`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from remotevirt.stubs.errors import ArgumentUnsupported, NoSupport, OperationInv
 from remotevirt.xml.storage_pool import PoolModel
 from remotevirt.xml.storage_volume import VolumeModel
 
-__all__ = ["DirectoryBackend", "GetSecret", "MountBackend", "check_algorithm", "no_secret"]
+__all__ = ["DirectoryBackend", "GetSecret", "check_algorithm", "no_secret", "path_of"]
 
 DEFAULT_MODE: Final = 0o711
 """The mode of folders that are made for pools."""
@@ -114,11 +114,11 @@ class DirectoryBackend:
             text = f"No source device specified when formatting pool '{model.name}'"
             raise OperationInvalid(text, domain=c.VIR_FROM_STORAGE)
         check_flags(flags, 0, "virStorageBackendFileSystemBuild", c.VIR_FROM_STORAGE)
-        await in_thread(_path(model), _build, model)
+        await in_thread(path_of(model), _build, model)
 
     async def start(self, model: PoolModel) -> None:
         """Make the volumes reachable, and remove what was never completed; raises VirError."""
-        await in_thread(_path(model), scan_draft, _path(model))
+        await in_thread(path_of(model), scan_draft, path_of(model))
 
     async def stop(self, model: PoolModel) -> None:
         """Make the volumes unreachable: they stay as they are."""
@@ -126,15 +126,15 @@ class DirectoryBackend:
     async def delete(self, model: PoolModel, flags: int) -> None:
         """Remove the folder, which must be empty; raises VirError."""
         check_flags(flags, 0, "virStorageBackendDeleteLocal", c.VIR_FROM_STORAGE)
-        await in_thread(_path(model), _delete, _path(model))
+        await in_thread(path_of(model), _delete, path_of(model))
 
     async def is_active(self, model: PoolModel) -> bool:
         """Return whether the pool can be taken for active, as it was before a restart of the daemon."""
-        return await in_thread(_path(model), lambda stop: os.path.isdir(_path(model)))
+        return await in_thread(path_of(model), lambda stop: os.path.isdir(path_of(model)))
 
     async def scan(self, model: PoolModel) -> Contents:
         """Return what the pool holds; raises VirError."""
-        return await in_thread(_path(model), scan, _path(model))
+        return await in_thread(path_of(model), scan, path_of(model))
 
     def prepare(self, pool: PoolModel, model: VolumeModel) -> None:
         """Complete the definition of a new volume: path, key and type; raises VirError."""
@@ -143,7 +143,7 @@ class DirectoryBackend:
             raise invalid(f"volume name '{name}' cannot contain '/'")
         if name.startswith(DRAFT) or any(ord(char) < 32 or ord(char) == 127 for char in name):
             raise invalid(f"volume name {name!r} is not possible")
-        model.path = model.key = f"{_path(pool)}/{name}"
+        model.path = model.key = f"{path_of(pool)}/{name}"
         model.type = "dir" if model.format == "dir" else "file"
         if model.format == "luks":
             raise unsupported("unknown volume format type luks")
@@ -184,7 +184,7 @@ class DirectoryBackend:
         elif model.backing is not None and source is None:
             text = f"backing storage not supported for {model.format or 'raw'} volumes"
             raise NoSupport(text, domain=c.VIR_FROM_STORAGE)
-        place = _path(pool)
+        place = path_of(pool)
         draft = Draft(place, model.name)
         await made_in_thread(place, draft.open, lambda _: draft.remove())
         try:
@@ -231,7 +231,7 @@ class DirectoryBackend:
         if model.format not in ("qcow", "qcow2", "qed", "vmdk"):
             text = f"backing storage not supported for {model.format} volumes"
             raise NoSupport(text, domain=c.VIR_FROM_STORAGE)
-        where = os.path.join(_path(pool), backing.path)
+        where = os.path.join(path_of(pool), backing.path)
         try:
             facts, size = await in_thread(os.path.dirname(where), read_facts, where)
         except OperationInvalid:
@@ -250,13 +250,13 @@ class DirectoryBackend:
     async def remove(self, pool: PoolModel, model: VolumeModel, flags: int) -> None:
         """Remove a volume; raises VirError."""
         check_flags(flags, 0, "virStorageBackendVolDeleteLocal", c.VIR_FROM_STORAGE)
-        place = _path(pool)
+        place = path_of(pool)
         await in_thread(place, remove_volume, place, model.name, is_folder=model.type == "dir")
 
     async def measure(self, pool: PoolModel, model: VolumeModel) -> VolumeModel | None:
         """Return what a volume is now; None if it is gone."""
         kind = model.format if model.encryption is None else None  # its header tells its size
-        return await in_thread(_path(pool), look, _path(pool), model.name, kind)
+        return await in_thread(path_of(pool), look, path_of(pool), model.name, kind)
 
     async def resize(
         self, pool: PoolModel, model: VolumeModel, capacity: int, flags: int, folders: Collection[str]
@@ -264,7 +264,7 @@ class DirectoryBackend:
         """Change a volume's capacity; raises VirError."""
         allocate = bool(flags & c.VIR_STORAGE_VOL_RESIZE_ALLOCATE)
         raw = model.format in ("raw", "iso", None) and model.encryption is None
-        place = _path(pool)
+        place = path_of(pool)
         if raw:
             await in_long_thread(place, resize_raw, place, model.name, capacity, allocate=allocate)
             return
@@ -285,19 +285,19 @@ class DirectoryBackend:
         pool: PoolModel, model: VolumeModel, capacity: int, folder: int, folders: Collection[str]
     ) -> None:
         opened = f"/proc/self/fd/{FOLDER_FD}/{model.name}"
-        image = await in_thread(_path(pool), chain, model.path, model.format, folders, opened)
+        image = await in_thread(path_of(pool), chain, model.path, model.format, folders, opened)
         shrink = capacity < model.capacity
         await qemu_img.resize(folder, image, capacity, where=model.path, shrink=shrink)
 
     async def wipe(self, pool: PoolModel, model: VolumeModel, algorithm: int) -> None:
         """Overwrite a volume; raises VirError."""
         check_algorithm(algorithm)
-        await in_long_thread(_path(pool), wipe, _path(pool), model.name)
+        await in_long_thread(path_of(pool), wipe, path_of(pool), model.name)
 
     async def open(self, pool: PoolModel, model: VolumeModel, *, write: bool) -> int:
         """Open a volume for a stream; returns its descriptor; raises VirError."""
         what = "Unable to open" if write else "Unable to read"
-        place = _path(pool)
+        place = path_of(pool)
         return await open_in_thread(
             place, open_volume, place, model.name, what, c.VIR_FROM_STREAMS, write=write
         )
@@ -311,59 +311,9 @@ def check_algorithm(algorithm: int) -> None:
         raise system("Cannot find 'scrub' in path", errno.ENOENT, c.VIR_FROM_NONE)
 
 
-def _path(model: PoolModel) -> str:
+def path_of(model: PoolModel) -> str:
     """Return the folder of a pool; raises OperationInvalid if it is relative to nobody knows what."""
     path = model.path or ""
     if not os.path.isabs(path) or "\0" in path:
         raise invalid(f"target path '{path}' is not absolute")
     return path
-
-
-class MountBackend(DirectoryBackend):
-    """A file system of a device; where it is mounted already, that counts."""
-
-    async def build(self, model: PoolModel, flags: int) -> None:
-        """Make the folder, and with a flag say that file systems are not made here; raises VirError."""
-        check_flags(flags, OVERWRITE | NO_OVERWRITE, "virStorageBackendFileSystemBuild", c.VIR_FROM_STORAGE)
-        if flags & OVERWRITE and flags & NO_OVERWRITE:
-            names = ("VIR_STORAGE_POOL_BUILD_OVERWRITE", "VIR_STORAGE_POOL_BUILD_NO_OVERWRITE")
-            function = "virStorageBackendFileSystemBuild"
-            raise both_flags(function, *names, c.VIR_FROM_STORAGE)
-        if flags & (OVERWRITE | NO_OVERWRITE):
-            raise OperationUnsupported("file systems are not made", domain=c.VIR_FROM_STORAGE)
-        await in_thread(_path(model), _build, model)
-
-    async def start(self, model: PoolModel) -> None:
-        """Mount the file system, if it is not; raises VirError."""
-        path = _path(model)
-        if not await in_thread(path, _is_mounted, path):
-            await self._mount(model)
-        await in_thread(path, scan_draft, path)
-
-    @staticmethod
-    async def _mount(model: PoolModel) -> None:
-        program = await locate_program("mount")
-        if program is None or os.geteuid() != 0:
-            raise invalid(f"'{model.path}' is not mounted, and only root may mount it")
-        device = model.source.devices[0].path
-        if not os.path.isabs(device):
-            raise invalid(f"device path '{device}' is not absolute")
-        kind = model.source.format or "auto"
-        options = ["-o", "nodev,nosuid,noexec", "-t", kind, "--", device, _path(model)]
-        await run(_path(model), program, options)
-
-    async def stop(self, model: PoolModel) -> None:
-        """Unmount the file system; raises VirError."""
-        path = _path(model)
-        program = await locate_program("umount")
-        if program is not None and os.geteuid() == 0 and await in_thread(path, _is_mounted, path):
-            await run(path, program, ["--", path])
-
-    async def is_active(self, model: PoolModel) -> bool:
-        """Return whether the file system is mounted."""
-        return await in_thread(_path(model), _is_mounted, _path(model))
-
-
-def _is_mounted(stop: Stop, path: str) -> bool:
-    """Return whether something is mounted on a path."""
-    return os.path.ismount(path)

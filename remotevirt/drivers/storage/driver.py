@@ -14,8 +14,9 @@ from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.keeping import TableKeeper
 from remotevirt.drivers.storage.active import ActivePools
-from remotevirt.drivers.storage.directory import DirectoryBackend, MountBackend
+from remotevirt.drivers.storage.directory import DirectoryBackend
 from remotevirt.drivers.storage.logical import LogicalBackend, is_possible
+from remotevirt.drivers.storage.mounting import MountBackend
 from remotevirt.drivers.storage.records import PoolRecord, PoolTable
 from remotevirt.drivers.storage.volumes import SecretValue, VolumeCalls
 from remotevirt.errors import VirError

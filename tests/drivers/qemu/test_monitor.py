@@ -5,91 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
-from unittest import skipUnless
 
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.internet.defer import ensureDeferred
 
 from remotevirt.drivers.qemu import monitor as module
-from remotevirt.drivers.qemu.monitor import Monitor, connect, qmp_class, ready
+from remotevirt.drivers.qemu.monitor import qmp_class, ready
 from remotevirt.drivers.qemu.qmp import QmpError
-from remotevirt.errors import VirError
-from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed, OperationTimeout, VirSystemError
+from tests.drivers.qemu.monitoring import GREETING, MonitorCase
 
-QEMU = shutil.which("qemu-system-x86_64")
-GREETING = {"QMP": {"version": {}, "capabilities": ["oob"]}}
 STOP = {"timestamp": {"seconds": 5, "microseconds": 6}, "event": "STOP"}
-
-
-class Wire(StringTransport):
-    """A transport that takes descriptors, and ends at once when it is told to."""
-
-    def __init__(self, monitor: Monitor) -> None:
-        super().__init__()
-        self.monitor = monitor
-        self.descriptors: list[int] = []
-
-    def sendFileDescriptor(self, descriptor: int) -> None:
-        """Note it, beside what has been written by now."""
-        self.descriptors.append(descriptor)
-
-    def abortConnection(self) -> None:
-        """End."""
-        super().abortConnection()
-        self.monitor.connectionLost()
-
-
-class MonitorCase(SynchronousTestCase):
-    """A monitor, and a QEMU that says what the test wants."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.events: list[tuple[Any, ...]] = []
-        self.ends: list[VirError] = []
-        self.monitor = Monitor(self.clock, lambda *event: self.events.append(event), self.ends.append)
-        self.wire = Wire(self.monitor)
-        self.monitor.makeConnection(self.wire)
-
-    def say(self, *messages: Any) -> None:
-        """QEMU sends these in one piece."""
-        self.monitor.dataReceived(b"".join(json.dumps(message).encode() + b"\r\n" for message in messages))
-
-    def heard(self) -> list[Any]:
-        """What QEMU was sent since the last time."""
-        data = self.wire.value()
-        self.wire.clear()
-        return [json.loads(line) for line in data.splitlines()]
-
-    def negotiate(self, greeting: Any = GREETING) -> None:
-        """Come to where commands can be sent."""
-        waiting = ensureDeferred(ready(self.monitor, 5))
-        self.say(greeting)
-        (command,) = self.heard()
-        self.say({"return": {}, "id": command["id"]})
-        self.assertIs(self.monitor, self.successResultOf(waiting))
-
-    def answer(self, value: Any = None) -> None:
-        """QEMU answers the one command that it was sent."""
-        (command,) = self.heard()
-        self.say({"return": value, "id": command["id"]})
-
-    def refuse(self, deferred: Deferred[Any], kind: type[VirError], text: str) -> VirError:
-        """The error of a command."""
-        error = self.failureResultOf(deferred, kind).value
-        assert isinstance(error, VirError)
-        self.assertEqual((c.VIR_FROM_QEMU, text), (error.domain, error.message))
-        return error
 
 
 class NegotiationTests(MonitorCase):
@@ -421,91 +347,3 @@ class EndTests(MonitorCase):
         self.monitor._on_event = lambda *event: (self.events.append(event), self.monitor.close())[0]
         self.say(STOP, STOP)
         self.assertEqual(1, len(self.events))
-
-
-class ConnectTests(TestCase):
-    """On real sockets."""
-
-    async def test_nobody_there(self) -> None:
-        path = str(Path(self.mktemp()).resolve())
-        error = await self.assertFailure(ensureDeferred(connect(reactor, path, timeout=5)), VirSystemError)
-        self.assertEqual("failed to connect to monitor socket: No such file or directory", error.message)
-
-
-@skipUnless(QEMU, "needs qemu-system-x86_64")
-class QemuTests(TestCase):
-    """A real QEMU, which listens on a socket that was there before it."""
-
-    def setUp(self) -> None:
-        self.directory = tempfile.mkdtemp(prefix="qmp-")
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.path = os.path.join(self.directory, "monitor")
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self.path)
-            listener.listen(1)
-            number = listener.fileno()
-            argv = [QEMU, "-machine", "none", "-nodefaults", "-display", "none", "-S"]
-            argv += [
-                "-chardev",
-                f"socket,id=m,fd={number},server=on,wait=off",
-                "-mon",
-                "chardev=m,mode=control",
-            ]
-            self.process = subprocess.Popen(argv, pass_fds=[number], stdin=subprocess.DEVNULL)
-        self.addCleanup(self.end)
-
-    def end(self) -> None:
-        """Leave no process behind."""
-        self.process.kill()
-        self.process.wait()
-
-    async def test_conversation(self) -> None:
-        events: list[str] = []
-        closed: Deferred[VirError] = Deferred()
-        monitor = await connect(
-            reactor,
-            self.path,
-            timeout=60,
-            on_event=lambda name, *_: events.append(name),
-            on_close=closed.callback,
-        )
-        self.assertTrue(monitor.oob)
-        status, schema = monitor.execute("query-status"), monitor.execute("query-qmp-schema")
-        self.assertEqual("prelaunch", (await status)["status"])
-        self.assertGreater(len(await schema), 500)
-        error = await self.assertFailure(monitor.execute("nothing"), InternalError)
-        text = "unable to execute QEMU command 'nothing': The command nothing has not been found"
-        self.assertEqual(f"internal error: {text}", error.message)
-        self.assertEqual("CommandNotFound", qmp_class(error))
-        # QEMU's parser refuses this character, and cannot say whose it was.
-        unreadable = monitor.execute("qom-get", {"path": "\uffff", "property": "x"})
-        after = monitor.execute("query-status")
-        await self.assertFailure(unreadable, InternalError)
-        self.assertEqual("prelaunch", (await after)["status"])
-        reading, writing = os.pipe()
-        files = [monitor.execute("getfd", {"fdname": name}, files=[writing]) for name in "ab"]
-        os.close(writing)
-        self.assertEqual([{}, {}], [await one for one in files])
-        await monitor.execute("closefd", {"fdname": "a"})
-        await monitor.execute("closefd", {"fdname": "b"})
-        self.assertEqual(b"", os.read(reading, 1))
-        os.close(reading)
-        await monitor.execute("quit")
-        self.assertEqual("internal error: End of file from qemu monitor", (await closed).message)
-        self.assertIn("SHUTDOWN", events)
-
-    async def test_stopped(self) -> None:
-        """A QEMU that is stopped and goes on, and that meets the next daemon."""
-        monitor = await connect(reactor, self.path, timeout=60)
-        self.process.send_signal(signal.SIGSTOP)
-        late = monitor.execute("query-status", timeout=0.05)
-        after = monitor.execute("query-status", timeout=None)
-        await self.assertFailure(late, OperationTimeout)
-        self.assertTrue(monitor.wedged)
-        self.process.send_signal(signal.SIGCONT)
-        self.assertEqual("prelaunch", (await after)["status"])
-        self.assertFalse(monitor.wedged)
-        monitor.close()
-        again = await connect(reactor, self.path, timeout=60)
-        self.assertEqual("prelaunch", (await again.execute("query-status"))["status"])
-        again.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from remotevirt.drivers.storage import mounting
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullStoragePool
 from tests.drivers.storage.driving import MIB, StorageCase, pool_xml, volume_xml
@@ -160,15 +161,24 @@ class FindingTests(StorageCase):
         self.assertEqual(14, text.count("<pool type="))
 
     async def test_file_systems_that_are_mounted(self) -> None:
-        """A pool on a mounted file system starts; nobody who may not mount starts another."""
-        source = "<source><device path='/dev/none'/></source>"
-        found = pool_xml("shm", "/proc", source, kind="fs")
-        ref = await self.call("storage_pool_define_xml", found, 0)
-        self.assertTrue(await self.storage.backends["fs"].is_active(self.storage.meant(ref).model))
+        """A device that is mounted on the pool's folder is the pool's; nothing else that is there is."""
+        place, source = self.folder / "a b", "<source><device path='/dev/one'/></source>"
+        place.mkdir()
+        mounts = self.folder / "mounts"
+        self.patch(mounting, "MOUNTS", str(mounts))
+        escaped = str(place).replace(" ", "\\040")
+        ref = await self.call("storage_pool_define_xml", pool_xml("p", place, source, kind="fs"), 0)
         self.patch(os, "geteuid", lambda: 1000)
-        other = pool_xml("o", self.folder / "o", source.replace("none", "other"), kind="fs")
-        text = "is not mounted, and only root may mount it"
-        await self.no(text, "storage_pool_create_xml", other, 1)
+        for mounted, device in ((False, "/dev/two"), (False, "none"), (True, "/dev/one")):
+            mounts.write_text(
+                f"21 1 8:1 / / rw - ext4 /dev/one rw\n22 1 8:1 / {escaped} rw shared:1 - ext4 {device} rw\n"
+            )
+            model = self.storage.meant(ref).model
+            self.assertEqual(mounted, await self.storage.backends["fs"].is_active(model))
+            if not mounted:
+                text = "is not mounted, and only root may mount it"
+                await self.no(text, "storage_pool_create", ref, 0)
+        await self.call("storage_pool_create", ref, 0)
 
 
 class RefreshTests(StorageCase):

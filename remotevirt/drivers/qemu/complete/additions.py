@@ -143,7 +143,7 @@ def add_nvram(model: DomainModel, directory: str) -> None:
     if loader.stateless:
         return
     nvram = model.os.nvram = model.os.nvram or Nvram()
-    if nvram.path is None:
+    if nvram.path is None and nvram.source is None:
         nvram.path = nvram_path(directory, model.name)
 
 
