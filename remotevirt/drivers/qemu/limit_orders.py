@@ -1,4 +1,4 @@
-"""What a definition asks of control groups, as orders to carry out, for a guest and for each of its threads."""
+"""What a definition asks of control groups: orders to carry out, for a guest and for each of its threads."""
 
 from __future__ import annotations
 
