@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.qemu.control_groups.files import GroupFiles
@@ -554,3 +556,83 @@ class FilesTests(TestCase):
 
 
 CONTROLLERS = ("cpu", "cpuset", "memory", "io")
+
+
+class HostTests(TestCase):
+    """The groups of the host that the test runs on, as far as it lets us make any."""
+
+    def setUp(self) -> None:
+        self.base = f"/remotevirt-test-{os.getpid()}"
+        self.groups = Groups.of_host(self.base)
+        self.process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=True)
+        self.addCleanup(self.end)
+
+    def end(self) -> None:
+        """End the process, and remove all groups."""
+        self.process.communicate()
+        layout = self.groups.layout
+        for top in {*layout.controllers.values(), layout.unified}:
+            if os.path.isdir(f"{top}{self.base}"):
+                for folder, _, _ in os.walk(f"{top}{self.base}", topdown=False):
+                    os.rmdir(folder)
+
+    def use(self, groups: Groups) -> ControlGroup:
+        """Put a process into groups of its own; where we may not make any, there are none."""
+        group = groups.group(groups.path(None, 1, "g"))
+        group.make(groups.makeable)
+        if group.controllers:
+            group.add("emulator")
+            group.add("vcpu0")
+            group.enter(self.process.pid)
+            group.move("vcpu0", self.process.pid)
+            self.assertFalse(group.remove())
+        return group
+
+    def places(self) -> dict[str, str]:
+        """The groups that the process is in, by controller; those of version 2 by none."""
+        with open(f"/proc/{self.process.pid}/cgroup", encoding="ascii") as file:
+            lines = [line.strip().split(":", 2) for line in file]
+        return {name: path for _, names, path in lines for name in names.split(",")}
+
+    def test_host(self) -> None:
+        """A process and its thread are in their groups, and limits are what the kernel says."""
+        group = self.use(self.groups)
+        places = self.places()
+        inside = f"{self.base}{PATH}"
+        for controller in group.controllers:
+            threaded = self.groups.unified or controller in ("cpu", "cpuacct", "cpuset")
+            place = places["" if self.groups.unified else controller]
+            self.assertEqual(f"{inside}/vcpu0" if threaded else inside, place)
+        if "memory" in group.controllers:
+            group.set_memory_limit("hard_limit", 1 << 20)
+            limits = [group.memory_limit(name) for name in ("hard_limit", "soft_limit")]
+            self.assertEqual([1 << 20, UNLIMITED], limits)
+        if "cpu" in group.controllers:
+            group.set_shares(300)
+            group.set_quota("vcpu0", 20000)
+            self.assertEqual((300, (100000, 20000)), (group.shares(), group.bandwidth("vcpu0")))
+        if "cpuset" in group.controllers:
+            cpu = min(os.sched_getaffinity(0))
+            group.set_cpuset("vcpu0", "cpus", str(cpu))
+            self.assertEqual({cpu}, os.sched_getaffinity(self.process.pid))
+        if "cpuacct" in group.controllers:
+            self.assertGreaterEqual(group.times().total, 0)
+        self.process.communicate()
+        self.assertTrue(group.remove())
+        found = self.groups.group(group.path)
+        found.find()
+        self.assertEqual(frozenset(), found.controllers)
+
+    def test_unified(self) -> None:
+        """Threads can be told apart in version 2 also where its tree has no controllers."""
+        if self.groups.layout.unified is None:
+            self.assertFalse(self.groups.unified)
+            return
+        group = self.use(attrs.evolve(self.groups, unified=True))
+        if group.controllers:
+            self.assertEqual(f"{self.base}{PATH}/vcpu0", self.places()[""])
+            self.assertEqual(["emulator", "vcpu0"], group.children())
+            self.process.communicate()
+            self.assertTrue(group.remove())
+        else:
+            self.assertNotIn(self.base, self.places().get("", ""))
