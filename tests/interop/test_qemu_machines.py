@@ -101,7 +101,7 @@ class MachineTests(GuestTestCase):
 
     async def test_machine(self) -> None:
         """Memory, processors, threads, figures and dumps; and at the end the guest panics."""
-        await self.begin()
+        await self.begin("cgroups=off")
         await self.virsh("define", str(self.machine("<cputune><emulatorpin cpuset='0'/></cputune>")))
         watching = await self.watch()
         await self.virsh("start", "guest")
@@ -217,7 +217,7 @@ class MachineTests(GuestTestCase):
 
     async def test_refused(self) -> None:
         """What nobody would enforce is refused when a guest starts; its definition can say so."""
-        await self.begin()
+        await self.begin("cgroups=off")
         await self.virsh("define", str(self.empty()))
         for command, complaint in (
             (["schedinfo", "empty", "--set", "cpu_shares=200"], "CPU tuning is not available on this host"),

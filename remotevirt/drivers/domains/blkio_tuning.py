@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
+from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
 from remotevirt.drivers.faults import exclusive_flags, too_large
 from remotevirt.errors import VirError
+from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
@@ -21,7 +24,7 @@ from remotevirt.stubs.remote.domain import DomainGetBlkioParametersRet
 from remotevirt.typed_params import allowed, check_params, string, uint
 from remotevirt.xml.domain.tuning import BlockDevice, BlockIoTune
 
-__all__ = ["MAX_DEVICES", "MAX_PATH", "BlkioTuningCalls"]
+__all__ = ["DEVICE_LIMITS", "MAX_DEVICES", "MAX_PATH", "WEIGHT", "BlkioTuningCalls", "parse_limits"]
 
 MAX_DEVICES: Final = 256
 """Devices that a definition may hold limits for after a call. libvirt: none."""
@@ -59,14 +62,15 @@ class BlkioTuningCalls(DomainCalls):
         self.check_flags(flags, IMPACT | STRINGS, "DomainGetBlkioParameters")
         if nparams == 0:
             return DomainGetBlkioParametersRet((), len(ALLOWED))
-        tune = self.one_definition(self.record(dom), flags).model.blkiotune or BlockIoTune()
-        params = [uint(WEIGHT, tune.weight or 0)]
+        record = self.record(dom)
+        tune = self.one_definition(record, flags).model.blkiotune or BlockIoTune()
+        params = [uint(WEIGHT, self.io_weight(record, flags))]
         params += [string(name, _join(tune, field)) for name, (field, _) in DEVICE_LIMITS.items()]
         return DomainGetBlkioParametersRet(cut(params, nparams, flags), 0)
 
     def domain_set_blkio_parameters(
         self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
-    ) -> None:
+    ) -> Result[None]:
         """Change the weight and limits.
 
         As in libvirt, a parameter that cannot be read does not keep the others from being set.
@@ -74,11 +78,26 @@ class BlkioTuningCalls(DomainCalls):
         Raises:
             InvalidArg: the text of a parameter cannot be read, or there are too many devices.
         """
+        self.check_blkio(params, flags)
+        record = self.record(dom)
+        self.keep_blkio(record, self.one_definition(record, flags), params)
+        return None
+
+    def io_weight(self, record: DomainRecord, flags: int) -> int:
+        """Return the weight of the definition that is meant, 0 for none."""
+        tune = self.one_definition(record, flags).model.blkiotune
+        return tune.weight or 0 if tune is not None else 0
+
+    def check_blkio(self, params: Sequence[TypedParam], flags: int) -> None:
+        """Refuse parameters that there are not."""
         need_params(params, "virDomainSetBlkioParameters")
         self.check_flags(flags, IMPACT, "DomainSetBlkioParameters")
         check_params(params, ALLOWED)
-        record = self.record(dom)
-        model = self.one_definition(record, flags).changing()
+
+    def keep_blkio(self, record: DomainRecord, definition: Definition, params: Sequence[TypedParam]) -> None:
+        """Put parameters into a definition; raises InvalidArg, after those that can be read."""
+        self.world.touch(record)
+        model = definition.changing()
         if model.blkiotune is None:
             model.blkiotune = BlockIoTune()
         failure: VirError | None = None
@@ -87,7 +106,7 @@ class BlkioTuningCalls(DomainCalls):
                 if name == WEIGHT:
                     model.blkiotune.weight = int(value) or None
                 else:
-                    _merge(model.blkiotune, name, _parse(str(value), name), self.world.ERRORS)
+                    _merge(model.blkiotune, name, parse_limits(str(value), name), self.world.ERRORS)
             except InvalidArg as error:
                 failure = error
         self.world.redefined(record)
@@ -101,7 +120,7 @@ def _join(tune: BlockIoTune, field: str) -> str:
     return ",".join(f"{path},{limit}" for path, limit in found if limit)
 
 
-def _parse(text: str, name: str) -> dict[str, int]:
+def parse_limits(text: str, name: str) -> dict[str, int]:
     """Read the text of a parameter: path -> limit, the last one of a path winning.
 
     Raises:

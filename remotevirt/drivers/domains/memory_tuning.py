@@ -10,6 +10,7 @@ from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS, cut, need_params
 from remotevirt.drivers.faults import exclusive_flags, too_large
+from remotevirt.procedures import Result
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
@@ -49,30 +50,32 @@ class MemoryTuningCalls(DomainCalls):
 
     def domain_set_memory_parameters(
         self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
-    ) -> None:
+    ) -> Result[None]:
         """Change limits.
 
         Raises:
             InvalidArg: the limit with swap would be below the one without.
         """
+        wanted = self.wanted_limits(params, flags)
         record = self.record(dom)
-        wanted = self.wanted_limits(record, params, flags)
-        self.keep_limits(record, self.one_definition(record, flags), wanted)
+        definition = self.one_definition(record, flags)
+        self.check_swap(record, wanted)
+        self.keep_limits(record, definition, wanted)
+        return None
 
     def memory_limit(self, record: DomainRecord, flags: int, name: str) -> int:
         """Return one limit of the definition that is meant."""
         return _limit(self.one_definition(record, flags).model.memtune, name)
 
-    def wanted_limits(self, record: DomainRecord, params: Sequence[TypedParam], flags: int) -> dict[str, int]:
-        """Return the limits that a call wants.
-
-        Raises:
-            InvalidArg: the limit with swap would be below the one without.
-        """
+    def wanted_limits(self, params: Sequence[TypedParam], flags: int) -> dict[str, int]:
+        """Return the limits that a call wants; raises InvalidArg for what is none."""
         need_params(params, "virDomainSetMemoryParameters")
         self.check_flags(flags, IMPACT, "DomainSetMemoryParameters")
         check_params(params, ALLOWED)
-        wanted = {name: int(value) for name, value in to_dict(params).items()}
+        return {name: int(value) for name, value in to_dict(params).items()}
+
+    def check_swap(self, record: DomainRecord, wanted: Mapping[str, int]) -> None:
+        """Refuse a limit with swap below the one without; raises InvalidArg."""
         if HARD in wanted or SWAP in wanted:
             # what is not to be changed counts as it is now, even where the change is for later
             now = record.live.model.memtune
@@ -80,13 +83,12 @@ class MemoryTuningCalls(DomainCalls):
             if hard > swap:
                 text = "memory hard_limit tunable value must be lower than or equal to swap_hard_limit"
                 raise InvalidArg(text, domain=self.world.ERRORS)
-        return wanted
 
     def keep_limits(
         self, record: DomainRecord, definition: Definition | None, wanted: Mapping[str, int]
     ) -> None:
         """Put limits into a definition, if one is meant."""
-        if definition is None or not wanted:
+        if definition is None:
             return
         self.world.touch(record)
         model = definition.changing()

@@ -11,17 +11,23 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
 from remotevirt.drivers.domains.calls import LIVE
 from remotevirt.drivers.qemu.calls import QemuCalls
-from remotevirt.drivers.qemu.control_groups.group import ControlGroup
+from remotevirt.drivers.qemu.control_groups.group import ControlGroup, CpuTimes
+from remotevirt.drivers.qemu.figures import task_figures
+from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
 
-__all__ = ["CgroupCalls", "no_controller"]
+__all__ = ["CgroupCalls", "cpu_times", "no_controller"]
 
 T = TypeVar("T")
+
+log = Logger()
 
 _WORDS: Final = {
     "cpu": "cgroup CPU controller is not mounted",
@@ -69,3 +75,15 @@ class CgroupCalls(QemuCalls):
         guest.check_wanted()
         self.still(record)
         return result
+
+
+def cpu_times(guest: Guest) -> CpuTimes | None:
+    """Return the CPU time of a guest: of its group, or else of its process; None if there is none."""
+    group = guest.group
+    if group is not None and "cpuacct" in group.controllers:
+        try:
+            return group.times()
+        except VirError as error:
+            log.debug("{path}: {error}", path=group.path, error=error)
+    figures = None if guest.process is None else task_figures(guest.process.pid)
+    return None if figures is None else CpuTimes(figures.cpu, figures.user, figures.system)

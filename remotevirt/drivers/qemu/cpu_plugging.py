@@ -84,7 +84,8 @@ async def plug_vcpu(guest: Guest, number: int) -> None:
     if number in guest.threads:
         await place_thread(guest, f"vcpu{number}", guest.threads[number])
         guest.check_alive()
-    if cpus is not None and number in guest.threads:
+    confined = live.emulator_pin is not None  # whose thread has made this one
+    if (confined or cpus is not None) and number in guest.threads:
         pin_thread(guest, guest.threads[number], cpus)
     guest.world.commit(_set_enabled, guest, number, True)
 

@@ -26,6 +26,7 @@ from remotevirt.drivers.qemu.network import NetworkCalls
 from remotevirt.drivers.qemu.pinning import PinningCalls
 from remotevirt.drivers.qemu.program import ProgramCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
+from remotevirt.drivers.qemu.scheduling import SchedulerCalls
 from remotevirt.drivers.qemu.screen import ScreenCalls
 from remotevirt.drivers.qemu.security import SecurityCalls
 from remotevirt.drivers.qemu.statistics import StatisticsCalls
@@ -63,6 +64,7 @@ class QemuHypervisor(
     VcpuCalls,
     PinningCalls,
     IoThreadCalls,
+    SchedulerCalls,
     TuningCalls,
     StatisticsCalls,
     JobCalls,

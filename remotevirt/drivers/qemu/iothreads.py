@@ -93,7 +93,8 @@ class IoThreadCalls(QemuCalls):
                 if one is not None:
                     await place_thread(guest, name, one["thread-id"])
                     guest.check_alive()
-                if one is not None and live.cpu_mask is not None:
+                confined = live.emulator_pin is not None  # whose thread has made this one
+                if one is not None and (confined or live.cpu_mask is not None):
                     pin_thread(guest, one["thread-id"], live.cpu_mask)
                 live, config = self.definitions(self.record(dom), flags)
 

@@ -216,18 +216,16 @@ class QemuMemoryCalls(CgroupCalls, MemorySizeCalls, MemoryTuningCalls):
         self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int
     ) -> None:
         """Change limits, now, later or both."""
+        wanted = self.wanted_limits(params, flags)
         record = self.record(dom)
         async with self.turn(record, "remoteDispatchDomainSetMemoryParameters"):
-            wanted = self.wanted_limits(record, params, flags)
             group = self.live_group(record, flags, "memory")
-            live, config = self.definitions(record, flags)
-            done: dict[str, int] = {}
-            try:
-                for name in _in_order(record.live, wanted) if group is not None else ():
+            self.check_swap(record, wanted)
+            if group is not None:
+                for name in _in_order(record.live, wanted):
                     await self.tell_kernel(record, partial(group.set_memory_limit, name, wanted[name]))
-                    done[name] = wanted[name]
-            finally:
-                self.world.commit(self.keep_limits, record, live, done)
+                    self.world.commit(self.keep_limits, record, record.live, {name: wanted[name]})
+            _, config = self.definitions(record, flags)
             self.world.commit(self.keep_limits, record, config, wanted)
 
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from remotevirt.drivers.domains.filters import GROUPS, groups_of, matches
 from remotevirt.drivers.qemu.block_figures import BlockFigures, block_figures
 from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.cgroups import cpu_times
 from remotevirt.drivers.qemu.command import Image, images_of
 from remotevirt.drivers.qemu.cpu_plugging import enabled_vcpus
 from remotevirt.drivers.qemu.figures import task_figures, waiting_times
@@ -102,12 +103,11 @@ def _pid(record: QemuRecord) -> int | None:
 
 
 def _cpu(record: QemuRecord, answers: Answers, flags: int) -> Iterator[TypedParam]:
-    pid = _pid(record)
-    figures = None if pid is None else task_figures(pid)
-    if figures is not None:
-        yield ullong("cpu.time", figures.cpu)
-        yield ullong("cpu.user", figures.user)
-        yield ullong("cpu.system", figures.system)
+    times = None if record.guest is None else cpu_times(record.guest)
+    if times is not None:
+        yield ullong("cpu.time", times.total)
+        yield ullong("cpu.user", times.user)
+        yield ullong("cpu.system", times.system)
 
 
 def _balloon(record: QemuRecord, answers: Answers, flags: int) -> Iterator[TypedParam]:

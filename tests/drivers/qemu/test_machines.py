@@ -212,8 +212,7 @@ class ProcessorTests(MachineCase):
     def test_tuning(self) -> None:
         """A definition that nobody would carry out is refused."""
         for element in (
-            "<shares>200</shares>",
-            "<quota>2000</quota>",
+            "<emulatorsched scheduler='batch'/>",
             "<vcpusched vcpus='0' scheduler='fifo' priority='1'/>",
         ):
             text = GUEST.format(devices="").replace("<os>", f"<cputune>{element}</cputune><os>")

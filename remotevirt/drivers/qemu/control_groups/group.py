@@ -200,8 +200,11 @@ class ControlGroup(ABC):
             raise InternalError(problem, domain=c.VIR_FROM_CGROUP) from None
 
     def write(self, controller: str, file: str, text: object, name: str = "") -> None:
+        """Write into a file of a controller. Raises VirSystemError."""
+        self.write_into(self.place(controller, file, name), text)
+
+    def write_into(self, path: str, text: object) -> None:
         """Write into a file. Raises VirSystemError."""
-        path = self.place(controller, file, name)
         try:
             self.files.write(path, str(text))
         except OSError as error:

@@ -108,11 +108,7 @@ class V1Group(ControlGroup):
                         self.files.write(path, self.files.read(f"{above}/{file}"))
                 except OSError as error:
                     raise unwritable(path, error) from error
-        path = f"{folders[-1]}/cpuset.memory_migrate"
-        try:
-            self.files.write(path, "1")
-        except OSError as error:
-            raise unwritable(path, error) from error
+        self.write_into(f"{folders[-1]}/cpuset.memory_migrate", 1)
 
     def find(self) -> None:
         self.controllers = frozenset(
@@ -133,18 +129,14 @@ class V1Group(ControlGroup):
             self.remove_child(f"{folder}/{name}")
 
     def enter(self, pid: int) -> None:
-        for controller in CONTROLLERS:
-            if controller in self.controllers:
-                name = EMULATOR if self._has_children(controller) else ""
-                self.write(controller, "cgroup.procs", pid, name)
-
-    def _has_children(self, controller: str) -> bool:
-        return self.folder(controller) in self._folders(THREADED)
+        threaded = self._folders(THREADED)
+        for folder in self._folders():
+            place = f"{folder}/{EMULATOR}" if folder in threaded else folder
+            self.write_into(f"{place}/cgroup.procs", pid)
 
     def move(self, name: str, thread: int) -> None:
-        for controller in THREADED:
-            if controller in self.controllers:
-                self.write(controller, "tasks", thread, name)
+        for folder in self._folders(THREADED):
+            self.write_into(f"{folder}/{name}/tasks", thread)
 
     def remove(self) -> bool:
         left = [folder for top in self._tops() if not self.remove_tree(folder := top + self.path)]
