@@ -32,6 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from remotevirt.drivers.regardless import regardless
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, OperationTimeout
 
@@ -267,14 +268,8 @@ async def in_long_thread(
 
 async def close_in_thread(place: str, descriptor: int) -> None:
     """Close a descriptor, which a file system may take long for; whether anybody waits for that or not."""
-    waiter: Deferred[None] = Deferred()
-
-    def done(result: Any) -> None:
-        if not waiter.called:
-            waiter.callback(result)
-
-    Deferred.fromCoroutine(in_long_thread(place, lambda stop: os.close(descriptor))).addBoth(done)
-    await waiter
+    closing = in_long_thread(place, lambda stop: os.close(descriptor))
+    await regardless(Deferred.fromCoroutine(closing))
 
 
 async def _do(

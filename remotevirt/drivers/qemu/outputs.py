@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from remotevirt.drivers.disk_threads import Stop, in_long_thread, made_in_thread
 from remotevirt.drivers.qemu.guest import Guest, Output
-from remotevirt.drivers.qemu.stopping import regardless
+from remotevirt.drivers.regardless import regardless
 
 __all__ = ["drop_output", "output"]
 

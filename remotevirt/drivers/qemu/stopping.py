@@ -17,15 +17,15 @@ import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from remotevirt.drivers.disk_threads import in_long_thread
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import pay_back, soon
+from remotevirt.drivers.regardless import regardless
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
@@ -41,10 +41,7 @@ __all__ = [
     "abandon",
     "end",
     "gone",
-    "regardless",
 ]
-
-T = TypeVar("T")
 
 log = Logger()
 
@@ -116,24 +113,6 @@ def wait_over(guest: Guest) -> Deferred[None]:
     """Return what fires when the domain has let go of a guest. May be cancelled."""
     waiter: Deferred[None] = Deferred(guest.over.remove)
     guest.over.append(waiter)
-    return waiter
-
-
-def regardless(work: Deferred[T]) -> Deferred[T]:
-    """Return what fires as work does that goes on also when nobody waits for it any more."""
-    waiter: Deferred[T] = Deferred()
-
-    def done(result: T) -> None:
-        if not waiter.called:
-            waiter.callback(result)
-
-    def failed(failure: Failure) -> None:
-        if waiter.called:
-            log.error("what nobody waits for has failed: {error}", error=failure.value)
-        else:
-            waiter.errback(failure)
-
-    work.addCallbacks(done, failed)
     return waiter
 
 

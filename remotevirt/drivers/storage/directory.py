@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Final, TypeAlias
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 
 from remotevirt.drivers.disk_threads import (
     Stop,
@@ -19,6 +19,7 @@ from remotevirt.drivers.disk_threads import (
     open_in_thread,
 )
 from remotevirt.drivers.faults import both_flags, check_flags
+from remotevirt.drivers.regardless import regardless
 from remotevirt.drivers.storage import qemu_img
 from remotevirt.drivers.storage.aside import FOLDER_FD, locate_program, run
 from remotevirt.drivers.storage.bytes import make_folder, make_raw, resize_raw, wipe
@@ -336,9 +337,15 @@ class MountBackend(DirectoryBackend):
     async def start(self, model: PoolModel) -> None:
         """Mount the file system, if it is not; raises VirError."""
         path = _path(model)
-        if not await in_thread(path, _is_mounted, path):
+        if await in_thread(path, _is_mounted, path):
+            await in_thread(path, scan_draft, path)
+            return
+        try:
             await self._mount(model)
-        await in_thread(path, scan_draft, path)
+            await in_thread(path, scan_draft, path)
+        except BaseException:
+            await regardless(Deferred.fromCoroutine(self.stop(model)))
+            raise
 
     @staticmethod
     async def _mount(model: PoolModel) -> None:
