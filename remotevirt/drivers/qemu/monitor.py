@@ -30,6 +30,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotevirt.drivers.disk_threads import close_in_thread
 from remotevirt.drivers.qemu.qmp import Event, Greeting, LineReader, Message, QmpError, Reply, encode_command
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -86,11 +87,17 @@ class _Call:
             self.timer.cancel()
             self.timer = None
         if self.file is not None:
-            os.close(self.file)
+            _let_go(self.file)
             self.file = None
         answer, self.answer = self.answer, None
         if answer is not None:
             answer.callback(result)
+
+
+def _let_go(file: int) -> None:
+    """Close a descriptor that QEMU has; in a thread, as it may be a file on a disk that hangs."""
+    closing = close_in_thread(f"descriptor {file}", file)
+    Deferred.fromCoroutine(closing).addErrback(lambda failure: log.warn("{error}", error=failure.value))
 
 
 @implementer(IFileDescriptorReceiver)

@@ -273,6 +273,7 @@ class DescriptorTests(MonitorCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.patch(module, "_let_go", os.close)  # without a reactor there are no threads
         self.negotiate()
         self.ours, other = os.pipe()
         self.addCleanup(os.close, self.ours)
