@@ -23,7 +23,7 @@ from remotevirt.drivers.disk_threads import Stop, in_long_thread, made_in_thread
 from remotevirt.drivers.qemu.guest import Guest, Output
 from remotevirt.drivers.regardless import regardless
 
-__all__ = ["drop_output", "output"]
+__all__ = ["drop_output", "forget_output", "output"]
 
 log = Logger()
 
@@ -99,7 +99,7 @@ def _remove(unwanted: Output) -> None:
 
 def _note(guest: Guest, opened: Output | None) -> None:
     """Remember what is being written, so that a later daemon knows of it."""
-    if guest.details.output == opened or guest.record.guest is not guest:
+    if guest.details.output == opened or guest.record.guest is not guest or not guest.world.open:
         return
 
     def change() -> None:
@@ -107,6 +107,13 @@ def _note(guest: Guest, opened: Output | None) -> None:
         guest.remember()
 
     guest.world.apply(change)
+
+
+def forget_output(guest: Guest) -> None:
+    """Have removed what was not finished for a guest that is over; later, and whoever waits."""
+    Deferred.fromCoroutine(drop_output(guest)).addErrback(
+        lambda failure: log.failure("what was not finished stays behind", failure=failure)
+    )
 
 
 async def drop_output(guest: Guest) -> None:

@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from remotevirt.drivers.disk_threads import in_long_thread
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import pay_back, soon
+from remotevirt.drivers.qemu.outputs import forget_output
 from remotevirt.drivers.regardless import regardless
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -143,6 +144,8 @@ def gone(guest: Guest) -> None:
     if guest.console is not None:
         guest.console.close()
     guest.settled = pay_back(world, guest.details.owners)
+    if guest.details.output is not None:
+        forget_output(guest)
     for folder in (guest.folder, world.settings.channel / guest.folder.name):
         discard(folder)
     waiting = [waiter for waiters in guest.waiting.values() for waiter in waiters]
