@@ -134,6 +134,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
 
     def started() -> None:
         guest.remember()
+        guest.record.live.changing()  # its images were found and numbered
         if taps:
             place_taps(guest.record.live.changing(), taps)
 
