@@ -149,6 +149,49 @@ class DyingTests(GuestTestCase):
         node = "" if wanted is None else f"libvirt-{wanted.get('index')}-"
         self.assertTrue(drive.get("inserted", {}).get("node-name", "").startswith(node), (words, drive))
 
+    async def test_files(self) -> None:
+        """The daemon, or QEMU too, dies while memory goes into a file: it is complete, or it is gone."""
+        await self.begin()
+        await self.virsh("define", str(self.empty()))
+        file = self.daemon.directory / "file"
+        for words, both in (
+            ("save empty", False),
+            ("save empty", True),
+            ("dump empty", False),
+            ("dump empty --memory-only", False),
+            ("dump empty --memory-only --live", True),
+            ("managedsave empty", False),
+        ):
+            await self.tried("start", "empty")
+            path = file
+            if words.startswith("managed"):
+                path = self.daemon.state / "qemu" / "save" / f"{uuid_of('empty').hex}.save"
+            client = Running(["virsh", "-c", self.daemon.guests_uri])
+            command, name, *options = words.split()
+            client.type(" ".join([command, name, *([] if path is not file else [str(file)]), *options]))
+            while not path.exists():
+                await deferLater(reactor, 0.001)
+            await deferToThread(self.daemon.kill)
+            if both:
+                for pid in self.daemon.qemus():
+                    os.kill(pid, signal.SIGKILL)
+                await until(lambda: not self.daemon.qemus())
+            await deferToThread(self.daemon.start)
+            client.stop()
+            state = await self.settled("empty")
+            if state.startswith("running"):
+                await until(lambda path=path: not path.exists())  # type: ignore[misc]
+                self.assertIn("None", await self.virsh("domjobinfo", "empty"))
+            elif state == "shut off (crashed)":
+                self.assertTrue(both, words)
+                await until(lambda path=path: not path.exists())  # type: ignore[misc]
+            else:
+                self.assertEqual("shut off (saved)", state, words)
+                self.assertTrue(path.exists())
+                path.unlink() if path is file else await self.virsh("managedsave-remove", "empty")
+        await self.tried("destroy", "empty")
+        self.nothing_left()
+
     async def test_both(self) -> None:
         """QEMU dies while the daemon is away: off, crashed; and nobody else's process is taken for it."""
         await self.begin()

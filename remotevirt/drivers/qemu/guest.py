@@ -37,7 +37,7 @@ class Owner:
 
 @attrs.frozen
 class Output:
-    """A file that is being written: its path, and which file that is, should it be another one later."""
+    """A file that is being written: its path, and which file that is, 0 and 0 while that is not known."""
 
     path: str
     device: int
