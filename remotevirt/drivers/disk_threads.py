@@ -26,12 +26,13 @@ from time import monotonic
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from remotevirt.drivers.regardless import regardless
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, OperationTimeout
 
@@ -266,15 +267,15 @@ async def in_long_thread(
 
 
 async def close_in_thread(place: str, descriptor: int) -> None:
-    """Close a descriptor, which a file system may take long for; whether anybody waits for that or not."""
-    waiter: Deferred[None] = Deferred()
+    """Close a descriptor, which a file system may take long for.
 
-    def done(result: Any) -> None:
-        if not waiter.called:
-            waiter.callback(result)
-
-    Deferred.fromCoroutine(in_long_thread(place, lambda stop: os.close(descriptor))).addBoth(done)
-    await waiter
+    It is closed whether anybody waits for that or not, and nobody waits for longer than for short work.
+    """
+    closing = in_long_thread(place, lambda stop: os.close(descriptor))
+    try:
+        await regardless(Deferred.fromCoroutine(closing)).addTimeout(DISK_SECONDS, reactor)
+    except TimeoutError:
+        log.warn("the storage at {place} does not answer", place=place)
 
 
 async def _do(

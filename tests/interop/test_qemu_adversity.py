@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
@@ -23,6 +25,19 @@ ENVIRONMENT = {b"", b"LC_ALL", b"PATH", b"HOME", b"TMPDIR"} | {
     b"XDG_%s_HOME" % kind for kind in (b"DATA", b"CACHE", b"CONFIG")
 }
 """Variables that a guest's QEMU may have."""
+
+
+MAC = "52:54:00:00:00:09"
+CHANGING = """
+<controller type='scsi' index='0' model='virtio-scsi'/>
+<disk type='file'><source file='{folder}/one'/><target dev='vda' bus='virtio'/></disk>
+<disk type='file' device='cdrom'><source file='{folder}/old'/><target dev='sda' bus='sata'/></disk>
+<interface type='user'><mac address='{mac}'/><model type='virtio'/></interface>
+"""
+DISK = "<disk type='file'><source file='{folder}/two'/><target dev='sdb' bus='scsi'/></disk>"
+MEDIUM = (
+    "<disk type='file' device='cdrom'><source file='{folder}/{name}'/><target dev='sda' bus='sata'/></disk>"
+)
 
 
 class DyingTests(GuestTestCase):
@@ -70,6 +85,112 @@ class DyingTests(GuestTestCase):
         if found.status:
             self.assertIn("domain is not running", found.err)
         return await self.state(name)
+
+    async def test_devices(self) -> None:
+        """Daemon or QEMU die while devices change: QEMU, the definition and the owners of files agree."""
+        await self.begin()
+        chance, folder = random.Random(SEED + 1), self.daemon.directory
+        for name in ("one", "two", "old", "new"):
+            (folder / name).write_bytes(bytes(1 << 20))
+            (folder / name).chmod(0o600)
+        await self.virsh("define", str(self.empty(devices=CHANGING.format(folder=folder, mac=MAC))))
+        disk = self.document("disk", DISK.format(folder=folder))
+        media = {
+            name: self.document(name, MEDIUM.format(folder=folder, name=name)) for name in ("old", "new")
+        }
+        changes = [f"attach-device empty {disk} --live", f"detach-device empty {disk} --live"]
+        changes += [f"update-device empty {media[name]} --live" for name in ("new", "old")]
+        changes += [f"domif-setlink empty {MAC} {state}" for state in ("down", "up")]
+        await self.virsh("start", "empty")
+        for number in range(18):
+            words = changes[number % len(changes)]
+            client = Running(["virsh", "-c", self.daemon.guests_uri])
+            client.type(words)
+            await deferLater(reactor, chance.uniform(0.02, 0.3))
+            if number % 9 == 8:
+                for pid in self.daemon.qemus():
+                    os.kill(pid, signal.SIGKILL)
+                await self.state_is("shut off (crashed)", "empty")
+                await self.virsh("start", "empty")
+            await self.again()
+            client.stop()
+            await self.settled("empty")
+            await self.agrees(words)
+        await self.virsh("destroy", "empty")
+        self.nothing_left()
+        for name in ("one", "two", "old", "new"):
+            self.assertEqual(os.geteuid(), (folder / name).stat().st_uid, name)
+
+    async def asked(self, command: str, **arguments: Any) -> Any:
+        """What QEMU answers."""
+        text = json.dumps({"execute": command, "arguments": arguments})
+        return json.loads(await self.virsh("qemu-monitor-command", "empty", text))["return"]
+
+    async def agrees(self, words: str) -> None:
+        """Check that QEMU and the definition agree, and that just the files of the latter are the guest's."""
+        document = ElementTree.fromstring(await self.virsh("dumpxml", "empty"))
+        there = {one["name"] for one in await self.asked("qom-list", path="/machine/peripheral")}
+        aliases = {str(one.find("alias").get("name")) for one in document.iterfind("devices/disk")}  # type: ignore[union-attr]
+        found = {one for one in there if one.startswith(("scsi0-", "sata0-", "virtio-disk"))}
+        self.assertEqual(aliases, found, words)
+        indexes = {one.get("index") for one in document.iter("source") if one.get("index")}
+        nodes = {str(one["node-name"]) for one in await self.asked("query-named-block-nodes", flat=True)}
+        numbers = {one.split("-")[1] for one in nodes if one.startswith("libvirt-")}
+        self.assertEqual(indexes, numbers, words)
+        named = {Path(one.get("file", "")).name for one in document.iter("source")}
+        for name in ("one", "two", "old", "new"):
+            owner = (self.daemon.directory / name).stat().st_uid
+            if os.geteuid() == 0:
+                self.assertEqual(name in named, owner != 0, (words, name))
+        (drive,) = [one for one in await self.asked("query-block") if one.get("qdev") == "sata0-0-0"]
+        wanted = next(
+            one.find("source") for one in document.iterfind("devices/disk") if one.get("device") == "cdrom"
+        )
+        node = "" if wanted is None else f"libvirt-{wanted.get('index')}-"
+        self.assertTrue(drive.get("inserted", {}).get("node-name", "").startswith(node), (words, drive))
+
+    async def test_files(self) -> None:
+        """The daemon, or QEMU too, dies while memory goes into a file: it is complete, or it is gone."""
+        await self.begin()
+        await self.virsh("define", str(self.empty()))
+        file = self.daemon.directory / "file"
+        for words, both in (
+            ("save empty", False),
+            ("save empty", True),
+            ("dump empty", False),
+            ("dump empty --memory-only", False),
+            ("dump empty --memory-only --live", True),
+            ("managedsave empty", False),
+        ):
+            await self.tried("start", "empty")
+            path = file
+            if words.startswith("managed"):
+                path = self.daemon.state / "qemu" / "save" / f"{uuid_of('empty').hex}.save"
+            client = Running(["virsh", "-c", self.daemon.guests_uri])
+            command, name, *options = words.split()
+            client.type(" ".join([command, name, *([] if path is not file else [str(file)]), *options]))
+            while not path.exists():
+                await deferLater(reactor, 0.001)
+            await deferToThread(self.daemon.kill)
+            if both:
+                for pid in self.daemon.qemus():
+                    os.kill(pid, signal.SIGKILL)
+                await until(lambda: not self.daemon.qemus())
+            await deferToThread(self.daemon.start)
+            client.stop()
+            state = await self.settled("empty")
+            if state.startswith("running"):
+                await until(lambda path=path: not path.exists())  # type: ignore[misc]
+                self.assertIn("None", await self.virsh("domjobinfo", "empty"))
+            elif state == "shut off (crashed)":
+                self.assertTrue(both, words)
+                await until(lambda path=path: not path.exists())  # type: ignore[misc]
+            else:
+                self.assertEqual("shut off (saved)", state, words)
+                self.assertTrue(path.exists())
+                path.unlink() if path is file else await self.virsh("managedsave-remove", "empty")
+        await self.tried("destroy", "empty")
+        self.nothing_left()
 
     async def test_both(self) -> None:
         """QEMU dies while the daemon is away: off, crashed; and nobody else's process is taken for it."""

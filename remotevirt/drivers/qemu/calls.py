@@ -13,8 +13,8 @@ from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.faults import no_domain, not_running
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.record import QemuRecord
-from remotevirt.drivers.qemu.stopping import regardless
 from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.drivers.regardless import regardless
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain
 

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import CancelledError
 
 from remotevirt.drivers.qemu.command import parts_of_vcpu, to_commands, vcpu_slots
@@ -19,11 +21,19 @@ from remotevirt.drivers.qemu.threads import pin_thread
 from remotevirt.drivers.qemu.unplugging import DELETED, REFUSED, first_of, gone_by_itself
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import OperationFailed, OperationTimeout, OperationUnsupported
+from remotevirt.stubs.errors import InternalError, OperationFailed, OperationTimeout, OperationUnsupported
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.cpu_tuning import SingleVcpu, VcpuList
 
-__all__ = ["enabled_vcpus", "forget_vcpu", "list_vcpus", "part_gone", "plug_vcpu", "unplug_vcpu"]
+__all__ = [
+    "enabled_vcpus",
+    "forget_vcpu",
+    "list_vcpus",
+    "part_gone",
+    "plug_vcpu",
+    "unplug_vcpu",
+    "vcpus_meanwhile",
+]
 
 
 def enabled_vcpus(model: DomainModel) -> list[int]:
@@ -120,6 +130,22 @@ async def unplug_vcpu(guest: Guest, number: int) -> None:
     if what == REFUSED:
         raise OperationFailed("vcpu unplug request was rejected by the guest", domain=c.VIR_FROM_QEMU)
     forget_vcpu(guest, alias)
+
+
+async def vcpus_meanwhile(guest: Guest) -> None:
+    """Find out which virtual CPUs have come or gone while the daemon was away. Raises VirError."""
+    model = guest.record.live.model
+    if model.maxvcpus == 1:
+        return
+    try:
+        slots = vcpu_slots(await guest.execute("query-hotpluggable-cpus"))
+    except InternalError:
+        return  # a machine whose CPUs stay
+    if len(slots) != model.maxvcpus:
+        return
+    there = {number for number, slot in enumerate(slots) if "qom-path" in slot}
+    for number in sorted(there ^ set(enabled_vcpus(model))):
+        guest.world.apply(partial(_set_enabled, guest, number, number in there))
 
 
 async def part_gone(guest: Guest, alias: str) -> None:

@@ -33,7 +33,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationFailed, OperationUnsupported, VirSystemError
 from remotevirt.stubs.remote import NonnullDomain
 
-__all__ = ["DumpCalls", "dump_panicked"]
+__all__ = ["DumpCalls", "dump_over", "dump_panicked"]
 
 CRASH: Final[int] = c.VIR_DUMP_CRASH
 LIVE: Final[int] = c.VIR_DUMP_LIVE
@@ -124,6 +124,20 @@ async def _watch(guest: Guest) -> None:
             why = guest.progress.error if guest.progress is not None else ""
             text = f"memory-only dump failed: {why}" if why else "memory-only dump failed"
             raise OperationFailed(text, domain=c.VIR_FROM_QEMU)
+        guest.check_alive()
+        await deferLater(guest.world.reactor, POLL_SECONDS)
+
+
+async def dump_over(guest: Guest) -> None:
+    """Wait until QEMU has written a dump that nobody wants any more: it cannot be told to stop.
+
+    Raises:
+        VirError: it does not answer, or the guest ends.
+    """
+    while True:
+        answer = await guest.execute("query-dump")
+        if not isinstance(answer, dict) or answer.get("status") != "active":
+            return
         guest.check_alive()
         await deferLater(guest.world.reactor, POLL_SECONDS)
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from remotevirt.drivers.qemu.record import QemuRecord
     from remotevirt.drivers.qemu.world import QemuWorld
 
-__all__ = ["Details", "Guest", "Output", "Owner"]
+__all__ = ["Details", "Guest", "Output", "Owner", "Undo"]
+
+
+Undo = tuple[str, dict[str, Any]]
+"""A command of QMP that undoes something, and its arguments; from a store it comes as a list."""
 
 
 @attrs.frozen
@@ -34,7 +38,7 @@ class Owner:
 
 @attrs.frozen
 class Output:
-    """A file that is being written: its path, and which file that is, should it be another one later."""
+    """A file that is being written: its path, and which file that is, 0 and 0 while that is not known."""
 
     path: str
     device: int
@@ -52,6 +56,9 @@ class Details:
         taints: what it is marked with; see :mod:`remotevirt.drivers.qemu.messages`.
         unplugging: the aliases of devices that it was asked to let go of, and has not yet.
         images: the highest number that an image was given; block nodes are called by these.
+        making: what undoes the change of devices that a call is about, in order of making.
+        leftover: what is behind devices that no definition has, and that the guest has not let go of: by
+            their ids, what takes it away.
         links: where paths of files lead that were given to the guest, if that is elsewhere.
         output: the file that a call writes its memory into; None while none does.
         autodestroy: it ends with the connection that has started it.
@@ -64,6 +71,8 @@ class Details:
     taints: list[str] = attrs.field(factory=list)
     unplugging: list[str] = attrs.field(factory=list)
     images: int = 0
+    making: list[Undo] = attrs.field(factory=list)
+    leftover: dict[str, list[Undo]] = attrs.field(factory=dict)
     links: dict[str, str] = attrs.field(factory=dict)
     output: Output | None = None
     autodestroy: bool = False

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from remotevirt.drivers.disk_threads import Stop, in_thread, open_in_thread
+from remotevirt.drivers.disk_threads import Stop, close_in_thread, in_thread, open_in_thread
 from remotevirt.drivers.qemu import watching
 from remotevirt.drivers.qemu.access import check_allowed, exactly
 from remotevirt.drivers.qemu.chains import find_images
@@ -140,6 +140,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
 
     def started() -> None:
         guest.remember()
+        guest.record.live.changing()  # its images were found and numbered
         if taps:
             place_taps(guest.record.live.changing(), taps)
 
@@ -250,14 +251,15 @@ async def opened(descriptors: Iterable[Descriptor], settings: Settings) -> Async
         The numbers, by name.
     """
     numbers: dict[str, int] = {}
+    places: dict[str, str] = {}
     try:
         for one in descriptors:
-            place = os.path.dirname(one.path or "/")
+            place = places[one.name] = os.path.dirname(one.path or "/")
             numbers[one.name] = await open_in_thread(place, lambda stop, one=one: _open(one, settings))  # type: ignore[misc]
         yield numbers
     finally:
-        for number in numbers.values():
-            os.close(number)
+        for name, number in numbers.items():
+            await close_in_thread(places[name], number)
 
 
 def _open(one: Descriptor, settings: Settings) -> int:

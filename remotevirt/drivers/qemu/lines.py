@@ -15,6 +15,7 @@ the client is told as a failure; and when the guest ends, which is the end of wh
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from typing import Any, Final
@@ -267,6 +268,10 @@ class LineHolders:
             stream.guest_ended()
 
 
+_TERMINAL: Final = re.compile(r"/dev/pts/[0-9]{1,10}")
+"""Pseudo-terminals; the folder holds nothing else that has a number."""
+
+
 def open_terminal(path: str, settings: Settings) -> int:
     """Open a guest's pseudo-terminal.
 
@@ -277,7 +282,7 @@ def open_terminal(path: str, settings: Settings) -> int:
         OperationDenied: it is none of QEMU's.
     """
     flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-    if not path.startswith("/dev/pts/"):
+    if not _TERMINAL.fullmatch(path):
         raise _not_ours(path)
     try:
         descriptor = os.open(path, flags)

@@ -18,14 +18,14 @@ from remotevirt.drivers.domains.devices import DeviceEditor
 from remotevirt.drivers.qemu.command import block_id, block_parts, node_of, throttle_of
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import release_files
-from remotevirt.drivers.qemu.making import Making, remove_parts
+from remotevirt.drivers.qemu.making import Making, forget_making, made, remove_parts, undoing
 from remotevirt.drivers.qemu.plugging import Change, find_images, persist, setting_of
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
 from remotevirt.xml.domain.disk import Disk, DiskDriver
 
-__all__ = ["TRAY_SECONDS", "change_medium"]
+__all__ = ["TRAY_SECONDS", "change_medium", "put_back"]
 
 TRAY_SECONDS: Final = 5.0
 """How long a guest that has locked a tray may take to open it; libvirt's CHANGE_MEDIA_TIMEOUT."""
@@ -71,14 +71,17 @@ async def change_medium(guest: Guest, wanted: Disk, config: Change | None, *, fo
             world.change_devices(record, live=take_in, config=config)
             if config is not None:
                 persist(guest)
+            made(guest, undoing(behind))
 
+        behind = block_parts(setting, old)
         world.commit(commit)
     except BaseException:
         await swap.restore()
         await making.take_back()
         raise
     await making.done()
-    await remove_parts(guest, block_parts(setting, old))
+    await remove_parts(guest, behind)
+    forget_making(guest)
     await release_files(guest)
 
 
@@ -89,6 +92,26 @@ def _with_medium(old: Disk, wanted: Disk) -> Disk:
     new.driver = new.driver or DiskDriver()
     new.driver.type = (wanted.driver.type if wanted.driver is not None else None) or "raw"
     return new
+
+
+async def put_back(guest: Guest, disk: Disk) -> None:
+    """Have in a drive what its definition says, after a change that did not come to its end.
+
+    Raises:
+        VirError: QEMU refuses.
+    """
+    answer, wanted = await guest.execute("query-block"), node_of(disk)
+    for one in answer if isinstance(answer, list) else ():
+        if not isinstance(one, dict) or one.get("qdev") != block_id(disk):
+            continue
+        inside = one.get("inserted")
+        node = inside.get("node-name") if isinstance(inside, dict) else None
+        if node == wanted and not one.get("tray_open"):
+            return
+        swap = _Swap(guest, disk)
+        await guest.execute("blockdev-open-tray", {"id": block_id(disk), "force": True})
+        await swap.exchange(wanted)
+        await guest.execute("blockdev-close-tray", {"id": block_id(disk)})
 
 
 class _Swap:
@@ -122,7 +145,7 @@ class _Swap:
 
     async def put(self, new: Disk) -> None:
         """Take out what is inside, put in the new medium if there is one, and close the tray."""
-        await self._exchange(node_of(new))
+        await self.exchange(node_of(new))
         order = throttle_of(new)
         if order is not None and self._inside is not None:
             await self.guest.execute(order.execute, order.arguments)
@@ -134,10 +157,11 @@ class _Swap:
             return
         with suppress(VirError):
             await self.guest.execute("blockdev-open-tray", {"id": self._id, "force": True})
-            await self._exchange(node_of(self.old))
+            await self.exchange(node_of(self.old))
             await self.guest.execute("blockdev-close-tray", {"id": self._id})
 
-    async def _exchange(self, node: str | None) -> None:
+    async def exchange(self, node: str | None) -> None:
+        """Take out what is inside, and put a node in; raises VirError."""
         if self._inside is not None:
             await self.guest.execute("blockdev-remove-medium", {"id": self._id})
             self._inside = None

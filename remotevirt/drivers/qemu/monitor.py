@@ -10,7 +10,8 @@ QEMU answers commands in order, those apart that are asked for out of band. A co
 in time
 fails, and while QEMU owes an answer that is late, new commands fail at once: a QEMU that is stopped or
 hangs holds up nobody for longer than one deadline. When it answers after all, the answer is dropped and the
-monitor works again.
+monitor works again. One that tells events without end is not read from for a while, so that calls on its own
+guest wait and no others.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotevirt.drivers.disk_threads import close_in_thread
 from remotevirt.drivers.qemu.qmp import Event, Greeting, LineReader, Message, QmpError, Reply, encode_command
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -49,6 +51,12 @@ PENDING_BYTES_MAXIMUM: Final = 16 << 20
 HELD_MAXIMUM: Final = 1024
 """Events that wait for the negotiation to end; QEMU sends none before, and a few while it ends."""
 
+EVENTS_BURST: Final = 1000
+"""Events that QEMU may tell at once. A disk that fails tells one for each request in flight, some hundred."""
+
+EVENTS_SECOND: Final = 50.0
+"""Events a second that are read from then on. Each may have to be kept on the disk, which takes 2 ms."""
+
 OnEvent: TypeAlias = Callable[[str, Mapping[str, Any], int, int], None]
 OnClose: TypeAlias = Callable[[VirError], None]
 Reason: TypeAlias = Callable[[], VirError]
@@ -62,6 +70,9 @@ class Clock(Interface):
 
     def callLater(self, delay: float, call: Callable[..., object], *args: object) -> IDelayedCall:
         """Call something later."""
+
+    def seconds(self) -> float:
+        """Return the time."""
 
 
 class _Call:
@@ -86,11 +97,17 @@ class _Call:
             self.timer.cancel()
             self.timer = None
         if self.file is not None:
-            os.close(self.file)
+            _let_go(self.file)
             self.file = None
         answer, self.answer = self.answer, None
         if answer is not None:
             answer.callback(result)
+
+
+def _let_go(file: int) -> None:
+    """Close a descriptor that QEMU has; in a thread, as it may be a file on a disk that hangs."""
+    closing = close_in_thread(f"descriptor {file}", file)
+    Deferred.fromCoroutine(closing).addErrback(lambda failure: log.warn("{error}", error=failure.value))
 
 
 @implementer(IFileDescriptorReceiver)
@@ -125,6 +142,11 @@ class Monitor(Protocol):
         self._negotiating: Deferred[None] | None = Deferred()
         self._held: list[Event] | None = []
         self._reason: Reason | None = None
+        self._room = float(EVENTS_BURST)
+        """How many events may come now."""
+        self._counted = clock.seconds()
+        self._pause: IDelayedCall | None = None
+        """QEMU is not read from until then."""
         self.oob = False
         """Whether commands can be asked for out of band."""
 
@@ -294,6 +316,7 @@ class Monitor(Protocol):
         if isinstance(message, Reply):
             self._take_reply(message)
         elif isinstance(message, Event):
+            self._count()
             if self._held is None:
                 self._tell(message)
             elif len(self._held) < HELD_MAXIMUM:
@@ -324,6 +347,22 @@ class Monitor(Protocol):
             self._end(lambda: InternalError(message=message, domain=c.VIR_FROM_QEMU))
 
         self.execute("qmp_capabilities", arguments, timeout=None).addCallbacks(ready, refused)
+
+    def _count(self) -> None:
+        """Read no more for a while from a QEMU that floods us with events; others have their turn."""
+        now = self._clock.seconds()
+        room = self._room + (now - self._counted) * EVENTS_SECOND
+        self._room, self._counted = min(room, EVENTS_BURST) - 1, now
+        if self._room < 0 and self._pause is None:
+            log.warn("a guest's QEMU tells too many events")
+            transport: Any = self.transport
+            transport.pauseProducing()
+            self._pause = self._clock.callLater(1 - self._room / EVENTS_SECOND, self._read_on)
+
+    def _read_on(self) -> None:
+        self._pause = None
+        transport: Any = self.transport
+        transport.resumeProducing()
 
     def _tell(self, event: Event) -> None:
         if self._on_event is None or self._reason is not None:
@@ -362,6 +401,9 @@ class Monitor(Protocol):
         if self._reason is not None:
             return
         self._reason = reason
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()

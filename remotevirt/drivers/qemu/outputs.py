@@ -2,11 +2,12 @@
 
 ::
 
-    output ──► opened ──► noted with the guest ──► written ──► finished ──► note dropped
-                             │ fails, or the client goes ────► removed
-                             └ the daemon dies ───► a later one finds the note ──► removed
+    output ──► noted with the guest ──► opened, noted which file it is ──► written ──► finished, not noted
+                                             │ fails, or the client goes ──────────► removed
+                                             └ the daemon dies ──► a later one finds the note ──► removed
 
-What is removed is the file that was noted: one that somebody has put in its place since stays.
+What is removed is the file that was noted: one that somebody has put in its place since stays. Where a daemon
+has died before it knew which file it is, that has nothing in it yet, or the mark of an unfinished one.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from twisted.logger import Logger
 
 from remotevirt.drivers.disk_threads import Stop, in_long_thread, made_in_thread
 from remotevirt.drivers.qemu.guest import Guest, Output
-from remotevirt.drivers.qemu.stopping import regardless
+from remotevirt.drivers.qemu.savefile import PARTIAL
+from remotevirt.drivers.regardless import regardless
 
-__all__ = ["drop_output", "output"]
+__all__ = ["drop_output", "forget_output", "output"]
 
 log = Logger()
 
@@ -52,7 +54,12 @@ async def output(
         file = start()
         return file, _identity(file, path)
 
-    file, opened = await made_in_thread(place, open_it, lambda made: _give_up(*made))
+    _note(guest, Output(path, 0, 0))
+    try:
+        file, opened = await made_in_thread(place, open_it, lambda made: _give_up(*made))
+    except BaseException:
+        _note(guest, None)
+        raise
     try:
         _note(guest, opened)
         yield file
@@ -89,7 +96,8 @@ def _remove(unwanted: Output) -> None:
     """Remove a file, unless another one has its path; in a thread."""
     try:
         found = os.lstat(unwanted.path)
-        if (found.st_dev, found.st_ino) == (unwanted.device, unwanted.inode):
+        same = (found.st_dev, found.st_ino) == (unwanted.device, unwanted.inode)
+        if same or (not unwanted.inode and stat.S_ISREG(found.st_mode) and _is_begun(unwanted.path)):
             os.unlink(unwanted.path)
     except FileNotFoundError:
         return
@@ -97,9 +105,18 @@ def _remove(unwanted: Output) -> None:
         log.error("{path} stays behind, unfinished: {error}", path=unwanted.path, error=error)
 
 
+def _is_begun(path: str) -> bool:
+    """Return whether a file has nothing in it, or what :mod:`.savefile` begins with."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        return os.pread(file, len(PARTIAL), 0) in (b"", PARTIAL)
+    finally:
+        os.close(file)
+
+
 def _note(guest: Guest, opened: Output | None) -> None:
     """Remember what is being written, so that a later daemon knows of it."""
-    if guest.details.output == opened or guest.record.guest is not guest:
+    if guest.details.output == opened or guest.record.guest is not guest or not guest.world.open:
         return
 
     def change() -> None:
@@ -107,6 +124,13 @@ def _note(guest: Guest, opened: Output | None) -> None:
         guest.remember()
 
     guest.world.apply(change)
+
+
+def forget_output(guest: Guest) -> None:
+    """Have removed what was not finished for a guest that is over; later, and whoever waits."""
+    Deferred.fromCoroutine(drop_output(guest)).addErrback(
+        lambda failure: log.failure("what was not finished stays behind", failure=failure)
+    )
 
 
 async def drop_output(guest: Guest) -> None:

@@ -27,7 +27,7 @@ from remotevirt.drivers.qemu.configuring import find_terminals, place_terminals
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_devices import LiveEditor
-from remotevirt.drivers.qemu.making import Making
+from remotevirt.drivers.qemu.making import Making, made
 from remotevirt.drivers.qemu.taps import place_taps
 from remotevirt.stubs import constants as c
 from remotevirt.xml.domain import DomainModel
@@ -96,6 +96,7 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
                 world.hub.publish(device_added(record.ref, device.info.alias))
             if config is not None:
                 persist(guest)
+            made(guest)
 
         world.commit(commit)
     except BaseException:

@@ -36,16 +36,18 @@ from remotevirt.drivers.qemu.chains import find_volume
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.control_groups.group import ControlGroup
+from remotevirt.drivers.qemu.dumping import dump_over
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.guest import Details, Guest, Output, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
 from remotevirt.drivers.qemu.monitor import Monitor
+from remotevirt.drivers.qemu.outputs import drop_output
 from remotevirt.drivers.qemu.process import QemuProcess, find
+from remotevirt.drivers.qemu.reconciling import reconcile
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus
 from remotevirt.drivers.qemu.saving import managed_path
 from remotevirt.drivers.qemu.stopping import CRASHED, DESTROYED, SAVED, abandon, end, gone
-from remotevirt.drivers.qemu.unplugging import gone_meanwhile
 from remotevirt.drivers.qemu.watching import panicked, shut_down
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
@@ -254,7 +256,9 @@ async def _look(guest: Guest) -> None:
         return
     status = await guest.execute("query-status")
     guest.threads = await find_threads(guest)
-    await gone_meanwhile(guest)
+    await reconcile(guest)
+    if record.reason not in GIVEN_UP:
+        await drop_output(guest)  # of a dump that did not pause the guest
     word = status.get("status") if isinstance(status, dict) else None
     if word == "shutdown":
         shut_down(guest, {})
@@ -263,6 +267,8 @@ async def _look(guest: Guest) -> None:
     elif record.state == c.VIR_DOMAIN_PAUSED and record.reason in GIVEN_UP:
         with suppress(VirError):
             await guest.execute("migrate_cancel")
+            await dump_over(guest)
+        await drop_output(guest)
         await run_cpus(guest, c.VIR_DOMAIN_RUNNING_SAVE_CANCELED, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
     elif word == "running" and record.state != c.VIR_DOMAIN_RUNNING:
         state = (c.VIR_DOMAIN_RUNNING, c.VIR_DOMAIN_RUNNING_UNPAUSED)

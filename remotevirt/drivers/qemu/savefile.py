@@ -24,7 +24,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, VirSystemError
 from remotevirt.xml.parse import MAX_BYTES
 
-__all__ = ["SaveImage", "finish_image", "open_image", "rewrite_image", "start_image"]
+__all__ = ["PARTIAL", "SaveImage", "finish_image", "open_image", "rewrite_image", "start_image"]
 
 MAGIC: Final = b"LibvirtQemudSave"
 PARTIAL: Final = b"LibvirtQemudPart"

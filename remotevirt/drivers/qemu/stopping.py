@@ -17,16 +17,17 @@ import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from remotevirt.drivers.disk_threads import in_long_thread
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import pay_back, soon
 from remotevirt.drivers.qemu.limits import forget_group
+from remotevirt.drivers.qemu.outputs import forget_output
+from remotevirt.drivers.regardless import regardless
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
@@ -42,10 +43,7 @@ __all__ = [
     "abandon",
     "end",
     "gone",
-    "regardless",
 ]
-
-T = TypeVar("T")
 
 log = Logger()
 
@@ -120,24 +118,6 @@ def wait_over(guest: Guest) -> Deferred[None]:
     return waiter
 
 
-def regardless(work: Deferred[T]) -> Deferred[T]:
-    """Return what fires as work does that goes on also when nobody waits for it any more."""
-    waiter: Deferred[T] = Deferred()
-
-    def done(result: T) -> None:
-        if not waiter.called:
-            waiter.callback(result)
-
-    def failed(failure: Failure) -> None:
-        if waiter.called:
-            log.error("what nobody waits for has failed: {error}", error=failure.value)
-        else:
-            waiter.errback(failure)
-
-    work.addCallbacks(done, failed)
-    return waiter
-
-
 def gone(guest: Guest) -> None:
     """Let go of a guest whose QEMU is over; does nothing if that was done."""
     record, world = guest.record, guest.world
@@ -166,6 +146,8 @@ def gone(guest: Guest) -> None:
         guest.console.close()
     guest.settled = pay_back(world, guest.details.owners)
     forget_group(guest)
+    if guest.details.output is not None:
+        forget_output(guest)
     for folder in (guest.folder, world.settings.channel / guest.folder.name):
         discard(folder)
     waiting = [waiter for waiters in guest.waiting.values() for waiter in waiters]

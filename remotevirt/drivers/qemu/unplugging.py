@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import chain
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -23,12 +25,12 @@ from remotevirt.drivers.qemu.command import Setting, parts_of_device
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import release_files
 from remotevirt.drivers.qemu.launching import surroundings_of
-from remotevirt.drivers.qemu.making import remove_parts
+from remotevirt.drivers.qemu.making import remove_parts, take_leftover
 from remotevirt.drivers.qemu.monitor import qmp_class
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
-from remotevirt.xml.domain.device import Device
+from remotevirt.xml.domain.device import FAMILIES, Device, devices_of
 
 __all__ = ["DELETED", "REFUSED", "UNPLUG_SECONDS", "first_of", "gone_by_itself", "gone_meanwhile", "unplug"]
 
@@ -105,16 +107,21 @@ async def first_of(guest: Guest, deleted: Deferred[None], refused: Deferred[None
             late.cancel()
 
 
-async def gone(guest: Guest, alias: str) -> None:
-    """Take away what is left of a device that the guest has no more; nothing if that was done."""
+async def gone(guest: Guest, alias: str, *, meanwhile: bool = False) -> None:
+    """Take away what is left of a device that the guest has no more; nothing if that was done.
+
+    Args:
+        guest: whose device it was.
+        alias: of the device.
+        meanwhile: it went while no daemon was there, or one that did not come to the end of this.
+    """
     world, record = guest.world, guest.record
     device = _find(guest, alias)
     if device is None:
+        await take_leftover(guest, alias)
         return
-    emulator = await world.emulators.get(record.live.model.devices.emulator or "")
-    await remove_parts(
-        guest, parts_of_device(Setting(record.live.model, emulator, surroundings_of(guest)), device)
-    )
+    setting = await _setting(guest)
+    await remove_parts(guest, parts_of_device(setting, device), maybe=meanwhile)
     if record.guest is not guest or _find(guest, alias) is None:
         return
 
@@ -134,17 +141,42 @@ async def gone_by_itself(guest: Guest, alias: str) -> None:
         await gone(guest, alias)
 
 
+async def _setting(guest: Guest) -> Setting:
+    """Return what the parts of a guest's devices are made from."""
+    model = guest.record.live.model
+    emulator = await guest.world.emulators.get(model.devices.emulator or "")
+    return Setting(model, emulator, surroundings_of(guest))
+
+
 async def gone_meanwhile(guest: Guest) -> None:
     """Find out which devices have gone while the daemon was away. Raises VirError."""
-    if not guest.details.unplugging:
-        return
     answer = await guest.execute("qom-list", {"path": "/machine/peripheral"})
-    if not isinstance(answer, list):
-        return
-    there = {str(one.get("name")) for one in answer if isinstance(one, dict)}
-    for alias in guest.details.unplugging:
+    names = [one.get("name") for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
+    there = {name for name in names if isinstance(name, str)}
+    if "type" not in there:
+        return  # every object has one, so this is no list of any
+    for alias in await _removable(guest):
         if alias not in there:
-            await gone(guest, alias)
+            await gone(guest, alias, meanwhile=True)
+    for alias in list(guest.details.leftover):
+        if alias not in there:
+            await take_leftover(guest, alias)
+
+
+async def _removable(guest: Guest) -> list[str]:
+    """Return the devices that are to be found among those that QEMU was told to make, by their aliases."""
+    setting = await _setting(guest)
+    found: list[str] = []
+    devices = guest.record.live.model.devices
+    for device in chain.from_iterable(devices_of(devices, tag) for tag in FAMILIES):
+        alias = device.info.alias if hasattr(device, "info") else None
+        if alias is None:
+            continue
+        with suppress(VirError):  # there are some that cannot come or go
+            parts = parts_of_device(setting, device)
+            if any(part.kind == "device" and part.arguments.get("id") == alias for part in parts):
+                found.append(alias)
+    return found
 
 
 def _find(guest: Guest, alias: str) -> Device | None:

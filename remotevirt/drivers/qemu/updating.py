@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from remotevirt.drivers.domains.devices import DeviceEditor
-from remotevirt.drivers.qemu.command import Order
-from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.guest import Guest, Undo
 from remotevirt.drivers.qemu.live_devices import LiveEditor
+from remotevirt.drivers.qemu.making import forget_making, made, note_making, undo_all
 from remotevirt.drivers.qemu.media import change_medium
 from remotevirt.drivers.qemu.plugging import Change, persist
 from remotevirt.stubs import constants as c
@@ -90,6 +90,7 @@ def _commit(guest: Guest, live: Change, config: Change | None) -> None:
 
     def change() -> None:
         guest.world.change_devices(guest.record, live=live, config=config)
+        made(guest)
         if config is not None:
             persist(guest)
 
@@ -137,17 +138,18 @@ async def _update_interface(guest: Guest, new: Interface, config: Change | None)
     if (old.link != "down") == up:
         _commit(guest, lambda editor: None, config)
         return
-    undo = Order("set_link", {"name": alias, "up": not up})
-    await guest.execute("set_link", {"name": alias, "up": up})
+    undo: Undo = ("set_link", {"name": alias, "up": not up})
+    note_making(guest, [undo])
 
     def take_in(editor: DeviceEditor) -> None:
         editor.find_alias(alias).link = new.link
 
     try:
+        await guest.execute("set_link", {"name": alias, "up": up})
         _commit(guest, take_in, config)
     except BaseException:
-        if guest.monitor is not None:
-            await guest.execute(undo.execute, undo.arguments)
+        await undo_all(guest, [undo], maybe=True)
+        forget_making(guest)
         raise
 
 
@@ -210,7 +212,12 @@ async def _update_screen(guest: Guest, new: Vnc, config: Change | None) -> None:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
     password = new.passwd
     if password is not None and password != old.passwd:
-        await guest.execute("set_password", {"protocol": "vnc", "password": password})
+        note_making(guest, [("set_password", {"protocol": "vnc", "password": old.passwd or ""})])
+        try:
+            await guest.execute("set_password", {"protocol": "vnc", "password": password})
+        except BaseException:
+            forget_making(guest)
+            raise
 
     def take_in(editor: DeviceEditor) -> None:
         for screen in editor.model.devices.graphics:

@@ -18,9 +18,9 @@ from remotevirt.drivers.disk_threads import (
     made_in_thread,
     open_in_thread,
 )
-from remotevirt.drivers.faults import both_flags, check_flags
+from remotevirt.drivers.faults import check_flags
 from remotevirt.drivers.storage import qemu_img
-from remotevirt.drivers.storage.aside import FOLDER_FD, locate_program, run
+from remotevirt.drivers.storage.aside import FOLDER_FD
 from remotevirt.drivers.storage.bytes import make_folder, make_raw, resize_raw, wipe
 from remotevirt.drivers.storage.chains import chain, read_facts
 from remotevirt.drivers.storage.faults import internal, invalid, system, unsupported

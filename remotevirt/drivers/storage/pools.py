@@ -316,6 +316,8 @@ class PoolCalls(PoolReading):
             begun = pool.begun
             try:
                 contents = await backend.scan(pool.model)
+            except OperationTimeout:
+                raise  # it may answer again, and who uses it does not want it to stop
             except VirError:
                 await backend.stop(pool.model)
                 self.change(self._stop, pool)

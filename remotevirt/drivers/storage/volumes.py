@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from remotevirt.drivers.faults import argument_error, check_flags
+from remotevirt.drivers.regardless import regardless
 from remotevirt.drivers.storage.aside import parsed
 from remotevirt.drivers.storage.faults import internal
 from remotevirt.drivers.storage.lookups import VolumeLookups
@@ -147,6 +148,10 @@ class VolumeCalls(VolumeLookups):
         """Delete a volume of an active pool."""
         pool, volume = self.found(vol)
         self.check_free(volume)
+        # a file that has gone is no volume any more, whether the client waits or not
+        await regardless(Deferred.fromCoroutine(self._delete(pool, volume, flags)))
+
+    async def _delete(self, pool: PoolRecord, volume: VolumeRecord, flags: int) -> None:
         async with self._working(pool, volume):
             await self.backend(pool.model.type).remove(pool.model, volume.model, flags)
         pool.remove(volume)

@@ -136,7 +136,9 @@ class LineTests(TestCase):
         self.addCleanup(os.close, master)
         self.addCleanup(os.close, slave)
         self.assertRaises(OperationDenied, open_terminal, os.ttyname(slave), other)
-        self.assertRaises(OperationDenied, open_terminal, "/dev/null", self.settings)
+        dotted = os.ttyname(slave).replace("/pts/", "/pts/../pts/")
+        for path in ("/dev/null", "/dev/pts/ptmx", dotted):
+            self.assertRaises(OperationDenied, open_terminal, path, self.settings)
         place = self.folder / "line"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(os.path.relpath(place))

@@ -80,6 +80,23 @@ class NegotiationTests(MonitorCase):
         self.say(STOP)
         self.failureResultOf(waiting, InternalError)
 
+    def test_flood(self) -> None:
+        """A QEMU that tells too many events is not read from for a while; nothing of what was read is lost."""
+        self.negotiate()
+        self.say(*[STOP] * module.EVENTS_BURST)
+        self.assertEqual("producing", self.wire.producerState)
+        self.say(STOP, STOP)
+        self.assertEqual(module.EVENTS_BURST + 2, len(self.events))
+        self.assertEqual("paused", self.wire.producerState)
+        self.clock.advance(1 + 2 / module.EVENTS_SECOND)
+        self.assertEqual("producing", self.wire.producerState)
+        self.say(*[STOP] * int(module.EVENTS_SECOND))
+        self.assertEqual("producing", self.wire.producerState)
+        self.say(*[STOP] * 3)
+        self.assertEqual("paused", self.wire.producerState)
+        self.monitor.close()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
     def test_second_greeting(self) -> None:
         self.negotiate()
         self.say(GREETING)
@@ -199,6 +216,7 @@ class DescriptorTests(MonitorCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.patch(module, "_let_go", os.close)  # without a reactor there are no threads
         self.negotiate()
         self.ours, other = os.pipe()
         self.addCleanup(os.close, self.ours)
