@@ -206,24 +206,27 @@ def measure(daemon: Daemon, count: int) -> Figures:
                 figures["xml"] = timed(lambda _: call(client, "domain_get_xml_desc", running, 0))
                 figures["monitor"] = timed(lambda _: call(client, "domain_memory_stats", running, 14, 0))
                 call(client, "domain_destroy", running)
-                figures["memory"] = before = float(daemon.resident_bytes())
                 began = time.perf_counter()
                 for number in range(count):
                     call(client, "domain_create_xml", small(f"small-{number}"), c.VIR_DOMAIN_START_PAUSED)
                 figures["create"] = (time.perf_counter() - began) / count
-                figures["each"] = (float(daemon.resident_bytes()) - before) / count
             daemon.kill()
-            figures["again"] = _start_and_find(daemon, count)
+            figures["again"], full = _start_and_find(daemon, count)
             _end_guests(daemon)
             daemon.kill()
-            figures["empty"] = _start_and_find(daemon, 0)
+            figures["empty"], figures["memory"] = _start_and_find(daemon, 0)
+            figures["each"] = (full - figures["memory"]) / count
         finally:
             _end_guests(daemon)
     return figures
 
 
-def _start_and_find(daemon: Daemon, count: int) -> float:
-    """Start a daemon; returns the seconds until so many guests have each answered through it."""
+def _start_and_find(daemon: Daemon, count: int) -> tuple[float, float]:
+    """Start a daemon.
+
+    Returns:
+        The seconds until so many guests have each answered through it, and the bytes that it holds then.
+    """
     began = time.perf_counter()
     daemon.start()
     with connected(daemon) as client:
@@ -231,7 +234,7 @@ def _start_and_find(daemon: Daemon, count: int) -> float:
             call(client, "domain_memory_stats", reference(f"small-{number}"), 14, 0)
         if not count:
             call(client, "connect_list_all_domains", 1, 0)
-    return time.perf_counter() - began
+        return time.perf_counter() - began, float(daemon.resident_bytes())
 
 
 def _end_guests(daemon: Daemon) -> None:

@@ -26,6 +26,7 @@ from remotevirt.admin import Controls, admin_server
 from remotevirt.drivers import DriverService
 from remotevirt.idle import IdleService
 from remotevirt.listening import tls_settings
+from remotevirt.memory import MemoryService
 from remotevirt.notify import NotifyService
 from remotevirt.observation import Observation
 from remotevirt.options import Options
@@ -108,7 +109,7 @@ def makeService(options: Options) -> IService:
             ListeningService([options.places.admin], make_admin_factory, when_running(announcer.opened_admin))
         )
     # In this order they start; they stop in the opposite one.
-    for part in (drivers, *parts, observation, reload, idle, notify):
+    for part in (drivers, *parts, observation, reload, idle, MemoryService(reactor), notify):
         service.addService(part)  # type: ignore[no-untyped-call]
     for note in settings.notes:
         log.info("{note}", note=note)

@@ -40,7 +40,8 @@ MAY_SEE: dict[str, set[str]] = {
     "store": {"errors"},
     "drivers": TABLES | {"description", "identity", "store", "stubs", "typed_params", "xml"},
     "server": TABLES | {"auth", "damper", "stubs", "rpc", "drivers", "identity", "policy", "typed_params"},
-    "observe": TABLES | {"damper", "identity", "outlets", "server", "stubs", "typed_params", "__init__"},
+    "observe": TABLES
+    | {"damper", "identity", "memory", "outlets", "server", "stubs", "typed_params", "__init__"},
     "testing": TABLES
     | {"drivers", "identity", "observe", "rpc", "server", "stubs", "transport", "typed_params", "xml"},
     "pytest_plugin": {"testing"},
@@ -54,6 +55,7 @@ MAY_SEE: dict[str, set[str]] = {
     "notify": {"errors"},
     "reload": {"errors", "notify"},
     "idle": {"errors"},
+    "memory": set(),
     "service": {"errors", "logs"},
     "units": {"errors"},
     "observation": {"config", "drivers", "observe", "reload", "server", "stubs", "transport"},
@@ -75,6 +77,7 @@ MAY_SEE: dict[str, set[str]] = {
         "drivers",
         "idle",
         "listening",
+        "memory",
         "notify",
         "observation",
         "options",

@@ -25,12 +25,13 @@ from twisted.python.failure import Failure
 
 import remotevirt
 from remotevirt.errors import VirError
+from remotevirt.memory import resident_bytes
 from remotevirt.observe.facts import OTHER, REFUSALS, clean, error_name, server_name
 from remotevirt.observe.lag import LagMeter
 from remotevirt.procedures import Procedure
 from remotevirt.server.trace import Call, Tracer
 
-__all__ = ["Domains", "Status", "memory"]
+__all__ = ["Domains", "Status"]
 
 SECONDS = 60
 """Seconds whose calls are counted one by one."""
@@ -233,7 +234,7 @@ class Status(Tracer):
             "pid": os.getpid(),
             "now": now,
             "started": self.started,
-            "memory_bytes": memory(),
+            "memory_bytes": resident_bytes(),
             "lag_seconds": {"last": self.lag.last, "worst": self.lag.worst},
             "calls": {
                 "total": self._calls,
@@ -284,12 +285,3 @@ def _show(seen: _Seen) -> dict[str, Any]:
         "since": client.connected_at,
         "calls": seen.calls,
     }
-
-
-def memory() -> int | None:
-    """Bytes of memory that this process holds (resident), None where the system does not say."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None

@@ -162,10 +162,10 @@ class _Child(Spec):
         found = source.children.get(self.cls.TAG)
         if not found:
             return None
-        if self.many:
-            return [self.cls.read(element, how) for element in found]
         if self.too_many and len(found) > 1:
             raise self.too_many("")
+        if self.many:
+            return [self.cls.read(element, how) for element in found]
         if self.merged and len(found) > 1:
             return self.cls.read_source(merged(found), how)
         return self.cls.read(found[0], how)
@@ -316,9 +316,9 @@ def child(cls: type[M], *, too_many: Refusal | None = None, merged: bool = False
     return _field(_Child(cls, False, too_many, merged))
 
 
-def children(cls: type[M]) -> Any:
-    """Any number of child elements, in document order."""
-    return _field(_Child(cls, True), factory=list)
+def children(cls: type[M], *, too_many: Refusal | None = None) -> Any:
+    """Any number of child elements, in document order; ``too_many`` is the error for more than one."""
+    return _field(_Child(cls, True, too_many), factory=list)
 
 
 def inline(cls: type[M]) -> Any:

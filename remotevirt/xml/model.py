@@ -13,7 +13,19 @@ import attrs
 from remotevirt.xml.parse import Element, child_elements
 from remotevirt.xml.write import Tag
 
-__all__ = ["SPEC", "Model", "Printing", "Reading", "Source", "Spec", "latest", "layout", "merged"]
+__all__ = [
+    "SPEC",
+    "CheckedModel",
+    "Model",
+    "Printing",
+    "Reading",
+    "Source",
+    "Spec",
+    "latest",
+    "layout",
+    "merged",
+    "reading",
+]
 
 
 SPEC = "xml"
@@ -83,9 +95,11 @@ class Reading:
 
     Args:
         live: the document describes a running guest: keep what only a running guest has.
+        guest: the guest whose document this is, as far as it was read: for what has to fit its numbers.
     """
 
     live: bool = False
+    guest: Any = None
 
 
 @attrs.frozen
@@ -112,6 +126,9 @@ class Model:
     """Print the element even if there is nothing in it."""
     HOLD: ClassVar[bool] = False
     """Print a start and an end tag even if there is nothing between them."""
+    READ_FIRST: ClassVar[tuple[str, ...]] = ()
+    """The fields that are read first, in this order; the others follow in that of printing. Of several faults
+    the one that is found first is reported."""
 
     @classmethod
     def read(cls, element: Element, how: Reading) -> Self:
@@ -122,7 +139,7 @@ class Model:
     def read_source(cls, source: Source, how: Reading) -> Self:
         """Read an element that was looked into before."""
         model = cls()
-        for name, spec in layout(cls):
+        for name, spec in reading(cls):
             value = spec.read(source, how, model)
             if value is not None:
                 setattr(model, name, value)
@@ -161,6 +178,25 @@ class Model:
                 value = _copied(value)
             setattr(twin, name, value)
         return twin
+
+
+@attrs.define
+class CheckedModel(Model):
+    """A model some of whose fields are checked before the next is read."""
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        model = cls()
+        for name, spec in reading(cls):
+            value = spec.read(source, how, model)
+            if value is not None:
+                setattr(model, name, value)
+            model.check(name, source, how)
+        model.complete(source, how)
+        return model
+
+    def check(self, name: str, source: Source, how: Reading) -> None:
+        """Check what was just read, while nothing after it has been. Raises VirError."""
 
 
 PLAIN: frozenset[type] = frozenset({str, int, bool, bytes})
@@ -222,4 +258,17 @@ def layout(cls: type[Model]) -> Layout:
             (field.name, field.metadata[SPEC]) for field in attrs.fields(cls) if SPEC in field.metadata
         )
         LAYOUTS[cls] = known
+    return known
+
+
+READINGS: dict[type[Model], Layout] = {}
+
+
+def reading(cls: type[Model]) -> Layout:
+    """The fields of a model that stand in the XML, in the order in which they are read."""
+    known = READINGS.get(cls)
+    if known is None:
+        specs = dict(layout(cls))
+        names = (*cls.READ_FIRST, *(name for name in specs if name not in cls.READ_FIRST))
+        known = READINGS[cls] = tuple((name, specs[name]) for name in names)
     return known

@@ -181,6 +181,8 @@ PEERS: dict[str, tuple[Callable[[], bool], str]] = {
     "syslinux": (lambda: shutil.which("syslinux") is not None, "syslinux"),
     "mtools": (lambda: shutil.which("mformat") is not None, "mtools"),
     "ovmf": (lambda: Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists(), "ovmf"),
+    "qemu-system-aarch64": (lambda: shutil.which("qemu-system-aarch64") is not None, "qemu-system-arm"),
+    "aavmf": (lambda: Path("/usr/share/AAVMF/AAVMF_CODE.fd").exists(), "qemu-efi-aarch64"),
     "strace": (lambda: shutil.which("strace") is not None, "strace"),
 }
 """Each peer: whether it is here, and the Debian packages that bring it."""

@@ -98,6 +98,69 @@ class LifeTests(GuestTestCase):
         await self.state_is("shut off (shutdown)")
         self.nothing_left()
 
+    async def test_away(self) -> None:
+        """What guests do by themselves is as their definitions say, also while there is no daemon."""
+        await self.begin()
+        settings = "<on_poweroff>restart</on_poweroff><on_crash>preserve</on_crash>"
+        await self.virsh("define", str(self.guest(settings=settings, devices="<panic model='isa'/>")))
+        await self.virsh("start", "guest")
+        console = await self.console()
+        await console.boot()
+        console.send_line("poweroff -f")
+        await console.boot()
+        await deferToThread(self.daemon.kill)
+        console.send_line("reboot -f")
+        await console.boot()
+        await deferToThread(self.daemon.start)
+        self.assertEqual("running (booted)", await self.state())
+        await deferToThread(self.daemon.kill)
+        console.send_line("echo c >/proc/sysrq-trigger")
+        await self.assertFailure(Deferred.fromCoroutine(console.wait_for("^done", 1)), AssertionError)
+        await deferToThread(self.daemon.start)
+        await self.state_is("crashed (panicked)")
+        await self.virsh("destroy", "guest")
+
+        await self.virsh("define", str(self.guest(settings="<on_reboot>destroy</on_reboot>")))
+        await self.virsh("start", "guest")
+        console = await self.console()
+        await console.boot()
+        await deferToThread(self.daemon.kill)
+        console.send_line("reboot -f")
+        await self.assertFailure(Deferred.fromCoroutine(console.boot(1)), AssertionError)
+        await deferToThread(self.daemon.start)
+        await self.state_is("shut off (shutdown)")
+        self.nothing_left()
+
+    async def test_autostart(self) -> None:
+        """When the host has started, guests start that shall, each though another does not; once."""
+        await self.begin()
+        missing = "<disk type='file'><source file='/nowhere'/><target dev='vda' bus='virtio'/></disk>"
+        for name, devices in (("a", missing), ("b", ""), ("c", ""), ("d", "")):
+            await self.virsh("define", str(self.empty(name, devices=devices)))
+            await self.virsh("autostart", name)
+        await self.virsh("autostart", "c", "--disable")
+        await self.virsh("start", "d")
+        await self.virsh("managedsave", "d")
+
+        async def running() -> list[str]:
+            return (await self.virsh("list", "--name")).split()
+
+        await self.again()
+        self.assertEqual([], await running())
+        await deferToThread(self.daemon.kill)
+        (self.daemon.state / "qemu" / "booted").unlink()  # as if the host had been started anew
+        await deferToThread(self.daemon.start)
+        await self.state_is("running (booted)", "b")
+        await self.state_is("running (restored)", "d")
+        self.assertEqual(["b", "d"], sorted(await running()))
+        self.assertIn("domain 'a' does not start: Cannot access storage file '/nowhere'", self.daemon.log())
+        await until((self.daemon.state / "qemu" / "booted").exists, "the mark of the host's start")
+        for name in ("b", "d"):
+            await self.virsh("destroy", name)
+        await self.again()
+        self.assertEqual([], await running())
+        self.nothing_left()
+
     async def test_crashes(self) -> None:
         """A panic does what ``on_crash`` says; a QEMU that is killed is a failure."""
         await self.begin()
@@ -154,8 +217,12 @@ class LifeTests(GuestTestCase):
         await self.virsh("destroy", "empty")
         await self.virsh("start", "empty")
         self.assertIn("49152 KiB", await self.virsh("dominfo", "empty"))
+        await self.virsh("autostart", "empty")
         await self.virsh("undefine", "empty")
         self.assertIn("Persistent:     no", await self.virsh("dominfo", "empty"))
+        await self.virsh("define", str(path))
+        self.assertIn("Autostart:      disable", await self.virsh("dominfo", "empty"))
+        await self.virsh("undefine", "empty")
         await self.again()
         self.assertIn("Persistent:     no", await self.virsh("dominfo", "empty"))
         await self.virsh("destroy", "empty")
@@ -214,6 +281,20 @@ CALLS = (
     "managedsave empty",
     "start empty",
     "managedsave empty --running",
+    "domrename empty other",
+    "start empty --paused",
+    "shutdown empty",
+    "shutdown empty --mode agent",
+    "reboot empty --mode agent",
+    "domrename empty other",
+    "resume empty",
+    "managedsave empty --paused",
+    "start empty",
+    "destroy empty",
+    "domrename empty other",
+    "domrename other empty",
+    "start empty --force-boot",
+    "managedsave empty",
     "undefine empty",
     "start empty",
     "destroy empty",

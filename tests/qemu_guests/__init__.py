@@ -9,6 +9,10 @@ They need no disk, no network and no KVM, and are ready after about five seconds
     assert await console.command("echo hello") == "hello"
     await console.wait_for(r"block\\+ vdb (\\d+) (\\S+)")  # after a disk was plugged in
 
+For a guest with an ARM processor it is ``guest_kernel("aarch64")``, ``guest_initrd("aarch64")`` and
+ARM_KERNEL_ARGS. It is ready after three seconds, has fewer modules, and sees its power button only if firmware
+started it.
+
 ``boot_disk(folder)`` makes a disk that boots the same by itself, under SeaBIOS (8 seconds) and OVMF (17).
 128 MiB of memory are enough; 192 where memory can be plugged in, since Linux then sets 64 aside.
 
@@ -53,6 +57,14 @@ from __future__ import annotations
 
 from tests.qemu_guests.console import BOOT_TIMEOUT, Console
 from tests.qemu_guests.disk import boot_disk
-from tests.qemu_guests.initrd import KERNEL_ARGS, guest_initrd, guest_kernel
+from tests.qemu_guests.initrd import ARM_KERNEL_ARGS, KERNEL_ARGS, guest_initrd, guest_kernel
 
-__all__ = ["BOOT_TIMEOUT", "KERNEL_ARGS", "Console", "boot_disk", "guest_initrd", "guest_kernel"]
+__all__ = [
+    "ARM_KERNEL_ARGS",
+    "BOOT_TIMEOUT",
+    "KERNEL_ARGS",
+    "Console",
+    "boot_disk",
+    "guest_initrd",
+    "guest_kernel",
+]

@@ -14,10 +14,13 @@ from twisted.trial.unittest import FailTest, SkipTest
 
 from tests.daemons import ROOT
 
-__all__ = ["KERNEL_ARGS", "guest_initrd", "guest_kernel", "pack", "provided", "stored"]
+__all__ = ["ARM_KERNEL_ARGS", "KERNEL_ARGS", "guest_initrd", "guest_kernel", "pack", "provided", "stored"]
 
 FETCHED = ROOT / ".peers" / "guest-kernel"
-"""Where tools/guest-kernel puts Debian's kernel, the modules and busybox."""
+"""Where tools/guest-kernel puts kernels, their modules and busybox: a folder for each architecture."""
+
+DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
+"""What Debian calls the architectures of guests."""
 
 MADE = ROOT / ".peers" / "guests"
 """Where what is made of that is kept, under names that depend on the content."""
@@ -27,6 +30,9 @@ SOURCES = Path(__file__).parent
 
 KERNEL_ARGS = "console=ttyS0 quiet mitigations=off cryptomgr.notests no_timer_check tsc=reliable"
 """The kernel's command line: what it would spend time on that no test needs is left out."""
+
+ARM_KERNEL_ARGS = "console=ttyAMA0 quiet mitigations=off cryptomgr.notests"
+"""The same for a guest with an ARM processor, whose serial port has another name."""
 
 COMMANDS = ("counter", "disk-read", "disk-write", "guest-report", "on-uevent")
 """The names of commands.sh."""
@@ -44,12 +50,13 @@ PAYLOAD = 0x248
 """Where a bzImage tells where behind that its compressed kernel is, and its length."""
 
 
-def provided() -> Path:
-    """The folder with the kernel; skips the test where it is missing, or with ``CI=true`` fails it."""
-    if not (FETCHED / "modules.txt").exists():
-        text = "there is no kernel for guests: run tools/guest-kernel (Debian on x86-64)"
+def provided(arch: str = "x86_64") -> Path:
+    """The folder with a kernel; skips the test where it is missing, or with ``CI=true`` fails it."""
+    folder = FETCHED / DEBIAN[arch]
+    if not (folder / "modules.txt").exists():
+        text = f"there is no kernel for guests with {arch}: run tools/guest-kernel (Debian on x86-64)"
         raise FailTest(text) if os.environ.get("CI") == "true" else SkipTest(text)
-    return FETCHED
+    return folder
 
 
 def stored(name: str, suffix: str, key: bytes, make: Callable[[], bytes]) -> Path:
@@ -63,15 +70,16 @@ def stored(name: str, suffix: str, key: bytes, make: Callable[[], bytes]) -> Pat
     return path
 
 
-def guest_kernel(*, packed: bool = False) -> Path:
+def guest_kernel(arch: str = "x86_64", *, packed: bool = False) -> Path:
     """The kernel for ``<kernel>`` or ``-kernel``.
 
     Args:
+        arch: the guest's, in libvirt's words; ARM's kernel is not packed, and EFI firmware takes it as it is.
         packed: the bzImage as Debian ships it, which EFI firmware and boot loaders take; unpacking it costs
             an emulated guest five seconds. By default the ELF file inside it, for QEMU's own loader.
     """
-    image = provided() / "vmlinuz"
-    if packed:
+    image = provided(arch) / "vmlinuz"
+    if packed or arch != "x86_64":
         return image
     content = image.read_bytes()
     return stored("vmlinux", "", content, lambda: _unpack(content))
@@ -85,16 +93,22 @@ def _unpack(image: bytes) -> bytes:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(image[start : start + length])
 
 
-def guest_initrd(*, files: Mapping[str, bytes] | None = None, modules: Iterable[str] | None = None) -> Path:
+def guest_initrd(
+    arch: str = "x86_64",
+    *,
+    files: Mapping[str, bytes] | None = None,
+    modules: Iterable[str] | None = None,
+) -> Path:
     """An initrd that reports, obeys and watches as the package's docstring tells.
 
     Args:
+        arch: the guest's, in libvirt's words.
         files: more files, by their paths without the first slash; ``bin/on-ready`` runs after the report.
-        modules: which of modules.txt to load, in their order there; all of them by default.
+        modules: which of the architecture's to load, in their order there; all of them by default.
     """
-    source = provided()
+    source = provided(arch)
     wanted = None if modules is None else set(modules)
-    names = [name for name in module_names() if wanted is None or name in wanted]
+    names = [name for name in module_names(arch) if wanted is None or name in wanted]
     listed = "".join(f"{name}\n" for name in names)
     contents: dict[str, bytes | str] = {
         "bin/busybox": (source / "busybox").read_bytes(),
@@ -113,9 +127,9 @@ def guest_initrd(*, files: Mapping[str, bytes] | None = None, modules: Iterable[
     return stored("initrd", ".cpio", archive, lambda: archive)
 
 
-def module_names() -> list[str]:
+def module_names(arch: str = "x86_64") -> list[str]:
     """The modules that guests load, each after those that it needs."""
-    return (SOURCES / "modules.txt").read_text().split()
+    return (SOURCES / f"modules-{DEBIAN[arch]}.txt").read_text().split()
 
 
 def _unsigned(module: bytes) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.daemons import Process, ProcessTestCase
 from tests.interop.peers import require
 from tests.qemu_guests import KERNEL_ARGS, Console, boot_disk, guest_initrd, guest_kernel
-from tests.qemu_guests.initrd import module_names, provided
+from tests.qemu_guests.initrd import DEBIAN, module_names, provided
 
 SERIAL_FD = 3
 """The emulator's end of the serial line."""
@@ -225,11 +225,12 @@ class Modules(ProcessTestCase):
 
     def test_order(self) -> None:
         """Each module comes after those that it needs, so that the guest need not sort them."""
-        folder = provided() / "modules"
-        earlier: set[str] = set()
-        for name in module_names():
-            needs = re.search(rb"\0depends=([^\0]*)\0", (folder / f"{name}.ko").read_bytes())
-            assert needs is not None, name
-            missing = set(filter(None, needs[1].decode().replace("-", "_").split(","))) - earlier
-            self.assertEqual(missing, set(), f"{name} comes before what it needs")
-            earlier.add(name.replace("-", "_"))
+        for arch in DEBIAN:
+            folder = provided(arch) / "modules"
+            earlier: set[str] = set()
+            for name in module_names(arch):
+                needs = re.search(rb"\0depends=([^\0]*)\0", (folder / f"{name}.ko").read_bytes())
+                assert needs is not None, name
+                missing = set(filter(None, needs[1].decode().replace("-", "_").split(","))) - earlier
+                self.assertEqual(missing, set(), f"{name} comes before what it needs")
+                earlier.add(name.replace("-", "_"))

@@ -45,6 +45,9 @@ class DefineCalls(DomainCalls):
         world, record = self.world, self.record(dom)
         if record.active:
             raise OperationInvalid("cannot rename active domain", domain=self.world.ERRORS)
+        if record.managed_save:
+            text = "domain with a managed saved state can't be renamed"
+            raise OperationInvalid(text, domain=self.world.ERRORS)
         if new_name == record.name:
             raise OperationInvalid("Can't rename domain to itself", domain=c.VIR_FROM_DOMAIN)
         if new_name in world.by_name:

@@ -453,8 +453,12 @@ class DomainTable:
         """
         record = self.by_name.get(name)
         if record is None:
-            raise NoDomain(domain=self.ERRORS)
+            raise self.missing(f"no domain with matching name '{name}'")
         return record
+
+    def missing(self, text: str) -> NoDomain:
+        """Return the error for a look-up that finds nothing; libvirt's test driver does not say of what."""
+        return NoDomain(domain=self.ERRORS)
 
     def _check_name(self, name: str, kind: str = "domain") -> None:
         """Refuse names that make lists too long to be sent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import os.path
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from remotevirt.drivers.documents import Steps, Work, in_steps
 from remotevirt.drivers.domains.defining import DefineCalls
 from remotevirt.drivers.domains.definition import Definition
-from remotevirt.drivers.faults import argument_error
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.saving import drop_managed
 from remotevirt.drivers.qemu.starting import BOOT, start, take_back
+from remotevirt.drivers.qemu.variables import remove_variables, variables_path
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
@@ -74,6 +74,7 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
                     BOOT,
                     paused=bool(flags & c.VIR_DOMAIN_START_PAUSED),
                     autodestroy=bool(flags & c.VIR_DOMAIN_START_AUTODESTROY),
+                    reset_nvram=bool(flags & c.VIR_DOMAIN_START_RESET_NVRAM),
                 )
             except BaseException:
                 take_back(world, record)
@@ -111,27 +112,16 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
         if record.managed_save and not flags & c.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE:
             text = "Refusing to undefine while domain managed save image exists"
             raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
-        variables = record.persistent_definition.model.os.nvram
-        path = None if variables is None else variables.path
+        path = variables_path(record.persistent_definition, world.settings)
         if path is not None and os.path.exists(path) and not flags & (nvram | keep):
             raise OperationInvalid("cannot undefine domain with nvram", domain=c.VIR_FROM_QEMU)
         if record.managed_save:
             drop_managed(world, record)
         if path is not None and flags & nvram:
-            _remove(path)
+            remove_variables(path)
         world.publish(record, c.VIR_DOMAIN_EVENT_UNDEFINED, c.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
         if record.active:
             world.set_persistent(record, False)
+            world.set_autostart(record, False)
         else:
             world.remove(record)
-
-
-def _remove(path: str) -> None:
-    """Remove a file that may be gone already."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        text = f"failed to remove nvram: {path}"
-        raise argument_error("virDomainUndefineFlags", "path", f"{text}: {error.strerror}") from error

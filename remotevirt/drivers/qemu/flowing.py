@@ -45,6 +45,9 @@ async def pour(guest: Guest, file: int, operation: int) -> None:
         OperationAborted: somebody asked to give up.
         OperationFailed: QEMU could not.
     """
+    await guest.execute(
+        "migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]}
+    )
     await guest.execute("migrate-set-parameters", {"max-bandwidth": UNBOUNDED})
     await guest.execute("getfd", {"fdname": NAME}, files=[file])
     guest.progress = Progress(operation, guest.world.reactor.seconds())

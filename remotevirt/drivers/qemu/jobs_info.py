@@ -13,7 +13,7 @@ from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainGetJobInfoRet, DomainGetJobStatsRet
 from remotevirt.stubs.remote.event import DomainEventCallbackJobCompletedMsg
-from remotevirt.typed_params import boolean, int_, ullong
+from remotevirt.typed_params import int_, ullong
 
 __all__ = ["JobCalls", "finished"]
 
@@ -24,15 +24,19 @@ NO_JOB: Final = DomainGetJobInfoRet(c.VIR_DOMAIN_JOB_NONE, *[0] * 11)
 
 
 def finished(guest: Guest) -> None:
-    """Remember and tell that a guest's job has ended well; while ``progress`` is still there."""
+    """Remember that a guest's job has ended well, and tell it; while ``progress`` is still there.
+
+    Of memory alone that QEMU has dumped nothing is told, as by libvirt.
+    """
     progress = guest.progress
     if progress is None:
         return
     progress.elapsed = _elapsed(guest, progress)
     record = guest.record
     record.finished = progress
-    params = [*_params(progress, progress.elapsed), boolean(c.VIR_DOMAIN_JOB_SUCCESS, True)]
-    msg = DomainEventCallbackJobCompletedMsg(0, record.ref, params)
+    if not progress.migrates:
+        return
+    msg = DomainEventCallbackJobCompletedMsg(0, record.ref, _params(progress, progress.elapsed))
     guest.world.hub.publish(Event("domain", c.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, record.uuid, msg))
 
 

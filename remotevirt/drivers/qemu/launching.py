@@ -28,12 +28,13 @@ from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest, Owner
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
-from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
+from remotevirt.drivers.qemu.process import QemuProcess, spawn
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
 from remotevirt.drivers.qemu.threads import check_tuning
+from remotevirt.drivers.qemu.variables import make_variables
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
@@ -80,13 +81,14 @@ def surroundings_of(guest: Guest) -> Surroundings:
     )
 
 
-async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
+async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvram: bool = False) -> None:
     """Start a guest's QEMU, its processors stopped, and connect to it.
 
     Args:
         guest: the guest, with a live definition that is ready.
         emulator: its binary.
         incoming: it waits for its memory.
+        reset_nvram: make its firmware's variables anew.
 
     Raises:
         VirError: something cannot be had, or QEMU refuses.
@@ -102,7 +104,8 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
     await deferToThread(_make_folders, guest.folder, settings)
-    await deferToThread(_make_variables, guest, settings)
+    if model.os.nvram is not None:
+        await deferToThread(make_variables, model, settings, anew=reset_nvram)
     guest.check_wanted()
     for secret in command.secrets:
         write_secret(guest, secret)
@@ -136,13 +139,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
             place_taps(guest.record.live.changing(), taps)
 
     world.commit(started)
-    try:
-        monitor = await converse(guest, settings.start_timeout)
-    except VirError as error:
-        if not process.exited:
-            raise
-        raise await deferToThread(exit_error, log, process.log_start) from error
-    guest.monitor = monitor
+    guest.monitor = await converse(guest, settings.start_timeout)
     guest.check_alive()
     for secret in command.secrets:
         with suppress(OSError):
@@ -207,27 +204,6 @@ def _make_folders(folder: Path, settings: Settings) -> None:
 def _to_user(path: Path, user: GuestUser | None) -> None:
     if user is not None:
         os.chown(path, user.uid, user.gid)
-
-
-def _make_variables(guest: Guest, settings: Settings) -> None:
-    """Make the firmware's variables from their template, if the guest has none yet."""
-    nvram = guest.record.live.model.os.nvram
-    if nvram is None or nvram.template is None or nvram.path is None or os.path.exists(nvram.path):
-        return
-    path = nvram.path
-    try:
-        with open(nvram.template, "rb") as source:
-            content = source.read()
-        partial = f"{path}.part"
-        with open(partial, "wb") as target:
-            os.fchmod(target.fileno(), 0o600)
-            target.write(content)
-            target.flush()
-            os.fsync(target.fileno())
-        os.rename(partial, path)
-    except OSError as error:
-        text = f"cannot make the firmware's variables '{path}': {error.strerror}"
-        raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 
 def write_secret(guest: Guest, secret: NeededSecret) -> None:
@@ -303,16 +279,10 @@ def _open(one: Descriptor, settings: Settings) -> Any:
         if one.kind == "file":
             assert one.path is not None
             return _open_output(one.path, settings, append=one.append)
-        return open_tap(one)
+        assert one.tap is not None
+        return open_tap(one.tap)
     except OSError as error:
-        what = f"cannot open '{one.path}'"
-        if one.kind == "tap":
-            what = (
-                f"cannot make a tap device on bridge '{one.bridge}'"
-                if one.bridge
-                else "cannot make a tap device"
-            )
-        text = f"{what}: {error.strerror or error}"
+        text = f"cannot open '{one.path}': {error.strerror or error}"
         raise VirSystemError(text, domain=c.VIR_FROM_QEMU, int1=error.errno or 0) from error
 
 

@@ -82,10 +82,13 @@ class LifecycleCalls(QemuCalls):
         world = self.world
         paused = bool(flags & c.VIR_DOMAIN_START_PAUSED)
         autodestroy = bool(flags & c.VIR_DOMAIN_START_AUTODESTROY)
+        reset_nvram = bool(flags & c.VIR_DOMAIN_START_RESET_NVRAM)
         if record.managed_save and not flags & c.VIR_DOMAIN_START_FORCE_BOOT:
-            await restore_managed(world, record, paused=paused, autodestroy=autodestroy)
+            await restore_managed(
+                world, record, paused=paused, autodestroy=autodestroy, reset_nvram=reset_nvram
+            )
         else:
-            await start(world, record, BOOT, paused=paused, autodestroy=autodestroy)
+            await start(world, record, BOOT, paused=paused, autodestroy=autodestroy, reset_nvram=reset_nvram)
         if autodestroy:
             self.destroy_at_close(record)
 
@@ -133,20 +136,23 @@ class LifecycleCalls(QemuCalls):
     async def domain_shutdown_flags(self, dom: NonnullDomain, flags: int) -> None:
         """Press the power button; what comes of it is up to the guest, and then to ``on_poweroff``."""
         self.check_flags(flags, SHUTDOWN_FLAGS, "DomainShutdownFlags")
-        await self._press(dom, flags, "on_poweroff", "remoteDispatchDomainShutdownFlags")
+        await self._press(dom, flags, "on_poweroff", "remoteDispatchDomainShutdownFlags", runs=True)
 
     async def domain_reboot(self, dom: NonnullDomain, flags: int) -> None:
         """Press the power button; when the guest is off, let it boot again, unless ``on_reboot`` says no."""
         self.check_flags(flags, REBOOT_FLAGS, "DomainReboot")
-        await self._press(dom, flags, "on_reboot", "remoteDispatchDomainReboot")
+        by_agent = flags == c.VIR_DOMAIN_REBOOT_GUEST_AGENT
+        await self._press(dom, flags, "on_reboot", "remoteDispatchDomainReboot", runs=by_agent)
 
-    async def _press(self, dom: NonnullDomain, flags: int, action: str, name: str) -> None:
-        if flags == c.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT:
-            raise no_agent()
+    async def _press(self, dom: NonnullDomain, flags: int, action: str, name: str, *, runs: bool) -> None:
         record = self.record(dom)
         self.guest(record)
         async with self.turn(record, name):
             guest = self.guest(record)
+            if runs and record.state != c.VIR_DOMAIN_RUNNING:
+                raise OperationInvalid("domain is not running", domain=c.VIR_FROM_QEMU)
+            if flags == c.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT:
+                raise no_agent()
             reboot = getattr(record.live.model, action) in RESTARTS
             if guest.details.reboot != reboot:
                 self.world.commit(_remember_reboot, guest, reboot)

@@ -35,7 +35,7 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed, OperationTimeout, VirSystemError
 
-__all__ = ["COMMAND_SECONDS", "Monitor", "connect", "qmp_class", "ready"]
+__all__ = ["COMMAND_SECONDS", "Monitor", "MonitorHungUp", "connect", "qmp_class", "ready"]
 
 COMMAND_SECONDS: Final = 30.0
 """How long a command may take by default, as libvirt's own jobs wait for one another."""
@@ -439,8 +439,12 @@ def _closed() -> VirError:
     return OperationFailed("QEMU monitor was closed", domain=c.VIR_FROM_QEMU)
 
 
+class MonitorHungUp(InternalError):
+    """QEMU has closed its monitor: it has ended, or is about to."""
+
+
 def _end_of_file() -> VirError:
-    return InternalError("End of file from qemu monitor", domain=c.VIR_FROM_QEMU)
+    return MonitorHungUp("End of file from qemu monitor", domain=c.VIR_FROM_QEMU)
 
 
 def _too_many() -> VirError:

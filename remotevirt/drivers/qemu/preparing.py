@@ -34,6 +34,8 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     model = guest.record.live.changing()
     choose_firmware(model, guest.world.firmware, str(guest.world.settings.nvram))
     assign_aliases(model)
+    if model.cpu is not None and model.cpu.model is not None:
+        model.cpu.model.fallback = "forbid"  # it has what it got, and nothing in its stead
     for channel in model.devices.channels:
         _place_channel(guest, channel)
     for graphics in model.devices.graphics:

@@ -99,7 +99,9 @@ async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) 
     await end(guest, SAVED)
 
 
-async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool, autodestroy: bool) -> None:
+async def restore_managed(
+    world: QemuWorld, record: QemuRecord, *, paused: bool, autodestroy: bool, reset_nvram: bool = False
+) -> None:
     """Start a domain from its managed save, which is gone afterwards; the caller has its turn.
 
     Before the guest runs, it is kept that its memory is in QEMU and no longer in the file: if the daemon dies
@@ -121,10 +123,19 @@ async def restore_managed(world: QemuWorld, record: QemuRecord, *, paused: bool,
         world.commit(loaded, guest)
 
     stays = paused or not image.running
+    why = RESTORE._replace(suspended=c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED) if paused else RESTORE
     try:
         live = world.definitions(world.definitions.read(image.xml, live=True), len(image.xml))
         world.commit(world.replace_live, record, live)
-        await start(world, record, RESTORE, paused=stays, incoming=incoming, autodestroy=autodestroy)
+        await start(
+            world,
+            record,
+            why,
+            paused=stays,
+            incoming=incoming,
+            autodestroy=autodestroy,
+            reset_nvram=reset_nvram,
+        )
     except BaseException:
         if not record.active:
             world.commit(world.set_managed_save, record, True)
@@ -275,7 +286,12 @@ class SavingCalls(QemuCalls):
                         self.still(known)
                         self._take_in(definition)
                     await start(
-                        world, record, RESTORE, paused=stays, incoming=lambda guest: fill(guest, file)
+                        world,
+                        record,
+                        RESTORE,
+                        paused=stays,
+                        incoming=lambda guest: fill(guest, file),
+                        reset_nvram=bool(flags & c.VIR_DOMAIN_SAVE_RESET_NVRAM),
                     )
                 except BaseException:
                     take_back(world, record)

@@ -8,7 +8,8 @@
           ──► monitor: what the command line cannot say
           ──► cont; commit: running; STARTED
 
-What fails on the way takes everything back, and the domain is off again.
+What fails on the way takes everything back, and the domain is off again. If QEMU has died, the error is
+what it said last.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
+from twisted.internet.threads import deferToThread
+
 from remotevirt.drivers.qemu.configuring import configure
 from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.launching import launch
+from remotevirt.drivers.qemu.logs import log_path
+from remotevirt.drivers.qemu.monitor import MonitorHungUp
 from remotevirt.drivers.qemu.preparing import prepare_definition
+from remotevirt.drivers.qemu.process import exit_error
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus
 from remotevirt.drivers.qemu.stopping import FAILED, abandon, gone
 from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
 
@@ -76,6 +83,7 @@ async def start(
     paused: bool = False,
     incoming: Incoming | None = None,
     autodestroy: bool = False,
+    reset_nvram: bool = False,
 ) -> None:
     """Start a domain that is off; the caller holds its turn.
 
@@ -86,6 +94,7 @@ async def start(
         paused: leave its processors stopped.
         incoming: fills its memory; None for a guest that boots.
         autodestroy: it ends with the client's connection, or with this daemon.
+        reset_nvram: its firmware's variables are made anew.
 
     Raises:
         VirError: it cannot be started, and is off.
@@ -110,14 +119,19 @@ async def start(
         _not_begun(guest)
         raise
     try:
-        await launch(guest, emulator, incoming=incoming is not None)
+        await launch(guest, emulator, incoming=incoming is not None, reset_nvram=reset_nvram)
         await configure(guest, emulator)
         if incoming is not None:
             await incoming(guest)
         await _run(guest, why, paused=paused)
-    except BaseException:
+    except BaseException as error:
+        process, wanted = guest.process, guest.ending is None
+        died = process is not None and (process.exited or isinstance(error, MonitorHungUp))
         await abandon(guest, FAILED)
-        raise
+        if process is None or not (died and wanted and isinstance(error, VirError)):
+            raise
+        said = log_path(world.settings, record.name)
+        raise await deferToThread(exit_error, said, process.log_start) from error
 
 
 def take_back(world: QemuWorld, record: QemuRecord) -> None:

@@ -364,6 +364,13 @@ def _threshold(guest: Guest, data: dict[str, Any]) -> None:
                     _tell(guest, c.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, msg)
 
 
+def _passed(guest: Guest, data: dict[str, Any]) -> None:
+    count = _number(data, "pass")
+    if guest.progress is not None and 0 < count < 2**31:
+        msg = messages.DomainEventCallbackMigrationIterationMsg(0, guest.record.ref, count)
+        _tell(guest, c.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, msg)
+
+
 def _dumped(guest: Guest, data: dict[str, Any]) -> None:
     if guest.progress is not None:
         guest.progress.error = _text(data, "error")
@@ -384,6 +391,7 @@ REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "WAKEUP": _wakeup,
     "DEVICE_DELETED": _deleted,
     "DUMP_COMPLETED": _dumped,
+    "MIGRATION_PASS": _passed,
     "DEVICE_UNPLUG_GUEST_ERROR": _unplug_refused,
     "BLOCK_WRITE_THRESHOLD": _threshold,
 }

@@ -29,6 +29,7 @@ from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.storage import RealStorage
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import NoDomain
 
 if TYPE_CHECKING:
     from remotevirt.drivers.qemu.guest import Guest, Owner
@@ -90,6 +91,10 @@ class QemuWorld(DomainTable):
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
         self.device_gone: Callable[[Guest, str], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
+
+    def missing(self, text: str) -> NoDomain:
+        """Return the error for a look-up that finds nothing."""
+        return NoDomain(text, domain=self.ERRORS)
 
     def commit(self, change: Callable[..., T], *args: Any) -> T:
         """Change records; what of it lasts is on the disk when this returns.

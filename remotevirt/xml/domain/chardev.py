@@ -104,15 +104,14 @@ def _relevant(element: Element, kind: str) -> Element:
     return kept
 
 
+CHARDEV_TYPE = Choice(TYPES, refusal=unsupported("unknown type presented to host for character device: {}"))
+
+
 @attrs.define
 class Backend(Model):
     """The host's side of a character device: type, sources, protocol and log."""
 
-    type: str = attribute(
-        "type",
-        Choice(TYPES, refusal=unsupported("unknown type presented to host for character device: {}")),
-        default="pty",
-    )
+    type: str = attribute("type", CHARDEV_TYPE, default="pty")
     tty: str | None = attribute("tty", live=True)
     sources: list[CharSource] = children(CharSource)
     protocol: str | None = nested_attribute(
@@ -326,7 +325,10 @@ class Channel(Model):
 
     @classmethod
     def read_source(cls, source: Source, how: Reading) -> Self:
-        # libvirt looks at the target first.
+        # libvirt looks at the type and the target first.
+        kind = source.get("type")
+        if kind is not None:
+            CHARDEV_TYPE.read(kind, Where("channel", "type"))
         target = source.first("target")
         if target is None:
             raise XmlError("target type must be specified for channel device", domain=VIR_FROM_DOMAIN)

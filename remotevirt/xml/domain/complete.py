@@ -14,7 +14,7 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
-from remotevirt.xml.bitmap import MAX_CPUS, parse_bitmap
+from remotevirt.xml.bitmap import parse_bitmap
 from remotevirt.xml.domain.complete_devices import (
     add_controllers,
     address_disks,
@@ -25,17 +25,9 @@ from remotevirt.xml.domain.complete_devices import (
     index_controllers,
     sorted_disks,
 )
-from remotevirt.xml.domain.cpu_tuning import (
-    IoThread,
-    IoThreadIds,
-    IoThreadPin,
-    IoThreadScheduling,
-    SingleVcpu,
-    VcpuList,
-)
 from remotevirt.xml.domain.document import DomainModel
 from remotevirt.xml.domain.interface import Interface, InterfaceTarget, MacAddress
-from remotevirt.xml.domain.os import ARCHITECTURES, BootDevice, OsType
+from remotevirt.xml.domain.os import BootDevice, OsType
 from remotevirt.xml.domain.switch import PortParameters
 from remotevirt.xml.domain.tuning import HugePage, NumaMemory, NumaTune
 from remotevirt.xml.domain.validate import check_once, validate_domain
@@ -104,12 +96,10 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
         model.genid = defaults.new_uuid()
     _complete_os(model, defaults)
     defaults.identify(model)
-    _complete_vcpus(model)
+    if model.maxvcpus == 0:
+        raise InternalError("CPU IDs in <numa> exceed the <vcpu> count", domain=VIR_FROM_DOMAIN)
     _complete_numa(model)
     _complete_memory(model)
-    _complete_iothreads(model)
-    _place_iothreads(model)
-    _check_seclabels(model)
     complete_devices(model, defaults)
 
 
@@ -145,8 +135,6 @@ def _complete_os(model: DomainModel, defaults: DomainDefaults) -> None:
     kind = model.os.kind
     if not kind.arch:
         kind.arch = defaults.arch
-    elif kind.arch not in ARCHITECTURES:
-        raise ConfigUnsupported(f"Unknown architecture {kind.arch}", domain=VIR_FROM_DOMAIN)
 
 
 def _complete_uuid(model: DomainModel, defaults: DomainDefaults) -> None:
@@ -162,51 +150,6 @@ def _complete_uuid(model: DomainModel, defaults: DomainDefaults) -> None:
         model.uuid = defaults.new_uuid()
 
 
-def _complete_vcpus(model: DomainModel) -> None:
-    current = model.vcpu.current
-    model.vcpus = model.maxvcpus if current is None else current
-    if model.vcpus > model.maxvcpus and not (model.vcpu_list is not None and model.vcpu_list.vcpus):
-        raise ConfigUnsupported(
-            "maximum vCPU count must not be less than current vCPU count", domain=VIR_FROM_DOMAIN
-        )
-    if model.maxvcpus == 0:
-        raise InternalError("CPU IDs in <numa> exceed the <vcpu> count", domain=VIR_FROM_DOMAIN)
-    if model.vcpu_list is not None:
-        _complete_vcpu_list(model, model.vcpu_list)
-    if model.cputune is not None:
-        model.cputune.vcpupin = [pin for pin in model.cputune.vcpupin if pin.vcpu < model.maxvcpus]
-        for scheduling in model.cputune.vcpusched:
-            if int(scheduling.vcpus or 0) >= model.maxvcpus:
-                raise ConfigUnsupported(
-                    f"vCPU '{scheduling.vcpus}' is not present in domain definition", domain=VIR_FROM_DOMAIN
-                )
-
-
-def _complete_vcpu_list(model: DomainModel, listed: VcpuList) -> None:
-    """Where virtual CPUs are listed all of them are, and those that are enabled count."""
-    if model.maxvcpus > MAX_CPUS:
-        raise XmlError(f"more than {MAX_CPUS} virtual CPUs cannot be listed", domain=VIR_FROM_DOMAIN)
-    known = {vcpu.id: vcpu for vcpu in listed.vcpus}
-    for number in known:
-        if number >= model.maxvcpus:
-            raise XmlError(
-                f"vcpu id '{number}' is out of range of maximum vcpu count", domain=VIR_FROM_DOMAIN
-            )
-    listed.vcpus = []
-    if not known:
-        model.vcpu_list = None
-        return
-    for number in range(model.maxvcpus):
-        vcpu = known.get(number)
-        if vcpu is None:
-            vcpu = SingleVcpu()
-            vcpu.id, vcpu.enabled = number, False
-        if vcpu.hotpluggable is None:
-            vcpu.hotpluggable = not vcpu.enabled
-        listed.vcpus.append(vcpu)
-    model.vcpus = sum(vcpu.enabled for vcpu in listed.vcpus)
-
-
 def _complete_numa(model: DomainModel) -> None:
     numa = model.cpu.numa if model.cpu else None
     if numa is not None:
@@ -217,13 +160,6 @@ def _complete_numa(model: DomainModel) -> None:
             raise InternalError("CPU IDs in <numa> exceed the <vcpu> count", domain=VIR_FROM_DOMAIN)
     static = model.vcpu.placement == "static"
     tune = model.numatune
-    if tune is not None and tune.memory is not None:
-        tune.memory.settle(static=static)
-    if tune is not None and tune.memnodes and tune.memory is not None and tune.memory.placement == "auto":
-        text = "Per-node binding is not compatible with automatic NUMA placement."
-        raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
-    if tune is not None and tune.memnodes and numa is None:
-        raise XmlError("Element 'memnode' is invalid without any guest NUMA cells", domain=VIR_FROM_DOMAIN)
     if not static and (tune is None or tune.memory is None or tune.memory.placement is None):
         model.numatune = tune = tune or NumaTune()
         tune.memory = NumaMemory()
@@ -277,73 +213,6 @@ def _complete_pages(pages: list[HugePage], cells: int) -> None:
         for node in sorted(parse_bitmap(page.nodeset)) if page.nodeset else ():
             if node >= max(cells, 1):
                 raise XmlDetail(f"hugepages: node {node} not found", domain=VIR_FROM_DOMAIN)
-
-
-def _complete_iothreads(model: DomainModel) -> None:
-    named = model.iothread_ids.threads if model.iothread_ids else []
-    wanted = max(model.iothreads or 0, len(named))
-    if not wanted:
-        model.iothreads = model.iothread_ids = None
-        return
-    if named:
-        taken = {thread.id for thread in named}
-        number = 1
-        while len(named) < wanted:
-            if number not in taken:
-                named.append(IoThread(number, counted=True))
-            number += 1
-        model.iothread_ids = IoThreadIds(named)
-    else:
-        model.iothread_ids = None
-    model.iothreads = wanted
-
-
-def _place_iothreads(model: DomainModel) -> None:
-    """Sort pins and schedulers of IO threads by thread; each thread has at most one of either."""
-    tune = model.cputune
-    if tune is None:
-        return
-    if model.iothread_ids is not None:
-        known = [thread.id for thread in model.iothread_ids.threads]
-    else:
-        known = list(range(1, (model.iothreads or 0) + 1))
-    threads = set(known)
-    pins: dict[int, IoThreadPin] = {}
-    for pin in tune.iothreadpin:
-        if pin.iothread not in threads:
-            raise _no_iothread(pin.iothread)
-        if pin.iothread in pins:
-            text = f"duplicate iothreadpin for same iothread '{pin.iothread}'"
-            raise InternalError(text, domain=VIR_FROM_DOMAIN)
-        pins[pin.iothread] = pin
-    schedulers: dict[int, IoThreadScheduling] = {}
-    for group in tune.iothreadsched:
-        for number in sorted(parse_bitmap(group.iothreads or "")) if group.iothreads else ():
-            if number not in threads:
-                raise _no_iothread(number)
-            if number in schedulers:
-                text = "'iothreadsched' attributes 'iothreads' must not overlap"
-                raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
-            schedulers[number] = group.copy()
-            schedulers[number].iothreads = str(number)
-    tune.iothreadpin = [pins[number] for number in known if number in pins]
-    tune.iothreadsched = [schedulers[number] for number in known if number in schedulers]
-
-
-def _no_iothread(number: int) -> ConfigUnsupported:
-    return ConfigUnsupported(f"Cannot find 'iothread' : {number}", domain=VIR_FROM_DOMAIN)
-
-
-def _check_seclabels(model: DomainModel) -> None:
-    models: set[str] = set()
-    for label in model.seclabels:
-        if label.model is None:
-            if len(model.seclabels) > 1:
-                raise XmlError("missing security model when using multiple labels", domain=VIR_FROM_DOMAIN)
-            continue
-        if label.model in models:
-            raise XmlDetail(f"seclabel for model {label.model} is already provided", domain=VIR_FROM_DOMAIN)
-        models.add(label.model)
 
 
 def _complete_interfaces(model: DomainModel, defaults: DomainDefaults) -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -10,7 +11,7 @@ import attrs
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.bitmap import CpuSet, parse_bitmap
-from remotevirt.xml.domain.resource_groups import ResourceGroup, write_groups
+from remotevirt.xml.domain.resource_groups import ResourceGroup, read_groups, write_groups
 from remotevirt.xml.fields import (
     Model,
     Printing,
@@ -24,6 +25,7 @@ from remotevirt.xml.fields import (
     leaf,
     nested_attribute,
 )
+from remotevirt.xml.model import CheckedModel
 from remotevirt.xml.values import (
     Choice,
     Integer,
@@ -139,10 +141,14 @@ class VcpuPin(Model):
 
 
 @attrs.define
-class IoThreadPin(Model):
+class IoThreadPin(CheckedModel):
     TAG: ClassVar[str] = "iothreadpin"
     iothread: int = attribute("iothread", Integer(zero="refused"), required=True)
     cpuset: str | None = attribute("cpuset", CpuSet(), required=internal("missing cpuset for iothreadpin"))
+
+    def check(self, name: str, source: Source, how: Reading) -> None:
+        if name == "iothread" and self.iothread not in how.guest.thread_numbers():
+            raise _no_iothread(self.iothread)
 
 
 @attrs.define
@@ -214,11 +220,19 @@ AMOUNTS: Final = (
 """The amounts of ``<cputune>``, in the order in which they are checked."""
 
 
+def _no_iothread(number: int) -> ConfigUnsupported:
+    return ConfigUnsupported(f"Cannot find 'iothread' : {number}", domain=VIR_FROM_DOMAIN)
+
+
 @attrs.define
-class CpuTune(Model):
-    """CPU time and pinning."""
+class CpuTune(CheckedModel):
+    """CPU time and pinning, by virtual CPU and by thread: each has one pin and one scheduler at most."""
 
     TAG: ClassVar[str] = "cputune"
+    READ_FIRST: ClassVar[tuple[str, ...]] = (
+        *AMOUNTS,
+        *("vcpupin", "emulatorpin", "iothreadpin", "vcpusched", "iothreadsched", "emulatorsched"),
+    )
     shares: int | None = _amount("shares", zero=True)
     period: int | None = _amount("period")
     quota: int | None = _amount("quota", negative=True)
@@ -240,7 +254,7 @@ class CpuTune(Model):
     iothreadsched: list[IoThreadScheduling] = children(IoThreadScheduling)
     groups: list[ResourceGroup] = hidden(factory=list)
 
-    def check(self) -> None:
+    def check_amounts(self) -> None:
         """Refuse amounts out of bounds; raises ConfigUnsupported."""
         for name in AMOUNTS:
             low, high = BOUNDS[name.rpartition("_")[2]]
@@ -254,23 +268,64 @@ class CpuTune(Model):
         super().fill(tag, how)
         write_groups(self.groups, tag, how)
 
+    def check(self, name: str, source: Source, how: Reading) -> None:
+        match name:
+            case "vcpupin":
+                self._sort_pins(how.guest.maxvcpus)
+                if len(source.children.get("emulatorpin", ())) > 1:
+                    raise XmlError("only one emulatorpin is supported", domain=VIR_FROM_DOMAIN)
+            case "iothreadpin":
+                self._sort_thread_pins(how.guest.thread_numbers())
+            case "vcpusched":
+                self._split_vcpus(how.guest.maxvcpus)
+            case "iothreadsched":
+                self._split_threads(how.guest.thread_numbers())
+
     def complete(self, source: Source, how: Reading) -> None:
-        if len(source.children.get("emulatorpin", ())) > 1:
-            raise XmlError("only one emulatorpin is supported", domain=VIR_FROM_DOMAIN)
-        # Each virtual CPU has its own scheduler, so a set of them is kept one by one.
+        self.groups = read_groups(source.elements, how.guest.maxvcpus)
+
+    def _sort_pins(self, count: int) -> None:
+        pins: dict[int, VcpuPin] = {}
+        for pin in self.vcpupin:
+            if pin.vcpu in pins:
+                raise InternalError(f"duplicate vcpupin for vcpu '{pin.vcpu}'", domain=VIR_FROM_DOMAIN)
+            pins[pin.vcpu] = pin
+        self.vcpupin = [pins[number] for number in sorted(pins) if number < count]
+
+    def _sort_thread_pins(self, threads: Sequence[int]) -> None:
+        pins: dict[int, IoThreadPin] = {}
+        for pin in self.iothreadpin:
+            if pin.iothread in pins:
+                text = f"duplicate iothreadpin for same iothread '{pin.iothread}'"
+                raise InternalError(text, domain=VIR_FROM_DOMAIN)
+            pins[pin.iothread] = pin
+        self.iothreadpin = [pins[number] for number in threads if number in pins]
+
+    def _split_vcpus(self, count: int) -> None:
+        """Each virtual CPU has its own scheduler, so a set of them is kept one by one."""
         single: dict[int, VcpuScheduling] = {}
         for group in self.vcpusched:
             for number in sorted(parse_bitmap(group.vcpus or "")) if group.vcpus else ():
                 if number in single:
                     text = "'vcpusched' attributes 'vcpus' must not overlap"
                     raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
-                one = group.copy()
-                one.vcpus = str(number)
-                single[number] = one
+                if number >= count:
+                    text = f"vCPU '{number}' is not present in domain definition"
+                    raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
+                single[number] = group.copy()
+                single[number].vcpus = str(number)
         self.vcpusched = [single[number] for number in sorted(single)]
-        pins: dict[int, VcpuPin] = {}
-        for pin in self.vcpupin:
-            if pin.vcpu in pins:
-                raise InternalError(f"duplicate vcpupin for vcpu '{pin.vcpu}'", domain=VIR_FROM_DOMAIN)
-            pins[pin.vcpu] = pin
-        self.vcpupin = [pins[number] for number in sorted(pins)]
+
+    def _split_threads(self, threads: Sequence[int]) -> None:
+        known = set(threads)
+        single: dict[int, IoThreadScheduling] = {}
+        for group in self.iothreadsched:
+            for number in sorted(parse_bitmap(group.iothreads or "")) if group.iothreads else ():
+                if number not in known:
+                    raise _no_iothread(number)
+                if number in single:
+                    text = "'iothreadsched' attributes 'iothreads' must not overlap"
+                    raise XmlDetail(text, domain=VIR_FROM_DOMAIN)
+                single[number] = group.copy()
+                single[number].iothreads = str(number)
+        self.iothreadsched = [single[number] for number in threads if number in single]

@@ -56,6 +56,21 @@ class Devices(Model):
 
     TAG: ClassVar[str] = "devices"
     HOLD: ClassVar[bool] = True
+    READ_FIRST: ClassVar[tuple[str, ...]] = (
+        *("disks", "controllers", "usb", "leases", "filesystems", "interfaces", "smartcards", "serials"),
+        *(
+            "parallels",
+            "consoles",
+            "channels",
+            "inputs",
+            "graphics",
+            "sounds",
+            "audios",
+            "videos",
+            "hostdevs",
+        ),
+        *("watchdogs", "memballoon", "rngs", "tpms", "nvram", "hubs", "redirdevs", "redirfilter", "panics"),
+    )
     emulator: str | None = leaf("emulator")
     disks: list[Disk] = children(Disk)
     controllers: list[Controller] = children(Controller)
@@ -80,7 +95,7 @@ class Devices(Model):
         RedirFilter, too_many=internal("only one set of redirection filter rule is supported")
     )
     hubs: list[Hub] = children(Hub)
-    watchdogs: list[Watchdog] = children(Watchdog)
+    watchdogs: list[Watchdog] = children(Watchdog, too_many=one("watchdog"))
     memballoon: MemoryBalloon | None = child(MemoryBalloon, too_many=one("memory balloon"))
     rngs: list[RandomSource] = children(RandomSource)
     nvram: Nvram | None = child(Nvram, too_many=one("nvram"))

@@ -7,7 +7,8 @@ reports: who the guest is, then what it is, then the rest.
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import attrs
 
@@ -15,6 +16,7 @@ from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoName, XmlDetail, XmlError
 from remotevirt.xml.domain.clock import Clock
 from remotevirt.xml.domain.commandline import CommandLine
+from remotevirt.xml.domain.counting import count_iothreads, count_vcpus
 from remotevirt.xml.domain.cpu import Cpu
 from remotevirt.xml.domain.devices import Devices
 from remotevirt.xml.domain.features import Features
@@ -24,9 +26,8 @@ from remotevirt.xml.domain.general import (
     PowerManagement,
 )
 from remotevirt.xml.domain.metadata import Metadata
-from remotevirt.xml.domain.os import OS_TYPES, Os
-from remotevirt.xml.domain.resource_groups import read_groups
-from remotevirt.xml.domain.security import KeyWrap, LaunchSecurity, SecLabel
+from remotevirt.xml.domain.os import ARCHITECTURES, OS_TYPES, Os
+from remotevirt.xml.domain.security import KeyWrap, LaunchSecurity, SecLabel, check_labels
 from remotevirt.xml.domain.sysinfo import SysInfo, choose_sysinfo
 from remotevirt.xml.domain.tuning import (
     BlockIoTune,
@@ -41,7 +42,6 @@ from remotevirt.xml.domain.tuning import (
     VcpuList,
 )
 from remotevirt.xml.fields import (
-    Model,
     Printing,
     Reading,
     Source,
@@ -52,7 +52,7 @@ from remotevirt.xml.fields import (
     leaf,
     variant,
 )
-from remotevirt.xml.model import layout, merged
+from remotevirt.xml.model import CheckedModel, merged
 from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import kibibytes, sized_leaf
 from remotevirt.xml.values import (
@@ -111,11 +111,13 @@ def _read_memory(source: Source, how: Reading, model: DomainModel) -> int | None
     if element is None:
         return None
     text = text_of(element)
-    size = kibibytes(text, element.get("unit"), "./memory[1]") if text else None
-    dump = element.get("dumpCore")
-    if dump is not None:
-        model.dump_core = on_off().read(dump, Where("memory", "dumpCore"))
-    return size
+    return kibibytes(text, element.get("unit"), "./memory[1]") if text else None
+
+
+def _read_dump_core(source: Source, how: Reading, model: DomainModel) -> bool | None:
+    element = source.first("memory")
+    text = element.get("dumpCore") if element is not None else None
+    return None if text is None else on_off().read(text, Where("memory", "dumpCore"))
 
 
 def _write_memory(value: int, how: Printing, model: DomainModel) -> Tag:
@@ -186,7 +188,7 @@ MAX_IOTHREADS = 65536
 
 
 @attrs.define
-class DomainModel(Model):
+class DomainModel(CheckedModel):
     """A guest's configuration.
 
     ``memory``, ``current_memory`` and ``max_memory`` are KiB, ``uuid`` is 16 bytes, ``vcpus`` of ``maxvcpus``
@@ -194,7 +196,13 @@ class DomainModel(Model):
     """
 
     TAG: ClassVar[str] = "domain"
-    FIRST: ClassVar[tuple[str, ...]] = ("name", "uuid", "type", "bootloader", "os", "title", "description")
+    READ_FIRST: ClassVar[tuple[str, ...]] = (
+        *("name", "uuid", "genid", "type", "bootloader", "os", "title", "description", "seclabels"),
+        *("memory", "current_memory", "max_memory", "dump_core", "memory_backing", "blkiotune", "memtune"),
+        *("vcpu", "vcpu_list", "iothreads", "default_iothread", "iothread_ids", "cputune", "cpu", "numatune"),
+        *("resource", "features", "on_reboot", "on_poweroff", "on_crash", "on_lockfailure", "pm", "perf"),
+        *("clock", "boot", "devices", "launch_security", "idmap", "sysinfo", "smbios", "keywrap"),
+    )
 
     type: str = attribute(
         "type", Choice(VIRT_TYPES, silent="", refusal=unsupported("invalid domain type {}"))
@@ -207,7 +215,7 @@ class DomainModel(Model):
     metadata: Metadata | None = child(Metadata)
     memory_slots: int = attrs.field(default=0)
     max_memory: int = hook(_read_max_memory, _write_max_memory, default=0)
-    dump_core: bool | None = attrs.field(default=None)
+    dump_core: bool | None = hook(_read_dump_core, lambda value, how, model: None)
     memory: int = hook(_read_memory, _write_memory, default=0)
     current_memory: int = hook(
         _read_current, lambda value, how, model: sized_leaf("currentMemory", value), default=0
@@ -224,7 +232,14 @@ class DomainModel(Model):
     )
     iothread_ids: IoThreadIds | None = child(IoThreadIds, merged=True)
     default_iothread: DefaultIoThread | None = child(DefaultIoThread)
-    cputune: CpuTune | None = child(CpuTune, merged=True)
+    cputune: CpuTune | None = hook(
+        lambda source, how, model: (
+            CpuTune.read_source(merged(source.children["cputune"]), attrs.evolve(how, guest=model))
+            if "cputune" in source.children
+            else None
+        ),
+        lambda value, how, model: None if (tag := value.element(how)).is_bare() else tag,
+    )
     numatune: NumaTune | None = child(NumaTune, too_many=xml_error("only one numatune is supported"))
     resource: ResourcePartition | None = child(
         ResourcePartition, too_many=xml_error("only one resource element is supported")
@@ -233,11 +248,17 @@ class DomainModel(Model):
     bootloader: str | None = leaf("bootloader")
     bootloader_args: str | None = leaf("bootloader_args")
     os: Os = hook(
-        lambda source, how, model: (
-            Os.read_source(merged(source.children["os"]), how) if "os" in source.children else None
-        ),
+        lambda source, how, model: Os.read_kind(source.children.get("os"), how),
         lambda value, how, model: value.element(how),
         factory=Os,
+    )
+    boot: None = hook(
+        lambda source, how, model: model.os.read_boot(source.children.get("os"), how),
+        lambda value, how, model: None,
+    )
+    smbios: None = hook(
+        lambda source, how, model: model.os.read_smbios(source.children.get("os"), how),
+        lambda value, how, model: None,
     )
     idmap: IdMap | None = child(IdMap, merged=True)
     features: Features | None = child(Features, merged=True)
@@ -265,19 +286,13 @@ class DomainModel(Model):
     launch_security: LaunchSecurity | None = child(LaunchSecurity)
     commandline: CommandLine | None = attrs.field(default=None)
 
-    @classmethod
-    def read_source(cls, source: Source, how: Reading) -> Self:
-        model = cls()
-        specs = dict(layout(cls))
-        for name in (*cls.FIRST, *(name for name in specs if name not in cls.FIRST)):
-            value = specs[name].read(source, how, model)
-            if value is not None:
-                setattr(model, name, value)
-            model.check(name, source)
-        return model
+    def thread_numbers(self) -> Sequence[int]:
+        """The numbers of the IO threads, in the order of the document."""
+        if self.iothread_ids is not None:
+            return [thread.id for thread in self.iothread_ids.threads]
+        return range(1, (self.iothreads or 0) + 1)
 
-    def check(self, name: str, source: Source) -> None:
-        """Check what was just read, while nothing after it has been."""
+    def check(self, name: str, source: Source, how: Reading) -> None:
         if name == "type":
             if not self.type:
                 raise InternalError("missing domain type attribute", domain=VIR_FROM_DOMAIN)
@@ -292,16 +307,26 @@ class DomainModel(Model):
             raise XmlError("element 'genid' can only appear once", domain=VIR_FROM_DOMAIN)
         elif name == "bootloader_args" and self.bootloader is None:
             self.bootloader_args = None
-        elif name == "cputune" and self.cputune is not None:
-            self.cputune.groups = read_groups(source.children["cputune"], self.maxvcpus)
+        elif name == "numatune" and self.numatune is not None:
+            self.numatune.check(static=self.vcpu.placement == "static", cells=self.cpu and self.cpu.numa)
+        elif name == "boot":
+            kind = self.os.kind
+            if kind is not None and kind.name == "exe" and self.os.init is None:
+                raise XmlError("init binary must be specified", domain=VIR_FROM_DOMAIN)
+        elif name == "seclabels":
+            check_labels(self.seclabels)
+        elif name == "vcpu_list":
+            count_vcpus(self)
+        elif name == "iothread_ids":
+            count_iothreads(self)
         elif name == "os":
             kind = self.os.kind
             if kind is None and self.bootloader is None:
                 raise XmlError("an os <type> must be specified", domain=VIR_FROM_DOMAIN)
             if kind is not None and kind.name not in OS_TYPES:
                 raise ConfigUnsupported(f"unknown OS type '{kind.name}'", domain=VIR_FROM_DOMAIN)
-            if kind is not None and kind.name == "exe" and self.os.init is None:
-                raise XmlError("init binary must be specified", domain=VIR_FROM_DOMAIN)
+            if kind is not None and kind.arch and kind.arch not in ARCHITECTURES:
+                raise ConfigUnsupported(f"Unknown architecture {kind.arch}", domain=VIR_FROM_DOMAIN)
         elif name in {"on_poweroff", "on_reboot"}:
             action = getattr(self, name)
             if action.startswith("coredump"):

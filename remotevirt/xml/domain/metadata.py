@@ -20,6 +20,19 @@ from remotevirt.xml.write import Tag, Verbatim
 __all__ = ["Metadata"]
 
 
+class _Indented(Verbatim):
+    """The element, indented like what stands around it."""
+
+    __slots__ = ("_metadata",)
+
+    def __init__(self, metadata: Metadata) -> None:
+        super().__init__("")
+        self._metadata = metadata
+
+    def write(self, out: list[str], indent: str) -> None:
+        out.append(self._metadata.text(len(indent) // 2))
+
+
 @attrs.define
 class Metadata(Model):
     """The elements of all applications; never changed in place."""
@@ -47,14 +60,16 @@ class Metadata(Model):
         return model
 
     def print_into(self, parent: Tag, how: Printing) -> None:
-        parent.add(Verbatim(self.text()))
+        parent.add(_Indented(self))
 
-    def text(self) -> str:
-        """The element as libvirt prints it inside a domain: indented by one level."""
-        around = etree.Element("around")
-        around.append(copy.deepcopy(self.root))
+    def text(self, depth: int = 1) -> str:
+        """The element as libvirt prints it inside others, so many levels deep."""
+        around = inner = etree.Element("around")
+        for _ in range(depth - 1):
+            inner = etree.SubElement(inner, "around")
+        inner.append(copy.deepcopy(self.root))
         printed: str = etree.tostring(around, encoding="unicode", pretty_print=True)
-        return printed[len("<around>\n") : -len("</around>\n")]
+        return "".join(printed.splitlines(keepends=True)[depth:-depth])
 
     def copy(self) -> Self:
         return type(self)(self.root)

@@ -9,6 +9,7 @@ import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported
+from remotevirt.xml.domain.storage import STORAGE_TYPES, StorageSource, read_source
 from remotevirt.xml.fields import (
     Model,
     Printing,
@@ -23,7 +24,8 @@ from remotevirt.xml.fields import (
     leaves,
     nested_attribute,
 )
-from remotevirt.xml.parse import text_of
+from remotevirt.xml.model import layout, merged, reading
+from remotevirt.xml.parse import Element, text_of
 from remotevirt.xml.values import Boolean, Choice, Integer, detail, unsupported, xml_error, yes_no
 from remotevirt.xml.write import Tag
 
@@ -112,11 +114,28 @@ class Loader(Model):
 
 @attrs.define
 class Nvram(Model):
-    """Where the firmware keeps its variables."""
+    """Where the firmware keeps its variables: in a file of the host, or in any place that a disk can have."""
 
     TAG: ClassVar[str] = "nvram"
     template: str | None = attribute("template")
+    type: str | None = attribute("type", Choice(" ".join(STORAGE_TYPES)))
     path: str | None = body()
+    source: StorageSource | None = hook(
+        lambda source, how, model: read_source(model.type, source, how) if model.type else None,
+        lambda value, how, model: value.element(how),
+    )
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.type is None:
+            return
+        # libvirt refuses this too, though without saying why.
+        if self.source is None:
+            raise xml_error(f"no <source> in <nvram type='{self.type}'>")("")
+        self.path = None
+
+    def is_bare(self) -> bool:
+        """Whether it says nothing."""
+        return self.path is None and self.template is None and self.source is None
 
 
 @attrs.define
@@ -170,19 +189,26 @@ class BootMenu(Model):
             )
 
 
+MAX_REBOOT_TIMEOUT = 65535
+"""Milliseconds that the firmware may wait before it starts anew; it has 16 bits for them."""
+
+
 @attrs.define
 class Bios(Model):
     TAG: ClassVar[str] = "bios"
     useserial: bool | None = attribute("useserial", Boolean("yes", "no", lenient=True))
     reboot_timeout: int | None = attribute(
         "rebootTimeout",
-        Integer(
-            signed=True,
-            low=-1,
-            high=65535,
-            refusal=unsupported("invalid value for rebootTimeout, must be in range [-1,65535]"),
-        ),
+        Integer(signed=True),
     )
+
+    def check(self) -> None:
+        """Refuse a time out of bounds; raises ConfigUnsupported."""
+        if self.reboot_timeout is not None and not -1 <= self.reboot_timeout <= MAX_REBOOT_TIMEOUT:
+            raise ConfigUnsupported(
+                f"invalid value for rebootTimeout, must be in range [-1,{MAX_REBOOT_TIMEOUT}]",
+                domain=VIR_FROM_DOMAIN,
+            )
 
 
 def _read_kind(source: Source, how: Reading, model: Any) -> OsType | None:
@@ -205,6 +231,15 @@ class Os(Model):
     """What the guest is and how it boots."""
 
     TAG: ClassVar[str] = "os"
+    READ_FIRST: ClassVar[tuple[str, ...]] = (
+        "firmware",
+        "firmware_features",
+        "nvram",
+        "loader",
+        "acpi",
+        "boot",
+        "bootmenu",
+    )
     firmware: str | None = attribute(
         "firmware", Choice("bios efi", refusal=xml_error("unknown firmware value {}"))
     )
@@ -232,13 +267,32 @@ class Os(Model):
     )
 
     @classmethod
-    def read_source(cls, source: Source, how: Reading) -> Self:
+    def read_kind(cls, elements: list[Element] | None, how: Reading) -> Self:
+        """Read what kind of guest it is, before all else."""
+        model = cls()
+        if elements:
+            model.kind = _read_kind(merged(elements), how, model)
+        return model
+
+    def read_boot(self, elements: list[Element] | None, how: Reading) -> None:
+        """Read how it boots. Raises VirError."""
+        if not elements:
+            return
+        source = merged(elements)
         # what only full machines have is not even looked at in others
-        kind = source.first("type")
-        if kind is None or text_of(kind) != "hvm":
+        if self.kind is None or self.kind.name != "hvm":
             for tag in ("boot", "bootmenu", "bios"):
                 source.children.pop(tag, None)
-        return super().read_source(source, how)
+        for name, spec in reading(type(self)):
+            value = None if name in {"kind", "smbios"} else spec.read(source, how, self)
+            if value is not None:
+                setattr(self, name, value)
+        self.complete(source, how)
+
+    def read_smbios(self, elements: list[Element] | None, how: Reading) -> None:
+        """Read what the firmware's tables show, after all devices. Raises VirError."""
+        if elements:
+            self.smbios = dict(layout(type(self)))["smbios"].read(merged(elements), how, self)
 
     def complete(self, source: Source, how: Reading) -> None:
         kind = self.kind.name if self.kind else None
@@ -264,7 +318,7 @@ class Os(Model):
         self._check_nvram()
         if self.firmware is None:
             self.firmware_features = None
-        if self.nvram is not None and self.nvram.path is None and self.nvram.template is None:
+        if self.nvram is not None and self.nvram.is_bare():
             self.nvram = None
 
     def _check_nvram(self) -> None:
@@ -291,6 +345,8 @@ class Os(Model):
                 "firmware feature 'enrolled-keys' cannot be enabled when firmware feature 'secure-boot'"
                 " is disabled"
             )("")
+        if wanted.get("enrolled-keys") and "secure-boot" not in wanted:
+            features.append(FirmwareFeature(name="secure-boot", enabled=True))
         said = (
             ("loader", "readonly", self.loader and self.loader.readonly),
             ("loader", "type", self.loader and self.loader.type),

@@ -3,17 +3,18 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import attrs
 
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlError
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.fields import Model, Printing, Reading, Source, attribute, children, leaf
 from remotevirt.xml.values import Choice, Integer, on_off, yes_no
 from remotevirt.xml.write import Tag
 
-__all__ = ["DeviceSecLabel", "KeyWrap", "LaunchSecurity", "SecLabel"]
+__all__ = ["DeviceSecLabel", "KeyWrap", "LaunchSecurity", "SecLabel", "check_labels"]
 
 
 @attrs.define
@@ -72,6 +73,18 @@ class SecLabel(Model):
                 leaf_tag = Tag(name)
                 leaf_tag.text = text
                 tag.add(leaf_tag)
+
+
+def check_labels(labels: Sequence[SecLabel]) -> None:
+    """Check that each label of several is for another security driver. Raises VirError."""
+    seen: list[str | None] = []
+    for label in labels:
+        if label.model in seen:
+            shown = "(null)" if label.model is None else label.model
+            raise XmlDetail(f"seclabel for model {shown} is already provided", domain=VIR_FROM_DOMAIN)
+        seen.append(label.model)
+    if len(labels) > 1 and None in seen:
+        raise XmlError("missing security model when using multiple labels", domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define

@@ -19,6 +19,7 @@ from remotevirt.xml.fields import (
     children,
     hidden,
 )
+from remotevirt.xml.parse import Element
 from remotevirt.xml.values import (
     Choice,
     Integer,
@@ -152,6 +153,14 @@ class Bandwidth(Model):
             text = "classID attribute not supported on <bandwidth> in this usage context"
             raise XmlDetail(text, domain=VIR_FROM_NONE)
         return super().read_source(source, how)
+
+    @classmethod
+    def read_without_floor(cls, source: Element, how: Reading) -> Self:
+        """Read where nothing can be guaranteed; raises VirError."""
+        model = cls.read(source, how)
+        if model.inbound is not None and model.inbound.floor:
+            raise ConfigUnsupported("floor attribute is not supported for this config", domain=VIR_FROM_NONE)
+        return model
 
     def print_into(self, parent: Tag, how: Printing) -> None:
         if self.empty or self.inbound is not None or self.outbound is not None:

@@ -181,6 +181,7 @@ class MemoryBacking(Model):
     """What the guest's memory is made of on the host."""
 
     TAG: ClassVar[str] = "memoryBacking"
+    READ_FIRST: ClassVar[tuple[str, ...]] = ("source", "access", "allocation", "hugepages")
     hugepages: HugePages | None = child(HugePages, merged=True)
     nosharepages: bool = flag("nosharepages")
     locked: bool = flag("locked")
@@ -261,6 +262,22 @@ class NumaTune(Model):
     TAG: ClassVar[str] = "numatune"
     memory: NumaMemory | None = child(NumaMemory)
     memnodes: list[MemoryNode] = children(MemoryNode)
+
+    def check(self, *, static: bool, cells: object) -> None:
+        """Choose a placement and check that cells can be placed apart. Raises VirError.
+
+        Args:
+            static: whether the placement of the virtual CPUs is.
+            cells: the guest's NUMA cells, None if it has none.
+        """
+        if self.memory is not None:
+            self.memory.settle(static=static)
+        if self.memnodes and self.memory is not None and self.memory.placement == "auto":
+            text = "Per-node binding is not compatible with automatic NUMA placement."
+            raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
+        if self.memnodes and cells is None:
+            text = "Element 'memnode' is invalid without any guest NUMA cells"
+            raise XmlError(text, domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define

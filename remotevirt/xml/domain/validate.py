@@ -33,7 +33,9 @@ HUGE_PAGE: Final = 2048
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
     if model.cputune is not None:
-        model.cputune.check()
+        model.cputune.check_amounts()
+    if model.os.bios is not None:
+        model.os.bios.check()
     for pool in (model.default_iothread, *(model.iothread_ids.threads if model.iothread_ids else ())):
         if pool is not None:
             check_pool(pool.pool_min, pool.pool_max)
@@ -63,9 +65,7 @@ def validate_domain(model: DomainModel) -> None:
 
 
 def check_once(devices: Devices) -> None:
-    """Refuse two devices where there may be but one, or one of a kind: this is found first."""
-    if len(devices.watchdogs) > 1:
-        raise InternalError("only a single watchdog device is supported", domain=VIR_FROM_DOMAIN)
+    """Refuse two devices where there may be but one of a kind: this is found first."""
     models: set[str | None] = set()
     for panic in devices.panics:
         if panic.model in models:

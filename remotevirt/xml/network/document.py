@@ -8,7 +8,7 @@ from uuid import uuid4
 import attrs
 
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoName, XmlDetail, XmlError
+from remotevirt.stubs.errors import InternalError, NoName, XmlDetail, XmlError
 from remotevirt.xml.addresses import parse_mac
 from remotevirt.xml.domain.interface import Bandwidth, VirtualPort, Vlan
 from remotevirt.xml.domain.metadata import Metadata
@@ -41,23 +41,28 @@ class Settings:
     bandwidth: Bandwidth | None = None
     virtualport: VirtualPort | None = None
 
-    def read_settings(self, element: Element) -> None:
-        """Read; raises VirError."""
-        how = Reading()
+    def read_trust(self, element: Element) -> None:
+        """Read who may choose what a network card receives; raises VirError."""
         self.trust_guest_rx_filters = _switch(element, "trustGuestRxFilters")
-        found = element.find("virtualport")
-        if found is not None:
-            if found.get("type") is None and self.TYPED:
-                raise XmlError("missing required virtualport type", domain=0)
-            self.virtualport = VirtualPort.read(found, how)
+
+    def read_limits(self, element: Element) -> None:
+        """Read bandwidth and VLANs; raises VirError."""
+        how = Reading()
         found = element.find("bandwidth")
         if found is not None:
-            if found.find("inbound[@floor]") is not None:
-                raise ConfigUnsupported("floor attribute is not supported for this config", domain=0)
-            self.bandwidth = Bandwidth.read(found, how)
+            self.bandwidth = Bandwidth.read_without_floor(found, how)
         found = element.find("vlan")
         if found is not None:
             self.vlan = Vlan.read(found, how)
+
+    def read_virtualport(self, element: Element) -> None:
+        """Read what the switch wants to know; raises VirError."""
+        found = element.find("virtualport")
+        if found is None:
+            return
+        if found.get("type") is None and self.TYPED:
+            raise XmlError("missing required virtualport type", domain=0)
+        self.virtualport = VirtualPort.read(found, Reading())
 
 
 @attrs.define
@@ -75,7 +80,9 @@ class PortGroup(Settings):
         if name is None:
             raise refused("Missing required name attribute in portgroup")
         group = cls(name=name, default=(element.get("default") or "").lower() == "yes")
-        group.read_settings(element)
+        group.read_trust(element)
+        group.read_virtualport(element)
+        group.read_limits(element)
         return group
 
     def tag(self) -> Tag:
@@ -172,20 +179,22 @@ class NetworkModel(Settings):
         name = model.name
         model.uuid = _read_uuid(element)
         model.ipv6 = _read_ipv6(element, name)
+        model.read_trust(element)
         found = element.find("domain")
         if found is not None:
             model.domain = attribute(found, "name")
             model.domain_local = _switch(found, "localOnly")
+        model.read_limits(element)
+        found = element.find("port")
+        if found is not None:
+            model.isolated = _switch(found, "isolated")
         model.bridge = Bridge.read(element.find("bridge"), name)
         model.mac = _read_mac(element, name)
         model.mtu = _read_mtu(element, name)
         found = element.find("dns")
         if found is not None:
             model.dns = Dns.read(found, name)
-        model.read_settings(element)
-        found = element.find("port")
-        if found is not None:
-            model.isolated = _switch(found, "isolated")
+        model.read_virtualport(element)
         model.port_groups = [PortGroup.read(group) for group in element.findall("portgroup")]
         model.subnets = [IpSubnet.read(subnet, name) for subnet in element.findall("ip")]
         model.routes = [Route.read(route, name) for route in element.findall("route")]

@@ -14,6 +14,7 @@ from remotevirt.drivers.qemu.command import (
     GuestFile,
     Part,
     Surroundings,
+    Tap,
     build_command,
     number_images,
     orders_before_run,
@@ -145,7 +146,7 @@ class CharacterTests(SynchronousTestCase):
         self.assertEqual(
             ("charmonitor", "listen", "/guest/monitor.sock"), (monitor.name, monitor.kind, monitor.path)
         )
-        self.assertEqual(Descriptor("serial0-log", "file", "/logs/x", False, None, "serial0"), log)
+        self.assertEqual(Descriptor("serial0-log", "file", "/logs/x", device="serial0"), log)
         self.assertEqual(command.monitor, monitor.path)
 
 
@@ -308,9 +309,8 @@ class MachineTests(SynchronousTestCase):
             + "</interface>"
         )
         network, device = parts_of_device(setting(model), model.devices.interfaces[0])
-        self.assertEqual(
-            (Descriptor("tapfd-net0", "tap", "tap7", bridge="br0", device="net0"),), network.descriptors
-        )
+        tap = Tap("tap7", "52:54:00:00:00:01", 1400, "br0")
+        self.assertEqual((Descriptor("tapfd-net0", "tap", tap=tap, device="net0"),), network.descriptors)
         self.assertEqual({"type": "tap", "fd": Fd("tapfd-net0"), "id": "hostnet0"}, network.arguments)
         self.assertEqual(1400, device.arguments["host_mtu"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.journal import Journal
+from remotevirt.drivers.qemu import starting
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.guest import Details, Guest, Owner
 from remotevirt.drivers.qemu.keeping import QemuKeeper
+from remotevirt.drivers.qemu.logs import log_path
+from remotevirt.drivers.qemu.monitor import MonitorHungUp
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.reviving import take_in
 from remotevirt.drivers.qemu.running import stop_cpus
@@ -22,9 +26,11 @@ from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.stopping import CRASHED, DESTROYED, FAILED, abandon, end, gone
 from remotevirt.drivers.qemu.watching import heard
 from remotevirt.drivers.qemu.world import QemuWorld
+from remotevirt.errors import VirError
 from remotevirt.store import GuestRow, Store
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, OperationTimeout, VirSystemError
+from tests.drivers.qemu.pretending import Emulators
 from tests.drivers.qemu.recorded import recorded_emulators
 
 XML = (
@@ -38,7 +44,7 @@ USER = (c.VIR_DOMAIN_PAUSED_USER, c.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
 class FakeProcess:
     """A process that ends when the test says so."""
 
-    pid, start_time, boot, exited = 2**22, 1, "no boot of this host", False
+    pid, start_time, boot, exited, log_start = 2**22, 1, "no boot of this host", False, 0
 
     def __init__(self) -> None:
         self.ended: Deferred[None] = Deferred()
@@ -135,6 +141,31 @@ class EndTests(TestCase):
         self.successResultOf(ending)
         self.assertNotIn(self.record.uuid, self.world.by_uuid)
         self.assertEqual([], self.rows())
+
+    async def test_death_at_start(self) -> None:
+        """Of a QEMU that closes its monitor while it starts, the error is what it said since it was there."""
+        log = log_path(self.settings, self.record.name)
+        log.parent.mkdir(parents=True)
+        log.write_text("of another day\nno such CPU\n")
+        self.process.log_start = len("of another day\n")
+        self.process.ended.callback(None)
+        self.world.emulators = Emulators(recorded_emulators()[0])  # type: ignore[assignment]
+        outcomes = []
+        for error in (MonitorHungUp("End of file"), OperationTimeout("it is silent")):
+
+            async def fail(guest: Guest, *_: object, error: VirError = error, **__: object) -> None:
+                guest.process = self.process  # type: ignore[assignment]
+                raise error
+
+            self.patch(starting, "launch", fail)
+            definition = self.world.definitions.parse(XML)
+            record = self.world.commit(partial(self.world.assign, definition, live=True))[0]
+            with self.assertRaises(VirError) as caught:
+                await starting.start(self.world, record, starting.BOOT)
+            outcomes.append(caught.exception.message)
+            self.assertNotIn(record.uuid, self.world.by_uuid)
+        self.assertEqual(["internal error: qemu unexpectedly closed the monitor: no such CPU"], outcomes[:1])
+        self.assertIn("it is silent", outcomes[1])
 
     def test_cancelled(self) -> None:
         """Who asked for the end may go: the guest ends all the same, once."""

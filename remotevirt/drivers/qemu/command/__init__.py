@@ -32,6 +32,7 @@ from remotevirt.drivers.qemu.command.parts import (
     NeededSecret,
     Order,
     Part,
+    Tap,
     to_arguments,
     to_commands,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Passthrough",
     "Setting",
     "Surroundings",
+    "Tap",
     "block_id",
     "block_parts",
     "build_command",

@@ -164,7 +164,7 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     ),
     "interface.MacAddress": _words("address type"),
     "interface.PortForward": _words("proto address dev ranges"),
-    "interface.InterfaceTarget": _words("dev"),
+    "interface.InterfaceTarget": _words("dev managed"),
     "interface.InterfaceDriver": _words(
         "name txmode ioeventfd event_idx queues rx_queue_size tx_queue_size rss rss_hash_report virtio host"
         " guest"
@@ -236,7 +236,6 @@ HOST: Final[Mapping[str, frozenset[str]]] = {
 
 DEFAULTS: Final[Mapping[tuple[str, str], frozenset[Any]]] = {
     ("media.Acceleration", "accel2d"): frozenset([False]),
-    ("interface.InterfaceTarget", "managed"): frozenset([True]),
     ("disk.Disk", "rawio"): frozenset([False]),
     ("features.Features", "hap"): frozenset([True]),
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from remotevirt.drivers.qemu.command.parts import Descriptor, Fd, GuestFile, Order, Part
+from remotevirt.drivers.qemu.command.parts import Descriptor, Fd, GuestFile, Order, Part, Tap
 from remotevirt.drivers.qemu.command.setting import Setting, alias_of, unsupported, virtio_options
-from remotevirt.xml.domain.interface import Interface, InterfaceDriver
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError
+from remotevirt.xml.domain.interface import Interface, InterfaceDriver, InterfaceTarget
 from remotevirt.xml.domain.interface_source import BridgePlace
 
 __all__ = ["link_of", "parts_of_interface"]
@@ -38,6 +40,8 @@ def _netdev(interface: Interface, alias: str, network: str) -> Part:
     if interface.backend is not None and interface.backend.vhost is not None:
         raise unsupported("vhost-net is not supported by this driver")
     if kind == "user":
+        if interface.mtu is not None:
+            raise unsupported("setting MTU on interface type user is not supported yet")
         if interface.tune is not None:
             raise unsupported("sndbuf is not supported for network interfaces of type 'user'")
         return Part("netdev", {"type": "user", **_slirp(interface), "id": network})
@@ -55,9 +59,20 @@ def _netdev(interface: Interface, alias: str, network: str) -> Part:
     if interface.tune is not None and interface.tune.sndbuf is not None:
         values["sndbuf"] = interface.tune.sndbuf
     bridge = interface.place.bridge if isinstance(interface.place, BridgePlace) else None
-    target = interface.target.dev if interface.target is not None else None
-    tap = Descriptor(name, "tap", target, bridge=bridge, device=alias)
-    return Part("netdev", {**values, "id": network}, descriptors=(tap,))
+    target = interface.target or InterfaceTarget()
+    made = target.managed is not False
+    if not made and not target.dev:
+        raise InternalError("target dev must be supplied when managed='no'", domain=c.VIR_FROM_QEMU)
+    tap = Tap(target.dev or None, _mac(interface), interface.mtu, bridge, made)
+    return Part(
+        "netdev", {**values, "id": network}, descriptors=(Descriptor(name, "tap", tap=tap, device=alias),)
+    )
+
+
+def _mac(interface: Interface) -> str:
+    if interface.mac is None or interface.mac.address is None:
+        raise unsupported("a network card lacks its MAC address")
+    return interface.mac.address
 
 
 def _slirp(interface: Interface) -> dict[str, Any]:
@@ -92,17 +107,11 @@ def _device(setting: Setting, interface: Interface, alias: str, network: str) ->
         if interface.driver is not None:
             values |= _virtio(interface.driver)
         if interface.mtu is not None:
-            if interface.type == "user":
-                raise unsupported("setting MTU on interface type user is not supported yet")
             values["host_mtu"] = interface.mtu
     else:
         name = interface.model or "rtl8139"
         values = {"driver": setting.need(name, f"unknown network card model '{name}'")}
-        if interface.mtu is not None:
-            raise unsupported(f"setting MTU on a network card of model {name} is not supported")
-    if interface.mac is None or interface.mac.address is None:
-        raise unsupported("a network card lacks its MAC address")
-    values |= {"netdev": network, "id": alias, "mac": interface.mac.address}
+    values |= {"netdev": network, "id": alias, "mac": _mac(interface)}
     values |= {**setting.boot_index(interface), **setting.place(interface.info.address)}
     rom = interface.info.rom
     if rom is not None:

@@ -40,16 +40,35 @@ Kind: TypeAlias = Literal["option", "object", "blockdev", "netdev", "chardev", "
 
 
 @attrs.frozen
+class Tap:
+    """A tap device of the host.
+
+    Attributes:
+        name: of the interface on the host, where ``%d`` is any number; None for any.
+        mac: the address of the guest's card.
+        mtu: bytes; None for the bridge's, or the kernel's default.
+        bridge: the bridge that it shall be on, None for none.
+        made: it is made for the guest; otherwise somebody has made it, and has set it up.
+    """
+
+    name: str | None
+    mac: str
+    mtu: int | None = None
+    bridge: str | None = None
+    made: bool = True
+
+
+@attrs.frozen
 class Descriptor:
     """Something that the launcher opens and the guest's process inherits, or gets over the monitor.
 
     Attributes:
         name: unique within the guest.
         kind: ``listen`` (a UNIX socket bound to ``path`` that listens), ``file`` (``path``, opened for
-            writing only), ``tap`` (``path`` is the interface's name on the host, None for a made-up one).
+            writing only), ``tap``.
         path: see there.
         append: keep what is in the file; it is emptied otherwise.
-        bridge: the bridge that the tap device shall be on, None for none.
+        tap: the tap device, None for other kinds.
         device: the alias of the device that it is for.
     """
 
@@ -57,7 +76,7 @@ class Descriptor:
     kind: Literal["listen", "file", "tap"]
     path: str | None = None
     append: bool = False
-    bridge: str | None = None
+    tap: Tap | None = None
     device: str | None = None
 
 

@@ -14,7 +14,15 @@ from remotevirt.xml.domain.media import Audio, Input
 from remotevirt.xml.domain.os import Nvram
 from remotevirt.xml.domain.small import MemoryBalloon
 
-__all__ = ["add_controller", "add_cpu", "add_devices", "add_features", "add_nvram", "name_security"]
+__all__ = [
+    "add_controller",
+    "add_cpu",
+    "add_devices",
+    "add_features",
+    "add_nvram",
+    "name_security",
+    "nvram_path",
+]
 
 
 def add_devices(model: DomainModel, board: Board) -> None:
@@ -135,5 +143,10 @@ def add_nvram(model: DomainModel, directory: str) -> None:
     if loader.stateless:
         return
     nvram = model.os.nvram = model.os.nvram or Nvram()
-    if nvram.path is None:
-        nvram.path = f"{directory}/{model.name}_VARS.fd"
+    if nvram.path is None and nvram.source is None:
+        nvram.path = nvram_path(directory, model.name)
+
+
+def nvram_path(directory: str, name: str) -> str:
+    """Return where the firmware's variables of a domain are that does not say it."""
+    return f"{directory}/{name}_VARS.fd"
