@@ -78,7 +78,7 @@ EnumT = TypeVar("EnumT", bound=enum.IntEnum)
 
 
 def pack_string(value: str, maximum: int) -> bytes:
-    """Pack text as UTF-8; ``maximum`` counts bytes."""
+    """Pack text as UTF-8; ``maximum`` counts bytes. Raises XDRError if it is too long or no such text."""
     try:
         data = value.encode()
     except (UnicodeEncodeError, AttributeError) as error:
@@ -92,7 +92,7 @@ def pack_string(value: str, maximum: int) -> bytes:
 
 
 def unpack_string(buf: bytes, pos: int, maximum: int) -> tuple[str, int]:
-    """Unpack text: UTF-8 of at most ``maximum`` bytes without NUL."""
+    """Unpack text: UTF-8 of at most ``maximum`` bytes without NUL; raises XDRError for anything else."""
     (size,) = _unpack_uint(buf, pos)
     pos += 4
     end = pos + size
@@ -111,7 +111,7 @@ def unpack_string(buf: bytes, pos: int, maximum: int) -> tuple[str, int]:
 
 
 def pack_opaque(value: bytes, maximum: int) -> bytes:
-    """Pack variable-size opaque data."""
+    """Pack opaque data of at most ``maximum`` bytes, behind its size; raises XDRError if there are more."""
     size = len(value)
     if size > maximum:
         raise XDRError(f"opaque data of {size} bytes is over its maximum of {maximum}")
@@ -119,14 +119,14 @@ def pack_opaque(value: bytes, maximum: int) -> bytes:
 
 
 def pack_fixed_opaque(value: bytes, size: int) -> bytes:
-    """Pack fixed-size opaque data."""
+    """Pack opaque data of exactly ``size`` bytes; raises XDRError if it has not as many."""
     if len(value) != size:
         raise XDRError(f"opaque data of {len(value)} bytes, not {size}")
     return value + _PADDING[size & 3]
 
 
 def unpack_opaque(buf: bytes, pos: int, maximum: int) -> tuple[bytes, int]:
-    """Unpack variable-size opaque data of at most ``maximum`` bytes."""
+    """Unpack opaque data of at most ``maximum`` bytes; raises XDRError if it is longer or truncated."""
     (size,) = _unpack_uint(buf, pos)
     pos += 4
     end = pos + size
@@ -139,7 +139,7 @@ def unpack_opaque(buf: bytes, pos: int, maximum: int) -> tuple[bytes, int]:
 
 
 def pack_fixed_chars(value: bytes, size: int) -> bytes:
-    """Pack ``char name[size]``: four bytes for each character."""
+    """Pack ``char name[size]``: four bytes for each character; raises XDRError if there are not ``size``."""
     if len(value) != size:
         raise XDRError(f"{len(value)} characters where {size} are wanted")
     data = bytearray(4 * size)
@@ -148,7 +148,10 @@ def pack_fixed_chars(value: bytes, size: int) -> bytes:
 
 
 def unpack_fixed_chars(buf: bytes, pos: int, size: int) -> tuple[bytes, int]:
-    """Unpack ``char name[size]``; the upper three bytes of a character may hold its sign and are ignored."""
+    """Unpack ``char name[size]``; raises XDRError if it is truncated.
+
+    The upper three bytes of a character may hold its sign, and are ignored.
+    """
     end = pos + 4 * size
     if end > len(buf):
         raise XDRError(f"array of {size} characters is truncated")
@@ -161,27 +164,33 @@ def pack_chars(value: bytes, maximum: int) -> bytes:
 
 
 def unpack_chars(buf: bytes, pos: int, maximum: int) -> tuple[bytes, int]:
-    """Unpack ``char name<maximum>``."""
+    """Unpack ``char name<maximum>``, as bytes; raises XDRError if it is longer or truncated."""
     count, pos = unpack_count(buf, pos, maximum, 4)
     return unpack_fixed_chars(buf, pos, count)
 
 
 def check_count(count: int, size: int) -> bytes:
-    """Check that a fixed array has its size; nothing stands before its elements."""
+    """Check that a fixed array has its size (XDRError); returns what stands before its elements: nothing."""
     if count != size:
         raise XDRError(f"array of {count} elements, not {size}")
     return b""
 
 
 def pack_count(count: int, maximum: int) -> bytes:
-    """Pack the count that stands before an array's elements."""
+    """Pack the count that stands before an array's elements; raises XDRError if it is over ``maximum``."""
     if count > maximum:
         raise XDRError(f"array of {count} elements is over its maximum of {maximum}")
     return _pack_uint(count)
 
 
 def unpack_count(buf: bytes, pos: int, maximum: int, least: int) -> tuple[int, int]:
-    """Unpack an array's count. ``least`` is the smallest size in bytes that one element can have."""
+    """Unpack an array's count; raises XDRError if there may not, or cannot, be so many elements.
+
+    Args:
+        buf, pos: where the count is.
+        maximum: the most elements by the contract.
+        least: the smallest size in bytes that one element can have; so many must follow for each.
+    """
     (count,) = _unpack_uint(buf, pos)
     pos += 4
     if count > maximum:
@@ -198,7 +207,14 @@ def pack_numbers(values: Sequence[Any], maximum: int, code: str) -> bytes:
 
 
 def unpack_numbers(buf: bytes, pos: int, maximum: int, code: str, size: int) -> tuple[list[Any], int]:
-    """Unpack an array of numbers of ``size`` bytes each."""
+    """Unpack an array of numbers; raises XDRError if there are too many, or it is truncated.
+
+    Args:
+        buf, pos: where its count is.
+        maximum: the most elements by the contract.
+        code: the :mod:`struct` character of one.
+        size: the bytes of one.
+    """
     count, pos = unpack_count(buf, pos, maximum, size)
     return list(struct.unpack_from(f">{count}{code}", buf, pos)), pos + count * size
 
@@ -217,7 +233,7 @@ def unpack_optional(buf: bytes, pos: int) -> tuple[bool, int]:
 
 
 def unpack_enum(kind: type[EnumT], value: int) -> EnumT:
-    """Turn a number from the wire into its enum member."""
+    """Turn a number from the wire into its enum member; raises XDRError if there is none."""
     try:
         return kind(value)
     except ValueError:

@@ -137,7 +137,15 @@ class Connection:
     def call(
         self, program: int, version: int, procedure: int, payload: bytes = b"", descriptors: int | None = None
     ) -> tuple[int, bytes]:
-        """Begin a call; return its serial and the bytes to send.
+        """Begin a call.
+
+        Args:
+            program, version, procedure: what is called.
+            payload: the encoded arguments.
+            descriptors: how many file descriptors go along; None for a call that takes none.
+
+        Returns:
+            Its serial, and the bytes to send.
 
         Raises:
             LocalProtocolError: a server does not call, or too many calls are without a reply.
@@ -162,7 +170,11 @@ class Connection:
     def open_stream(
         self, program: int, version: int, procedure: int, serial: int, sparse: bool = False
     ) -> Stream:
-        """Note that the call with this serial opens a stream.
+        """Note that a call opens a stream.
+
+        Args:
+            program, version, procedure, serial: those of the call.
+            sparse: the stream may have holes.
 
         Raises:
             LocalProtocolError: one with this serial is open.

@@ -141,6 +141,11 @@ def pack_message(
 ) -> bytes:
     """Return a whole message, length word included.
 
+    Args:
+        program, version, procedure, type, serial, status: the words of the header, in its order (libvirt's
+            virNetMessageHeader); each fits 32 bits.
+        payload: what stands behind the header, already encoded.
+
     Raises:
         XDRError: it would be longer than 32 MiB.
     """
@@ -158,7 +163,17 @@ def pack_call(
     payload: bytes = b"",
     descriptors: int | None = None,
 ) -> bytes:
-    """Return a call. With ``descriptors`` it says how many follow (the transport sends them)."""
+    """Return a call.
+
+    Args:
+        program, version, procedure: what is called.
+        serial: tells the reply to this call from others.
+        payload: the encoded arguments.
+        descriptors: how many file descriptors the transport sends along; None for a call that takes none.
+
+    Raises:
+        XDRError: it would be longer than 32 MiB. So do all that follow.
+    """
     type_, payload = _counted(_CALL, _CALL_WITH_FDS, payload, descriptors)
     return pack_message(program, version, procedure, type_, serial, _OK, payload)
 
@@ -171,7 +186,7 @@ def pack_reply(
     payload: bytes = b"",
     descriptors: int | None = None,
 ) -> bytes:
-    """Return the reply to a call that went well."""
+    """Return the reply to a call that went well; ``payload`` is the encoded result, the rest the call's."""
     type_, payload = _counted(_REPLY, _REPLY_WITH_FDS, payload, descriptors)
     return pack_message(program, version, procedure, type_, serial, _OK, payload)
 
@@ -182,21 +197,33 @@ def _counted(plain: int, with_fds: int, payload: bytes, descriptors: int | None)
 
 
 def pack_error(program: int, version: int, procedure: int, serial: int, error: VirError) -> bytes:
-    """Return the error reply to a call."""
+    """Return the reply to a call that did not go well; the numbers are the call's."""
     return pack_message(program, version, procedure, _REPLY, serial, _ERROR, error_payload(error))
 
 
 def pack_event(
     program: int, version: int, procedure: int, payload: bytes, serial: int = EVENT_SERIAL
 ) -> bytes:
-    """Return an event (or, with serial 0, a keepalive message)."""
+    """Return an event, or with the keepalive program a ping or pong; neither is a reply to anything.
+
+    Args:
+        program, version, procedure: which event.
+        payload: what it says, encoded.
+        serial: means nothing.
+    """
     return pack_message(program, version, procedure, _EVENT, serial, _OK, payload)
 
 
 def pack_stream(
     program: int, version: int, procedure: int, serial: int, data: bytes = b"", finish: bool = False
 ) -> bytes:
-    """Return stream data (empty data from the server marks the end), or the packet that finishes."""
+    """Return a packet of a stream.
+
+    Args:
+        program, version, procedure, serial: those of the call that opened the stream.
+        data: raw bytes; empty data from a server say that it has no more.
+        finish: this is the packet that ends the sender's side in good order.
+    """
     status = _OK if finish else _CONTINUE
     return pack_message(program, version, procedure, _STREAM, serial, status, data)
 

@@ -5,9 +5,12 @@ They were found by pressing every key of every set up to 69999. A set is written
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["CODESETS", "KEYCODES"]
+from remotevirt.drivers.faults import argument_error, argument_must, signed
+
+__all__ = ["CODESETS", "KEYCODES", "check_keys"]
 
 _KEYS: Final[dict[str, str]] = {
     "linux": ("0-265,272-279,288-299,303-318,320-327,330-337,352-439,448-451,464-484,497-506,512-524"),
@@ -56,3 +59,16 @@ CODESETS: Final = tuple(_KEYS)
 
 KEYCODES: Final[dict[str, frozenset[int]]] = {name: _members(text) for name, text in _KEYS.items()}
 """The keys of each set."""
+
+
+def check_keys(codeset: int, keycodes: Sequence[int]) -> None:
+    """Check the arguments of virDomainSendKey as the public API does.
+
+    Raises:
+        InvalidArg: there are no keys, or there is no such set.
+    """
+    function = "virDomainSendKey"
+    if not keycodes:
+        raise argument_must(function, "keycodes", "not be NULL")
+    if codeset >= len(CODESETS):
+        raise argument_error(function, "codeset", f"Unsupported codeset '{signed(codeset)}'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
@@ -16,7 +16,8 @@ from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.qemu.lifecycle import LifecycleCalls
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.saving import remove_managed
-from remotevirt.drivers.qemu.starting import BOOT, start, take_back
+from remotevirt.drivers.qemu.starting import BOOT, start
+from remotevirt.drivers.qemu.taking_in import TakingIn
 from remotevirt.drivers.qemu.variables import remove_variables, variables_path
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid
@@ -51,7 +52,7 @@ def _parse(kind: type[Definition], xml: str, validate: bool) -> Steps[Definition
     return definition
 
 
-class DefiningCalls(DefineCalls, LifecycleCalls):
+class DefiningCalls(DefineCalls, LifecycleCalls, TakingIn):
     """Calls that make domains appear and disappear."""
 
     async def domain_create_xml(self, xml_desc: str, flags: int) -> NonnullDomain:
@@ -61,32 +62,21 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
         validate = bool(flags & c.VIR_DOMAIN_START_VALIDATE)
         parsed: Deferred[Any] = maybeDeferred(_parse, world.definitions, xml_desc, validate)
         definition = await parsed
-        known = cast(QemuRecord | None, world.by_uuid.get(definition.uuid))
+        known = world.by_uuid.get(definition.uuid)
         if known is not None and known.active:
             raise OperationInvalid(f"domain '{known.name}' is already active", domain=c.VIR_FROM_DOMAIN)
-        record = known or self._take_in(definition)
-        async with self.turn(record, "remoteDispatchDomainCreateXML"):
-            try:
-                if known is not None:
-                    self.still(known)
-                    self._take_in(definition)
-                await start(
-                    world,
-                    record,
-                    BOOT,
-                    paused=bool(flags & c.VIR_DOMAIN_START_PAUSED),
-                    autodestroy=bool(flags & c.VIR_DOMAIN_START_AUTODESTROY),
-                    reset_nvram=bool(flags & c.VIR_DOMAIN_START_RESET_NVRAM),
-                )
-            except BaseException:
-                take_back(world, record)
-                raise
+        async with self.taken_in(definition, "remoteDispatchDomainCreateXML") as record:
+            await start(
+                world,
+                record,
+                BOOT,
+                paused=bool(flags & c.VIR_DOMAIN_START_PAUSED),
+                autodestroy=bool(flags & c.VIR_DOMAIN_START_AUTODESTROY),
+                reset_nvram=bool(flags & c.VIR_DOMAIN_START_RESET_NVRAM),
+            )
             if flags & c.VIR_DOMAIN_START_AUTODESTROY:
                 self.destroy_at_close(record)
         return record.ref
-
-    def _take_in(self, definition: Definition) -> QemuRecord:
-        return cast(QemuRecord, self.world.commit(lambda: self.world.assign(definition, live=True))[0])
 
     async def domain_create_xml_with_files(
         self, xml_desc: str, flags: int, files: Sequence[int]

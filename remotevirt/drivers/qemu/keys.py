@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from remotevirt.drivers.domains.keycodes import CODESETS
-from remotevirt.drivers.faults import argument_error, argument_must, signed
+from remotevirt.drivers.domains.keycodes import CODESETS, check_keys
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
@@ -176,11 +175,7 @@ class KeyCalls(QemuCalls):
         Raises:
             InternalError: the set has no such key.
         """
-        function = "virDomainSendKey"
-        if not keycodes:
-            raise argument_must(function, "nkeycodes", "be greater than zero")
-        if codeset >= len(CODESETS):
-            raise argument_error(function, "codeset", f"Unsupported codeset '{signed(codeset)}'")
+        check_keys(codeset, keycodes)
         self.check_flags(flags, 0, "DomainSendKey")
         record = self.record(dom)
         name = CODESETS[codeset]

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from remotevirt.drivers.disk_threads import close_in_thread, in_long_thread, in_thread, made_in_thread
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import both_flags
 from remotevirt.drivers.qemu.access import check_allowed
-from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.flowing import fill, pour
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.outputs import output
@@ -28,6 +27,7 @@ from remotevirt.drivers.qemu.savefile import SaveImage, finish_image, open_image
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.starting import RESTORE, start, take_back
 from remotevirt.drivers.qemu.stopping import SAVED, end
+from remotevirt.drivers.qemu.taking_in import TakingIn
 from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationInvalid
@@ -165,7 +165,7 @@ async def _open_image(path: str, *, change: bool = False) -> tuple[int, SaveImag
     )
 
 
-class SavingCalls(QemuCalls):
+class SavingCalls(TakingIn):
     """virDomainSave and its family."""
 
     async def domain_save(self, dom: NonnullDomain, to: str) -> None:
@@ -281,24 +281,15 @@ class SavingCalls(QemuCalls):
         try:
             definition = self._definition(image, dxml)
             stays = bool(flags & PAUSED) or not (image.running or flags & RUNNING)
-            known = cast(QemuRecord | None, world.by_uuid.get(definition.uuid))
-            record = known or self._take_in(definition)
-            async with self.turn(record, "remoteDispatchDomainRestoreFlags"):
-                try:
-                    if known is not None:
-                        self.still(known)
-                        self._take_in(definition)
-                    await start(
-                        world,
-                        record,
-                        RESTORE,
-                        paused=stays,
-                        incoming=lambda guest: fill(guest, file),
-                        reset_nvram=bool(flags & c.VIR_DOMAIN_SAVE_RESET_NVRAM),
-                    )
-                except BaseException:
-                    take_back(world, record)
-                    raise
+            async with self.taken_in(definition, "remoteDispatchDomainRestoreFlags") as record:
+                await start(
+                    world,
+                    record,
+                    RESTORE,
+                    paused=stays,
+                    incoming=lambda guest: fill(guest, file),
+                    reset_nvram=bool(flags & c.VIR_DOMAIN_SAVE_RESET_NVRAM),
+                )
         finally:
             await close_in_thread(os.path.dirname(path), file)
 
@@ -311,9 +302,6 @@ class SavingCalls(QemuCalls):
             check_stability(other.model, model)
             model = other.model
         return kind(model, len(image.xml))
-
-    def _take_in(self, definition: Definition) -> QemuRecord:
-        return cast(QemuRecord, self.world.commit(lambda: self.world.assign(definition, live=True))[0])
 
     async def domain_save_params(self, dom: NonnullDomain, params: Any, flags: int) -> None:
         """As domain_save_flags, or without a file domain_managed_save."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from remotevirt.drivers.domains.calls import DomainCalls
-from remotevirt.drivers.domains.keycodes import CODESETS, KEYCODES
-from remotevirt.drivers.faults import argument_error, argument_must, check_flags, signed
+from remotevirt.drivers.domains.keycodes import CODESETS, KEYCODES, check_keys
+from remotevirt.drivers.faults import argument_must, check_flags, signed
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg
 from remotevirt.stubs.remote import NonnullDomain
@@ -36,11 +36,7 @@ class GuestInputCalls(DomainCalls):
         Raises:
             InternalError: the set has no such key.
         """
-        function = "virDomainSendKey"
-        if not keycodes:
-            raise argument_must(function, "keycodes", "not be NULL")
-        if codeset >= len(CODESETS):
-            raise argument_error(function, "codeset", f"Unsupported codeset '{signed(codeset)}'")
+        check_keys(codeset, keycodes)
         check_flags(flags, 0, "testDomainSendKey")
         self.active(dom)
         name = CODESETS[codeset]

@@ -99,6 +99,8 @@ class PciPlace(Model):
 
 @attrs.define
 class PciAddress(Address):
+    """Where a device is on a PCI bus."""
+
     type: str = attribute("type")
     place: PciPlace = inline(PciPlace)
     multifunction: bool | None = attribute("multifunction", on_off())
@@ -117,6 +119,8 @@ class PciAddress(Address):
 
 @attrs.define
 class DriveAddress(Address):
+    """Where a disk is on a controller."""
+
     type: str = attribute("type", default="drive")
     controller: int = attribute("controller", Integer(), default=0)
     bus: int = attribute("bus", Integer(), default=0)
@@ -134,6 +138,8 @@ class VirtioSerialAddress(Address):
 
 @attrs.define
 class CcidAddress(Address):
+    """Which slot of a reader a smart card is in."""
+
     type: str = attribute("type", default="ccid")
     controller: int = attribute("controller", Integer(), default=0)
     slot: int = attribute("slot", Integer(), default=0)
@@ -141,6 +147,8 @@ class CcidAddress(Address):
 
 @attrs.define
 class UsbAddress(Address):
+    """Which port of a USB bus a device is at; ``1.2`` is port 2 of the hub at port 1."""
+
     type: str = attribute("type", default="usb")
     bus: int = attribute("bus", Integer(), default=0)
     port: str | None = attribute("port", Text())

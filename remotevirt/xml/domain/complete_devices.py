@@ -82,6 +82,11 @@ USB2_MODELS = frozenset({"ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3"}
 
 
 def index_controllers(devices: Devices) -> None:
+    """Number controllers that have no number, and put those of a type beside each other.
+
+    Raises:
+        VirError: two have the same number.
+    """
     placed: list[Controller] = []
     for controller in devices.controllers:
         insert_controller(placed, controller)
@@ -131,6 +136,11 @@ def _number_ports(devices: list[Any], target: type[Any], *, earlier: bool) -> No
 
 
 def complete_characters(model: DomainModel) -> None:
+    """Give consoles, serial and parallel ports what they leave out, and a full machine its first console.
+
+    Raises:
+        VirError: a console is a serial port, and not the first one.
+    """
     devices = model.devices
     full = model.os.kind is not None and model.os.kind.name == "hvm"
     for number, console in enumerate(devices.consoles):
@@ -181,6 +191,7 @@ def mirror_console(devices: Devices) -> None:
 
 
 def complete_inputs(model: DomainModel) -> None:
+    """Give keyboards, mice and tablets the bus that is usual on their machine."""
     arch = model.os.kind.arch if model.os.kind else ""
     kind = model.os.kind.name if model.os.kind else ""
     for device in model.devices.inputs:
@@ -248,6 +259,11 @@ _DISK_PLACES = {"ide": (4, 2), "fdc": (2, 2), "scsi": (7, 7), "sata": (6, 6)}
 
 
 def address_disks(devices: Devices) -> None:
+    """Give disks their places on controllers.
+
+    Raises:
+        VirError: a disk's name says no place.
+    """
     for disk in devices.disks:
         bus = disk.bus
         if disk.info.address is not None:
@@ -265,6 +281,11 @@ def address_disks(devices: Devices) -> None:
 
 
 def add_controllers(devices: Devices) -> None:
+    """Add the controllers that addresses of devices need.
+
+    Raises:
+        VirError: there would be too many.
+    """
     highest: dict[str, int] = {}
 
     def need(kind: str, controller: int) -> None:
@@ -343,6 +364,7 @@ MAX_CONTROLLERS = 1024
 
 
 def address_smartcards(devices: Devices) -> None:
+    """Give smart cards their slots in readers."""
     highest = max(
         (
             card.info.address.slot

@@ -132,6 +132,8 @@ class Cell(Model):
 
 @attrs.define
 class Numa(Model):
+    """The NUMA cells of a guest, and how far they are from each other."""
+
     TAG: ClassVar[str] = "numa"
     cells: list[Cell] = children(Cell)
     interconnects: Interconnects | None = child(Interconnects)

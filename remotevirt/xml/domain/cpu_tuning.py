@@ -75,6 +75,8 @@ class SingleVcpu(Model):
 
 @attrs.define
 class VcpuList(Model):
+    """Virtual CPUs, listed one by one."""
+
     TAG: ClassVar[str] = "vcpus"
     vcpus: list[SingleVcpu] = children(SingleVcpu)
 
@@ -107,6 +109,8 @@ class IoThread(Model):
 
 @attrs.define
 class IoThreadIds(Model):
+    """The IO threads of a guest, by their numbers."""
+
     TAG: ClassVar[str] = "iothreadids"
     threads: list[IoThread] = children(IoThread)
 
@@ -120,6 +124,8 @@ class IoThreadIds(Model):
 
 @attrs.define
 class DefaultIoThread(Model):
+    """How many threads work for the main loop (QEMU)."""
+
     TAG: ClassVar[str] = "defaultiothread"
     pool_min: int | None = attribute("thread_pool_min", Integer(signed=True, low=0))
     pool_max: int | None = attribute("thread_pool_max", Integer(signed=True, low=0))
@@ -127,6 +133,8 @@ class DefaultIoThread(Model):
 
 @attrs.define
 class VcpuPin(Model):
+    """On which CPUs of the host a virtual CPU may run."""
+
     TAG: ClassVar[str] = "vcpupin"
     vcpu: int = attribute("vcpu", Integer(), required=True)
     cpuset: str | None = attribute("cpuset", CpuSet(), required=internal("missing cpuset for vcpupin"))

@@ -104,6 +104,8 @@ PERF_EVENTS = (
 
 @attrs.define
 class PerfEvent(Model):
+    """Whether a figure of the host's performance counters is kept."""
+
     TAG: ClassVar[str] = "event"
     name: str = attribute("name", Choice(" ".join(PERF_EVENTS)), required=True)
     enabled: bool = attribute("enabled", yes_no(), required=True)

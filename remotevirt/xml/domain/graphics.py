@@ -171,6 +171,8 @@ def _listen(kind: str, *, address: str | None = None, socket: str | None = None)
 
 @attrs.define
 class Vnc(ListeningGraphics):
+    """A VNC server that shows the guest's screen."""
+
     port: int | None = attribute("port", _port("cannot parse vnc port {}"))
     autoport: bool = attribute("autoport", Boolean("yes", "no", lenient=True), default=False)
     websocket: int | None = attribute("websocket", Integer(signed=True))
@@ -245,6 +247,8 @@ _WAN = Choice("auto never always")
 
 @attrs.define
 class Spice(ListeningGraphics):
+    """A SPICE server that shows the guest's screen."""
+
     port: int | None = attribute("port", _spice_port())
     tls_port: int | None = attribute("tlsPort", _spice_port())
     autoport: bool = attribute("autoport", yes_no(), default=False)

@@ -196,6 +196,8 @@ class FilterParameter(Model):
 
 @attrs.define
 class FilterRef(Model):
+    """The network filter of an interface, and what it is told."""
+
     TAG: ClassVar[str] = "filterref"
     filter: str | None = attribute("filter", Text(empty=True))
     parameters: list[FilterParameter] = children(FilterParameter)

@@ -38,6 +38,8 @@ __all__ = [
 
 @attrs.define
 class NetworkPlace(Model):
+    """A virtual network, and which of its groups of ports."""
+
     TAG: ClassVar[str] = "source"
     network: str = attribute("network", required=True)
     portgroup: str | None = attribute("portgroup")
@@ -46,12 +48,16 @@ class NetworkPlace(Model):
 
 @attrs.define
 class BridgePlace(Model):
+    """A bridge of the host."""
+
     TAG: ClassVar[str] = "source"
     bridge: str = attribute("bridge", required=True)
 
 
 @attrs.define
 class DirectPlace(Model):
+    """A device of the host that the guest's is put onto (macvtap)."""
+
     TAG: ClassVar[str] = "source"
     dev: str = attribute("dev", required=True)
     mode: str = attribute("mode", Choice("vepa bridge private passthrough"), default="vepa")
@@ -59,12 +65,16 @@ class DirectPlace(Model):
 
 @attrs.define
 class DevicePlace(Model):
+    """A device of the host."""
+
     TAG: ClassVar[str] = "source"
     dev: str = attribute("dev", required=True)
 
 
 @attrs.define
 class InternalPlace(Model):
+    """A network inside of the hypervisor, by name."""
+
     TAG: ClassVar[str] = "source"
     name: str = attribute("name", required=True)
 
@@ -78,6 +88,8 @@ class LocalPlace(Model):
 
 @attrs.define
 class SocketPlace(Model):
+    """Where a socket is that carries the frames, and for UDP the other end."""
+
     TAG: ClassVar[str] = "source"
     address: str | None = attribute("address")
     port: int = attribute("port", Integer(signed=True), required=True)
@@ -86,6 +98,8 @@ class SocketPlace(Model):
 
 @attrs.define
 class VhostUserPlace(Model):
+    """The UNIX socket of a switch that the guest shares memory with."""
+
     TAG: ClassVar[str] = "source"
     type: str = attribute("type", Choice("unix"), required=True)
     path: str = attribute("path", required=True)
@@ -95,6 +109,8 @@ class VhostUserPlace(Model):
 
 @attrs.define
 class SwitchPlace(Model):
+    """A port of a switch that the hypervisor has (VMware's)."""
+
     TAG: ClassVar[str] = "source"
     switchid: bytes = attribute("switchid", Uuid(), required=True)
     portid: int = attribute("portid", Integer(bits=64, signed=True), required=True)

@@ -19,6 +19,8 @@ __all__ = ["IpAddress", "Route"]
 
 @attrs.define
 class IpAddress(Model):
+    """An address of the guest's end of an interface, or of the host's."""
+
     TAG: ClassVar[str] = "ip"
     address: str = attribute("address", required=xml_error("Missing required address in <ip>"))
     family: str | None = attribute("family")

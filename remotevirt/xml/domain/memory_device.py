@@ -39,6 +39,8 @@ class MemoryLabel(Model):
 
 @attrs.define
 class MemoryTarget(Model):
+    """How large a memory device is and where the guest has it; sizes in KiB."""
+
     TAG: ClassVar[str] = "target"
     size: int = sized("size", path="./size", required=True)
     node: int | None = leaf(

@@ -129,6 +129,8 @@ class Cipher(Model):
 
 @attrs.define
 class KeyWrap(Model):
+    """Which ciphers wrap the guest's keys (s390)."""
+
     TAG: ClassVar[str] = "keywrap"
     ciphers: list[Cipher] = children(Cipher)
 

@@ -89,6 +89,8 @@ class MemoryBalloon(Model):
 
 @attrs.define
 class Nvram(Model):
+    """The non-volatile memory of a POWER guest."""
+
     TAG: ClassVar[str] = "nvram"
     HOLD: ClassVar[bool] = True
     info: DeviceInfo = inline(DeviceInfo)
@@ -196,6 +198,8 @@ class TpmSource(Model):
 
 @attrs.define
 class PcrBanks(Model):
+    """Which banks of registers an emulated TPM has on."""
+
     TAG: ClassVar[str] = "active_pcr_banks"
     sha1: bool = flag("sha1")
     sha256: bool = flag("sha256")
@@ -291,6 +295,8 @@ class IommuDriver(Model):
 
 @attrs.define
 class Iommu(Model):
+    """An IOMMU for the guest's devices."""
+
     TAG: ClassVar[str] = "iommu"
     model: str = attribute("model", Choice("intel smmuv3 virtio"), required=True)
     driver: IommuDriver | None = child(IommuDriver)

@@ -74,6 +74,8 @@ class Host(Model):
 
 @attrs.define
 class Identity(Model):
+    """Who NFS is told that the guest is: a user and a group, by name or number."""
+
     TAG: ClassVar[str] = "identity"
     user: str | None = attribute("user")
     group: str | None = attribute("group")
@@ -87,6 +89,8 @@ class InitiatorName(Model):
 
 @attrs.define
 class Initiator(Model):
+    """Who the target of iSCSI is told that the guest is."""
+
     TAG: ClassVar[str] = "initiator"
     iqn: InitiatorName | None = child(InitiatorName)
 
@@ -119,6 +123,8 @@ class Cookie(Model):
 
 @attrs.define
 class Cookies(Model):
+    """Cookies for a disk that is read over HTTP; shown only to those who may see passwords."""
+
     TAG: ClassVar[str] = "cookies"
     cookies: list[Cookie] = children(Cookie)
 

@@ -35,6 +35,8 @@ __all__ = ["Bandwidth", "Inbound", "Outbound", "PortParameters", "VirtualPort", 
 
 @attrs.define
 class PortParameters(Model):
+    """What a switch of some kind is told of a port."""
+
     TAG: ClassVar[str] = "parameters"
     managerid: int | None = attribute(
         "managerid", Integer(base=0, high=255, refusal=xml_error("value of managerid out of range", 0))
@@ -113,11 +115,15 @@ class Rate(Model):
 
 @attrs.define
 class Inbound(Rate):
+    """How much may come in: average and peak in KiB a second, burst in KiB."""
+
     TAG: ClassVar[str] = "inbound"
 
 
 @attrs.define
 class Outbound(Rate):
+    """How much may go out, as :class:`Inbound`."""
+
     TAG: ClassVar[str] = "outbound"
 
     def complete(self, source: Source, how: Reading) -> None:
@@ -165,6 +171,8 @@ class Bandwidth(Model):
 
 @attrs.define
 class VlanTag(Model):
+    """A VLAN of a port."""
+
     TAG: ClassVar[str] = "tag"
     id: int = attribute("id", Integer(), required=True)
     native: str | None = attribute("nativeMode", Choice("tagged untagged", silent="default"))
@@ -176,6 +184,8 @@ class VlanTag(Model):
 
 @attrs.define
 class Vlan(Model):
+    """The VLANs of a port."""
+
     TAG: ClassVar[str] = "vlan"
     trunk: bool | None = hidden()
     tags: list[VlanTag] = children(VlanTag)

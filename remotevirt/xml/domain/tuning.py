@@ -86,6 +86,8 @@ class BlockDevice(Model):
 
 @attrs.define
 class BlockIoTune(Model):
+    """The weight of a guest's disks among others', and limits for devices of the host."""
+
     TAG: ClassVar[str] = "blkiotune"
     weight: int | None = leaf("weight", Integer(zero="silent", lenient=True))
     devices: list[BlockDevice] = children(BlockDevice)
@@ -176,6 +178,8 @@ class Allocation(Model):
 
 @attrs.define
 class MemoryBacking(Model):
+    """What the guest's memory is made of on the host."""
+
     TAG: ClassVar[str] = "memoryBacking"
     READ_FIRST: ClassVar[tuple[str, ...]] = ("source", "access", "allocation", "hugepages")
     hugepages: HugePages | None = child(HugePages, merged=True)
@@ -253,6 +257,8 @@ class MemoryNode(Model):
 
 @attrs.define
 class NumaTune(Model):
+    """Which NUMA nodes of the host the guest's memory comes from."""
+
     TAG: ClassVar[str] = "numatune"
     memory: NumaMemory | None = child(NumaMemory)
     memnodes: list[MemoryNode] = children(MemoryNode)
@@ -276,6 +282,8 @@ class NumaTune(Model):
 
 @attrs.define
 class ResourcePartition(Model):
+    """The group of resources (cgroup) that the guest is in."""
+
     TAG: ClassVar[str] = "resource"
     partition: str | None = leaf("partition")
     fibrechannel: str | None = nested_attribute("fibrechannel/appid")
