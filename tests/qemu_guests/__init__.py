@@ -10,8 +10,8 @@ They need no disk, no network and no KVM, and are ready after about five seconds
     await console.wait_for(r"block\\+ vdb (\\d+) (\\S+)")  # after a disk was plugged in
 
 For a guest with an ARM processor it is ``guest_kernel("aarch64")``, ``guest_initrd("aarch64")`` and
-ARM_KERNEL_ARGS. It is ready after three seconds, has fewer modules, and sees its power button only if firmware
-started it.
+ARM_KERNEL_ARGS. It is ready after three seconds, has fewer modules, and sees its power button only if
+firmware started it.
 
 ``boot_disk(folder)`` makes a disk that boots the same by itself, under SeaBIOS (8 seconds) and OVMF (17).
 128 MiB of memory are enough; 192 where memory can be plugged in, since Linux then sets 64 aside.
