@@ -107,7 +107,7 @@ class ArmTests(GuestTestCase):
         self.nothing_left()
 
     async def test_firmware(self) -> None:
-        """UEFI starts it, with variables of its own; disks come and go; it is saved; its power button works."""
+        """UEFI starts it, with its own variables; disks come and go; it is saved; its power button works."""
         await self.begin()
         # the kernel is Debian's, which the keys that firmware comes with by default do not know
         firmware = "<firmware><feature enabled='no' name='secure-boot'/></firmware>"
