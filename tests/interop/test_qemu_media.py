@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 
 from tests.interop.peers import require, run_virsh
-from tests.interop.qemu_session import GuestTestCase, QemuLibvirtd, RemotevirtQemu, uuid_of
+from tests.interop.qemu_session import GuestTestCase, QemuLibvirtd, RemotevirtQemu, until, uuid_of
 from tests.interop.rfb import log_in
 from tests.qemu_guests import KERNEL_ARGS, Console, guest_initrd, guest_kernel
 
@@ -37,7 +37,7 @@ GUEST = """
     <controller type='usb' index='0' model='qemu-xhci'/>
     <input type='tablet' bus='usb'/><input type='keyboard' bus='virtio'/>
     <graphics type='vnc' passwd='first'/>
-    <watchdog model='i6300esb' action='pause'/>
+    <watchdog model='i6300esb' action='dump'/>
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
     <serial type='pty'/>
   </devices>
@@ -183,17 +183,23 @@ class MediaTests(GuestTestCase):
         self.assertIn("only 8 permitted", await self.refused("update-device", "guest", long))
 
     async def check_watchdog(self, console: Console) -> None:
-        """A guest that neglects its watchdog is paused, and goes on when it may."""
+        """A guest that neglects its watchdog is paused, its memory is kept, and it goes on."""
         watching = await self.watch()
+        folder = self.daemon.state / "qemu" / "dump"
         # it bites after a second, and would be fed after a thousand
         console.send_line("watchdog -T 1 -t 1000 /dev/watchdog")
-        await self.state_is("paused (watchdog)")
-        heard = await self.heard(watching, self.daemon)
-        self.assertIn("guest watchdog pause", heard)
-        self.assertIn("guest lifecycle Suspended Watchdog", heard)
-        await self.virsh("resume", "guest")
-        await console.wait_for(r"^done \d+ 0$")
+        await until(lambda: "guest lifecycle Resumed Unpaused" in watching.events())
         await console.command("killall watchdog")
+        heard = [event for event in watching.events() if re.match("guest (watchdog|lifecycle)", event)]
+        bitten = [
+            "guest watchdog pause",
+            "guest lifecycle Suspended Watchdog",
+            "guest lifecycle Resumed Unpaused",
+        ]
+        self.assertEqual(bitten, heard[:3])
+        kept = next(folder.iterdir())
+        self.assertGreater(kept.stat().st_size, 256 * MIB)
+        self.assertEqual("running (unpaused)", await self.state())
 
     async def check_variables(self) -> None:
         """The firmware's variables stay from start to start, unless they shall not, and go when told so."""

@@ -118,7 +118,7 @@ class DefiningCalls(DefineCalls, LifecycleCalls):
         if record.managed_save:
             drop_managed(world, record)
         if path is not None and flags & nvram:
-            remove_variables(path)
+            remove_variables(path, world.settings)
         world.publish(record, c.VIR_DOMAIN_EVENT_UNDEFINED, c.VIR_DOMAIN_EVENT_UNDEFINED_REMOVED)
         if record.active:
             world.set_persistent(record, False)

@@ -109,10 +109,15 @@ def _copy(source: BinaryIO, left: int, target: BinaryIO) -> None:
     target.truncate()
 
 
-def remove_variables(path: str) -> None:
-    """Remove variables that may be gone already; raises VirSystemError."""
+def remove_variables(path: str, settings: Settings) -> None:
+    """Remove variables that may be gone already.
+
+    Raises:
+        OperationDenied: the operator does not allow it.
+        VirSystemError: they cannot be removed.
+    """
     try:
-        os.unlink(path)
+        os.unlink(check_allowed(path, settings))
     except FileNotFoundError:
         return
     except OSError as error:

@@ -98,8 +98,8 @@ class FileTests(AccessTestCase):
         make_variables(self.model(), self.settings, anew=True)
         self.assertEqual(self.content, self.path.read_bytes())
         self.assertEqual("secret", self.secret.read_text())
-        remove_variables(str(self.path))
-        remove_variables(str(self.path))
+        remove_variables(str(self.path), self.settings)
+        remove_variables(str(self.path), self.settings)
         self.assertFalse(self.path.exists())
 
     def test_denied(self) -> None:
@@ -110,6 +110,7 @@ class FileTests(AccessTestCase):
             self.assertRaises(OperationDenied, make_variables, self.model(template), self.settings)
         elsewhere = self.model(path=self.other / "vars")
         self.assertRaises(OperationDenied, make_variables, elsewhere, self.settings)
+        self.assertRaises(OperationDenied, remove_variables, str(self.secret), self.settings)
         pipe = self.images / "pipe"
         os.mkfifo(pipe)
         self.assertRaises(OperationDenied, make_variables, self.model(pipe), self.settings)
@@ -124,7 +125,7 @@ class FileTests(AccessTestCase):
         unknown = guest(flash("/usr/share/other.fd", nvram=f"<nvram>{self.path}</nvram>"))
         error = self.assertRaises(OperationFailed, make_variables, unknown, self.settings)
         self.assertIn("any master var store for loader: /usr/share/other.fd", error.message)
-        self.assertRaises(VirSystemError, remove_variables, str(self.images))
+        self.assertRaises(VirSystemError, remove_variables, str(self.images), self.settings)
         self.assertEqual({"disk", "template"}, set(os.listdir(self.images)))
 
     def test_place(self) -> None:
