@@ -26,7 +26,7 @@ from remotevirt.drivers.domains.loading import load_domains
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.cpu_plugging import part_gone
 from remotevirt.drivers.qemu.documents import definitions_for
-from remotevirt.drivers.qemu.dumping import dump_hung
+from remotevirt.drivers.qemu.dumping import dump_panicked
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
 from remotevirt.drivers.qemu.keeping import QemuKeeper
 from remotevirt.drivers.qemu.logs import Logs, log_path
@@ -143,7 +143,7 @@ class QemuDriver:
         world.secret_value = place.secret_value
         world.storage = place.storage
         world.device_gone = part_gone
-        world.dump_hung = dump_hung
+        world.dump_panicked = dump_panicked
         found = take_in(world, rows)
         talking = reattach(world, found)
         await sweep(world)

@@ -34,7 +34,7 @@ from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, OperationFailed, OperationUnsupported, VirSystemError
 from remotevirt.stubs.remote import NonnullDomain
 
-__all__ = ["DumpCalls", "dump_hung"]
+__all__ = ["DumpCalls", "dump_panicked"]
 
 CRASH: Final[int] = c.VIR_DUMP_CRASH
 LIVE: Final[int] = c.VIR_DUMP_LIVE
@@ -148,7 +148,7 @@ async def _write(guest: Guest, path: str, format: int, flags: int) -> None:
         os.close(file)
 
 
-async def dump_hung(guest: Guest) -> None:
+async def dump_panicked(guest: Guest) -> None:
     """Keep the memory of a guest that has panicked or hangs, in the driver's own folder. Raises VirError."""
     record, settings = guest.record, guest.world.settings
     name = record.name.replace("/", "_")[:MAX_NAME]

@@ -207,8 +207,8 @@ def panicked(guest: Guest, data: dict[str, Any]) -> None:
 
 async def _dump_then(guest: Guest, action: str) -> None:
     """Keep the guest's memory, then do what else is wanted after a panic."""
-    if guest.world.dump_hung is not None:
-        await guest.world.dump_hung(guest)
+    if guest.world.dump_panicked is not None:
+        await guest.world.dump_panicked(guest)
     if action == "coredump-restart":
         await _start_anew(guest, c.VIR_DOMAIN_RUNNING_CRASHED)
     else:
@@ -243,8 +243,8 @@ def _watchdog(guest: Guest, data: dict[str, Any]) -> None:
 async def _dump_and_go_on(guest: Guest) -> None:
     """Keep the memory of a guest that its watchdog has paused, and let it run again in any case."""
     try:
-        if guest.world.dump_hung is not None:
-            await guest.world.dump_hung(guest)
+        if guest.world.dump_panicked is not None:
+            await guest.world.dump_panicked(guest)
     finally:
         record = guest.record
         if record.guest is guest and record.reason == c.VIR_DOMAIN_PAUSED_WATCHDOG:

@@ -50,7 +50,7 @@ class QemuWorld(DomainTable):
         emulators: what the binaries can do.
         firmware: what guests can start from.
         journal: keeps what lasts; None where nothing does (in tests).
-        dump_hung: keeps the memory of a guest that has panicked, or neglects its watchdog.
+        dump_panicked: keeps the memory of a guest that has panicked, or neglects its watchdog.
         storage: finds the volumes that disks name.
         device_gone: takes in that a guest has let go of a device, by its alias, which no call waits for.
         secret_value: returns the value of a secret, by UUID or usage.
@@ -58,7 +58,7 @@ class QemuWorld(DomainTable):
 
     __slots__ = (
         "device_gone",
-        "dump_hung",
+        "dump_panicked",
         "emulators",
         "firmware",
         "journal",
@@ -87,7 +87,7 @@ class QemuWorld(DomainTable):
         self.journal: Journal | None = None
         self.storage: RealStorage | None = None
         self.firmware: Sequence[Firmware] = ()
-        self.dump_hung: Callable[[Guest], Awaitable[None]] | None = None
+        self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
         self.device_gone: Callable[[Guest, str], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
 

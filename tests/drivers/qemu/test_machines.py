@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.qemu.cpu_plugging import enabled_vcpus, part_gone
 from remotevirt.drivers.qemu.documents import definitions_for
-from remotevirt.drivers.qemu.dumping import dump_hung
+from remotevirt.drivers.qemu.dumping import dump_panicked
 from remotevirt.drivers.qemu.flowing import POLL_SECONDS, pour
 from remotevirt.drivers.qemu.guest import Details, Guest
 from remotevirt.drivers.qemu.hypervisor import QemuHypervisor
@@ -353,7 +353,7 @@ class DumpTests(MachineCase):
     async def test_panicked(self) -> None:
         """What a guest that has panicked leaves is for nobody but the daemon's user."""
         self.monitor.answers["query-dump"] = {"status": "completed"}
-        await self.dumped(Deferred.fromCoroutine(dump_hung(self.guest)))
+        await self.dumped(Deferred.fromCoroutine(dump_panicked(self.guest)))
         (path,) = (self.folder / "dump").iterdir()
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
         self.assertEqual(path.parent.stat().st_mode & 0o777, 0o700)
