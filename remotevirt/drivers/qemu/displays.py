@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 import time
 from calendar import timegm
-from collections.abc import Container
 from contextlib import closing
+from itertools import islice
 from typing import Final
 
 from remotevirt.drivers.qemu.command import Order
@@ -29,6 +29,9 @@ FIRST_WEBSOCKET: Final = 5700
 
 LAST_PORT: Final = 65535
 """libvirt's ``remote_display_port_max`` and ``remote_websocket_port_max``."""
+
+PROBES: Final = 32
+"""Ports of which it is tried whether they are free, at some 25 us each; libvirt tries all of them."""
 
 ADDRESS: Final = "127.0.0.1"
 """Where displays are served that do not say it; libvirt's ``vnc_listen``."""
@@ -62,16 +65,14 @@ def place_display(guest: Guest, display: Vnc) -> None:
 def _choose(guest: Guest, first: int, what: str) -> int:
     """Return a port that is free, and the guest's from now on."""
     taken = {port for other in guest.world.guests() for port in other.details.ports}
-    for port in _free(first, taken):
-        guest.details.ports.append(port)
-        return port
-    text = f"Unable to find an unused port in range '{what}' ({first}-{LAST_PORT})"
-    raise InternalError(text, domain=c.VIR_FROM_QEMU)
-
-
-def _free(first: int, taken: Container[int]) -> filter[int]:
-    """Return the ports from one on that no guest was given, and where nobody on this host listens."""
-    return filter(lambda port: port not in taken and _is_free(port), range(first, LAST_PORT + 1))
+    untaken = (port for port in range(first, LAST_PORT + 1) if port not in taken)
+    # where others have that many in a row, QEMU looks from the next on
+    port = next(filter(_is_free, islice(untaken, PROBES)), None) or next(untaken, None)
+    if port is None:
+        text = f"Unable to find an unused port in range '{what}' ({first}-{LAST_PORT})"
+        raise InternalError(text, domain=c.VIR_FROM_QEMU)
+    guest.details.ports.append(port)
+    return port
 
 
 def _is_free(port: int) -> bool:
