@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from remotevirt.drivers.qemu.command import Setting, hotpluggable_vcpus, orders_before_run, orders_for_vcpus
+from remotevirt.drivers.qemu.displays import password_orders
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
@@ -40,8 +41,8 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
         for order in orders_for_vcpus(setting, await guest.execute("query-hotpluggable-cpus")):
             await guest.execute(order.execute, order.arguments)
     for screen in model.devices.graphics:
-        if isinstance(screen, Vnc) and screen.passwd is not None:
-            await guest.execute("set_password", {"protocol": "vnc", "password": screen.passwd})
+        for order in password_orders(screen) if isinstance(screen, Vnc) else ():
+            await guest.execute(order.execute, order.arguments)
     if record.live.has_balloon and record.live.memory < record.live.max_memory:
         await guest.execute("balloon", {"value": record.live.memory * 1024})
     await _find_port(guest)

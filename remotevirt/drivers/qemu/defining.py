@@ -113,7 +113,7 @@ class DefiningCalls(DefineCalls, LifecycleCalls, TakingIn):
             if there and not flags & (nvram | keep):
                 raise OperationInvalid("cannot undefine domain with nvram", domain=c.VIR_FROM_QEMU)
             if there and flags & nvram:
-                await in_thread(place, lambda stop: remove_variables(path))
+                await in_thread(place, lambda stop: remove_variables(path, world.settings))
             self.still(record)
             self._check_undefinable(record, flags)
         saved = record.managed_save

@@ -155,7 +155,7 @@ async def _write(guest: Guest, path: str, format: int, flags: int) -> None:
 
 
 async def dump_panicked(guest: Guest) -> None:
-    """Keep the memory of a guest that has panicked, below the driver's own folder. Raises VirError."""
+    """Keep the memory of a guest that has panicked or hangs, in the driver's own folder. Raises VirError."""
     record, settings = guest.record, guest.world.settings
     name = record.name.replace("/", "_")[:MAX_NAME]
     stamp = time.strftime("%Y-%m-%d-%H:%M:%S")

@@ -91,6 +91,9 @@ class LiveEditor(DeviceEditor):
         if tag == "input":
             self._check_input(wanted)
         device = self.find(wanted)
+        if tag == "watchdog" and (device.model, device.action) != (wanted.model, wanted.action):
+            text = f"model '{device.model}' watchdog device not present in domain configuration"
+            raise DeviceMissing(text, domain=self._errors)
         self.check_unpluggable(device)
         return device
 

@@ -1,32 +1,17 @@
-"""What of a definition is decided when a guest starts: names of devices, ports of displays."""
+"""What of a definition is decided when a guest starts: names of devices, where displays are."""
 
 from __future__ import annotations
-
-import socket
-from contextlib import closing
-from itertools import islice
-from typing import Final
 
 from remotevirt.drivers.qemu.command.chardev import channel_path
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.complete.choice import choose_firmware
+from remotevirt.drivers.qemu.displays import place_display
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
-from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.domain.chardev import Channel, CharSource
 from remotevirt.xml.domain.graphics import Vnc
 
-__all__ = ["FIRST_PORT", "prepare_definition"]
-
-FIRST_PORT: Final = 5900
-"""The port of the first display; libvirt's ``remote_display_port_min``."""
-
-LAST_PORT: Final = 65535
-"""libvirt's ``remote_display_port_max``."""
-
-PROBES: Final = 32
-"""Ports of which it is tried whether they are free, at some 25 us each; libvirt tries all of them."""
+__all__ = ["prepare_definition"]
 
 
 def prepare_definition(guest: Guest, emulator: Emulator) -> None:
@@ -40,11 +25,14 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     assign_aliases(model)
     if model.cpu is not None and model.cpu.model is not None:
         model.cpu.model.fallback = "forbid"  # it has what it got, and nothing in its stead
+    for disk in model.devices.disks:
+        if disk.source_is_empty() and disk.driver is not None:
+            disk.driver.type = None  # of the medium, and there is none
     for channel in model.devices.channels:
         _place_channel(guest, channel)
     for graphics in model.devices.graphics:
         if isinstance(graphics, Vnc):
-            _choose_port(guest, graphics)
+            place_display(guest, graphics)
 
 
 def _place_channel(guest: Guest, channel: Channel) -> None:
@@ -56,29 +44,3 @@ def _place_channel(guest: Guest, channel: Channel) -> None:
     name = channel.target.name if channel.target is not None else None
     path = channel_path(str(folder), name or channel.info.alias or "channel")
     channel.backend.sources = [CharSource(mode="bind", path=path)]
-
-
-def _choose_port(guest: Guest, graphics: Vnc) -> None:
-    if not graphics.autoport and (graphics.port or 0) > 0:
-        guest.details.ports.append(graphics.port or 0)
-        return
-    taken = {port for other in guest.world.guests() for port in other.details.ports}
-    untaken = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in taken)
-    # where others have that many in a row, QEMU looks from the next on
-    port = next(filter(_is_free, islice(untaken, PROBES)), None) or next(untaken, None)
-    if port is None:
-        text = "Unable to find an unused port in range 'vnc' (5900-65535)"
-        raise InternalError(text, domain=c.VIR_FROM_QEMU)
-    graphics.port = port
-    guest.details.ports.append(port)
-
-
-def _is_free(port: int) -> bool:
-    """Return whether nobody listens on a port of this host."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-    return True

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 from remotevirt.drivers.domains.devices import DeviceEditor
+from remotevirt.drivers.qemu.command import Order
+from remotevirt.drivers.qemu.complete.board import find_board
+from remotevirt.drivers.qemu.complete.device_refusals import check_device
+from remotevirt.drivers.qemu.displays import password_orders
 from remotevirt.drivers.qemu.guest import Guest, Undo
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.making import forget_making, made, note_making, undo_all
 from remotevirt.drivers.qemu.media import change_medium
-from remotevirt.drivers.qemu.plugging import Change, persist
+from remotevirt.drivers.qemu.plugging import Change, persist, setting_of
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, DeviceMissing, InternalError, OperationUnsupported
 from remotevirt.xml.domain.device import Device
 from remotevirt.xml.domain.disk import Disk
-from remotevirt.xml.domain.graphics import Vnc
+from remotevirt.xml.domain.graphics import Graphics, Vnc
 from remotevirt.xml.domain.interface import Interface
 
 __all__ = ["update"]
@@ -80,6 +84,8 @@ async def update(guest: Guest, device: Device, config: Change | None, *, force: 
         await _update_interface(guest, device, config)
     elif isinstance(device, Vnc):
         await _update_screen(guest, device, config)
+    elif isinstance(device, Graphics):
+        raise _no_screen(device)
     else:
         text = f"live update of device '{device.TAG}' is not supported"
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
@@ -194,27 +200,38 @@ def _check_interface(old: Interface, new: Interface) -> None:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
 
 
+def _addresses(screen: Vnc) -> list[str]:
+    return [one.address for one in screen.listens if one.address]
+
+
+def _no_screen(wanted: Graphics) -> DeviceMissing:
+    text = f"cannot find existing graphics device to modify of type '{wanted.type}'"
+    return DeviceMissing(text, domain=c.VIR_FROM_QEMU)
+
+
 async def _update_screen(guest: Guest, new: Vnc, config: Change | None) -> None:
-    """Give a VNC display another password."""
+    """Give a VNC display another password, or the same one for longer."""
     old = next((one for one in guest.record.live.model.devices.graphics if isinstance(one, Vnc)), None)
     if old is None:
-        text = "cannot find existing graphics device to modify of type 'vnc'"
-        raise DeviceMissing(text, domain=c.VIR_FROM_QEMU)
-    if not new.autoport and new.port != old.port:
-        raise ConfigUnsupported("cannot change port settings on vnc graphics", domain=c.VIR_FROM_QEMU)
-    if new.keymap != old.keymap:
-        raise ConfigUnsupported("cannot change keymap setting on vnc graphics", domain=c.VIR_FROM_QEMU)
-    if [one.address for one in new.listens if one.address] not in (
-        [],
-        [one.address for one in old.listens if one.address],
+        raise _no_screen(new)
+    model, setting = guest.record.live.model, await setting_of(guest)
+    check_device(new, model, setting.emulator, find_board(model))
+    addresses = _addresses(new)
+    for what, changed in (
+        ("listen address setting on 'vnc'", addresses not in ([], _addresses(old))),
+        ("port settings on vnc", not new.autoport and new.port != old.port),
+        ("keymap setting on vnc", new.keymap != old.keymap),
     ):
-        text = "cannot change listen address setting on vnc graphics"
-        raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
-    password = new.passwd
-    if password is not None and password != old.passwd:
-        note_making(guest, [("set_password", {"protocol": "vnc", "password": old.passwd or ""})])
+        if changed:
+            raise OperationUnsupported(f"cannot change {what} graphics", domain=c.VIR_FROM_QEMU)
+    said = (new.passwd, new.passwd_valid_to, new.connected)
+    if said != (old.passwd, old.passwd_valid_to, old.connected) or new.passwd_valid_to is not None:
+        orders = password_orders(new)
+        before = password_orders(old) or [Order("set_password", {"protocol": "vnc", "password": ""})]
+        note_making(guest, [(order.execute, dict(order.arguments)) for order in before])
         try:
-            await guest.execute("set_password", {"protocol": "vnc", "password": password})
+            for order in orders:
+                await guest.execute(order.execute, order.arguments)
         except BaseException:
             forget_making(guest)
             raise
@@ -222,6 +239,6 @@ async def _update_screen(guest: Guest, new: Vnc, config: Change | None) -> None:
     def take_in(editor: DeviceEditor) -> None:
         for screen in editor.model.devices.graphics:
             if isinstance(screen, Vnc):
-                screen.passwd = password
+                screen.passwd, screen.passwd_valid_to, screen.connected = said
 
     _commit(guest, take_in, config)

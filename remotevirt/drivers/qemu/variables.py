@@ -70,11 +70,13 @@ def make_variables(model: DomainModel, settings: Settings, *, anew: bool = False
     template, path = check_allowed(template, settings, writable=False), check_allowed(nvram.path, settings)
     partial = f"{path}.new"
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(partial)  # of a daemon that was killed
-        with open(template, "rb", opener=_exactly) as source, open(partial, "xb", opener=_exactly) as target:
-            _copy(source, target)
-            os.fsync(target.fileno())
+        with open(template, "rb", opener=_exactly) as source:
+            size = _size(source)
+            with suppress(FileNotFoundError):
+                os.unlink(partial)  # of a daemon that was killed
+            with open(partial, "xb", opener=_exactly) as target:
+                _copy(source, size, target)
+                os.fsync(target.fileno())
         os.rename(partial, path)
     except OSError as error:
         with suppress(OSError):
@@ -93,21 +95,29 @@ def _exactly(path: str, flags: int) -> int:
     return descriptor
 
 
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
+def _size(source: BinaryIO) -> int:
     found = os.fstat(source.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
         raise OperationDenied(f"'{source.name}' is no template for variables", domain=c.VIR_FROM_QEMU)
-    left = found.st_size
+    return found.st_size
+
+
+def _copy(source: BinaryIO, left: int, target: BinaryIO) -> None:
     while left > 0 and (data := source.read(min(STEP, left))):
         left -= len(data)
         target.write(data) if any(data) else target.seek(len(data), os.SEEK_CUR)
     target.truncate()
 
 
-def remove_variables(path: str) -> None:
-    """Remove variables that may be gone already; raises VirSystemError."""
+def remove_variables(path: str, settings: Settings) -> None:
+    """Remove variables that may be gone already.
+
+    Raises:
+        OperationDenied: the operator does not allow it.
+        VirSystemError: they cannot be removed.
+    """
     try:
-        os.unlink(path)
+        os.unlink(check_allowed(path, settings))
     except FileNotFoundError:
         return
     except OSError as error:

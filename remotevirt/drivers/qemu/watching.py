@@ -234,8 +234,21 @@ def _watchdog(guest: Guest, data: dict[str, Any]) -> None:
     record = guest.record
     if action == c.VIR_DOMAIN_EVENT_WATCHDOG_PAUSE:
         guest.pausing = (c.VIR_DOMAIN_PAUSED_WATCHDOG, c.VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG)
+        if any(one.action == "dump" for one in record.live.model.devices.watchdogs):
+            later(guest, lambda: _dump_and_go_on(guest), "no dump after its watchdog")
     msg = messages.DomainEventWatchdogMsg(record.ref, action)
     _tell(guest, c.VIR_DOMAIN_EVENT_ID_WATCHDOG, msg)
+
+
+async def _dump_and_go_on(guest: Guest) -> None:
+    """Keep the memory of a guest that its watchdog has paused, and let it run again in any case."""
+    try:
+        if guest.world.dump_panicked is not None:
+            await guest.world.dump_panicked(guest)
+    finally:
+        record = guest.record
+        if record.guest is guest and record.reason == c.VIR_DOMAIN_PAUSED_WATCHDOG:
+            await guest.execute("cont")
 
 
 IO_ERROR_ACTIONS: Final = {

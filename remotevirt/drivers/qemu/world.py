@@ -54,7 +54,7 @@ class QemuWorld(DomainTable):
         journal: keeps what lasts; None where nothing does (in tests).
         note_owed: notes a file that is about to be owed, or not any more; see ``keeping``.
         open: the store can be written; the daemon is not ending.
-        dump_panicked: keeps the memory of a guest that has panicked.
+        dump_panicked: keeps the memory of a guest that has panicked, or neglects its watchdog.
         storage: finds the volumes that disks name.
         owed: files that are to be given back to who had them, by their paths.
         device_gone: takes in that a guest has let go of a device, by its alias, which no call waits for.

@@ -28,7 +28,7 @@ from remotevirt.xml.fields import (
     nested_attribute,
 )
 from remotevirt.xml.parse import Element
-from remotevirt.xml.values import Boolean, Choice, Integer, internal, on_off, yes_no
+from remotevirt.xml.values import Boolean, Choice, Integer, Text, internal, on_off, yes_no
 from remotevirt.xml.write import Tag
 
 __all__ = ["Graphics", "Listen", "Spice", "Vnc", "choose_graphics"]
@@ -179,7 +179,7 @@ class Vnc(ListeningGraphics):
     keymap: str | None = attribute("keymap")
     share_policy: str | None = attribute("sharePolicy", Choice("allow-exclusive force-shared ignore"))
     power_control: bool | None = attribute("powerControl", yes_no())
-    passwd: str | None = attribute("passwd", secure=True)
+    passwd: str | None = attribute("passwd", Text(empty=True), secure=True)
     passwd_valid_to: str | None = attribute("passwdValidTo")
     connected: str | None = attribute("connected")
     audio: AudioRef | None = child(AudioRef)
@@ -254,7 +254,7 @@ class Spice(ListeningGraphics):
     autoport: bool = attribute("autoport", yes_no(), default=False)
     keymap: str | None = attribute("keymap")
     default_mode: str | None = attribute("defaultMode", Choice("any secure insecure"))
-    passwd: str | None = attribute("passwd", secure=True)
+    passwd: str | None = attribute("passwd", Text(empty=True), secure=True)
     passwd_valid_to: str | None = attribute("passwdValidTo")
     connected: str | None = attribute("connected")
     channels: list[SpiceChannel] = children(SpiceChannel)

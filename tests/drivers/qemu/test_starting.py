@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from remotevirt.drivers.qemu import preparing
+from remotevirt.drivers.qemu import displays
 from remotevirt.drivers.qemu.complete.aliases import assign_alias, assign_aliases
 from remotevirt.drivers.qemu.complete.choice import choose_firmware
 from remotevirt.drivers.qemu.complete.places import assign_address
@@ -19,7 +19,6 @@ from remotevirt.drivers.qemu.guest import Details
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, OperationFailed, XmlError
 from remotevirt.xml.domain.address import DriveAddress
 from remotevirt.xml.domain.disk import Disk, DiskTarget
-from remotevirt.xml.domain.graphics import Vnc
 from remotevirt.xml.domain.interface import Interface
 from remotevirt.xml.domain.media import Input
 from remotevirt.xml.fields import Printing
@@ -79,7 +78,7 @@ def place_of(device: Any) -> tuple[int, ...]:
 class PortTests(TestCase):
     """The port of a display."""
 
-    def chosen(self, taken: set[int], busy: set[int]) -> tuple[int | None, int]:
+    def chosen(self, taken: set[int], busy: set[int]) -> tuple[int, int]:
         """Return which port a guest gets, and how many were tried."""
         tried: list[int] = []
 
@@ -87,22 +86,20 @@ class PortTests(TestCase):
             tried.append(port)
             return port not in busy
 
-        self.patch(preparing, "_is_free", is_free)
+        self.patch(displays, "_is_free", is_free)
         other: Any = SimpleNamespace(details=Details(ports=sorted(taken)))
         world: Any = SimpleNamespace(guests=lambda: [other])
         mine: Any = SimpleNamespace(details=Details(), world=world)
-        screen = Vnc()
-        screen.autoport = True
-        preparing._choose_port(mine, screen)
-        self.assertEqual([screen.port], mine.details.ports)
-        return screen.port, len(tried)
+        port = displays._choose(mine, displays.FIRST_PORT, "vnc")
+        self.assertEqual([port], mine.details.ports)
+        return port, len(tried)
 
     def test_choice(self) -> None:
         """It is the first that no guest has and that is free; only some are tried, then QEMU looks on."""
         self.assertEqual((5900, 1), self.chosen(set(), set()))
         self.assertEqual((5903, 2), self.chosen({5900, 5901}, {5902}))
-        many = preparing.FIRST_PORT + preparing.PROBES
-        self.assertEqual((many, preparing.PROBES), self.chosen(set(), set(range(5900, 65536))))
+        many = displays.FIRST_PORT + displays.PROBES
+        self.assertEqual((many, displays.PROBES), self.chosen(set(), set(range(5900, 65536))))
         everything = set(range(5900, 65536))
         self.assertRaises(InternalError, self.chosen, everything, set())
 

@@ -95,7 +95,7 @@ def _device(setting: Setting, disk: Disk) -> dict[str, Any]:
     elif bus == "scsi":
         head = _scsi(setting, disk)
     elif bus == "usb":
-        if disk.device != "disk":
+        if disk.source_is_empty():
             raise unsupported(f"disk type 'usb' of '{disk.dev}' does not support ejectable media")
         head = {"driver": "usb-storage", **setting.place(disk.info.address)}
     elif bus == "fdc":

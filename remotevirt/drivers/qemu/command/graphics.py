@@ -49,6 +49,8 @@ def _vnc(setting: Setting, vnc: Vnc, position: int, audio: str | None) -> list[P
         words = [f"vnc=unix:{path}".replace(",", ",,")]
         if vnc.websocket is not None:
             raise unsupported("VNC WebSockets are not supported with a UNIX socket")
+    elif listen is not None and listen.type == "none":
+        words = ["none"]
     else:
         words = [_address(setting, vnc, listen, position)]
         if vnc.autoport and setting.surroundings.vnc_others:
@@ -73,8 +75,6 @@ def _vnc(setting: Setting, vnc: Vnc, position: int, audio: str | None) -> list[P
 
 
 def _address(setting: Setting, vnc: Vnc, listen: Listen | None, position: int) -> str:
-    if listen is not None and listen.type == "none":
-        raise unsupported("listen type 'none' is not supported for vnc")
     if listen is not None and listen.type == "network" and listen.address is None:
         raise unsupported(f"network-based listen on network '{listen.network}' is not possible")
     host = (listen.address if listen is not None else None) or setting.surroundings.vnc_listen

@@ -14,7 +14,7 @@ from remotevirt.xml.domain.chardev import Console, Serial
 from remotevirt.xml.domain.controller import Controller
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.filesystem import Filesystem, SharedMemory
-from remotevirt.xml.domain.graphics import Graphics
+from remotevirt.xml.domain.graphics import Graphics, Vnc
 from remotevirt.xml.domain.media import Input, Video
 from remotevirt.xml.domain.small import Iommu, Panic, Tpm
 
@@ -182,9 +182,15 @@ def _check_tpm(tpm: Tpm, emulator: Emulator) -> None:
 def _check_graphics(graphics: Graphics) -> None:
     if graphics.type in {"rdp", "desktop"}:
         raise unsupported(f"{graphics.type} graphics are not supported with this QEMU")
+    if isinstance(graphics, Vnc) and len(graphics.passwd or "") > MAX_VNC_PASSWORD:
+        length = len(graphics.passwd or "")
+        raise unsupported(f"VNC password is {length} characters long, only {MAX_VNC_PASSWORD} permitted")
     if graphics.type == "spice" and (getattr(graphics, "tls_port", None) or 0) > 0:
         raise unsupported("spice TLS port set in XML configuration, but TLS is disabled in qemu.conf")
 
+
+MAX_VNC_PASSWORD = 8
+"""Characters that the protocol makes a key of; what comes after them would not count."""
 
 MEBIBYTE = 1024
 """In KiB."""
