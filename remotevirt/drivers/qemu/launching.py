@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import socket
 import stat
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.internet.defer import TimeoutError
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import watching
@@ -26,6 +28,7 @@ from remotevirt.drivers.qemu.command import (
 )
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest, Owner
+from remotevirt.drivers.qemu.hugepages import huge_folders
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
@@ -33,10 +36,11 @@ from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
-from remotevirt.drivers.qemu.threads import check_tuning
+from remotevirt.drivers.qemu.threads import check_nodes, check_tuning
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
+from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = [
@@ -55,6 +59,9 @@ PID_FILE: Final = "qemu.pid"
 
 OTHER_PORTS: Final = 99
 """Ports that QEMU may try for a display after the one that was free a moment ago."""
+
+LAST_WORDS_SECONDS: Final = 1.0
+"""How long a QEMU whose monitor has closed may take to end, before what it said is not waited for."""
 
 LISTEN_BACKLOG: Final = 16
 """Clients of a socket that wait for QEMU, which takes one after the other."""
@@ -76,6 +83,7 @@ def surroundings_of(guest: Guest) -> Surroundings:
         channel_folder=str(settings.channel / guest.record.uuid.hex()),
         vnc_ports=ports,
         vnc_others=OTHER_PORTS,
+        hugepages={size: str(folder) for size, folder in huge_folders(guest).items()},
         elsewhere=ELSEWHERE,
     )
 
@@ -94,6 +102,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
     check_tuning(guest.record.live)
+    check_nodes(guest.record.live)
     await find_images(world, model)
     if settings.images and model.commandline is not None:
         # they could name any file
@@ -101,7 +110,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
-    await deferToThread(_make_folders, guest.folder, settings)
+    await deferToThread(_make_folders, guest.folder, settings, list(huge_folders(guest).values()))
     await deferToThread(_make_variables, guest, settings)
     guest.check_wanted()
     for secret in command.secrets:
@@ -125,6 +134,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
             gid=None if user is None else user.gid,
             groups=() if user is None else user.groups,
             directory=guest.folder,
+            limits={resource.RLIMIT_MEMLOCK: resource.RLIM_INFINITY} if _is_locked(model) else None,
         )
         taps = tap_names(command.descriptors, numbers)
     attend(guest, process)
@@ -139,6 +149,9 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     try:
         monitor = await converse(guest, settings.start_timeout)
     except VirError as error:
+        # its monitor is closed a moment before it is over, and only then all is said
+        with suppress(TimeoutError):
+            await process.wait().addTimeout(LAST_WORDS_SECONDS, world.reactor)
         if not process.exited:
             raise
         raise await deferToThread(exit_error, log, process.log_start) from error
@@ -147,6 +160,11 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
     for secret in command.secrets:
         with suppress(OSError):
             os.unlink(secret.path)
+
+
+def _is_locked(model: DomainModel) -> bool:
+    """Return whether all of a guest's memory shall stay in the host's."""
+    return model.memory_backing is not None and bool(model.memory_backing.locked)
 
 
 def attend(guest: Guest, process: QemuProcess) -> None:
@@ -181,8 +199,14 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
     )
 
 
-def _make_folders(folder: Path, settings: Settings) -> None:
-    """Make the folder of a guest, which nobody but QEMU's user and the daemon can enter."""
+def _make_folders(folder: Path, settings: Settings, huge: Iterable[Path]) -> None:
+    """Make the folders of a guest, which nobody but QEMU's user and the daemon can enter.
+
+    Args:
+        folder: its own.
+        settings: where the others are.
+        huge: those for its huge pages.
+    """
     try:
         for shared in (
             settings.state,
@@ -193,8 +217,9 @@ def _make_folders(folder: Path, settings: Settings) -> None:
             settings.save,
         ):
             shared.mkdir(mode=0o711, exist_ok=True)
-        channel = settings.channel / folder.name
-        for own in (folder, channel):
+        for own in huge:
+            own.parent.mkdir(mode=0o711, exist_ok=True)
+        for own in (folder, settings.channel / folder.name, *huge):
             with suppress(FileNotFoundError):
                 shutil.rmtree(own)
             own.mkdir(mode=0o700)

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 
 from remotevirt.drivers.qemu.access import give_back
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.hugepages import huge_folders
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
@@ -137,6 +138,8 @@ def gone(guest: Guest) -> None:
     if guest.ending is None and not guest.powered_off and guest.started:
         log.error("domain {name!r}: its QEMU ended without being asked to", name=record.name)
 
+    folders = (guest.folder, world.settings.channel / guest.folder.name, *huge_folders(guest).values())
+
     def change() -> None:
         world.touch(record)
         record.guest = None
@@ -154,7 +157,7 @@ def gone(guest: Guest) -> None:
     if guest.console is not None:
         guest.console.close()
     give_back(guest.details.owners, world.settings, world.paths_in_use())
-    for folder in (guest.folder, world.settings.channel / guest.folder.name):
+    for folder in folders:
         discard(folder)
     waiting = [waiter for waiters in guest.waiting.values() for waiter in waiters]
     for waiter in waiting:
