@@ -90,7 +90,7 @@ class MemoryTests(GuestTestCase):
         await self.virsh("create", str(self.empty(settings=CELLS)))
         self.assertIn("bind:0", Path(f"/proc/{self.qemu()}/numa_maps").read_text())
         await self.virsh("destroy", "empty")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_huge_pages(self) -> None:
         """Memory in huge pages, which are given back; a size that is not there is refused."""
@@ -112,4 +112,4 @@ class MemoryTests(GuestTestCase):
         huge = "<hugepages><page size='1' unit='G'/></hugepages>"
         text = "Unable to find any usable hugetlbfs mount for 1048576 KiB"
         self.assertIn(text, await self.refused("create", self.backed(huge)))
-        self.nothing_left()
+        await self.nothing_left()
