@@ -79,7 +79,7 @@ class LifeTests(GuestTestCase):
         await console.boot()
         await self.virsh("shutdown", "guest")
         await self.state_is("shut off (shutdown)")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_ignored(self) -> None:
         """A guest that ignores its power button is destroyed, and one that is away powers off by itself."""
@@ -96,7 +96,7 @@ class LifeTests(GuestTestCase):
         await self.assertFailure(Deferred.fromCoroutine(console.wait_for("^done", 3)), AssertionError)
         await deferToThread(self.daemon.start)
         await self.state_is("shut off (shutdown)")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_away(self) -> None:
         """What guests do by themselves is as their definitions say, also while there is no daemon."""
@@ -129,7 +129,7 @@ class LifeTests(GuestTestCase):
         await self.assertFailure(Deferred.fromCoroutine(console.boot(1)), AssertionError)
         await deferToThread(self.daemon.start)
         await self.state_is("shut off (shutdown)")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_autostart(self) -> None:
         """When the host has started, guests start that shall, each though another does not; once."""
@@ -159,7 +159,7 @@ class LifeTests(GuestTestCase):
             await self.virsh("destroy", name)
         await self.again()
         self.assertEqual([], await running())
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_crashes(self) -> None:
         """A panic does what ``on_crash`` says; a QEMU that is killed is a failure."""
@@ -186,7 +186,7 @@ class LifeTests(GuestTestCase):
         await self.virsh("start", "empty")
         os.kill(self.qemu(), signal.SIGKILL)
         await self.state_is("shut off (crashed)", "empty")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_autodestroy(self) -> None:
         """A guest ends with the connection that it was started for, or with the daemon."""
@@ -203,7 +203,7 @@ class LifeTests(GuestTestCase):
         await self.state_is("running (booted)", "empty")
         await self.again()
         await self.state_is("shut off (destroyed)", "empty")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_changes_while_it_runs(self) -> None:
         """A new definition counts from the next start; one without a definition is gone at its end."""
@@ -227,7 +227,7 @@ class LifeTests(GuestTestCase):
         self.assertIn("Persistent:     no", await self.virsh("dominfo", "empty"))
         await self.virsh("destroy", "empty")
         self.assertIn("failed to get domain", await self.refused("domstate", "empty"))
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_save_files(self) -> None:
         """A guest that one daemon has saved goes on in the other, and comes back."""
@@ -261,7 +261,7 @@ class LifeTests(GuestTestCase):
         self.assertIn("<on_poweroff>restart", await self.virsh("dumpxml", "empty"))
         await self.virsh("resume", "empty")
         await self.virsh("destroy", "empty")
-        self.nothing_left()
+        await self.nothing_left()
 
 
 CALLS = (

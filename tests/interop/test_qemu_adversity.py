@@ -69,14 +69,14 @@ class DyingTests(GuestTestCase):
             if state.startswith("shut off"):
                 self.assertEqual([], qemus, (words, state))
                 self.assertEqual(0, image.stat().st_uid, words)
-                self.nothing_left()
+                await self.nothing_left()
             else:
                 self.assertIn(state.partition(" ")[0], ("running", "paused"), words)
                 self.assertEqual(1, len(qemus), (words, state))
                 has = await self.virsh("dominfo", "empty")
                 self.assertIn("Managed save:   no", has, words)
         await self.tried("destroy", "empty")
-        self.nothing_left()
+        await self.nothing_left()
         self.assertEqual(0, image.stat().st_uid)
 
     async def settled(self, name: str) -> str:
@@ -205,7 +205,7 @@ class DyingTests(GuestTestCase):
         await deferToThread(self.daemon.start)
         self.assertEqual("shut off (crashed)", await self.state("empty"))
         self.assertIn("failed to get domain", await self.refused("domstate", "brief"))
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_leaks(self) -> None:
         """Guests come and go, and the daemon has as many descriptors as before."""
@@ -218,7 +218,7 @@ class DyingTests(GuestTestCase):
             )
             counts.append(len(os.listdir(f"/proc/{self.daemon.pid}/fd")))
         self.assertEqual(counts[1], counts[-1], counts)
-        self.nothing_left()
+        await self.nothing_left()
         zombies = [
             entry.name
             for entry in Path("/proc").iterdir()
@@ -250,7 +250,7 @@ class HangingTests(GuestTestCase):
         began = reactor.seconds()
         await self.virsh("destroy", "empty")
         self.assertLess(reactor.seconds() - began, 5)
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_wedged_at_start(self) -> None:
         """A daemon that starts serves before such a guest answers, and has it back when it does."""
@@ -281,7 +281,7 @@ class FullDiskTests(GuestTestCase):
         self.assertIn(said, await self.refused("create", str(self.empty("brief"))))
         self.assertEqual("shut off (unknown)", await self.state("empty"))
         self.assertIn("failed to get domain", await self.refused("domstate", "brief"))
-        self.nothing_left()
+        await self.nothing_left()
         full.unlink()
         await self.virsh("start", "empty")
         full.touch()
@@ -289,7 +289,7 @@ class FullDiskTests(GuestTestCase):
         self.assertEqual("running (save canceled)", await self.state("empty"))
         await self.virsh("destroy", "empty")
         self.assertEqual("shut off (destroyed)", await self.state("empty"))
-        self.nothing_left()
+        await self.nothing_left()
         full.unlink()
         await self.again()
         self.assertEqual("shut off (crashed)", await self.state("empty"))
@@ -373,7 +373,7 @@ class ConfinedTests(GuestTestCase):
         self.assertNotIn(name.encode(), command)
         await self.virsh("destroy", uuid)
         self.assertEqual(0 if os.geteuid() == 0 else os.geteuid(), disk.stat().st_uid)
-        self.nothing_left()
+        await self.nothing_left()
 
 
 MOMENTS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import shlex
 import shutil
 import socket
@@ -22,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.interop.daemons import Remotevirt
 from tests.interop.peers import TIMEOUT, Output, require, run_python, run_virsh
+from tests.interop.qemu_session import until
 from tests.qemu_guests import KERNEL_ARGS, Console, guest_initrd, guest_kernel
 
 reactor: Any = _reactor
@@ -243,18 +243,18 @@ class GuestTests(TestCase):
             log.close()
             GuestTests.booted = True
         console = await self.console(*words)
-        await console.wait_for("Escape character is")
         await self.answers(console)
         return console
 
     async def answers(self, console: Console) -> None:
-        """Press return until the guest's shell answers; its serial port may not listen at once."""
-        for _ in range(5):
-            console.send_line("true")
-            with contextlib.suppress(AssertionError):
-                await console.wait_for(r"^done \d+ 0$", 4)
-                return
-        self.fail(f"the guest does not answer: {console.seen[-500:]}")
+        """Wait until virsh reads single keys, and the guest's shell answers.
+
+        virsh says what its escape character is first, and only then prepares its terminal with TCSAFLUSH,
+        which throws away what has been typed by then. Guests do so too: what is typed before the kernel has
+        started its serial port is lost in part, whoever runs QEMU. Behind both nothing is lost.
+        """
+        await until(console.reads_keys, "virsh prepares its terminal")
+        await console.command("true")
 
     async def ended(self, console: Console, pattern: str = "(?!)") -> None:
         """Wait until a program that shows a console ends."""

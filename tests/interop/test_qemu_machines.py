@@ -197,7 +197,7 @@ class MachineTests(GuestTestCase):
         self.assertRegex(heard, r"guest tunable")
         self.assertRegex(heard, r"guest job-completed")
         self.assertRegex(heard, r"guest lifecycle Crashed Panicked")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def check_wedged(self, pid: int) -> None:
         """A guest whose QEMU stands still keeps nobody waiting for long; only its own figures are missing."""

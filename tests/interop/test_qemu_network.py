@@ -156,7 +156,7 @@ class NetworkTests(GuestTestCase):
         os.kill(self.qemu(), signal.SIGKILL)
         await self.state_is("shut off (crashed)")
         self.assertEqual("", await self.link("vnet0"))
-        self.nothing_left()
+        await self.nothing_left()
 
     async def cards(self) -> str:
         """The guest's network cards."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import termios
 import tty
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ TIMEOUT = 20.0
 
 BOOT_TIMEOUT = 90.0
 """Seconds that a guest may take to boot."""
+
+LOCAL_MODES = 3
+"""Where tcgetattr has the flags of c_lflag."""
 
 reactor: Any = _reactor
 
@@ -168,6 +172,11 @@ class Console(Protocol):
             raise AssertionError(f"{line!r} in the guest ended with {found[2]}:\n{found[1]}")
         return found[1].removesuffix("\n")
 
+    def reads_keys(self) -> bool:
+        """Whether the program that shows the console, on its terminal, asks for single keys."""
+        assert isinstance(self.transport, _Program)
+        return self.transport.reads_keys()
+
     def send_line(self, text: str) -> None:
         """Type a line."""
         self.send(f"{text}\r".encode())
@@ -233,6 +242,11 @@ class _Program(ProcessProtocol):
     def write(self, data: bytes) -> None:
         assert self.transport is not None
         self.transport.write(data)
+
+    def reads_keys(self) -> bool:
+        """Whether its terminal gives it single keys."""
+        flags: int = termios.tcgetattr(self.transport.fd)[LOCAL_MODES]  # type: ignore[union-attr]
+        return not flags & termios.ICANON
 
     def loseConnection(self) -> None:
         assert self.transport is not None

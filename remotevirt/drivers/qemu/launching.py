@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import socket
 import stat
@@ -25,6 +26,7 @@ from remotevirt.drivers.qemu.command import (
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import give_files
+from remotevirt.drivers.qemu.hugepages import huge_folders
 from remotevirt.drivers.qemu.limits import make_group
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
@@ -33,11 +35,12 @@ from remotevirt.drivers.qemu.settings import GuestUser, Settings
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.taps import open_tap, place_taps, tap_names
 from remotevirt.drivers.qemu.telling import tell
-from remotevirt.drivers.qemu.threads import check_tuning
+from remotevirt.drivers.qemu.threads import check_nodes, check_tuning
 from remotevirt.drivers.qemu.variables import make_variables
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, NoSecret, OperationDenied, VirSystemError
+from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = [
@@ -77,6 +80,7 @@ def surroundings_of(guest: Guest) -> Surroundings:
         channel_folder=str(settings.channel / guest.record.uuid.hex()),
         vnc_ports=ports,
         vnc_others=OTHER_PORTS,
+        hugepages={size: str(folder) for size, folder in huge_folders(guest).items()},
         elsewhere=ELSEWHERE,
     )
 
@@ -96,6 +100,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     world, settings = guest.world, guest.world.settings
     model, surroundings = guest.record.live.model, surroundings_of(guest)
     check_tuning(guest.record.live)
+    check_nodes(guest.record.live)
     await find_images(world, model)
     if settings.images and model.commandline is not None:
         # they could name any file
@@ -104,7 +109,8 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     command = build_command(model, emulator, surroundings)
     guest.check_wanted()
     own = str(settings.state)
-    await in_thread(own, lambda stop: _make_folders(guest.folder, settings))
+    huge = list(huge_folders(guest).values())
+    await in_thread(own, lambda stop: _make_folders(guest.folder, settings, huge))
     nvram = model.os.nvram
     if nvram is not None and nvram.path is not None:
         place = os.path.dirname(nvram.path)
@@ -133,6 +139,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
             groups=() if user is None else user.groups,
             directory=guest.folder,
             enter=None if guest.group is None else guest.group.enter,
+            limits={resource.RLIMIT_MEMLOCK: resource.RLIM_INFINITY} if _is_locked(model) else None,
         )
         taps = tap_names(command.descriptors, numbers)
     attend(guest, process)
@@ -148,6 +155,11 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     guest.monitor = await converse(guest, settings.start_timeout)
     guest.check_alive()
     await in_thread(own, lambda stop: forget_secrets(secret.path for secret in command.secrets))
+
+
+def _is_locked(model: DomainModel) -> bool:
+    """Return whether all of a guest's memory shall stay in the host's."""
+    return model.memory_backing is not None and bool(model.memory_backing.locked)
 
 
 def attend(guest: Guest, process: QemuProcess) -> None:
@@ -182,8 +194,14 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
     )
 
 
-def _make_folders(folder: Path, settings: Settings) -> None:
-    """Make the folder of a guest, which nobody but QEMU's user and the daemon can enter."""
+def _make_folders(folder: Path, settings: Settings, huge: Iterable[Path]) -> None:
+    """Make the folders of a guest, which nobody but QEMU's user and the daemon can enter.
+
+    Args:
+        folder: its own.
+        settings: where the others are.
+        huge: those for its huge pages.
+    """
     try:
         for shared in (
             settings.state,
@@ -194,8 +212,9 @@ def _make_folders(folder: Path, settings: Settings) -> None:
             settings.save,
         ):
             shared.mkdir(mode=0o711, exist_ok=True)
-        channel = settings.channel / folder.name
-        for own in (folder, channel):
+        for own in huge:
+            own.parent.mkdir(mode=0o711, exist_ok=True)
+        for own in (folder, settings.channel / folder.name, *huge):
             with suppress(FileNotFoundError):
                 shutil.rmtree(own)
             own.mkdir(mode=0o700)

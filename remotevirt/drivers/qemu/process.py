@@ -21,6 +21,7 @@ import signal
 import subprocess
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from twisted.internet.defer import Deferred, TimeoutError, succeed
@@ -391,12 +392,13 @@ def _runs(pid: int, program: str | None) -> bool:
 
 
 def _limit(pid: int, which: int, greatest: int) -> None:
-    """Set a limit of a process, or as much of it as we may."""
-    try:
-        resource.prlimit(pid, which, (greatest, greatest))
-    except (PermissionError, ValueError):
-        _, hard = resource.prlimit(pid, which)
-        resource.prlimit(pid, which, (hard, hard))
+    """Set a limit of a process, or as much of it as we may; where that is too little, the process fails."""
+    with suppress(PermissionError):
+        try:
+            resource.prlimit(pid, which, (greatest, greatest))
+        except (PermissionError, ValueError):
+            _, hard = resource.prlimit(pid, which)
+            resource.prlimit(pid, which, (hard, hard))
 
 
 def _undo(started: tuple[subprocess.Popen[bytes], int, int, int]) -> None:

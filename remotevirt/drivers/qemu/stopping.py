@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from remotevirt.drivers.disk_threads import in_long_thread
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import pay_back, soon
+from remotevirt.drivers.qemu.hugepages import huge_folders
 from remotevirt.drivers.qemu.limits import forget_group
 from remotevirt.drivers.qemu.outputs import forget_output
 from remotevirt.drivers.regardless import regardless
@@ -127,6 +128,8 @@ def gone(guest: Guest) -> None:
     if guest.ending is None and not guest.powered_off and guest.started:
         log.error("domain {name!r}: its QEMU ended without being asked to", name=record.name)
 
+    folders = (guest.folder, world.settings.channel / guest.folder.name, *huge_folders(guest).values())
+
     def change() -> None:
         world.touch(record)
         record.guest = None
@@ -148,7 +151,7 @@ def gone(guest: Guest) -> None:
     forget_group(guest)
     if guest.details.output is not None:
         forget_output(guest)
-    for folder in (guest.folder, world.settings.channel / guest.folder.name):
+    for folder in folders:
         discard(folder)
     waiting = [waiter for waiters in guest.waiting.values() for waiter in waiters]
     for waiter in waiting:

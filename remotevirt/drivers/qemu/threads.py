@@ -19,9 +19,10 @@ from remotevirt.drivers.qemu.limits import place_thread, tell_tuned
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationInvalid, VirSystemError
 from remotevirt.typed_params import string
-from remotevirt.xml.bitmap import format_mask
+from remotevirt.xml.bitmap import format_mask, parse_bitmap
 
 __all__ = [
+    "check_nodes",
     "check_tuning",
     "find_iothreads",
     "host_cpus",
@@ -34,6 +35,9 @@ __all__ = [
 
 MAX_IOTHREADS: Final = 1024
 """IO threads that are taken of an answer."""
+
+NODE: Final = "/sys/devices/system/node/node{}"
+"""What is there of a node that the host has."""
 
 
 def host_cpus() -> int:
@@ -57,6 +61,21 @@ def check_tuning(definition: Definition) -> None:
         text = "Resctrl not supported on this host"
     if text:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+
+
+def check_nodes(definition: Definition) -> None:
+    """Refuse a definition that wants memory on nodes which the host does not have.
+
+    Raises:
+        ConfigUnsupported: it does.
+    """
+    tune = definition.model.numatune
+    if tune is None:
+        return
+    for place in (tune.memory, *tune.memnodes):
+        for node in parse_bitmap(place.nodeset) if place is not None and place.nodeset else ():
+            if not os.path.isdir(NODE.format(node)):
+                raise ConfigUnsupported(f"NUMA node {node} is unavailable", domain=c.VIR_FROM_QEMU)
 
 
 async def find_iothreads(guest: Guest) -> dict[int, Mapping[str, Any]]:

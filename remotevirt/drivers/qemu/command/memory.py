@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from remotevirt.drivers.qemu.command.parts import Part, comma_list, option
 from remotevirt.drivers.qemu.command.setting import Setting, alias_of, unsupported
+from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import InternalError, OperationFailed
 from remotevirt.xml.bitmap import parse_bitmap
 from remotevirt.xml.domain.address import DimmAddress
 from remotevirt.xml.domain.memory_device import MemoryDevice
@@ -51,7 +53,7 @@ def memory_parts(setting: Setting) -> list[Part]:
         parts = [option("-m", str(size // MIB))]
     name = default_memory(setting)
     if name is not None:
-        parts.append(_backing(setting, name, size))
+        parts.append(_backing(setting, name, size, whole=True))
     backing = model.memory_backing
     parts.append(option("-overcommit", comma_list(mem_lock=backing is not None and backing.locked)))
     return parts
@@ -78,11 +80,13 @@ def _huge_folder(setting: Setting, page: HugePage) -> tuple[int, str]:
     mounts = setting.surroundings.hugepages
     wanted = int(page.size * _UNITS.get(page.unit or "KiB", 1)) if page.size else 0
     if not mounts:
-        raise unsupported("hugetlbfs filesystem is not mounted or disabled by administrator config")
+        text = "hugetlbfs filesystem is not mounted or disabled by administrator config"
+        raise InternalError(text, domain=c.VIR_FROM_QEMU)
     if not wanted:
         wanted = min(mounts)
     if wanted not in mounts:
-        raise unsupported(f"Unable to find any usable hugetlbfs mount for {wanted} KiB")
+        text = f"Unable to find any usable hugetlbfs mount for {wanted} KiB"
+        raise InternalError(text, domain=c.VIR_FROM_QEMU)
     return wanted, mounts[wanted]
 
 
@@ -94,8 +98,9 @@ def _backing(
     cell: int | None = None,
     access: str | None = None,
     discard: bool | None = None,
+    whole: bool = False,
 ) -> Part:
-    """The object that backs a piece of memory."""
+    """The object that backs a piece of memory, or the whole."""
     backing = setting.model.memory_backing or MemoryBacking()
     source = backing.source
     page = _page(setting, cell)
@@ -121,7 +126,7 @@ def _backing(
     shared = access or backing.access
     if shared is not None:
         values["share"] = shared == "shared"
-    if kind == "memory-backend-file" and not setting.is_virt and page is None:
+    if whole and kind != "memory-backend-ram" and not setting.is_virt:
         values["x-use-canonical-path-for-ramblock-id"] = False
     if (backing.allocation is not None and backing.allocation.mode == "immediate") or page is not None:
         values["prealloc"] = True
@@ -138,6 +143,9 @@ def _placing(setting: Setting, cell: int | None) -> dict[str, Any]:
     if tune is None:
         return {}
     mode = nodes = None
+    if tune.memory is not None and tune.memory.placement == "auto":
+        text = "Failed to query numad for the advisory nodeset"  # it is never asked
+        raise OperationFailed(text, domain=c.VIR_FROM_QEMU)
     if tune.memory is not None:
         mode, nodes = tune.memory.mode, tune.memory.nodeset
     for node in tune.memnodes:
