@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 from remotevirt.drivers.domains.calls import DomainCalls
 from remotevirt.drivers.domains.domain import INACTIVE_ID
 from remotevirt.drivers.domains.filters import ALL_FILTERS, groups_of, matches
 from remotevirt.drivers.domains.table import MAX_CACHED_LISTS, DomainList
 from remotevirt.drivers.faults import argument_error, check_count
-from remotevirt.stubs.errors import NoDomain
 from remotevirt.stubs.remote import ConnectListAllDomainsRet, NonnullDomain
 
 __all__ = ["MAX_LIST", "ListingCalls"]
@@ -74,18 +74,18 @@ class ListingCalls(DomainCalls):
         if id < 0:
             function = "virDomainLookupByID"
             raise argument_error(function, "id", f"id in {function} must be zero or greater")
-        raise NoDomain(domain=self.world.ERRORS)
+        raise self.world.unknown(f"id {id}")
 
     def domain_lookup_by_uuid(self, uuid: bytes) -> NonnullDomain:
         """Return the domain of a UUID."""
         record = self.domains.get(uuid)
         if record is None:
-            raise NoDomain(domain=self.world.ERRORS)
+            raise self.world.unknown(f"uuid '{UUID(bytes=uuid)}'")
         return record.ref
 
     def domain_lookup_by_name(self, name: str) -> NonnullDomain:
         """Return the domain of a name."""
         record = self.world.by_name.get(name)
         if record is None:
-            raise NoDomain(domain=self.world.ERRORS)
+            raise self.world.unknown(f"name '{name}'")
         return record.ref

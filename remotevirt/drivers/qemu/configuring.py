@@ -15,7 +15,7 @@ from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.threads import pin_all
 from remotevirt.xml.domain import DomainModel
-from remotevirt.xml.domain.chardev import CharSource
+from remotevirt.xml.domain.chardev import CharSource, Console
 from remotevirt.xml.domain.graphics import Vnc
 
 __all__ = ["configure", "find_terminals", "find_threads"]
@@ -103,7 +103,8 @@ def place_terminals(model: DomainModel, terminals: dict[str, str]) -> None:
     for one in lines:
         path = terminals.get(f"char{one.info.alias}")
         if path is not None and one.backend.type == "pty":
-            one.backend.tty = path
+            if isinstance(one, Console):
+                one.backend.tty = path
             one.backend.sources = [CharSource(path=path)]
 
 

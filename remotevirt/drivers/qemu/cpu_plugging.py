@@ -22,7 +22,15 @@ from remotevirt.stubs.errors import OperationFailed, OperationTimeout, Operation
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.cpu_tuning import SingleVcpu, VcpuList
 
-__all__ = ["enabled_vcpus", "forget_vcpu", "list_vcpus", "part_gone", "plug_vcpu", "unplug_vcpu"]
+__all__ = [
+    "enabled_vcpus",
+    "forget_vcpu",
+    "list_vcpus",
+    "part_gone",
+    "plug_vcpu",
+    "removable_vcpus",
+    "unplug_vcpu",
+]
 
 
 def enabled_vcpus(model: DomainModel) -> list[int]:
@@ -30,6 +38,12 @@ def enabled_vcpus(model: DomainModel) -> list[int]:
     if model.vcpu_list is None:
         return list(range(model.vcpus))
     return [one.id for one in model.vcpu_list.vcpus if one.enabled]
+
+
+def removable_vcpus(model: DomainModel) -> set[int]:
+    """Return the numbers of the virtual CPUs that can be taken out of a running guest, or put in."""
+    listed = model.vcpu_list
+    return {one.id for one in listed.vcpus if one.hotpluggable} if listed is not None else set()
 
 
 def list_vcpus(model: DomainModel) -> VcpuList:

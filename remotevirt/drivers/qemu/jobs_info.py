@@ -31,6 +31,8 @@ def finished(guest: Guest) -> None:
     progress.elapsed = _elapsed(guest, progress)
     record = guest.record
     record.finished = progress
+    if not progress.migrates:
+        return  # as libvirt, which does not tell of dumps of the memory alone
     params = [*_params(progress, progress.elapsed), boolean(c.VIR_DOMAIN_JOB_SUCCESS, True)]
     msg = DomainEventCallbackJobCompletedMsg(0, record.ref, params)
     guest.world.hub.publish(Event("domain", c.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, record.uuid, msg))

@@ -18,7 +18,7 @@ from remotevirt.drivers.domains.devices import DeviceEditor
 from remotevirt.drivers.qemu.command import block_id, block_parts, node_of, throttle_of
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.making import Making, release_files, remove_parts
-from remotevirt.drivers.qemu.plugging import Change, find_images, persist, setting_of
+from remotevirt.drivers.qemu.plugging import Change, find_images, setting_of
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
@@ -66,12 +66,7 @@ async def change_medium(guest: Guest, wanted: Disk, config: Change | None, *, fo
                         new.driver,
                     )
 
-        def commit() -> None:
-            world.change_devices(record, live=take_in, config=config)
-            if config is not None:
-                persist(guest)
-
-        world.commit(commit)
+        world.commit(lambda: world.change_devices(record, live=take_in, config=config))
     except BaseException:
         await swap.restore()
         await making.take_back()

@@ -134,7 +134,7 @@ class ThrottlingCalls(QemuCalls):
 
 
 def _find(definition: Definition, name: str) -> Disk:
-    return disk_named(definition, name, f"disk '{name}' not found in domain")
+    return disk_named(definition, name, f"disk '{name}' was not found in the domain config")
 
 
 def _merged(old: IoTune | None, given: IoTune, params: Sequence[TypedParam]) -> IoTune:

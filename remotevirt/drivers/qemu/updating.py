@@ -9,7 +9,7 @@ from remotevirt.drivers.qemu.command import Order
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.media import change_medium
-from remotevirt.drivers.qemu.plugging import Change, persist
+from remotevirt.drivers.qemu.plugging import Change
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, DeviceMissing, InternalError, OperationUnsupported
 from remotevirt.xml.domain.device import Device
@@ -87,14 +87,8 @@ async def update(guest: Guest, device: Device, config: Change | None, *, force: 
 
 def _commit(guest: Guest, live: Change, config: Change | None) -> None:
     """Change the definitions after QEMU has done its part."""
-
-    def change() -> None:
-        guest.world.change_devices(guest.record, live=live, config=config)
-        if config is not None:
-            persist(guest)
-
     guest.check_alive()
-    guest.world.commit(change)
+    guest.world.commit(lambda: guest.world.change_devices(guest.record, live=live, config=config))
 
 
 def _find_disk(guest: Guest, wanted: Disk) -> Disk:

@@ -29,6 +29,7 @@ from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.storage import RealStorage
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import NoDomain
 
 if TYPE_CHECKING:
     from remotevirt.drivers.qemu.guest import Guest, Owner
@@ -70,6 +71,7 @@ class QemuWorld(DomainTable):
 
     ERRORS = c.VIR_FROM_QEMU
     PREFIX = "qemu"
+
     RECORD = QemuRecord
 
     def __init__(
@@ -90,6 +92,10 @@ class QemuWorld(DomainTable):
         self.dump_panicked: Callable[[Guest], Awaitable[None]] | None = None
         self.device_gone: Callable[[Guest, str], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
+
+    def unknown(self, what: str) -> VirError:
+        """Return the error for a domain that was looked for by ``what``, and is not there."""
+        return NoDomain(f"no domain with matching {what}", domain=self.ERRORS)
 
     def commit(self, change: Callable[..., T], *args: Any) -> T:
         """Change records; what of it lasts is on the disk when this returns.
