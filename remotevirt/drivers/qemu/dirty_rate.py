@@ -61,14 +61,16 @@ class DirtyRateCalls(QemuCalls):
 
 def dirty_rate_params(answer: Any) -> Iterator[TypedParam]:
     """Yield what the answer of ``query-dirty-rate`` says, with libvirt's names."""
-    if not isinstance(answer, dict) or answer.get("status") not in STATUS:
+    said = answer.get("status") if isinstance(answer, dict) else None
+    status = STATUS.get(said) if isinstance(said, str) else None
+    if status is None:
         return
     numbers = [answer.get(name) for name in ("start-time", "calc-time", "dirty-rate")]
     began, period, rate = (one if type(one) is int and 0 <= one < 2**31 else 0 for one in numbers)
-    yield int_("dirtyrate.calc_status", STATUS[answer["status"]])
+    yield int_("dirtyrate.calc_status", status)
     yield llong("dirtyrate.calc_start_time", began)
     yield int_("dirtyrate.calc_period", period)
     mode = answer.get("mode")
     yield string("dirtyrate.calc_mode", mode if mode in MODES else MODES[0])
-    if answer["status"] == "measured":
+    if said == "measured":
         yield llong("dirtyrate.megabytes_per_second", rate)

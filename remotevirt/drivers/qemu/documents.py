@@ -125,6 +125,14 @@ def movable_document(definition: Definition, flags: int) -> str:
             those = [one for one in devices.controllers if one.type == kind]
             if len(those) == 1 and those[0].index == 0 and those[0].model in models:
                 devices.controllers.remove(those[0])
+    for line in (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels):
+        if line.backend.type == "pty":
+            line.backend.sources, line.backend.tty = [], None
+    for channel in devices.channels:
+        name = channel.target.name if channel.target is not None else None
+        place = f"/channel/{definition.uuid.hex()}/{name}"
+        if any((source.path or "").endswith(place) for source in channel.backend.sources):
+            channel.backend.sources = []
     devices.inputs = [one for one in devices.inputs if (one.type, one.bus) != ("keyboard", "ps2")]
     devices.audios = [one for one in devices.audios if one.type != "none"]
     wanted = flags & c.VIR_DOMAIN_XML_SECURE
