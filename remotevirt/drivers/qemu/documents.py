@@ -125,7 +125,8 @@ def movable_document(definition: Definition, flags: int) -> str:
             those = [one for one in devices.controllers if one.type == kind]
             if len(those) == 1 and those[0].index == 0 and those[0].model in models:
                 devices.controllers.remove(those[0])
-    for line in (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels):
+    lines: list[Any] = [*devices.serials, *devices.parallels, *devices.consoles, *devices.channels]
+    for line in lines:
         if line.backend.type == "pty":
             line.backend.sources, line.backend.tty = [], None
     for channel in devices.channels:
