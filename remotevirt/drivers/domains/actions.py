@@ -30,6 +30,13 @@ class LifecycleActionCalls(DomainCalls):
             action: of virDomainLifecycleAction; only a crash can leave a dump.
             flags: virDomainModificationImpact; both definitions at once are possible.
         """
+        event, word = self._action(type, action, flags)
+        for definition in self.definitions(self.record(dom), flags):
+            if definition is not None:
+                definition.set_action(event, word)
+
+    def _action(self, type: int, action: int, flags: int) -> tuple[str, str]:
+        """Return the words of a call's arguments; raises VirError."""
         if type >= len(LIFECYCLES):
             raise InvalidArg(f"invalid lifecycle type '{type}'", domain=c.VIR_FROM_DOMAIN)
         if action >= len(ACTIONS):
@@ -39,6 +46,4 @@ class LifecycleActionCalls(DomainCalls):
         if type != c.VIR_DOMAIN_LIFECYCLE_CRASH and word.startswith("coredump"):
             text = f"Lifecycle event '{event}' doesn't support '{word}' action"
             raise ConfigUnsupported(text, domain=c.VIR_FROM_DOMAIN)
-        for definition in self.definitions(self.record(dom), flags):
-            if definition is not None:
-                definition.set_action(event, word)
+        return event, word

@@ -74,13 +74,13 @@ class ListingCalls(DomainCalls):
         if id < 0:
             function = "virDomainLookupByID"
             raise argument_must(function, "id", "be zero or greater")
-        raise self.world.missing(f"no domain with matching id {id}")
+        raise self.world.unknown(f"id {id}")
 
     def domain_lookup_by_uuid(self, uuid: bytes) -> NonnullDomain:
         """Return the domain of a UUID."""
         record = self.domains.get(uuid)
         if record is None:
-            raise self.world.missing(f"no domain with matching uuid '{UUID(bytes=uuid)}'")
+            raise self.world.unknown(f"uuid '{UUID(bytes=uuid)}'")
         return record.ref
 
     def domain_lookup_by_name(self, name: str) -> NonnullDomain:

@@ -33,6 +33,7 @@ from remotevirt.drivers.domains.domain import INACTIVE_ID, DomainRecord
 from remotevirt.drivers.domains.filters import facts_of
 from remotevirt.drivers.domains.moments import MomentTable
 from remotevirt.drivers.events import EventHub
+from remotevirt.errors import VirError
 from remotevirt.procedures import Kept
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg, NoDomain, OperationFailed, OperationInvalid
@@ -445,6 +446,10 @@ class DomainTable:
         """Publish a lifecycle event of a domain as it is now."""
         self.hub.publish(events.lifecycle(record.ref, event, detail))
 
+    def unknown(self, what: str) -> VirError:
+        """Return the error for a domain that was looked for by ``what``, of which nothing more is said."""
+        return NoDomain(domain=self.ERRORS)
+
     def named(self, name: str) -> DomainRecord:
         """Return the domain of a name.
 
@@ -453,12 +458,8 @@ class DomainTable:
         """
         record = self.by_name.get(name)
         if record is None:
-            raise self.missing(f"no domain with matching name '{name}'")
+            raise self.unknown(f"name '{name}'")
         return record
-
-    def missing(self, text: str) -> NoDomain:
-        """Return the error for a look-up that finds nothing; libvirt's test driver does not say of what."""
-        return NoDomain(domain=self.ERRORS)
 
     def _check_name(self, name: str, kind: str = "domain") -> None:
         """Refuse names that make lists too long to be sent.

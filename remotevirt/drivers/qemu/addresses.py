@@ -49,7 +49,7 @@ class AddressCalls(QemuCalls):
         if source == c.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE:
             return ()
         if source == c.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT:
-            raise no_agent()
+            raise no_agent(record)
         if source != c.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP:
             text = f"Unknown IP address data source {signed(source)}"
             raise ArgumentUnsupported(text, domain=c.VIR_FROM_QEMU)

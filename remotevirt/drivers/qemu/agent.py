@@ -1,6 +1,6 @@
-"""What needs a guest's agent, which no guest of this driver has: libvirt's refusals, in its order.
+"""What needs a guest's agent, with which this driver does not talk: libvirt's refusals, in its order.
 
-A client must get the same answer as from libvirt's daemon for a guest without the agent's channel, so that
+A client must get the same answer as from libvirt's daemon for a guest whose agent does not run, so that
 tools that try the agent first (``virsh domfsinfo``, virt-manager, backup programs) go on without it. What is
 wrong with the call itself is said first.
 """
@@ -44,7 +44,7 @@ class AgentCalls(QemuCalls):
         record = self.record(dom)
         if record.guest is None or not record.active:
             raise not_running(domain)
-        raise no_agent()
+        raise no_agent(record)
 
     def qemu_domain_agent_command(self, dom: NonnullDomain, cmd: str, timeout: int, flags: int) -> str | None:
         """Send a command to the agent."""

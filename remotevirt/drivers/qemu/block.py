@@ -40,7 +40,7 @@ from remotevirt.stubs.remote.domain import (
 from remotevirt.typed_params import llong
 from remotevirt.xml.domain.disk import Disk
 
-__all__ = ["BlockCalls"]
+__all__ = ["BlockCalls", "measure"]
 
 MAX_PEEK: Final = 4194304
 """Bytes that one call may ask for: REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX, and the same for disks."""
@@ -82,7 +82,7 @@ class BlockCalls(QemuCalls):
         guest = record.guest if record.active else None
         if guest is None:
             sizes, capacity = await in_thread(
-                os.path.dirname(place), lambda stop: _measure(place, kind, self.world.settings)
+                os.path.dirname(place), lambda stop: measure(place, kind, self.world.settings)
             )
             return DomainGetBlockInfoRet(sizes.allocated, capacity, sizes.physical)
         image = (await device_of(guest, disk)).get("inserted")
@@ -93,7 +93,8 @@ class BlockCalls(QemuCalls):
         if kind == "raw" and sizes.is_file:
             allocated = sizes.allocated
         else:
-            allocated = (figures.highest_write if figures is not None else 0) or sizes.physical
+            written, stored = (figures.highest_write, figures.physical) if figures is not None else (0, 0)
+            allocated = written or stored or sizes.physical
         return DomainGetBlockInfoRet(allocated, capacity, sizes.physical)
 
     async def _figures(self, dom: NonnullDomain, path: str) -> BlockFigures:
@@ -275,7 +276,7 @@ def _sizes(place: str, settings: Settings) -> FileSizes:
         raise _failed(f"cannot stat file '{place}'", error) from error
 
 
-def _measure(place: str, kind: str, settings: Settings) -> tuple[FileSizes, int]:
+def measure(place: str, kind: str, settings: Settings) -> tuple[FileSizes, int]:
     """Return the sizes of an image that is not in use, and what its header says is its capacity."""
     sizes = _sizes(place, settings)
     if kind == "raw":

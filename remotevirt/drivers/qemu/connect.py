@@ -100,13 +100,13 @@ class ConnectHost:
         cpu: its CPU.
         document: returns the ``<host>`` element, indented by two blanks; called in a thread.
         firmware: what guests can start from.
-        kvm_vcpus: the most CPUs that KVM gives a guest.
+        kvm_vcpus: the most CPUs that KVM gives a guest; None where there is no KVM.
     """
 
     cpu: HostCpu
     document: Callable[[], str]
     firmware: Sequence[Firmware] = ()
-    kvm_vcpus: int = 1024
+    kvm_vcpus: int | None = None
 
 
 class QemuConnectCalls(HypervisorDriver):
@@ -150,6 +150,8 @@ class QemuConnectCalls(HypervisorDriver):
         if kind == "qemu":
             return DEFAULT_VCPUS
         if kind == "kvm":
+            if self.about.kvm_vcpus is None:
+                raise VirSystemError("Unable to open /dev/kvm", domain=c.VIR_FROM_NONE)
             return self.about.kvm_vcpus
         raise _bad(f"unknown type '{type}'")
 

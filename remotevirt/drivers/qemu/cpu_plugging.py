@@ -31,6 +31,7 @@ __all__ = [
     "list_vcpus",
     "part_gone",
     "plug_vcpu",
+    "removable_vcpus",
     "unplug_vcpu",
     "vcpus_meanwhile",
 ]
@@ -41,6 +42,12 @@ def enabled_vcpus(model: DomainModel) -> list[int]:
     if model.vcpu_list is None:
         return list(range(model.vcpus))
     return [one.id for one in model.vcpu_list.vcpus if one.enabled]
+
+
+def removable_vcpus(model: DomainModel) -> set[int]:
+    """Return the numbers of the virtual CPUs that can be taken out of a running guest, or put in."""
+    listed = model.vcpu_list
+    return {one.id for one in listed.vcpus if one.hotpluggable} if listed is not None else set()
 
 
 def list_vcpus(model: DomainModel) -> VcpuList:

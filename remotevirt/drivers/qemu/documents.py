@@ -21,7 +21,7 @@ from remotevirt.xml.domain import Devices, DomainDefaults, DomainModel
 from remotevirt.xml.domain.complete_devices import address_disks
 from remotevirt.xml.domain.disk import Disk
 
-__all__ = ["NVRAM_DIRECTORY", "QemuDefaults", "QemuDefinition", "definitions_for"]
+__all__ = ["NVRAM_DIRECTORY", "QemuDefaults", "QemuDefinition", "definitions_for", "movable_document"]
 
 NVRAM_DIRECTORY = "/var/lib/libvirt/qemu/nvram"
 """Where libvirt's system daemon keeps what the guests' firmware remembers."""
@@ -106,6 +106,38 @@ class QemuDefinition(Definition):
 
     DEFAULTS: ClassVar[DomainDefaults] = QemuDefaults()
     ERRORS = c.VIR_FROM_QEMU
+
+
+def movable_document(definition: Definition, flags: int) -> str:
+    """Return a document for another host, or for later: without what only a running guest has.
+
+    libvirt leaves out what old versions of it do not know and new ones add themselves.
+
+    Args:
+        definition: of a guest that runs, or that does not.
+        flags: virDomainXMLFlags; whether passwords are shown counts.
+    """
+    copy = definition.copy()
+    model = copy.changing()
+    devices = model.devices
+    if find_board(model).is_i440fx:
+        for kind, models in (("usb", {None, "piix3-uhci"}), ("pci", {"pci-root"})):
+            those = [one for one in devices.controllers if one.type == kind]
+            if len(those) == 1 and those[0].index == 0 and those[0].model in models:
+                devices.controllers.remove(those[0])
+    lines: list[Any] = [*devices.serials, *devices.parallels, *devices.consoles, *devices.channels]
+    for line in lines:
+        if line.backend.type == "pty":
+            line.backend.sources, line.backend.tty = [], None
+    for channel in devices.channels:
+        name = channel.target.name if channel.target is not None else None
+        place = f"/channel/{definition.uuid.hex()}/{name}"
+        if any((source.path or "").endswith(place) for source in channel.backend.sources):
+            channel.backend.sources = []
+    devices.inputs = [one for one in devices.inputs if (one.type, one.bus) != ("keyboard", "ps2")]
+    devices.audios = [one for one in devices.audios if one.type != "none"]
+    wanted = flags & c.VIR_DOMAIN_XML_SECURE
+    return copy.format(wanted | c.VIR_DOMAIN_XML_INACTIVE | c.VIR_DOMAIN_XML_MIGRATABLE, -1)
 
 
 def definitions_for(

@@ -11,11 +11,13 @@ import os
 from typing import Final, NamedTuple
 
 __all__ = [
+    "HaltPolling",
     "IoFigures",
     "TaskFigures",
     "WaitingTimes",
     "affinity",
     "boot_id",
+    "halt_polling",
     "io_figures",
     "task_figures",
     "thread_ids",
@@ -24,6 +26,9 @@ __all__ = [
 
 _TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """Nanoseconds of a clock tick, in which CPU times are counted."""
+
+_KVM: Final = "/sys/kernel/debug/kvm"
+"""Where KVM has a folder for each guest, named after the process's number."""
 
 _PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -70,6 +75,13 @@ class WaitingTimes(NamedTuple):
     queue: int
 
 
+class HaltPolling(NamedTuple):
+    """Nanoseconds that KVM has polled for a processor that waited: not in vain, and in vain."""
+
+    success: int
+    fail: int
+
+
 def task_figures(pid: int, tid: int | None = None) -> TaskFigures | None:
     """Return the figures of a process, or of a thread of it (of nobody else); None if there is none."""
     data = _read(f"/proc/{pid:d}/stat" if tid is None else f"/proc/{pid:d}/task/{tid:d}/stat")
@@ -114,6 +126,24 @@ def waiting_times(pid: int, tid: int) -> WaitingTimes | None:
         return WaitingTimes(max(io, 0), int(_read(f"{path}/schedstat").split()[1]))
     except (IndexError, ValueError):
         return None
+
+
+def halt_polling(pid: int) -> HaltPolling:
+    """Return how long KVM has polled for a process's processors, as far as we may know."""
+    success = fail = 0
+    with contextlib.suppress(OSError):
+        for guest in os.scandir(_KVM):
+            if guest.name.startswith(f"{pid:d}-"):
+                for vcpu in os.scandir(guest.path):
+                    if vcpu.name.startswith("vcpu"):
+                        success += _nanoseconds(f"{vcpu.path}/halt_poll_success_ns")
+                        fail += _nanoseconds(f"{vcpu.path}/halt_poll_fail_ns")
+    return HaltPolling(success, fail)
+
+
+def _nanoseconds(path: str) -> int:
+    text = _read(path).strip()
+    return int(text) if text.isdigit() and len(text) < 20 else 0
 
 
 def thread_ids(pid: int) -> tuple[int, ...]:

@@ -139,11 +139,7 @@ class HotplugCalls(QemuCalls):
                 await live(self.guest(record), config if flags & CONFIG else None)
                 return
 
-            def change() -> None:
-                world.change_devices(record, live=None, config=config)
-                world.publish(record, c.VIR_DOMAIN_EVENT_DEFINED, c.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
-
-            world.commit(change)
+            world.commit(lambda: world.change_devices(record, live=None, config=config))
 
     async def _unplug(
         self, guest: Guest, device: Device, config: Change | None, *, wait: bool = True
@@ -151,14 +147,8 @@ class HotplugCalls(QemuCalls):
         """Ask a guest for a device, and change the persistent definition, which waits for nobody."""
         world, record = self.world, guest.record
         await unplug(guest, device.info.alias, wait=wait)
-        if config is None:
-            return
-
-        def change() -> None:
-            world.change_devices(record, live=None, config=config)
-            world.publish(record, c.VIR_DOMAIN_EVENT_DEFINED, c.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
-
-        world.commit(change)
+        if config is not None:
+            world.commit(lambda: world.change_devices(record, live=None, config=config))
 
 
 def _drive(guest: Guest, disk: Device) -> Device | None:

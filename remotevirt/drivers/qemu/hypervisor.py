@@ -5,6 +5,7 @@ from __future__ import annotations
 from remotevirt.drivers.domains.listing import ListingCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.host import HostNodeCalls
+from remotevirt.drivers.qemu.actions import QemuActionCalls
 from remotevirt.drivers.qemu.addresses import AddressCalls
 from remotevirt.drivers.qemu.agent import AgentCalls
 from remotevirt.drivers.qemu.block import BlockCalls
@@ -12,6 +13,7 @@ from remotevirt.drivers.qemu.calls import Client
 from remotevirt.drivers.qemu.connect import QemuConnectCalls
 from remotevirt.drivers.qemu.console import ConsoleCalls
 from remotevirt.drivers.qemu.defining import DefiningCalls
+from remotevirt.drivers.qemu.dirty_rate import DirtyRateCalls
 from remotevirt.drivers.qemu.dumping import DumpCalls
 from remotevirt.drivers.qemu.hotplug import HotplugCalls
 from remotevirt.drivers.qemu.info import InfoCalls
@@ -23,6 +25,7 @@ from remotevirt.drivers.qemu.memory import QemuMemoryCalls
 from remotevirt.drivers.qemu.messages import MessageCalls
 from remotevirt.drivers.qemu.native import NativeCalls
 from remotevirt.drivers.qemu.network import NetworkCalls
+from remotevirt.drivers.qemu.perf import QemuPerfCalls
 from remotevirt.drivers.qemu.pinning import PinningCalls
 from remotevirt.drivers.qemu.program import ProgramCalls
 from remotevirt.drivers.qemu.saving import SavingCalls
@@ -44,6 +47,7 @@ class QemuHypervisor(
     ListingCalls,
     DefiningCalls,
     LifecycleCalls,
+    QemuActionCalls,
     InfoCalls,
     SavingCalls,
     MetadataCalls,
@@ -67,6 +71,8 @@ class QemuHypervisor(
     SchedulerCalls,
     TuningCalls,
     StatisticsCalls,
+    DirtyRateCalls,
+    QemuPerfCalls,
     JobCalls,
     DumpCalls,
 ):

@@ -7,6 +7,7 @@ from typing import Any
 from remotevirt.drivers.domains.info import DomainInfoCalls
 from remotevirt.drivers.faults import both_flags, no_domain
 from remotevirt.drivers.qemu.calls import QemuCalls
+from remotevirt.drivers.qemu.documents import movable_document
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.lifecycle import no_agent
 from remotevirt.stubs import constants as c
@@ -19,6 +20,21 @@ __all__ = ["InfoCalls"]
 
 class InfoCalls(QemuCalls, DomainInfoCalls):
     """Calls that look at one domain."""
+
+    XML_FLAGS = DomainInfoCalls.XML_FLAGS | c.VIR_DOMAIN_XML_UPDATE_CPU
+
+    def domain_get_xml_desc(self, dom: NonnullDomain, flags: int) -> str:
+        """Return the live or the persistent definition, or what another host would need of it."""
+        if not flags & (c.VIR_DOMAIN_XML_MIGRATABLE | c.VIR_DOMAIN_XML_UPDATE_CPU):
+            return super().domain_get_xml_desc(dom, flags)
+        self.check_flags(flags, self.XML_FLAGS, "DomainGetXMLDesc")
+        record = self.record(dom)
+        inactive = flags & c.VIR_DOMAIN_XML_INACTIVE
+        definition = record.persistent_definition if inactive else record.live
+        if flags & c.VIR_DOMAIN_XML_MIGRATABLE:
+            return movable_document(definition, flags)
+        running = record.active and not inactive
+        return (definition if running else definition.copy()).format(flags, record.id)
 
     def domain_get_info(self, dom: NonnullDomain) -> DomainGetInfoRet:
         """Return state, memory in KiB, CPUs, and the CPU time of the guest's process in nanoseconds."""
@@ -68,4 +84,4 @@ class InfoCalls(QemuCalls, DomainInfoCalls):
         if flags & lease:
             text = f"no hostname found for domain {record.name}"
             raise NoHostname(text, domain=c.VIR_FROM_QEMU)
-        raise no_agent()
+        raise no_agent(record)

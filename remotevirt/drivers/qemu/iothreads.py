@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotevirt.drivers.domains.calls import CONFIG, IMPACT
+from remotevirt.drivers.domains.calls import IMPACT
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.domains.iothreads import check_unused, keep_threads, map_bytes, threads_of
 from remotevirt.drivers.domains.parameters import need_params
@@ -22,7 +22,7 @@ from remotevirt.drivers.qemu.threads import (
     tell_tunable,
 )
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg
+from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg, OperationUnsupported
 from remotevirt.stubs.remote import DomainIothreadInfo, NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainGetIothreadInfoRet
 from remotevirt.typed_params import check_params, to_dict
@@ -199,13 +199,17 @@ class IoThreadCalls(QemuCalls):
                 raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
         record = self.record(dom)
         async with self.turn(record, "remoteDispatchDomainSetIothreadParams"):
-            if self.impact(record, flags) & CONFIG:
+            live, config = self.definitions(record, flags)
+            for definition in (live, config):
+                if definition is not None and all(
+                    thread.id != iothread_id for thread in threads_of(definition.model)
+                ):
+                    text = f"cannot find IOThread '{iothread_id}' in iothreadids"
+                    raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
+            if config is not None:
                 text = "configuring persistent polling values is not supported"
-                raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+                raise OperationUnsupported(text, domain=c.VIR_FROM_QEMU)
             guest = self.guest(record)
-            if all(thread.id != iothread_id for thread in threads_of(record.live.model)):
-                text = f"cannot find IOThread '{iothread_id}' in iothreadids"
-                raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
             for name, (property_name, _) in POLLING.items():
                 if name in wanted:
                     path = f"/objects/iothread{iothread_id}"

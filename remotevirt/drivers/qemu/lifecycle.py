@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from remotevirt.drivers.faults import not_running
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.record import QemuRecord
@@ -26,8 +27,14 @@ from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.starting import BOOT, start
 from remotevirt.drivers.qemu.stopping import DESTROYED, end, wait_over
+from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import ArgumentUnsupported, ConfigUnsupported, OperationInvalid
+from remotevirt.stubs.errors import (
+    AgentUnresponsive,
+    ArgumentUnsupported,
+    ConfigUnsupported,
+    OperationInvalid,
+)
 from remotevirt.stubs.remote import NonnullDomain
 
 __all__ = ["LifecycleCalls"]
@@ -46,8 +53,16 @@ REBOOT_FLAGS: Final[int] = c.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN | c.VIR_DOMAIN_REB
 RESTARTS: Final = ("restart", "rename-restart")
 
 
-def no_agent() -> ArgumentUnsupported:
-    """Return the error for a call that needs the guest's agent."""
+AGENT: Final = "org.qemu.guest_agent.0"
+"""What the channel is called that an agent listens to."""
+
+
+def no_agent(record: QemuRecord) -> VirError:
+    """Return the error for a call that needs the guest's agent, with which nobody here talks."""
+    if record.state != c.VIR_DOMAIN_RUNNING:
+        return not_running(c.VIR_FROM_QEMU)
+    if any(one.target is not None and one.target.name == AGENT for one in record.live.model.devices.channels):
+        return AgentUnresponsive("QEMU guest agent is not connected", domain=c.VIR_FROM_QEMU)
     return ArgumentUnsupported("QEMU guest agent is not configured", domain=c.VIR_FROM_QEMU)
 
 
@@ -146,13 +161,13 @@ class LifecycleCalls(QemuCalls):
 
     async def _press(self, dom: NonnullDomain, flags: int, action: str, name: str, *, runs: bool) -> None:
         record = self.record(dom)
+        if flags == c.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT:
+            raise no_agent(record)
         self.guest(record)
         async with self.turn(record, name):
             guest = self.guest(record)
             if runs and record.state != c.VIR_DOMAIN_RUNNING:
                 raise OperationInvalid("domain is not running", domain=c.VIR_FROM_QEMU)
-            if flags == c.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT:
-                raise no_agent()
             reboot = getattr(record.live.model, action) in RESTARTS
             if guest.details.reboot != reboot:
                 self.world.commit(_remember_reboot, guest, reboot)

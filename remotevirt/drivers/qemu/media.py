@@ -19,7 +19,7 @@ from remotevirt.drivers.qemu.command import block_id, block_parts, node_of, thro
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import release_files
 from remotevirt.drivers.qemu.making import Making, forget_making, made, remove_parts, undoing
-from remotevirt.drivers.qemu.plugging import Change, find_images, persist, setting_of
+from remotevirt.drivers.qemu.plugging import Change, find_images, setting_of
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
@@ -69,8 +69,6 @@ async def change_medium(guest: Guest, wanted: Disk, config: Change | None, *, fo
 
         def commit() -> None:
             world.change_devices(record, live=take_in, config=config)
-            if config is not None:
-                persist(guest)
             made(guest, undoing(behind))
 
         behind = block_parts(setting, old)

@@ -19,6 +19,9 @@ __all__ = ["NetworkCalls", "card_name", "interface_figures"]
 
 CLASS: Final = Path("/sys/class/net")
 
+LIMITED: Final = frozenset({"network", "bridge", "direct", "ethernet"})
+"""Types of cards whose definitions may name rates."""
+
 COUNTS: Final = (
     *("tx_bytes", "tx_packets", "tx_errors", "tx_dropped"),
     *("rx_bytes", "rx_packets", "rx_errors", "rx_dropped"),
@@ -35,7 +38,7 @@ class NetworkCalls(QemuCalls, InterfaceTuningCalls):
         self.guest(record)
         interface = record.live.interface(device)
         if interface is None:
-            raise InvalidArg(f"'{device}' is not a known interface", domain=c.VIR_FROM_QEMU)
+            raise InvalidArg(f"'{device}' is not a known interface", domain=c.VIR_FROM_DOMAIN)
         name = card_name(interface)
         if name is None:
             raise InternalError("Interface name not provided", domain=c.VIR_FROM_NONE)
@@ -46,9 +49,10 @@ class NetworkCalls(QemuCalls, InterfaceTuningCalls):
     ) -> None:
         """Replace the rates of a card in the persistent definition; a running guest's are not limited."""
         record = self.record(dom)
-        if params and self.impact(record, flags) & LIVE:
-            interface = record.live.interface(device)
-            if interface is not None:
+        if params:
+            impact = self.impact(record, flags)
+            interface = (record.live if impact & LIVE else record.persistent_definition).interface(device)
+            if interface is not None and (impact & LIVE or interface.type not in LIMITED):
                 text = f"setting bandwidth on interfaces of type '{interface.type}' is not implemented yet"
                 raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
         super().domain_set_interface_parameters(dom, device, params, flags)

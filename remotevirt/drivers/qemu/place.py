@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
@@ -17,6 +20,25 @@ from remotevirt.drivers.storage import RealStorage
 from remotevirt.stubs import constants as c
 
 __all__ = ["Place"]
+
+KVM_CHECK_EXTENSION: Final = 0xAE03
+KVM_CAP_MAX_VCPUS: Final = 66
+"""Of Linux's ``linux/kvm.h``."""
+
+
+def kvm_vcpus() -> int | None:
+    """Ask KVM how many CPUs it gives a guest at most; None where there is no KVM that we may use."""
+    try:
+        device = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        most = fcntl.ioctl(device, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS)
+    except OSError:
+        return None
+    finally:
+        os.close(device)
+    return most or None
 
 
 @attrs.frozen
@@ -60,7 +82,7 @@ class Place:
         storage = RealStorage.open(str(settings.root / "storage"), hub, secret_value)
         processor = host.processor
         cpu = HostCpu(processor.arch, processor.all_features or None, processor.vendor)
-        about = ConnectHost(cpu, lambda: host_xml(host), read_firmware())
+        about = ConnectHost(cpu, lambda: host_xml(host), read_firmware(), kvm_vcpus())
         return cls(host, secret_value, storage, secrets, HostDevices(host), HostInterfaces(host), about)
 
     def close(self) -> None:

@@ -29,14 +29,13 @@ from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.making import Making, made
 from remotevirt.drivers.qemu.taps import place_taps
-from remotevirt.stubs import constants as c
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.address import DimmAddress
 from remotevirt.xml.domain.device import Device, put
 from remotevirt.xml.domain.disk import Disk
 from remotevirt.xml.domain.interface import Interface
 
-__all__ = ["Change", "find_images", "persist", "plug", "setting_of"]
+__all__ = ["Change", "find_images", "plug", "setting_of"]
 
 Change = Callable[[DeviceEditor], Any]
 """Changes devices of a definition."""
@@ -94,8 +93,6 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
             world.change_devices(record, live=take_in, config=config)
             if device.info.alias is not None:
                 world.hub.publish(device_added(record.ref, device.info.alias))
-            if config is not None:
-                persist(guest)
             made(guest)
 
         world.commit(commit)
@@ -103,12 +100,6 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
         await making.take_back()
         raise
     await making.done()
-
-
-def persist(guest: Guest) -> None:
-    """Tell that the persistent definition has changed; inside of a commit."""
-    world = guest.world
-    world.publish(guest.record, c.VIR_DOMAIN_EVENT_DEFINED, c.VIR_DOMAIN_EVENT_DEFINED_UPDATED)
 
 
 async def find_images(guest: Guest, disk: Disk) -> None:

@@ -18,6 +18,7 @@ from remotevirt.drivers.disk_threads import close_in_thread, in_long_thread, in_
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import both_flags
 from remotevirt.drivers.qemu.access import check_allowed
+from remotevirt.drivers.qemu.documents import movable_document
 from remotevirt.drivers.qemu.flowing import fill, pour
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.outputs import output
@@ -190,7 +191,7 @@ class SavingCalls(TakingIn):
             other = self.world.definitions.parse(dxml)
             check_stability(other.model, definition.model)
             definition = other
-        return definition.format(c.VIR_DOMAIN_XML_SECURE, record.id)
+        return movable_document(definition, c.VIR_DOMAIN_XML_SECURE)
 
     async def domain_managed_save(self, dom: NonnullDomain, flags: int) -> None:
         """Save a guest, and end it; its next start runs it on."""
@@ -274,7 +275,7 @@ class SavingCalls(TakingIn):
     async def domain_restore_flags(self, from_: str, dxml: str | None, flags: int) -> None:
         """As domain_restore; ``dxml`` instead of the file's document, flags whether it runs or is paused."""
         _check_state(flags, "virDomainRestoreFlags")
-        self.check_flags(flags, RESTORE_FLAGS, "DomainRestoreFlags")
+        self.check_flags(flags, RESTORE_FLAGS, "DomainRestoreInternal")
         world = self.world
         path = await check_path(from_, world.settings)
         file, image = await _open_image(path)

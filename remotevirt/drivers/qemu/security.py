@@ -13,6 +13,7 @@ from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationUnsupported
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
+from remotevirt.stubs.remote.connect import NodeGetSevInfoRet
 from remotevirt.stubs.remote.domain import DomainGetSecurityLabelListRet, DomainGetSecurityLabelRet
 
 __all__ = ["SecurityCalls"]
@@ -39,6 +40,11 @@ class SecurityCalls(QemuCalls):
         """Return nothing: no guest measures what it is started with. libvirt looks at no flag then."""
         self.record(dom)
         return ()
+
+    def node_get_sev_info(self, nparams: int, flags: int) -> NodeGetSevInfoRet:
+        """Fail: no guest has encrypted memory."""
+        self.check_flags(flags, STRINGS, "NodeGetSEVInfo")
+        raise OperationUnsupported("QEMU does not support SEV guest", domain=c.VIR_FROM_QEMU)
 
     def domain_set_launch_security_state(
         self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int

@@ -7,24 +7,30 @@ time, or whose turn is taken when the client does not want to wait, is told of w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError, gatherResults
 from twisted.logger import Logger
 
+from remotevirt.drivers.disk_threads import in_thread
 from remotevirt.drivers.domains.filters import GROUPS, groups_of, matches
+from remotevirt.drivers.qemu.block import measure
 from remotevirt.drivers.qemu.block_figures import BlockFigures, block_figures
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.cgroups import cpu_times
 from remotevirt.drivers.qemu.command import Image, images_of
 from remotevirt.drivers.qemu.cpu_plugging import enabled_vcpus
-from remotevirt.drivers.qemu.figures import task_figures, waiting_times
+from remotevirt.drivers.qemu.dirty_rate import dirty_rate_params
+from remotevirt.drivers.qemu.figures import halt_polling, task_figures, waiting_times
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.memory import memory_stats
 from remotevirt.drivers.qemu.network import card_name, interface_figures
 from remotevirt.drivers.qemu.record import QemuRecord
+from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.threads import find_iothreads
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -76,11 +82,15 @@ class Answers:
         memory: numbers of virDomainMemoryStatTags, and values.
         blocks: figures by the names of disks and nodes.
         threads: of IO threads, by their number.
+        dirty_rate: how fast memory is written to.
+        sizes: of the disks of a guest that is off, by their targets: allocation, capacity, physical size.
     """
 
     memory: list[tuple[int, int]] | None = None
     blocks: dict[str, BlockFigures] | None = None
     threads: dict[int, Mapping[str, Any]] | None = None
+    dirty_rate: Any = None
+    sizes: dict[str, tuple[int, int, int]] = attrs.Factory(dict)
 
 
 async def _ask(guest: Guest, stats: int, answers: Answers) -> None:
@@ -91,6 +101,23 @@ async def _ask(guest: Guest, stats: int, answers: Answers) -> None:
         answers.blocks = await block_figures(guest)
     if stats & c.VIR_DOMAIN_STATS_IOTHREAD:
         answers.threads = await find_iothreads(guest)
+    if stats & c.VIR_DOMAIN_STATS_DIRTYRATE:
+        answers.dirty_rate = await guest.execute("query-dirty-rate")
+
+
+async def _sizes(record: QemuRecord, settings: Settings) -> dict[str, tuple[int, int, int]]:
+    """Return the sizes of those images of a guest that is off which are there."""
+    found = {}
+    for disk in record.live.model.devices.disks:
+        place = None if disk.source is None or disk.source_is_empty() else disk.source.place()
+        if place is not None and disk.type in {"file", "block"}:
+            kind = (disk.driver.type if disk.driver is not None else None) or "raw"
+            with suppress(VirError):
+                sizes, capacity = await in_thread(
+                    os.path.dirname(place), lambda stop, *image: measure(*image), place, kind, settings
+                )
+                found[disk.dev] = sizes.allocated, capacity, sizes.physical
+    return found
 
 
 def _state(record: QemuRecord, answers: Answers, flags: int) -> Iterable[TypedParam]:
@@ -108,6 +135,12 @@ def _cpu(record: QemuRecord, answers: Answers, flags: int) -> Iterator[TypedPara
         yield ullong("cpu.time", times.total)
         yield ullong("cpu.user", times.user)
         yield ullong("cpu.system", times.system)
+    pid = _pid(record)
+    if pid is not None:
+        polled = halt_polling(pid)
+        yield uint("cpu.cache.monitor.count", 0)
+        yield ullong("cpu.haltpoll.success.time", polled.success)
+        yield ullong("cpu.haltpoll.fail.time", polled.fail)
 
 
 def _balloon(record: QemuRecord, answers: Answers, flags: int) -> Iterator[TypedParam]:
@@ -164,6 +197,11 @@ def _block(record: QemuRecord, answers: Answers, flags: int) -> Iterator[TypedPa
     yield uint("block.count", len(shown))
     for number, (disk, image, top) in enumerate(shown):
         yield from _image(f"block.{number}", disk, image, top, answers.blocks)
+        sizes = answers.sizes.get(disk.dev)
+        if sizes is not None:
+            yield ullong(f"block.{number}.allocation", sizes[0])
+            yield ullong(f"block.{number}.capacity", sizes[1])
+            yield ullong(f"block.{number}.physical", sizes[2])
 
 
 def _images(record: QemuRecord, backing: bool) -> Iterator[tuple[Disk, Image | None, bool]]:
@@ -229,6 +267,14 @@ def _iothread(record: QemuRecord, answers: Answers, flags: int) -> Iterator[Type
                 yield make(f"iothread.{number}.poll-{name}", value)
 
 
+def _dirty_rate(record: QemuRecord, answers: Answers, flags: int) -> Iterator[TypedParam]:
+    return dirty_rate_params(answers.dirty_rate)
+
+
+def _nothing(record: QemuRecord, answers: Answers, flags: int) -> Iterable[TypedParam]:
+    return ()
+
+
 MAKERS: Final[dict[int, Callable[[QemuRecord, Answers, int], Iterable[TypedParam]]]] = {
     c.VIR_DOMAIN_STATS_STATE: _state,
     c.VIR_DOMAIN_STATS_CPU_TOTAL: _cpu,
@@ -236,11 +282,23 @@ MAKERS: Final[dict[int, Callable[[QemuRecord, Answers, int], Iterable[TypedParam
     c.VIR_DOMAIN_STATS_VCPU: _vcpu,
     c.VIR_DOMAIN_STATS_INTERFACE: _interface,
     c.VIR_DOMAIN_STATS_BLOCK: _block,
+    c.VIR_DOMAIN_STATS_PERF: _nothing,
     c.VIR_DOMAIN_STATS_IOTHREAD: _iothread,
+    c.VIR_DOMAIN_STATS_MEMORY: _nothing,
+    c.VIR_DOMAIN_STATS_DIRTYRATE: _dirty_rate,
+    c.VIR_DOMAIN_STATS_VM: _nothing,
 }
-"""The groups that there are, in libvirt's order."""
+"""The groups that there are, in libvirt's order. No performance events and memory bandwidths are counted."""
 
-ASKING: Final[int] = c.VIR_DOMAIN_STATS_BALLOON | c.VIR_DOMAIN_STATS_BLOCK | c.VIR_DOMAIN_STATS_IOTHREAD
+RUNNING: Final[int] = c.VIR_DOMAIN_STATS_DIRTYRATE | c.VIR_DOMAIN_STATS_VM
+"""The groups that only a guest that runs has."""
+
+ASKING: Final[int] = (
+    c.VIR_DOMAIN_STATS_BALLOON
+    | c.VIR_DOMAIN_STATS_BLOCK
+    | c.VIR_DOMAIN_STATS_IOTHREAD
+    | c.VIR_DOMAIN_STATS_DIRTYRATE
+)
 """The groups that QEMU is asked for."""
 
 
@@ -259,15 +317,17 @@ class StatisticsCalls(QemuCalls):
                 tells of all images of disks, ENFORCE makes groups that there are not an error.
         """
         self.check_flags(flags, KNOWN_FLAGS, "ConnectGetAllDomainStats")
-        if flags & ENFORCE and stats & ~sum(MAKERS):
-            text = f"Stats types bits {stats & ~sum(MAKERS):#x} are not supported by this daemon"
-            raise ArgumentUnsupported(text, domain=c.VIR_FROM_QEMU)
         wanted = stats & sum(MAKERS) if stats else sum(MAKERS)
         groups = groups_of(flags & FILTERS)
         chosen: Iterable[Any] = self.world.records()
         if doms:
             chosen = (record for dom in doms if (record := self.domains.get(dom.uuid)) is not None)
         records: list[QemuRecord] = [record for record in chosen if matches(record.facts, groups)]
+        for record in records if flags & ENFORCE else ():
+            missing = stats & ~(sum(MAKERS) & (-1 if record.active else ~RUNNING))
+            if missing:
+                text = f"Stats types bits {missing:#x} are not supported by this daemon or QEMU"
+                raise ArgumentUnsupported(text, domain=c.VIR_FROM_QEMU)
         some = DeferredSemaphore(AT_ONCE)
 
         def ask(record: QemuRecord) -> Deferred[Answers]:
@@ -291,6 +351,8 @@ class StatisticsCalls(QemuCalls):
         """Return what a domain's QEMU says; as much of it as can be had."""
         answers = Answers()
         guest = record.guest
+        if stats & c.VIR_DOMAIN_STATS_BLOCK and not record.active:
+            answers.sizes = await _sizes(record, self.world.settings)
         if not stats & ASKING or guest is None or guest.monitor is None or guest.monitor.wedged:
             return answers
         if flags & NOWAIT and record.job.owner is not None:

@@ -28,7 +28,7 @@ from remotevirt.drivers.qemu.command import block_id
 from remotevirt.drivers.qemu.disks import device_of, disk_named
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, InvalidArg
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError
 from remotevirt.stubs.remote import NonnullDomain, TypedParam, event
 from remotevirt.stubs.remote.domain import DomainGetBlockIoTuneRet
 from remotevirt.typed_params import check_params, string
@@ -66,7 +66,7 @@ class ThrottlingCalls(QemuCalls):
         if nparams == 0:
             return DomainGetBlockIoTuneRet((), len(ORDER))
         definition = record.live if impact & LIVE else record.persistent_definition
-        found = _find(definition, disk or "")
+        found = _find(definition, disk or "", live=bool(impact & LIVE))
         tune = found.iotune
         if impact & LIVE:
             tune = await _ask(self.guest(record), found)
@@ -96,14 +96,11 @@ class ThrottlingCalls(QemuCalls):
             check_totals(given, c.VIR_FROM_QEMU)
             live = config = None
             if impact & LIVE:
-                found = _find(record.live, disk)
+                found = _find(record.live, disk, live=True)
                 live = _merged(found.iotune, given, params)
                 _check(live)
             if impact & CONFIG:
-                kept = record.persistent_definition.disk(disk)
-                if kept is None:
-                    text = f"missing persistent configuration for disk '{disk}'"
-                    raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
+                kept = _find(record.persistent_definition, disk, live=False)
                 config = _merged(kept.iotune, given, params)
                 _check(config)
             if live is not None and not found.source_is_empty():
@@ -126,8 +123,9 @@ class ThrottlingCalls(QemuCalls):
             world.commit(change)
 
 
-def _find(definition: Definition, name: str) -> Disk:
-    return disk_named(definition, name, f"disk '{name}' not found in domain")
+def _find(definition: Definition, name: str, *, live: bool) -> Disk:
+    where = "not found in domain" if live else "was not found in the domain config"
+    return disk_named(definition, name, f"disk '{name}' {where}")
 
 
 def _merged(old: IoTune | None, given: IoTune, params: Sequence[TypedParam]) -> IoTune:

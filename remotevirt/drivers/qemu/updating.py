@@ -13,7 +13,7 @@ from remotevirt.drivers.qemu.guest import Guest, Undo
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.making import forget_making, made, note_making, undo_all
 from remotevirt.drivers.qemu.media import change_medium
-from remotevirt.drivers.qemu.plugging import Change, persist, setting_of
+from remotevirt.drivers.qemu.plugging import Change, setting_of
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, DeviceMissing, InternalError, OperationUnsupported
 from remotevirt.xml.domain.device import Device
@@ -97,8 +97,6 @@ def _commit(guest: Guest, live: Change, config: Change | None) -> None:
     def change() -> None:
         guest.world.change_devices(guest.record, live=live, config=config)
         made(guest)
-        if config is not None:
-            persist(guest)
 
     guest.check_alive()
     guest.world.commit(change)

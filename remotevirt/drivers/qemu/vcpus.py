@@ -7,14 +7,20 @@ from typing import Final
 from remotevirt.drivers.domains.calls import CONFIG, IMPACT, LIVE
 from remotevirt.drivers.domains.cpu_maps import check_vcpus_call, join_maps
 from remotevirt.drivers.domains.definition import Definition
-from remotevirt.drivers.faults import argument_must, both_flags, exclusive_flags, missing_flag, not_running
+from remotevirt.drivers.faults import argument_must, both_flags, exclusive_flags, missing_flag
 from remotevirt.drivers.qemu.calls import QemuCalls, to_the_end
-from remotevirt.drivers.qemu.cpu_plugging import enabled_vcpus, list_vcpus, plug_vcpu, unplug_vcpu
+from remotevirt.drivers.qemu.cpu_plugging import (
+    enabled_vcpus,
+    list_vcpus,
+    plug_vcpu,
+    removable_vcpus,
+    unplug_vcpu,
+)
 from remotevirt.drivers.qemu.figures import affinity, task_figures
 from remotevirt.drivers.qemu.lifecycle import no_agent
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import InvalidArg, OperationInvalid
+from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain, VcpuInfo
 from remotevirt.stubs.remote.domain import DomainGetVcpusRet
 from remotevirt.xml.bitmap import parse_bitmap
@@ -30,9 +36,10 @@ class VcpuCalls(QemuCalls):
     """Virtual CPUs."""
 
     def domain_get_max_vcpus(self, dom: NonnullDomain) -> int:
-        """Return the most virtual CPUs that a domain can have; of one that is off, what it may start with."""
+        """Return the most virtual CPUs that a domain can have; it must run."""
         record = self.record(dom)
-        return record.live.max_vcpus if record.active else record.persistent_definition.max_vcpus
+        self.guest(record)
+        return record.live.max_vcpus
 
     def domain_get_vcpus_flags(self, dom: NonnullDomain, flags: int) -> int:
         """Return how many virtual CPUs a domain has, or with VIR_DOMAIN_VCPU_MAXIMUM can have."""
@@ -42,10 +49,10 @@ class VcpuCalls(QemuCalls):
         record = self.record(dom)
         definition = self.one_definition(record, flags)
         if flags & GUEST:
-            if definition is not record.live or not record.active:
+            if not record.active:
                 text = "vCPU count provided by the guest agent can only be requested for live domains"
-                raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
-            raise no_agent()
+                raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
+            raise no_agent(record)
         return definition.max_vcpus if flags & MAXIMUM else definition.vcpus
 
     async def domain_set_vcpus(self, dom: NonnullDomain, nvcpus: int) -> None:
@@ -68,9 +75,7 @@ class VcpuCalls(QemuCalls):
         async with self.turn(record, "remoteDispatchDomainSetVcpusFlags"):
             live, config = self.definitions(record, flags)
             if flags & GUEST:
-                if live is None:
-                    raise not_running()
-                raise no_agent()
+                raise no_agent(record)
             if flags & MAXIMUM:
                 self._set_maximum(record, live, config, nvcpus)
                 return
@@ -118,9 +123,14 @@ class VcpuCalls(QemuCalls):
         model = record.live.model
         on = enabled_vcpus(model)
         off = [number for number in range(model.maxvcpus) if number not in on]
+        removable = [number for number in on if number in removable_vcpus(model)]
+        fewer = max(len(on) - wanted, 0)
+        if fewer > len(removable):
+            text = "failed to find appropriate hotpluggable vcpus to reach the desired target vcpu count"
+            raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
         for number in off[: max(wanted - len(on), 0)]:
             await plug_vcpu(guest, number)
-        for number in reversed(on[min(wanted, len(on)) :]):
+        for number in removable[::-1][:fewer]:
             await unplug_vcpu(guest, number)
 
     def _count(self, record: QemuRecord, config: Definition, wanted: int, hotpluggable: bool) -> None:
@@ -208,7 +218,7 @@ def _check_single(definition: Definition, wanted: list[int], state: bool, word: 
         if number >= definition.max_vcpus:
             text = f"vcpu {number} is not present in {word} config"
             raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
-        if (number in on) == state:
+        if word == "live" and (number in on) == state:
             text = f"vcpu '{number}' is already in requested state"
             raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
         if number == 0 and word == "persistent":

@@ -368,13 +368,15 @@ def _threshold(guest: Guest, data: dict[str, Any]) -> None:
         with suppress(VirError):
             for image in images_of(disk):
                 if node in (image.storage, image.node):
-                    name = disk.dev if image.top else f"{disk.dev}[{image.index}]"
+                    names = [disk.dev] if image.top else []
+                    names += [f"{disk.dev}[{image.index}]"] if image.index else []
                     limit, excess = _number(data, "write-threshold"), _number(data, "amount-exceeded")
                     path = image.source.place()
-                    msg = messages.DomainEventBlockThresholdMsg(
-                        0, guest.record.ref, name, path, limit, excess
-                    )
-                    _tell(guest, c.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, msg)
+                    for name in names:
+                        msg = messages.DomainEventBlockThresholdMsg(
+                            0, guest.record.ref, name, path, limit, excess
+                        )
+                        _tell(guest, c.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, msg)
 
 
 def _passed(guest: Guest, data: dict[str, Any]) -> None:

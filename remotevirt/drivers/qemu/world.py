@@ -79,6 +79,7 @@ class QemuWorld(DomainTable):
 
     ERRORS = c.VIR_FROM_QEMU
     PREFIX = "qemu"
+
     RECORD = QemuRecord
 
     def __init__(
@@ -104,9 +105,9 @@ class QemuWorld(DomainTable):
         self.device_gone: Callable[[Guest, str], Awaitable[None]] | None = None
         self.secret_value: Callable[[Any], bytes | None] = lambda _: None
 
-    def missing(self, text: str) -> NoDomain:
-        """Return the error for a look-up that finds nothing."""
-        return NoDomain(text, domain=self.ERRORS)
+    def unknown(self, what: str) -> VirError:
+        """Return the error for a domain that was looked for by ``what``, and is not there."""
+        return NoDomain(f"no domain with matching {what}", domain=self.ERRORS)
 
     def commit(self, change: Callable[..., T], *args: Any) -> T:
         """Change records; what of it lasts is on the disk when this returns.

@@ -9,6 +9,7 @@ from remotevirt.drivers.domains.memory import MemoryCalls
 from remotevirt.drivers.domains.memory_tuning import MemoryTuningCalls
 from remotevirt.drivers.domains.metadata import MetadataCalls
 from remotevirt.drivers.domains.numa_tuning import NumaTuningCalls
+from remotevirt.drivers.domains.perf import PerfCalls
 from remotevirt.drivers.test.checkpoints import CheckpointCalls
 from remotevirt.drivers.test.cpu_baseline import CpuBaselineCalls
 from remotevirt.drivers.test.defining import DefiningCalls
@@ -22,7 +23,6 @@ from remotevirt.drivers.test.info import InfoCalls
 from remotevirt.drivers.test.iothreads import IoThreadCalls
 from remotevirt.drivers.test.lifecycle import LifecycleCalls
 from remotevirt.drivers.test.peek import PeekCalls
-from remotevirt.drivers.test.perf import PerfCalls
 from remotevirt.drivers.test.saving import SavingCalls
 from remotevirt.drivers.test.scheduler import SchedulerCalls
 from remotevirt.drivers.test.screenshot import ScreenshotCalls

@@ -13,7 +13,7 @@ from remotevirt.stubs.constants import (
 )
 from remotevirt.xml.domain.commandline import add_command_line, read_command_line
 from remotevirt.xml.domain.complete import DomainDefaults, complete_domain
-from remotevirt.xml.domain.complete_devices import sorted_disks
+from remotevirt.xml.domain.complete_devices import sorted_controllers, sorted_disks
 from remotevirt.xml.domain.document import Devices, DomainModel
 from remotevirt.xml.fields import Printing, Reading
 from remotevirt.xml.parse import Element, parse_document
@@ -63,11 +63,12 @@ def read_domain(root: Element, *, defaults: DomainDefaults, live: bool = False) 
 def copy_domain(model: DomainModel) -> DomainModel:
     """A copy that shares nothing that can change.
 
-    libvirt copies by printing and reading again, which puts disks whose bus was only made up in reading in
-    their places, beside the others of that bus.
+    libvirt copies by printing and reading again, which puts disks whose bus was only made up in reading, and
+    controllers that were added after it, in their places, beside the others of their kind.
     """
     copy = model.copy()
     copy.devices.disks = sorted_disks(copy.devices.disks)
+    copy.devices.controllers = sorted_controllers(copy.devices.controllers)
     return copy
 
 

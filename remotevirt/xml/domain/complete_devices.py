@@ -31,6 +31,7 @@ __all__ = [
     "index_controllers",
     "insert_controller",
     "mirror_console",
+    "sorted_controllers",
     "sorted_disks",
 ]
 
@@ -81,16 +82,21 @@ USB2_MODELS = frozenset({"ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3"}
 """Controllers that together are one, with one index."""
 
 
+def sorted_controllers(controllers: list[Controller]) -> list[Controller]:
+    """Controllers with those of one type beside each other and in the order of their indexes."""
+    placed: list[Controller] = []
+    for controller in controllers:
+        insert_controller(placed, controller)
+    return placed
+
+
 def index_controllers(devices: Devices) -> None:
     """Number controllers that have no number, and put those of a type beside each other.
 
     Raises:
         VirError: two have the same number.
     """
-    placed: list[Controller] = []
-    for controller in devices.controllers:
-        insert_controller(placed, controller)
-    devices.controllers = placed
+    placed = devices.controllers = sorted_controllers(devices.controllers)
     for number, controller in enumerate(placed):
         if controller.index is None:
             controller.index = _companion_index(controller, placed[:number])

@@ -189,7 +189,10 @@ class RefusalTests(SynchronousTestCase):
         direct = card.format(kind="direct", source="<source dev='eth0' mode='bridge'/>", more="")
         self.refused("network interfaces of type 'direct' are not supported by this driver", direct)
         virtual = card.format(kind="network", source="<source network='default'/>", more="")
-        self.refused("network interfaces of type 'network' are not supported by this driver", virtual)
+        words = "there are no virtual networks; use type 'user', or 'bridge' with a bridge of the host"
+        self.refused(
+            f"network interfaces of type 'network' are not supported by this driver: {words}", virtual
+        )
         limited = card.format(kind="user", source="", more="<bandwidth><inbound average='1'/></bandwidth>")
         self.refused("setting bandwidth on network interfaces is not supported by this driver", limited)
         self.build(small(card.format(kind="user", source="", more="")))

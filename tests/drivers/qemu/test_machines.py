@@ -12,6 +12,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from remotevirt.drivers.qemu.cpu_plugging import enabled_vcpus, part_gone
+from remotevirt.drivers.qemu.dirty_rate import dirty_rate_params
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.dumping import dump_panicked
 from remotevirt.drivers.qemu.flowing import POLL_SECONDS, pour
@@ -28,6 +29,7 @@ from remotevirt.drivers.qemu.world import QemuWorld
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import (
+    ArgumentUnsupported,
     ConfigUnsupported,
     InternalError,
     InvalidArg,
@@ -37,6 +39,8 @@ from remotevirt.stubs.errors import (
     OperationTimeout,
     OperationUnsupported,
 )
+from remotevirt.typed_params import boolean
+from remotevirt.xml.domain.chardev import CharSource
 from tests.drivers.qemu.pretending import Client, Emulators, FakeMonitor, refusal
 from tests.drivers.qemu.recorded import recorded_emulators
 
@@ -288,13 +292,74 @@ class StatisticsTests(MachineCase):
 
     async def test_groups(self) -> None:
         """Groups that there are not are an error only for who insists."""
-        perf = c.VIR_DOMAIN_STATS_PERF
-        (told,) = await self.calls.connect_get_all_domain_stats((self.record.ref,), perf, 0)
+        unknown = c.VIR_DOMAIN_STATS_VM << 1
+        (told,) = await self.calls.connect_get_all_domain_stats((self.record.ref,), unknown, 0)
         self.assertEqual(told.params, [])
         enforce = c.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS
-        call = ensureDeferred(self.calls.connect_get_all_domain_stats((), perf, enforce))
+        perf = c.VIR_DOMAIN_STATS_PERF | c.VIR_DOMAIN_STATS_VM
+        (told,) = await self.calls.connect_get_all_domain_stats((), perf, enforce)
+        self.assertEqual(told.params, [])
+        call = ensureDeferred(self.calls.connect_get_all_domain_stats((), unknown, enforce))
         error = self.failureResultOf(call)
-        self.assertIn("Stats types bits 0x40 are not supported", error.getErrorMessage())
+        self.assertIn("Stats types bits 0x800 are not supported", error.getErrorMessage())
+
+    async def test_dirty_rate(self) -> None:
+        """QEMU measures, and what it answers is told with libvirt's names; nonsense is not."""
+        await self.begin("domain_start_dirty_rate_calc", 2, 0)
+        self.assertIn(("calc-dirty-rate", {"calc-time": 2, "mode": "page-sampling"}), self.monitor.asked)
+        answer = {"status": "measured", "start-time": 7, "calc-time": 2, "dirty-rate": 5}
+        params = {param.field: param.value.value for param in dirty_rate_params(answer)}
+        self.assertEqual(params["dirtyrate.megabytes_per_second"], 5)
+        self.assertEqual(params["dirtyrate.calc_mode"], "page-sampling")
+        for nonsense in (None, [], {"status": "x"}, {"status": ["measured"]}):
+            self.assertEqual(list(dirty_rate_params(nonsense)), [])
+        for seconds in (0, 61):
+            await self.refused(
+                ConfigUnsupported, "choose value within [1, 60]", "domain_start_dirty_rate_calc", seconds, 0
+            )
+        ring = c.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING
+        await self.refused(OperationUnsupported, "dirty-ring", "domain_start_dirty_rate_calc", 1, ring)
+
+
+class EndTests(MachineCase):
+    """What a guest's end leads to, performance events, and its document for another host."""
+
+    devices = "<serial type='pty'/><channel type='unix'><target type='virtio' name='x'/></channel>"
+
+    async def test_action(self) -> None:
+        """QEMU is told of the new action; what cannot be leaves everything as it was."""
+        reboot, destroy = c.VIR_DOMAIN_LIFECYCLE_REBOOT, c.VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY
+        await self.begin("domain_set_lifecycle_action", reboot, destroy, LIVE | CONFIG)
+        self.assertEqual(self.monitor.asked[-1][0], "set-action")
+        self.assertEqual(self.monitor.asked[-1][1]["reboot"], "shutdown")
+        for definition in (self.record.live, self.record.persistent_definition):
+            self.assertEqual(definition.model.on_reboot, "destroy")
+        asked = len(self.monitor.asked)
+        restart = c.VIR_DOMAIN_LIFECYCLE_ACTION_RESTART
+        off = c.VIR_DOMAIN_LIFECYCLE_POWEROFF
+        await self.refused(ConfigUnsupported, "onReboot", "domain_set_lifecycle_action", off, restart, LIVE)
+        self.assertEqual(len(self.monitor.asked), asked)
+        self.assertEqual(self.record.live.model.on_poweroff, "destroy")
+
+    async def test_perf(self) -> None:
+        """A definition may name performance events; nobody counts those of a guest that runs."""
+        await self.begin("domain_set_perf_events", [boolean("cmt", 1)], CONFIG)
+        self.assertIn("name='cmt' enabled='yes'", await self.begin("domain_get_xml_desc", 2))
+        await self.begin("domain_set_perf_events", [boolean("cmt", 0)], LIVE)
+        await self.refused(
+            ArgumentUnsupported, "unable to enable", "domain_set_perf_events", [boolean("cmt", 1)], LIVE
+        )
+
+    async def test_movable(self) -> None:
+        """A document for another host has no id, and nothing that only this run of the guest has."""
+        model = self.record.live.changing()
+        place = f"/x/channel/{self.record.uuid.hex()}/x"
+        model.devices.channels[0].backend.sources = [CharSource(mode="bind", path=place)]
+        model.devices.serials[0].backend.sources = [CharSource(path="/dev/pts/7")]
+        shown = await self.begin("domain_get_xml_desc", c.VIR_DOMAIN_XML_MIGRATABLE)
+        for text in ("<domain type='qemu' id", "/dev/pts/7", place, "<alias ", "type='keyboard'"):
+            self.assertNotIn(text, shown)
+        self.assertIn(place, await self.begin("domain_get_xml_desc", c.VIR_DOMAIN_XML_UPDATE_CPU))
 
 
 class DumpTests(MachineCase):

@@ -13,6 +13,7 @@ from remotevirt.drivers.qemu.command.build import (
     Command,
     build_command,
     format_command,
+    order_for_ends,
     orders_before_run,
     parts_of_device,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "node_of",
     "number_disk",
     "number_images",
+    "order_for_ends",
     "orders_before_run",
     "orders_for_vcpus",
     "parts_of_device",

@@ -301,6 +301,12 @@ def _files(parts: Iterable[Part]) -> tuple[GuestFile, ...]:
     return tuple(found.values())
 
 
+def order_for_ends(model: DomainModel) -> Order:
+    """Return the command that says what a reset, a shutdown or a panic leads to."""
+    reboot = "shutdown" if model.on_reboot == "destroy" else "reset"
+    return Order("set-action", {"reboot": reboot, "shutdown": "pause", "panic": "pause"})
+
+
 def orders_before_run(setting: Setting) -> list[Order]:
     """Return the commands that a guest gets after its start, before it may run.
 
@@ -310,8 +316,7 @@ def orders_before_run(setting: Setting) -> list[Order]:
     model = setting.model
     orders = [order for disk in model.devices.disks if (order := throttle_of(disk)) is not None]
     orders += [order for one in model.devices.interfaces if (order := link_of(one)) is not None]
-    reboot = "shutdown" if model.on_reboot == "destroy" else "reset"
-    orders.append(Order("set-action", {"reboot": reboot, "shutdown": "pause", "panic": "pause"}))
+    orders.append(order_for_ends(model))
     balloon = model.devices.memballoon
     if balloon is not None and balloon.period is not None and balloon.model != "none":
         alias = alias_of(balloon.info, "memballoon")

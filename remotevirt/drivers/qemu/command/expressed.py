@@ -281,7 +281,10 @@ WHOLE: Final[Mapping[str, str]] = {
     "graphics.Dbus": "dbus display is not supported with this QEMU",
     "graphics.Rdp": "unsupported graphics type 'rdp'",
     "graphics.Desktop": "unsupported graphics type 'desktop'",
-    "interface_source.NetworkPlace": "network interfaces of type 'network' are not supported by this driver",
+    "interface_source.NetworkPlace": (
+        "network interfaces of type 'network' are not supported by this driver: there are no virtual"
+        " networks; use type 'user', or 'bridge' with a bridge of the host"
+    ),
     "interface_source.DirectPlace": "network interfaces of type 'direct' are not supported by this driver",
     "interface_source.DevicePlace": "network interfaces of type 'vdpa' are not supported by this driver",
     "interface_source.InternalPlace": "internal network interfaces are not supported by this driver",

@@ -13,7 +13,7 @@ from remotevirt.stubs.errors import XmlDetail, XmlError
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.clock import Timer
 
-__all__ = ["check_early", "check_guest"]
+__all__ = ["check_actions", "check_early", "check_guest"]
 
 GUESTS_OF = {"x86_64": frozenset(["x86_64", "i686"]), "aarch64": frozenset(["aarch64", "armv7l", "armv6l"])}
 """The architectures whose guests an emulator runs, where it is more than its own."""
@@ -34,7 +34,7 @@ def check_guest(model: DomainModel, emulator: Emulator) -> None:
     _check_firmware(model, board)
     _check_features(model, board)
     _check_sleep(model, board)
-    _check_actions(model)
+    check_actions(model)
     _check_cpus(model, emulator, board)
     _check_memory(model)
     for timer in model.clock.timers:
@@ -117,7 +117,8 @@ def _check_sleep(model: DomainModel, board: Board) -> None:
             raise unsupported(f"setting ACPI {name} not supported")
 
 
-def _check_actions(model: DomainModel) -> None:
+def check_actions(model: DomainModel) -> None:
+    """Refuse what cannot follow from a guest's end. Raises ConfigUnsupported."""
     actions = (model.on_reboot, model.on_poweroff)
     if "rename-restart" in (*actions, model.on_crash):
         raise unsupported(

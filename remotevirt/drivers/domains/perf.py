@@ -7,7 +7,6 @@ from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT, DomainCalls
 from remotevirt.drivers.domains.parameters import STRINGS, need_params
-from remotevirt.drivers.faults import check_flags
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.typed_params import boolean, check_params, to_dict
@@ -23,7 +22,7 @@ class PerfCalls(DomainCalls):
 
     def domain_get_perf_events(self, dom: NonnullDomain, flags: int) -> Sequence[TypedParam]:
         """Return of every event whether it is counted."""
-        check_flags(flags, IMPACT | STRINGS, "testDomainGetPerfEvents")
+        self.check_flags(flags, IMPACT | STRINGS, "DomainGetPerfEvents")
         perf = self.one_definition(self.record(dom), flags).model.perf or PerfEvents()
         on = {event.name for event in perf.events if event.enabled}
         return [boolean(name, name in on) for name in PERF_EVENTS]
@@ -31,7 +30,7 @@ class PerfCalls(DomainCalls):
     def domain_set_perf_events(self, dom: NonnullDomain, params: Sequence[TypedParam], flags: int) -> None:
         """Turn events on and off."""
         need_params(params, "virDomainSetPerfEvents")
-        check_flags(flags, IMPACT, "testDomainSetPerfEvents")
+        self.check_flags(flags, IMPACT, "DomainSetPerfEvents")
         check_params(params, ALLOWED)
         record = self.record(dom)
         model = self.one_definition(record, flags).changing()
