@@ -396,7 +396,7 @@ class DumpTests(MachineCase):
         self.assertTrue((self.folder / "pipe").is_fifo())
 
     async def test_crash(self) -> None:
-        """A guest that is dumped to crash is off afterwards; its job is remembered once."""
+        """A guest that is dumped to crash is off afterwards; its job is remembered once, and not told."""
         self.monitor.answers["query-dump"] = {"status": "completed", "completed": 5, "total": 5}
         path = self.folder / "dump"
         flags = c.VIR_DUMP_MEMORY_ONLY | c.VIR_DUMP_CRASH
