@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 from remotevirt.drivers.qemu.command.chardev import channel_path
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
@@ -20,6 +20,9 @@ __all__ = ["FIRST_PORT", "prepare_definition"]
 
 FIRST_PORT: Final = 5900
 """The port of the first display; libvirt's ``remote_display_port_min``."""
+
+LISTEN: Final = "127.0.0.1"
+"""The address of displays that name none; libvirt's ``vnc_listen``."""
 
 LAST_PORT: Final = 65535
 """libvirt's ``remote_display_port_max``."""
@@ -39,6 +42,18 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     for graphics in model.devices.graphics:
         if isinstance(graphics, Vnc):
             _choose_port(guest, graphics)
+            _choose_address(graphics)
+    devices = model.devices
+    lines: list[Any] = [*devices.serials, *devices.parallels, *devices.consoles, *devices.channels]
+    for line in lines:
+        if line.backend.type == "tcp" and line.backend.sources and line.backend.sources[0].tls is None:
+            line.backend.sources[0].tls = False
+
+
+def _choose_address(graphics: Vnc) -> None:
+    """Say where a display is served that names no address: on the host only."""
+    if graphics.listens and graphics.listens[0].type == "address" and graphics.listens[0].address is None:
+        graphics.listens[0].address = LISTEN
 
 
 def _place_channel(guest: Guest, channel: Channel) -> None:
