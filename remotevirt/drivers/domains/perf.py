@@ -12,9 +12,10 @@ from remotevirt.stubs.remote import NonnullDomain, TypedParam
 from remotevirt.typed_params import boolean, check_params, to_dict
 from remotevirt.xml.domain.general import PERF_EVENTS, PerfEvent, PerfEvents
 
-__all__ = ["PerfCalls"]
+__all__ = ["ALLOWED", "PerfCalls"]
 
 ALLOWED: Final[dict[str, int]] = dict.fromkeys(PERF_EVENTS, c.VIR_TYPED_PARAM_BOOLEAN)
+"""The parameters, and their types."""
 
 
 class PerfCalls(DomainCalls):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from remotevirt.drivers.domains.calls import CONFIG, LIVE
-from remotevirt.drivers.domains.perf import PerfCalls
+from remotevirt.drivers.domains.perf import ALLOWED, PerfCalls
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ArgumentUnsupported
 from remotevirt.stubs.remote import NonnullDomain, TypedParam
+from remotevirt.typed_params import check_params
 
 __all__ = ["QemuPerfCalls"]
 
@@ -25,6 +26,7 @@ class QemuPerfCalls(QemuCalls, PerfCalls):
         """
         impact = self.impact(self.record(dom), flags) if not flags & ~(LIVE | CONFIG) else 0
         if impact & LIVE:
+            check_params(params, ALLOWED)
             for param in params:
                 if param.value.value:
                     text = f"unable to enable host cpu perf event for {param.field}"

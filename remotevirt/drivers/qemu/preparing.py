@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from remotevirt.drivers.qemu.command.chardev import channel_path
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.complete.choice import choose_firmware
@@ -33,6 +35,11 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     for graphics in model.devices.graphics:
         if isinstance(graphics, Vnc):
             place_display(guest, graphics)
+    devices = model.devices
+    lines: list[Any] = [*devices.serials, *devices.parallels, *devices.consoles, *devices.channels]
+    for line in lines:
+        if line.backend.type == "tcp" and line.backend.sources and line.backend.sources[0].tls is None:
+            line.backend.sources[0].tls = False
 
 
 def _place_channel(guest: Guest, channel: Channel) -> None:

@@ -62,6 +62,8 @@ def check_devices(model: DomainModel, emulator: Emulator, board: Board) -> None:
             raise unsupported("diag288 model of watchdog is allowed for s390 and s390x only")
     if len(devices.smartcards) > 1:
         raise unsupported("this QEMU binary lacks multiple smartcard support")
+    if any(one.mode == "capabilities" for one in devices.hostdevs):
+        raise unsupported("hostdev mode 'capabilities' is not supported in qemu")
     if devices.nvram is not None:
         raise unsupported("nvram device is only supported for PPC64")
     _check_spice_channels(devices)
@@ -233,7 +235,7 @@ def _check_video(video: Video, model: DomainModel, emulator: Emulator) -> None:
         raise unsupported(f"video type '{kind}' doesn't support multiple 'heads'")
     for what in ("vram", "vgamem"):
         size = getattr(card, what)
-        if size is not None and size < MEBIBYTE:
+        if size is not None and size < MEBIBYTE and kind != "cirrus":
             raise unsupported(f"value for '{what}' must be at least 1 MiB (1024 KiB)")
     first = model.devices.videos[0] if model.devices.videos else video
     if video is not first and kind not in {"qxl", "virtio"}:
@@ -283,8 +285,18 @@ _TARGET_OF_MODEL = {
 }
 
 
+_FOREIGN = {"sclp-serial": "sclpconsole", "spapr-vio-serial": "spapr-vty"}
+"""Serial ports of machines that this driver does not know, and their usual models."""
+
+
 def _check_serial(serial: Serial) -> None:
     target = serial.target
+    if target is not None and target.type in _FOREIGN:
+        model = target.model.name if target.model is not None else _FOREIGN[target.type]
+        raise unsupported(
+            f"Serial device with target type '{target.type}' and target model '{model}' not compatible with"
+            " guest architecture or machine type"
+        )
     name = target.model.name if target is not None and target.model is not None else None
     if target is None or name is None or target.type is None:
         return
