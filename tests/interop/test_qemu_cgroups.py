@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu.control_groups.finding import Groups
+from tests.drivers.qemu.pretended_groups import UNIFIED, PretendedFiles, v2_layout
 from tests.interop.qemu_session import GuestTestCase, until
 
 TUNED = """
@@ -187,5 +188,60 @@ class CgroupTests(GuestTestCase):
         await until(lambda: not self.folders(), "no groups")
         self.assertEqual("", await self.virsh("list", "--name"))
 
+
+class LinuxTests(GuestTestCase):
+    """Version 2, whatever the host has: Linux in a guest is told what a daemon would tell its host's."""
+
+    async def test_version_2(self) -> None:
+        """The kernel takes every word, in that order, and says the same afterwards."""
+        await self.begin("cgroups=off")
+        await self.virsh("create", str(self.guest()))
+        console = await self.console()
+        await console.boot()
+        await console.command(f"mkdir {UNIFIED} && mount -t cgroup2 none {UNIFIED}")
+        files = PretendedFiles(await console.command(f"cat {UNIFIED}/cgroup.controllers"))
+        self.assertLessEqual({"cpu", "cpuset", "memory", "io"}, set(files.read(CONTROLLERS).split()))
+        process = int(await console.command("sleep 1000 & echo $!"))
+        groups = Groups.choose(v2_layout(), files, "/")
+        group = groups.group(groups.path(None, 1, "g"))
+        group.make(groups.makeable)
+        for name in ("emulator", "vcpu0"):
+            group.add(name)
+        group.enter(process)
+        group.move("vcpu0", process)
+        group.set_shares(300)
+        group.set_quota("vcpu0", 20000)
+        group.set_period("vcpu0", 50000)
+        group.set_period("", 40000)
+        group.set_quota("emulator", -1)
+        for limit, name in enumerate(("hard_limit", "soft_limit"), 30000):
+            group.set_memory_limit(name, limit << 2)
+        group.set_cpuset("vcpu0", "cpus", "0")
+        group.set_cpuset("emulator", "mems", "0")
+        for path, text in files.done:
+            await console.command(f"echo -n '{text}' >{path}" if text else f"mkdir {path}")
+        place = f"{UNIFIED}{group.path}"
+        for path in (
+            "cpu.weight",
+            "cpu.max",
+            "vcpu0/cpu.max",
+            "emulator/cpu.max",
+            "memory.max",
+            "memory.high",
+        ):
+            said = await console.command(f"cat {place}/{path}")
+            self.assertEqual(files.read(f"{place}/{path}"), said, path)
+        self.assertEqual(str(process), await console.command(f"cat {place}/vcpu0/cgroup.threads"))
+        self.assertEqual("domain threaded", await console.command(f"cat {place}/cgroup.type"))
+        for name in ("user", "system", "usage"):
+            self.assertIn(f"{name}_usec ", await console.command(f"cat {place}/cpu.stat"))
+        await console.command(f"kill {process}; until rmdir {place}/vcpu0; do sleep 0.1; done")
+        await console.command(f"rmdir {place}/emulator {place}")
+        await self.virsh("destroy", "guest")
+
+
+CONTROLLERS = f"{UNIFIED}/cgroup.controllers"
+
+TOLD = ("cpu.weight", "cpu.max", "vcpu0/cpu.max", "emulator/cpu.max", "memory.max", "memory.high")
 
 SHOWN = ("cpu_shares", "vcpu_period", "vcpu_quota")
