@@ -7,7 +7,8 @@ started anew, and find them again.
 
 Guests are emulated (TCG), so that the figures do not depend on KVM. libvirtd has to be root's, since its QEMU
 driver has fixed folders; it runs in a mount namespace in which these are folders of this program's. It has no
-other driver, no security driver and no cgroups, nor has remotevirt any. All guests are killed in the end, by their process ids.
+other driver and no security driver. Neither daemon uses cgroups. All guests are killed in the end, by their
+process ids.
 """
 
 from __future__ import annotations
