@@ -26,7 +26,7 @@ from remotevirt.drivers.qemu.command import (
 )
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest, Owner
-from remotevirt.drivers.qemu.limits import make_group
+from remotevirt.drivers.qemu.limits import make_group, name_partition
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, exit_error, spawn
@@ -136,6 +136,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool) -> None:
 
     def started() -> None:
         guest.remember()
+        name_partition(guest)
         if taps:
             place_taps(guest.record.live.changing(), taps)
 

@@ -50,7 +50,7 @@ def check_limits(model: DomainModel, controllers: frozenset[str]) -> None:
         text = "CPU tuning is not available on this host"
     elif "cpu" not in controllers and any(any(_bandwidth(model, name)) for name in BANDWIDTH):
         text = "cgroup cpu is required for scheduler tuning"
-    elif "cpuset" not in controllers and _mode(model) == "restrictive":
+    elif "cpuset" not in controllers and _is_restrictive(model):
         text = "cgroup cpuset is required for NUMA memory mode 'restrictive'"
     if text:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
@@ -65,6 +65,11 @@ def _bandwidth(model: DomainModel, kind: str) -> tuple[int | None, int | None]:
     """Return what a definition says of period and quota of a kind of groups."""
     prefix = BANDWIDTH[kind]
     return getattr(model.cputune, f"{prefix}period", None), getattr(model.cputune, f"{prefix}quota", None)
+
+
+def _is_restrictive(model: DomainModel) -> bool:
+    cells = model.numatune.memnodes if model.numatune is not None else []
+    return _mode(model) == "restrictive" or any(cell.mode == "restrictive" for cell in cells)
 
 
 def _mode(model: DomainModel) -> str | None:

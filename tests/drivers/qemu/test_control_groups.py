@@ -279,6 +279,13 @@ class V1Tests(TestCase):
             {f"/cg/cpu,cpuacct{PATH}/emulator", f"/cg/blkio{PATH}"}, set(self.files.where.values())
         )
 
+    def test_read_only(self) -> None:
+        """A tree in which groups can be made, and nothing be written, is left as it was."""
+        self.files.refused[f"/cg/cpuset{PATH}/cpuset.cpus"] = errno.EACCES
+        self.group.make(self.groups.makeable)
+        self.assertEqual({"cpu", "cpuacct", "memory", "blkio"}, self.group.controllers)
+        self.assertNotIn(f"/cg/cpuset{PATH}", self.files.folders)
+
     def test_failed(self) -> None:
         """Other failures are errors, and nothing is left."""
         self.files.refused[f"/cg/memory{PATH}"] = errno.ENOMEM

@@ -87,6 +87,8 @@ class V1Group(ControlGroup):
                 except VirSystemError as error:
                     if error.int1 not in NOT_ALLOWED:
                         raise
+                    if folder in made:
+                        self.remove_tree(folder)
                     continue
                 self.controllers |= controllers
         except BaseException:
