@@ -10,14 +10,17 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from benchmarks.qemu import QemuLibvirtd
 from remotevirt.drivers.qemu.control_groups.finding import Groups
 from tests.drivers.qemu.pretended_groups import UNIFIED, PretendedFiles, v2_layout
+from tests.interop.peers import require, run_virsh
 from tests.interop.qemu_session import GuestTestCase, until
 
 TUNED = """
@@ -58,8 +61,8 @@ FILES = {
 """Where the kernel says it: without, and with version 2."""
 
 
-class CgroupTests(GuestTestCase):
-    """A guest, and its groups."""
+class CgroupCase(GuestTestCase):
+    """A daemon whose guests have groups below one of the test's own."""
 
     def setUp(self) -> None:
         self.addCleanup(lambda: Deferred.fromCoroutine(until(self.cleared)))  # when the daemon has ended
@@ -84,6 +87,10 @@ class CgroupTests(GuestTestCase):
         controllers = group.controllers
         self.assertTrue(group.remove())
         return controllers
+
+
+class CgroupTests(CgroupCase):
+    """A guest, and its groups."""
 
     def kernel(self, what: str) -> str:
         """What the kernel says of the guest, without what it says of the period."""
@@ -187,6 +194,96 @@ class CgroupTests(GuestTestCase):
         await deferToThread(self.daemon.start)
         await until(lambda: not self.folders(), "no groups")
         self.assertEqual("", await self.virsh("list", "--name"))
+
+
+class GroupedLibvirtd(QemuLibvirtd):
+    """libvirtd with its QEMU driver and control groups, but for access to devices."""
+
+    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
+        command = super()._command()
+        config = self.directory / "etc-libvirt/qemu.conf"
+        names = '[ "cpu", "cpuacct", "cpuset", "memory", "blkio" ]'
+        config.write_text(
+            config.read_text().replace("cgroup_controllers = []", f"cgroup_controllers = {names}")
+        )
+        return command
+
+
+class ParityTests(CgroupCase):
+    """The same calls on a guest of libvirtd's."""
+
+    async def test_same(self) -> None:
+        """Answers, refusals and definitions are the same, word for word."""
+        require("libvirtd")
+        self.name = f"parity{os.getpid()}"
+        usable = await deferToThread(self.usable)
+        await self.begin(f"cgroups={self.base}")
+        path = self.empty(self.name, TUNED.format(tuning=""))
+        text = path.read_text().replace("<vcpu>1</vcpu>", "")
+        path.write_text(
+            text.replace("<memballoon", "<emulator>/usr/bin/qemu-system-x86_64</emulator><memballoon")
+        )
+        ours = await self.walk(self.daemon.guests_uri, path)
+        if os.geteuid() != 0 or not usable >= {"cpu", "cpuset", "memory", "blkio"}:
+            self.assertIn("not mounted", "".join(ours.values()))
+            return
+        libvirtd = GroupedLibvirtd()
+        self.addCleanup(libvirtd.stop)
+        await deferToThread(libvirtd.start)
+        uri = f"qemu+unix:///system?socket={quote(str(libvirtd.unix))}"
+        try:
+            theirs = await self.walk(uri, path)
+        finally:
+            await deferToThread(run_virsh, uri, "destroy", self.name)
+        for line, said in theirs.items():
+            self.assertEqual(said, ours[line], line)
+
+    async def walk(self, uri: str, path: Path) -> dict[str, str]:
+        """What each call leads to."""
+        said = {}
+        await deferToThread(run_virsh, uri, "define", str(path))
+        for line in ("start", *SAME):
+            command, *words = line.split()
+            output = await deferToThread(run_virsh, uri, command, self.name, *words)
+            said[line] = (output.out + output.err).replace(f"{self.base}/machine", "/machine")
+        output = await deferToThread(run_virsh, uri, "dumpxml", self.name)
+        for element in ("memtune", "blkiotune", "cputune", "numatune", "resource"):
+            found = re.search(f"<{element}>.*</{element}>", output.out, re.DOTALL)
+            said[element] = found[0] if found else ""
+        return said
+
+
+SAME = (
+    "schedinfo",
+    "schedinfo --set cpu_shares=600 vcpu_quota=30000",
+    "schedinfo --set cpu_shares=1",
+    "schedinfo --live --set vcpu_period=500",
+    "schedinfo --set vcpu_quota=10",
+    "schedinfo --set vcpu_quota=0",
+    "schedinfo --set vcpu_quota=-5",
+    "schedinfo --set emulator_period=20000 emulator_quota=5000 iothread_quota=30000 global_period=50000",
+    "schedinfo --config --set cpu_shares=300",
+    "memtune",
+    "memtune --hard-limit 5000000",
+    "memtune --swap-hard-limit 300000",
+    "memtune --swap-hard-limit 7000000",
+    "memtune --soft-limit 3000000",
+    "memtune --hard-limit 8000000",
+    "memtune --hard-limit 1",
+    "memtune",
+    "blkiotune",
+    "blkiotune --weight 600",
+    "blkiotune --weight 20000",
+    "blkiotune --device-weights /dev/none,300",
+    "blkiotune --device-read-iops-sec /dev/null,300",
+    "blkiotune",
+    "numatune",
+    "numatune --mode preferred --nodeset 0",
+    "vcpupin 0 0",
+    "emulatorpin 0",
+    "iothreadpin 1 0",
+)
+"""What both are asked."""
 
 
 class LinuxTests(GuestTestCase):

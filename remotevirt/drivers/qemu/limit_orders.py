@@ -11,7 +11,6 @@ from remotevirt.drivers.qemu.control_groups.group import (
     DEVICE_LIMITS,
     MEMORY_LIMITS,
     ControlGroup,
-    device_number,
 )
 from remotevirt.drivers.qemu.control_groups.layout import EMULATOR
 from remotevirt.stubs import constants as c
@@ -111,7 +110,7 @@ def guest_orders(model: DomainModel, group: ControlGroup) -> list[Order]:
 
 
 def _limit_device(name: str, path: str, limit: int) -> Order:
-    return lambda group: group.set_device_limit(name, device_number(group.files, path), limit)
+    return lambda group: group.set_device_limit(name, path, limit)
 
 
 def _limit_memory(name: str, limit: int) -> Order:
