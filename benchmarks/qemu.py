@@ -7,7 +7,8 @@ started anew, and find them again.
 
 Guests are emulated (TCG), so that the figures do not depend on KVM. libvirtd has to be root's, since its QEMU
 driver has fixed folders; it runs in a mount namespace in which these are folders of this program's. It has no
-other driver, no security driver and no cgroups. All guests are killed in the end, by their process ids.
+other driver and no security driver. Neither daemon uses cgroups. All guests are killed in the end, by their
+process ids.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class QemuRemotevirt(Remotevirt):
         state = self.directory / "state"
         state.mkdir(exist_ok=True)
         state.chmod(0o711)
-        self.driver, self.options = "qemu", ["--state", str(state)]
+        self.driver, self.options = "qemu:cgroups=off", ["--state", str(state)]
         return super()._command()
 
 

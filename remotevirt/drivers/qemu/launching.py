@@ -27,7 +27,7 @@ from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import give_files
 from remotevirt.drivers.qemu.hugepages import huge_folders
-from remotevirt.drivers.qemu.limits import make_group
+from remotevirt.drivers.qemu.limits import make_group, name_partition
 from remotevirt.drivers.qemu.logs import cut, log_path
 from remotevirt.drivers.qemu.monitor import Monitor, connect
 from remotevirt.drivers.qemu.process import QemuProcess, spawn
@@ -148,6 +148,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     def started() -> None:
         guest.remember()
         guest.record.live.changing()  # its images were found and numbered
+        name_partition(guest)
         if taps:
             place_taps(guest.record.live.changing(), taps)
 

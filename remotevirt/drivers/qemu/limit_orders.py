@@ -11,7 +11,6 @@ from remotevirt.drivers.qemu.control_groups.group import (
     DEVICE_LIMITS,
     MEMORY_LIMITS,
     ControlGroup,
-    device_number,
 )
 from remotevirt.drivers.qemu.control_groups.layout import EMULATOR
 from remotevirt.stubs import constants as c
@@ -50,7 +49,7 @@ def check_limits(model: DomainModel, controllers: frozenset[str]) -> None:
         text = "CPU tuning is not available on this host"
     elif "cpu" not in controllers and any(any(_bandwidth(model, name)) for name in BANDWIDTH):
         text = "cgroup cpu is required for scheduler tuning"
-    elif "cpuset" not in controllers and _mode(model) == "restrictive":
+    elif "cpuset" not in controllers and _is_restrictive(model):
         text = "cgroup cpuset is required for NUMA memory mode 'restrictive'"
     if text:
         raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
@@ -65,6 +64,11 @@ def _bandwidth(model: DomainModel, kind: str) -> tuple[int | None, int | None]:
     """Return what a definition says of period and quota of a kind of groups."""
     prefix = BANDWIDTH[kind]
     return getattr(model.cputune, f"{prefix}period", None), getattr(model.cputune, f"{prefix}quota", None)
+
+
+def _is_restrictive(model: DomainModel) -> bool:
+    cells = model.numatune.memnodes if model.numatune is not None else []
+    return _mode(model) == "restrictive" or any(cell.mode == "restrictive" for cell in cells)
 
 
 def _mode(model: DomainModel) -> str | None:
@@ -106,7 +110,7 @@ def guest_orders(model: DomainModel, group: ControlGroup) -> list[Order]:
 
 
 def _limit_device(name: str, path: str, limit: int) -> Order:
-    return lambda group: group.set_device_limit(name, device_number(group.files, path), limit)
+    return lambda group: group.set_device_limit(name, path, limit)
 
 
 def _limit_memory(name: str, limit: int) -> Order:

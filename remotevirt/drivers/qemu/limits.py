@@ -43,6 +43,7 @@ __all__ = [
     "drop_thread",
     "forget_group",
     "make_group",
+    "name_partition",
     "place_thread",
     "tell_tuned",
 ]
@@ -105,7 +106,6 @@ async def make_group(guest: Guest) -> None:
         orders += thread_orders(record.live, EMULATOR, group)
     await deferToThread(carry_out, group, orders)
     guest.check_wanted()
-    world.commit(_name_partition, guest)
     if model.cputune is not None and model.cputune.shares is not None:
         tell_tuned(guest, [ullong(c.VIR_DOMAIN_TUNABLE_CPU_CPU_SHARES, model.cputune.shares)])
 
@@ -125,9 +125,10 @@ def _note(guest: Guest, path: str) -> None:
     guest.world.commit(change)
 
 
-def _name_partition(guest: Guest) -> None:
-    """Say in the live definition which partition the guest is in."""
-    guest.world.touch(guest.record)
+def name_partition(guest: Guest) -> None:
+    """Say in the live definition which partition the guest is in; inside of a commit."""
+    if guest.group is None:
+        return
     model = guest.record.live.changing()
     if model.resource is None:
         model.resource = ResourcePartition(partition=PARTITION)

@@ -11,6 +11,7 @@ from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.command import Surroundings, build_command, format_command, number_images
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
+from remotevirt.drivers.qemu.launching import ELSEWHERE
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InvalidArg
 
@@ -55,5 +56,6 @@ class NativeCalls(QemuCalls):
             folder=str(settings.folder(definition.uuid)),
             channel_folder=str(settings.channel / definition.uuid.hex()),
             preview=True,
+            elsewhere=ELSEWHERE,
         )
         return format_command(build_command(model, emulator, surroundings)).removesuffix("\n")

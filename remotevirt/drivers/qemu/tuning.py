@@ -14,7 +14,7 @@ from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS
 from remotevirt.drivers.faults import argument_error, too_large
 from remotevirt.drivers.qemu.calls import to_the_end
 from remotevirt.drivers.qemu.cgroups import CgroupCalls, cpu_times, no_controller
-from remotevirt.drivers.qemu.control_groups.group import ControlGroup, device_number
+from remotevirt.drivers.qemu.control_groups.group import ControlGroup
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.errors import VirError
@@ -74,7 +74,7 @@ class TuningCalls(CgroupCalls, NumaTuningCalls, BlkioTuningCalls):
 
             def limit() -> None:
                 for path, most in limits.items():
-                    group.set_device_limit(field, device_number(group.files, path), most)
+                    group.set_device_limit(field, path, most)
 
             await self.tell_kernel(record, limit)
         self.world.commit(self.keep_blkio, record, record.live, [param])

@@ -75,16 +75,18 @@ class PretendedFiles(GroupFiles):
     Attributes:
         written: the writes so far: path and text.
         made: the groups that were made.
+        done: both, in order; for a group that was made the text is empty.
         refused: paths whose writing, making or reading fails: with which number.
         owned: groups that systemd has left to us.
         devices: block devices.
     """
 
-    __slots__ = ("devices", "folders", "made", "owned", "refused", "where", "written")
+    __slots__ = ("devices", "done", "folders", "made", "owned", "refused", "where", "written")
 
     def __init__(self, controllers: str = "cpuset cpu io memory pids") -> None:
         self.written: list[tuple[str, str]] = []
         self.made: list[str] = []
+        self.done: list[tuple[str, str]] = []
         self.refused: dict[str, int] = {}
         self.owned: set[str] = set()
         self.devices = {"/dev/vda": os.makedev(254, 0)}
@@ -138,6 +140,7 @@ class PretendedFiles(GroupFiles):
         if above not in self.folders:
             raise _error(errno.ENOENT, path)
         self.made.append(path)
+        self.done.append((path, ""))
         if path.startswith(f"{UNIFIED}/"):
             given = self.folders[above]["cgroup.subtree_control"]
             self.folders[path] = {**V2_CORE, "cgroup.controllers": given}
@@ -168,6 +171,7 @@ class PretendedFiles(GroupFiles):
         else:
             files[file] = text
         self.written.append((path, text))
+        self.done.append((path, text))
 
     def _give(self, folder: str, text: str) -> None:
         files, controller = self.folders[folder], text.removeprefix("+")

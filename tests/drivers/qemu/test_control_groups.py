@@ -233,7 +233,7 @@ class V1Tests(TestCase):
         refused(self, VirSystemError, text, self.group.set_memory_limit, "hard_limit", 1)
         refused(self, VirSystemError, f"Unable to read from '{file}'", self.group.memory_limit, "hard_limit")
         text = "blkio device weight is valid only for cfq scheduler"
-        refused(self, OperationInvalid, text, self.group.set_device_limit, "weight", "254:0", 300)
+        refused(self, OperationInvalid, text, self.group.set_device_limit, "weight", "/dev/vda", 300)
         del self.files.folders[f"/cg/blkio{PATH}"]["blkio.bfq.weight"]
         text = "blkio weight is valid only for bfq or cfq scheduler"
         refused(self, OperationInvalid, text, self.group.weight)
@@ -279,6 +279,13 @@ class V1Tests(TestCase):
             {f"/cg/cpu,cpuacct{PATH}/emulator", f"/cg/blkio{PATH}"}, set(self.files.where.values())
         )
 
+    def test_read_only(self) -> None:
+        """A tree in which groups can be made, and nothing be written, is left as it was."""
+        self.files.refused[f"/cg/cpuset{PATH}/cpuset.cpus"] = errno.EACCES
+        self.group.make(self.groups.makeable)
+        self.assertEqual({"cpu", "cpuacct", "memory", "blkio"}, self.group.controllers)
+        self.assertNotIn(f"/cg/cpuset{PATH}", self.files.folders)
+
     def test_failed(self) -> None:
         """Other failures are errors, and nothing is left."""
         self.files.refused[f"/cg/memory{PATH}"] = errno.ENOMEM
@@ -323,10 +330,9 @@ def set_all(group: ControlGroup) -> None:
     group.set_memory_limit("soft_limit", UNLIMITED)
     group.set_memory_limit("swap_hard_limit", 200)
     group.set_weight(300)
-    device = device_number(group.files, "/dev/vda")
     for limit, name in enumerate(("read_iops", "write_iops", "read_bytes"), 1):
-        group.set_device_limit(name, device, limit)
-    group.set_device_limit("write_bytes", device, 0)
+        group.set_device_limit(name, "/dev/vda", limit)
+    group.set_device_limit("write_bytes", "/dev/vda", 0)
     group.set_cpuset("vcpu0", "cpus", "1-2")
     group.set_cpuset("emulator", "mems", "0")
 
@@ -423,8 +429,8 @@ class V2Tests(TestCase):
         self.assertEqual((40000, NO_QUOTA), group.bandwidth("vcpu0"))
         self.assertEqual([100, 200], [group.memory_limit(one) for one in ("hard_limit", "swap_hard_limit")])
         self.assertEqual(300, group.weight())
-        group.set_device_limit("weight", "254:0", 200)
-        group.set_device_limit("weight", "254:0", 0)
+        group.set_device_limit("weight", "/dev/vda", 200)
+        group.set_device_limit("weight", "/dev/vda", 0)
         self.assertEqual(["254:0 200", "254:0 default"], [text for _, text in self.files.written[-2:]])
         self.assertEqual(CpuTimes(500_000, 300_000, 200_000), group.times())
         self.assertRaises(OperationUnsupported, group.times_by_cpu, "")
@@ -452,7 +458,7 @@ class V2Tests(TestCase):
         for name in ("io.weight", "memory.swap.max"):
             del files[name]
         refused(self, OperationInvalid, "only for bfq or cfq", self.group.set_weight, 100)
-        refused(self, OperationInvalid, "only for cfq", self.group.set_device_limit, "weight", "254:0", 1)
+        refused(self, OperationInvalid, "only for cfq", self.group.set_device_limit, "weight", "/dev/vda", 1)
         self.assertEqual(UNLIMITED, self.group.memory_limit("swap_hard_limit"))
 
     def test_aside(self) -> None:

@@ -16,7 +16,7 @@ from remotevirt.drivers.qemu.control_groups.finding import Groups
 from remotevirt.drivers.qemu.control_groups.layout import Layout
 from remotevirt.drivers.qemu.cpu_plugging import plug_vcpu
 from remotevirt.drivers.qemu.keeping import GuestKeeper
-from remotevirt.drivers.qemu.limits import REMOVE_SECONDS, make_group
+from remotevirt.drivers.qemu.limits import REMOVE_SECONDS, make_group, name_partition
 from remotevirt.drivers.qemu.reviving import take_in
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.threads import settle_threads
@@ -154,6 +154,7 @@ class StartTests(LimitsCase):
             ],
             told,
         )
+        name_partition(self.guest)
         self.assertIn("<partition>/machine</partition>", self.record.live.format(0, 1))
         (event,) = [one.msg for one in self.events if one.id == c.VIR_DOMAIN_EVENT_ID_TUNABLE][:1]
         self.assertEqual({"cputune.cpu_shares": 500}, to_dict(event.params))
@@ -207,6 +208,7 @@ class StartTests(LimitsCase):
         self.world.groups = None
         await make_group(self.guest)
         self.assertIsNone(self.guest.group)
+        name_partition(self.guest)
         self.assertNotIn("<partition>", self.record.live.format(0, 1))
 
     async def test_not_allowed(self) -> None:

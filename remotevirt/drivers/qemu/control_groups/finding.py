@@ -73,6 +73,7 @@ class Groups:
         enabled: bool = True,
     ) -> Groups:
         """Decide which groups there are on a host that is so."""
+        own = None if own is None else own.rstrip("/")
         unified = layout.unified is not None and (not layout.controllers or _has_controllers(layout, files))
         if not unified or base is not None:
             return cls(layout, files, unified, base or "", own, enabled=enabled)

@@ -144,8 +144,8 @@ class ControlGroup(ABC):
         """Change that."""
 
     @abstractmethod
-    def set_device_limit(self, name: str, device: str, limit: int) -> None:
-        """Change a limit of a block device (``8:0``); 0 for none."""
+    def set_device_limit(self, name: str, path: str, limit: int) -> None:
+        """Change a limit of a block device; 0 for none."""
 
     @abstractmethod
     def times(self) -> CpuTimes:

@@ -18,6 +18,7 @@ from remotevirt.drivers.qemu.control_groups.group import (
     UNLIMITED,
     ControlGroup,
     CpuTimes,
+    device_number,
     range_error,
 )
 from remotevirt.drivers.qemu.control_groups.layout import CONTROLLERS, EMULATOR
@@ -87,6 +88,8 @@ class V1Group(ControlGroup):
                 except VirSystemError as error:
                     if error.int1 not in NOT_ALLOWED:
                         raise
+                    if folder in made:
+                        self.remove_tree(folder)
                     continue
                 self.controllers |= controllers
         except BaseException:
@@ -177,9 +180,9 @@ class V1Group(ControlGroup):
     def set_weight(self, weight: int) -> None:
         self.write("blkio", self.weight_file(*WEIGHT_FILES), weight)
 
-    def set_device_limit(self, name: str, device: str, limit: int) -> None:
+    def set_device_limit(self, name: str, path: str, limit: int) -> None:
         file = self.weight_file("blkio.weight_device") if name == "weight" else DEVICE_FILES[name]
-        self.write("blkio", file, f"{device} {limit}")
+        self.write("blkio", file, f"{device_number(self.files, path)} {limit}")
 
     def times(self) -> CpuTimes:
         counted = dict(line.split() for line in self.read("cpuacct", "cpuacct.stat").splitlines())

@@ -25,6 +25,7 @@ from remotevirt.drivers.qemu.control_groups.group import (
     UNLIMITED,
     ControlGroup,
     CpuTimes,
+    device_number,
     range_error,
 )
 from remotevirt.drivers.qemu.control_groups.layout import EMULATOR
@@ -191,11 +192,11 @@ class V2Group(ControlGroup):
         file = self.weight_file("io.bfq.weight", "io.weight")
         self.write("blkio", file, weight if file == "io.bfq.weight" else f"default {weight}")
 
-    def set_device_limit(self, name: str, device: str, limit: int) -> None:
+    def set_device_limit(self, name: str, path: str, limit: int) -> None:
+        file, value = "io.max", f"{DEVICE_KEYS.get(name)}={limit or 'max'}"
         if name == "weight":
-            self.write("blkio", self.weight_file("io.weight"), f"{device} {limit or 'default'}")
-        else:
-            self.write("blkio", "io.max", f"{device} {DEVICE_KEYS[name]}={limit or 'max'}")
+            file, value = self.weight_file("io.weight"), f"{limit or 'default'}"
+        self.write("blkio", file, f"{device_number(self.files, path)} {value}")
 
     def times(self) -> CpuTimes:
         lines = (line.partition(" ") for line in self.read("cpuacct", "cpu.stat").splitlines())
