@@ -32,7 +32,7 @@ from tests.drivers.hanging import quiet
 
 reactor: Any = _reactor
 
-SOON = 0.2
+SOON = 0.5
 """The deadline of these tests."""
 
 

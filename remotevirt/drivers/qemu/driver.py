@@ -181,7 +181,8 @@ class QemuDriver:
             pass  # nothing was started yet
         turns = DeferredSemaphore(AUTOSTARTS)
         records = [record for record in world.records() if record.autostart and not record.active]
-        await DeferredList([turns.run(_start_with_host, world, record) for record in records])
+        starting = [turns.run(_start_with_host, world, record) for record in records]
+        await DeferredList(starting, consumeErrors=True)
         mark.write_text(boot)
 
     def stop(self) -> None:
@@ -258,6 +259,10 @@ def _start_with_host(world: QemuWorld, record: QemuRecord) -> Deferred[None]:
                     await start(world, record, BOOT)
         except VirError as error:
             log.error("domain {name!r} does not start: {error}", name=record.name, error=error)
+        except CancelledError:
+            raise
+        except Exception:
+            log.failure("domain {name!r} does not start", name=record.name)
 
     return Deferred.fromCoroutine(work())
 
