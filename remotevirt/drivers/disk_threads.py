@@ -13,7 +13,8 @@ say so. The threads are not the reactor's, which has ten for whatever there is t
 daemon from ending.
 
 Work gets a :class:`Stop`, which it looks at between steps: so it hears that nobody waits any more, and it is
-seen that it gets on. Long work (:func:`in_long_thread`) has no deadline, and lanes of its own.
+seen that it gets on. Long work (:func:`in_long_thread`) has no deadline, nor has what must be done in any
+case (:func:`surely_in_thread`); both have lanes of their own.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ __all__ = [
     "in_thread",
     "made_in_thread",
     "open_in_thread",
+    "surely_in_thread",
 ]
 
 DISK_SECONDS: Final = 30.0
@@ -55,7 +57,7 @@ DISK_SECONDS: Final = 30.0
 ever; disks that have to spin up take some ten seconds."""
 
 LANE: Final = 4
-"""Threads that may touch one place at a time, and as many for long work."""
+"""Threads that may touch one place at a time, as many for what must be done, and as many for long work."""
 
 MAX_WAITING: Final = 256
 """Calls that wait for the lane of one place; a client has five in flight by default."""
@@ -196,12 +198,13 @@ class Lanes:
 
 
 _short = Lanes(LANE)
+_sure = Lanes(LANE)
 _long = Lanes(LANE)
 
 
 def busy() -> int:
     """Return at how many places something goes on."""
-    return len(_short) + len(_long)
+    return len(_short) + len(_sure) + len(_long)
 
 
 def _late(place: str) -> OperationTimeout:
@@ -256,10 +259,20 @@ async def made_in_thread(place: str, work: Callable[[Stop], T], undo: Callable[[
     return await _do(_short, place, DISK_SECONDS, work, undo)
 
 
+async def surely_in_thread(
+    place: str, work: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Do something short in a thread that has to be done however late, or whose end has to be waited for.
+
+    As :func:`in_long_thread`, with lanes of its own, so that it need not wait for long work.
+    """
+    return await _do(_sure, place, None, lambda stop: work(stop, *args, **kwargs), _nothing)
+
+
 async def in_long_thread(
     place: str, work: Callable[Concatenate[Stop, P], T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Do something in a thread that may take as long as it likes, or has to be done in any case.
+    """Do something in a thread that may take as long as it likes.
 
     As :func:`in_thread`, without a deadline: who cancels it waits until it has ended.
     """
@@ -271,7 +284,7 @@ async def close_in_thread(place: str, descriptor: int) -> None:
 
     It is closed whether anybody waits for that or not, and nobody waits for longer than for short work.
     """
-    closing = in_long_thread(place, lambda stop: os.close(descriptor))
+    closing = surely_in_thread(place, lambda stop: os.close(descriptor))
     try:
         await regardless(Deferred.fromCoroutine(closing)).addTimeout(DISK_SECONDS, reactor)
     except TimeoutError:

@@ -9,8 +9,8 @@ from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotevirt.drivers import documents
-from remotevirt.drivers.qemu import jobs, logs
+from remotevirt.drivers import disk_threads, documents
+from remotevirt.drivers.qemu import jobs, logs, monitor, qmp
 from remotevirt.drivers.qemu import settings as guests
 from remotevirt.drivers.storage import aside
 from remotevirt.rpc import framing, message
@@ -28,6 +28,9 @@ HOLDERS: tuple[ModuleType, ...] = (
     document,
     backing,
     documents,
+    disk_threads,
+    monitor,
+    qmp,
     settings,
     jobs,
     logs,

@@ -29,7 +29,7 @@ from tests.interop.qemu_session import EMPTY, uuid_of
 
 reactor: Any = _reactor
 
-SOON = 0.5
+SOON = 3.0
 """The deadline of these tests."""
 
 BOTH = c.VIR_DOMAIN_AFFECT_LIVE | c.VIR_DOMAIN_AFFECT_CONFIG

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from remotevirt.drivers.disk_threads import Stop, in_long_thread, in_thread
+from remotevirt.drivers.disk_threads import Stop, in_thread, surely_in_thread
 from remotevirt.drivers.domains.parameters import MAX_PARAMS, STRINGS
 from remotevirt.drivers.faults import argument_error, too_large
 from remotevirt.drivers.qemu.access import check_place
@@ -236,7 +236,7 @@ class BlockCalls(QemuCalls):
                 await guest.execute(command, {"val": offset, "size": size, "filename": path})
                 return await in_thread(str(guest.folder), lambda stop: _read_bounded(path, size))
             finally:
-                await in_long_thread(str(guest.folder), lambda stop: forget_secrets([path]))
+                await surely_in_thread(str(guest.folder), lambda stop: forget_secrets([path]))
 
 
 def _format(disk: Disk) -> str:

@@ -14,9 +14,9 @@ The folder for what must outlive the daemon::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -36,6 +36,7 @@ from remotevirt.drivers.qemu.logs import Logs, log_path
 from remotevirt.drivers.qemu.place import Place
 from remotevirt.drivers.qemu.probe import EmulatorCache
 from remotevirt.drivers.qemu.probe_memory import ProbeMemory
+from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.reviving import find_volumes, reattach, sweep, take_in
 from remotevirt.drivers.qemu.saving import restore_managed
 from remotevirt.drivers.qemu.settings import NO_GROUPS, Settings
@@ -49,6 +50,9 @@ from remotevirt.stubs.errors import InternalError, NoConnect, OperationFailed
 __all__ = ["QemuDriver"]
 
 log = Logger()
+
+AUTOSTARTS: Final = 8
+"""Guests that start with the host at a time; one on a disk that hangs takes a place for half a minute."""
 
 PATHS = ("/system", "/session")
 """What a URI may name."""
@@ -182,17 +186,10 @@ class QemuDriver:
                 return
         except (OSError, ValueError):
             pass  # nothing was started yet
-        for record in [record for record in world.records() if record.autostart and not record.active]:
-            try:
-                async with record.job.turn("autostart", world.reactor, world.settings.job_timeout):
-                    if record.active or world.by_uuid.get(record.uuid) is not record:
-                        continue  # a client was faster
-                    if record.managed_save:
-                        await restore_managed(world, record, paused=False, autodestroy=False)
-                    else:
-                        await start(world, record, BOOT)
-            except VirError as error:
-                log.error("domain {name!r} does not start: {error}", name=record.name, error=error)
+        turns = DeferredSemaphore(AUTOSTARTS)
+        records = [record for record in world.records() if record.autostart and not record.active]
+        starting = [turns.run(_start_with_host, world, record) for record in records]
+        await DeferredList(starting, consumeErrors=True)
         mark.write_text(boot)
 
     def stop(self) -> None:
@@ -253,6 +250,28 @@ class QemuDriver:
             events=world.hub,
             on_close=closing.closed,
         )
+
+
+def _start_with_host(world: QemuWorld, record: QemuRecord) -> Deferred[None]:
+    """Start a domain by itself; what fails is logged."""
+
+    async def work() -> None:
+        try:
+            async with record.job.turn("autostart", world.reactor, world.settings.job_timeout):
+                if record.active or world.by_uuid.get(record.uuid) is not record:
+                    return  # a client was faster
+                if record.managed_save:
+                    await restore_managed(world, record, paused=False, autodestroy=False)
+                else:
+                    await start(world, record, BOOT)
+        except VirError as error:
+            log.error("domain {name!r} does not start: {error}", name=record.name, error=error)
+        except CancelledError:
+            raise
+        except Exception:
+            log.failure("domain {name!r} does not start", name=record.name)
+
+    return Deferred.fromCoroutine(work())
 
 
 class _Closing:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from remotevirt.drivers.disk_threads import DISK_SECONDS, Lanes, in_long_thread, in_thread, made_in_thread
+from remotevirt.drivers.disk_threads import DISK_SECONDS, Lanes, in_thread, made_in_thread, surely_in_thread
 from remotevirt.drivers.qemu.access import check_place, give, give_back, owner_before
 from remotevirt.drivers.qemu.command import GuestFile, images_of
 from remotevirt.drivers.qemu.guest import Guest, Owner
@@ -176,7 +176,7 @@ async def _pay_back(world: QemuWorld, owner: Owner) -> None:
             if world.owed.get(owner.path) != owner:
                 return  # a guest has taken it over meanwhile
             place, settings = os.path.dirname(owner.path), world.settings
-            await in_long_thread(place, lambda stop: give_back([owner], settings))
+            await surely_in_thread(place, lambda stop: give_back([owner], settings))
             if world.open:
                 world.apply(lambda: world.forgive(owner.path))
     except Exception:

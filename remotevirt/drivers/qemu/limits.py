@@ -70,7 +70,7 @@ async def make_group(guest: Guest) -> None:
         ConfigUnsupported: the host does not let us, and the definition asks for it.
         VirError: the kernel refuses a limit.
     """
-    record, world, groups = guest.record, guest.world, guest.world.groups
+    record, groups = guest.record, guest.world.groups
     model = record.live.model
     if groups is None or not groups.available:
         check_limits(model, frozenset())

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from remotevirt.drivers.disk_threads import in_long_thread
+from remotevirt.drivers.disk_threads import surely_in_thread
 from remotevirt.drivers.qemu.settings import Settings
 
 __all__ = ["KEPT", "LOOK_SECONDS", "MAX_LOG", "Logs", "cut", "log_path"]
@@ -93,6 +93,6 @@ class Logs:
     async def _look(self) -> None:
         paths = list(self._paths())
         try:
-            await in_long_thread(str(paths[0].parent) if paths else "", lambda stop: _cut_all(paths))
+            await surely_in_thread(str(paths[0].parent) if paths else "", lambda stop: _cut_all(paths))
         except Exception:
             log.failure("the logs of guests were not looked at")

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from remotevirt.drivers.disk_threads import Stop, in_long_thread, made_in_thread
+from remotevirt.drivers.disk_threads import Stop, in_long_thread, made_in_thread, surely_in_thread
 from remotevirt.drivers.qemu.guest import Guest, Output
 from remotevirt.drivers.qemu.savefile import PARTIAL
 from remotevirt.drivers.regardless import regardless
@@ -74,7 +74,7 @@ async def output(
 
 async def _close(file: int, unwanted: Output | None, place: str) -> None:
     """Close a file, and remove it if it is unwanted, whether anybody waits for that or not."""
-    await regardless(Deferred.fromCoroutine(in_long_thread(place, lambda stop: _give_up(file, unwanted))))
+    await regardless(Deferred.fromCoroutine(surely_in_thread(place, lambda stop: _give_up(file, unwanted))))
 
 
 def _give_up(file: int, unwanted: Output | None) -> None:
@@ -139,5 +139,5 @@ async def drop_output(guest: Guest) -> None:
     if left is None:
         return
     log.warn("{path} was not finished, and is removed", path=left.path)
-    await in_long_thread(os.path.dirname(left.path), lambda stop: _remove(left))
+    await surely_in_thread(os.path.dirname(left.path), lambda stop: _remove(left))
     _note(guest, None)

@@ -14,7 +14,13 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from remotevirt.drivers.disk_threads import close_in_thread, in_long_thread, in_thread, made_in_thread
+from remotevirt.drivers.disk_threads import (
+    close_in_thread,
+    in_long_thread,
+    in_thread,
+    made_in_thread,
+    surely_in_thread,
+)
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.faults import both_flags
 from remotevirt.drivers.qemu.access import check_allowed
@@ -154,7 +160,7 @@ async def drop_managed(world: QemuWorld, record: QemuRecord) -> None:
 async def remove_managed(world: QemuWorld, record: QemuRecord) -> None:
     """Remove the file of a managed save that counts no more."""
     path = managed_path(world, record)
-    await in_long_thread(str(path.parent), lambda stop: path.unlink(missing_ok=True))
+    await surely_in_thread(str(path.parent), lambda stop: path.unlink(missing_ok=True))
 
 
 async def _open_image(path: str, *, change: bool = False) -> tuple[int, SaveImage]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from remotevirt.drivers.disk_threads import in_long_thread, open_in_thread
+from remotevirt.drivers.disk_threads import open_in_thread, surely_in_thread
 from remotevirt.drivers.faults import argument_error
 from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.guest import Guest
@@ -67,7 +67,7 @@ class ScreenCalls(QemuCalls):
                 await guest.execute("screendump", arguments)
                 file = await open_in_thread(str(guest.folder), lambda stop: _open_picture(path))
             finally:
-                await in_long_thread(str(guest.folder), lambda stop: forget_secrets([str(path)]))
+                await surely_in_thread(str(guest.folder), lambda stop: forget_secrets([str(path)]))
         return StreamResult(
             Download(file, 0, PICTURE_MAXIMUM, _nothing, where=str(guest.folder), sparse=False),
             "image/png" if png else "image/x-portable-pixmap",

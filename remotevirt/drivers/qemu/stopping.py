@@ -22,7 +22,7 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from remotevirt.drivers.disk_threads import in_long_thread
+from remotevirt.drivers.disk_threads import surely_in_thread
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import pay_back, soon
 from remotevirt.drivers.qemu.hugepages import huge_folders
@@ -170,5 +170,5 @@ def discard(folder: Path) -> None:
     doomed = folder.with_name(f"{folder.name}-{secrets.token_hex(8)}")
     with suppress(OSError):
         os.rename(folder, doomed)
-        remove = in_long_thread(str(folder.parent), lambda stop: shutil.rmtree(doomed, ignore_errors=True))
+        remove = surely_in_thread(str(folder.parent), lambda stop: shutil.rmtree(doomed, ignore_errors=True))
         Deferred.fromCoroutine(remove)

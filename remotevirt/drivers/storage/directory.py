@@ -17,6 +17,7 @@ from remotevirt.drivers.disk_threads import (
     in_thread,
     made_in_thread,
     open_in_thread,
+    surely_in_thread,
 )
 from remotevirt.drivers.faults import check_flags
 from remotevirt.drivers.storage import qemu_img
@@ -189,7 +190,7 @@ class DirectoryBackend:
         await made_in_thread(place, draft.open, lambda _: draft.remove())
         try:
             if model.format == "dir":
-                await in_long_thread(place, make_folder, draft)
+                await surely_in_thread(place, make_folder, draft)
             elif not program:
                 origin = None if source is None else source.path
                 reflink = bool(flags & c.VIR_STORAGE_VOL_CREATE_REFLINK)
@@ -203,7 +204,7 @@ class DirectoryBackend:
                 if not draft.published:
                     raise
         finally:
-            await in_long_thread(place, lambda stop: draft.remove())
+            await surely_in_thread(place, lambda stop: draft.remove())
 
     @staticmethod
     async def _make_image(

@@ -56,11 +56,13 @@ class MountBackend(DirectoryBackend):
             StoragePoolBuilt: there is something on it.
         """
         device, kind = _device(model), model.source.format or "auto"
-        if not await in_thread(os.path.dirname(device), lambda stop: os.path.exists(device)):
+        place = os.path.dirname(device)
+        if not await in_thread(place, lambda stop: os.path.exists(device)):
             raise invalid(f"Source device does not exist when formatting pool '{model.name}'")
         if not overwrite:
             # partition tables too, which libvirt does not look for
-            output = await run(device, await _program("wipefs"), ["--noheadings", "--output", "TYPE", "--", device])
+            options = ["--noheadings", "--output", "TYPE", "--", device]
+            output = await run(device, await _program("wipefs"), options)
             found = output.decode(errors="replace").split()
             text = f"Format of device '{device}' does not match the expected format '{kind}',"
             if kind in found:

@@ -15,7 +15,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from remotevirt.drivers.disk_threads import Stop, in_long_thread
+from remotevirt.drivers.disk_threads import Stop, surely_in_thread
 from remotevirt.drivers.storage.bytes import next_part
 from remotevirt.drivers.storage.faults import system
 from remotevirt.drivers.streams import DriverStream, Hole
@@ -63,7 +63,7 @@ class _FileStream(DriverStream):
         """Do something with the file in a thread."""
         self._busy += 1
         try:
-            return await in_long_thread(self.where, do, *args, **kwargs)
+            return await surely_in_thread(self.where, do, *args, **kwargs)
         finally:
             self._busy -= 1
             self._close_unheard()
@@ -85,7 +85,7 @@ class _FileStream(DriverStream):
             )
 
     async def _close(self) -> None:
-        await in_long_thread(self.where, lambda stop: close_file(self.file))
+        await surely_in_thread(self.where, lambda stop: close_file(self.file))
 
     async def finish(self) -> None:
         """Complete; raises VirSystemError if closing the file shows that not all of it was written."""

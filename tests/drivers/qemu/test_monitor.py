@@ -81,7 +81,7 @@ class NegotiationTests(MonitorCase):
         self.failureResultOf(waiting, InternalError)
 
     def test_flood(self) -> None:
-        """A QEMU that tells too many events is not read from for a while; nothing of what was read is lost."""
+        """A QEMU that tells too many events is not read from for a while; none is lost."""
         self.negotiate()
         self.say(*[STOP] * module.EVENTS_BURST)
         self.assertEqual("producing", self.wire.producerState)

@@ -16,7 +16,7 @@ from tests.drivers.storage.test_streams import done
 
 reactor: Any = _reactor
 
-SOON = 0.3
+SOON = 2.0
 """The deadline of these tests."""
 
 

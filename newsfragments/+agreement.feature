@@ -1,0 +1,1 @@
+A daemon that died while it attached, detached or changed a device of a running guest: the next one undoes what nobody was told of, and takes out of the definition what QEMU has no more. Files of ``save``, ``managedsave`` and ``dump`` that were not finished are removed.

@@ -1,0 +1,1 @@
+Disks that hang hold up nobody but calls on what is there, and these for 30 seconds: they fail with "the storage at ... does not answer". Guests on such disks can be destroyed, files go back to their owners when the disk answers, also after a restart of the daemon, and no hanging disk keeps the daemon from starting or ending.
