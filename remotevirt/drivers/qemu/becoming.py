@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from remotevirt.drivers.qemu.settings import GuestUser
 
-__all__ = ["SETPRIV", "as_user"]
+__all__ = ["SETPRIV", "as_user", "mortal"]
 
 SETPRIV: Final = "/usr/bin/setpriv"
 """Where util-linux has it."""
@@ -34,6 +34,21 @@ def _can_become() -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return b"util-linux" in said.stdout
+
+
+def mortal(words: list[str]) -> list[str]:
+    """Return how a program is started so that the kernel kills it when the thread that starts it ends.
+
+    Threads for disks end with the daemon, however that ends. Without setpriv the program goes on.
+
+    Args:
+        words: the path of the program and its arguments, or setpriv's that :func:`as_user` has returned.
+    """
+    if not _can_become():
+        return words
+    if words[0] == SETPRIV:  # the kernel forgets it where the user changes later
+        return [SETPRIV, "--pdeathsig=KILL", *words[1:]]
+    return [SETPRIV, "--pdeathsig=KILL", "--", *words]
 
 
 def as_user(words: list[str], uid: int, gid: int, groups: Sequence[int]) -> tuple[list[str], dict[str, Any]]:

@@ -143,6 +143,7 @@ async def _running(
                 environment={"LC_ALL": "C"},
                 log=output,
                 descriptors=[listener.fileno()],
+                with_us=True,
                 **user,
             )
         try:

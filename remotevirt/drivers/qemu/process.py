@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotevirt.drivers.disk_threads import made_in_thread
-from remotevirt.drivers.qemu.becoming import as_user
+from remotevirt.drivers.qemu.becoming import as_user, mortal
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -210,6 +210,7 @@ async def spawn(
     limits: Mapping[int, int] | None = None,
     enter: Callable[[int], None] | None = None,
     on_exit: OnExit | None = None,
+    with_us: bool = False,
 ) -> QemuProcess:
     """Start a process.
 
@@ -226,6 +227,7 @@ async def spawn(
         limits: greatest values by resource (``resource.RLIMIT_CORE``, ...), as far as we may set them.
         enter: puts it into its control groups, given its number; called in a thread at its very beginning.
         on_exit: see :class:`QemuProcess`; never called before this has returned.
+        with_us: it is killed when this process ends, whatever ends it.
 
     Raises:
         VirSystemError: it cannot be started.
@@ -243,6 +245,8 @@ async def spawn(
         who: dict[str, Any] = {}
         if uid is not None and gid is not None:
             words, who = as_user(words, uid, gid, groups)
+        if with_us:
+            words = mortal(words)
         try:
             size = os.fstat(output).st_size
             child = subprocess.Popen(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -44,6 +45,21 @@ DAEMON = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
 print(child.pid, flush=True)
+"""
+STARTER = """
+import os, signal
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from remotevirt.drivers.qemu.process import spawn
+async def start():
+    words = ["{python}", "-c", "import signal; signal.pause()"]
+    child = await spawn(words, reactor=reactor, environment={{}}, log="{log}", {options})
+    while "setpriv" in os.readlink(f"/proc/{{child.pid}}/exe"):
+        pass
+    print(child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+reactor.callWhenRunning(lambda: ensureDeferred(start()))
+reactor.run()
 """
 
 
@@ -99,6 +115,23 @@ class SpawnTests(ProcessCase):
         self.assertTrue(found["null"])
         self.assertEqual([0, 0], found["core"])
         self.assertFalse(os.get_inheritable(reading))
+
+    async def test_ends_with_us(self) -> None:
+        """It is killed with whoever has started it, also after a change of user; others go on."""
+        for options, ends in (("", False), ("with_us=True, ", becoming._can_become())):
+            for user in ("", "uid=65534, gid=65534, ")[: 1 if os.getuid() else 2]:
+                code = STARTER.format(python=PYTHON, log=str(self.log), options=options + user)
+                path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+                words = [sys.executable, "-c", code]
+                starter = await spawn(words, reactor=reactor, environment=path, log=self.log)
+                self.assertEqual(-signal.SIGKILL, await starter.wait(), read_log_tail(self.log))
+                pid = int(read_log_tail(self.log, 65536, starter.log_start).split()[-1])
+                pidfd = os.pidfd_open(pid)
+                ended = bool(select.select([pidfd], [], [], 10 if ends else 0)[0])
+                if not ended:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                os.close(pidfd)
+                self.assertEqual(ends, ended, (options, user))
 
     async def test_user(self) -> None:
         """With all groups left behind; who is not root may not."""
