@@ -19,7 +19,7 @@ from remotevirt.xml.fields import (
     children,
     hidden,
 )
-from remotevirt.xml.parse import Element
+from remotevirt.xml.model import CheckedModel
 from remotevirt.xml.values import (
     Choice,
     Integer,
@@ -30,7 +30,16 @@ from remotevirt.xml.values import (
 )
 from remotevirt.xml.write import Tag
 
-__all__ = ["Bandwidth", "Inbound", "Outbound", "PortParameters", "VirtualPort", "Vlan", "VlanTag"]
+__all__ = [
+    "Bandwidth",
+    "Inbound",
+    "Outbound",
+    "PortParameters",
+    "SharedBandwidth",
+    "VirtualPort",
+    "Vlan",
+    "VlanTag",
+]
 
 
 @attrs.define
@@ -121,18 +130,20 @@ class Outbound(Rate):
     TAG: ClassVar[str] = "outbound"
 
     def complete(self, source: Source, how: Reading) -> None:
+        super().complete(source, how)
         if self.floor:
             raise ConfigUnsupported(
                 "'floor' attribute allowed only in <inbound> element", domain=VIR_FROM_NONE
             )
-        super().complete(source, how)
 
 
 @attrs.define
-class Bandwidth(Model):
+class Bandwidth(CheckedModel):
     """Limits of a network card, in KiB per second and KiB; ``empty`` is printed without any."""
 
     TAG: ClassVar[str] = "bandwidth"
+    FLOOR: ClassVar[bool] = True
+    """Whether a least bandwidth can be guaranteed."""
     empty: bool = attrs.field(default=False)
     inbound: Inbound | None = child(
         Inbound, too_many=detail("Only one child <inbound> element allowed", VIR_FROM_NONE)
@@ -148,13 +159,10 @@ class Bandwidth(Model):
             raise XmlDetail(text, domain=VIR_FROM_NONE)
         return super().read_source(source, how)
 
-    @classmethod
-    def read_without_floor(cls, source: Element, how: Reading) -> Self:
-        """Read where nothing can be guaranteed; raises VirError."""
-        model = cls.read(source, how)
-        if model.inbound is not None and model.inbound.floor:
-            raise ConfigUnsupported("floor attribute is not supported for this config", domain=VIR_FROM_NONE)
-        return model
+    def check(self, name: str, source: Source, how: Reading) -> None:
+        if name == "inbound" and not self.FLOOR and self.inbound is not None and self.inbound.floor:
+            text = "floor attribute is not supported for this config"
+            raise ConfigUnsupported(text, domain=VIR_FROM_NONE)
 
     def print_into(self, parent: Tag, how: Printing) -> None:
         if self.empty or self.inbound is not None or self.outbound is not None:
@@ -164,10 +172,17 @@ class Bandwidth(Model):
 
 
 @attrs.define
+class SharedBandwidth(Bandwidth):
+    """Limits of all that is connected to a network."""
+
+    FLOOR: ClassVar[bool] = False
+
+
+@attrs.define
 class VlanTag(Model):
     TAG: ClassVar[str] = "tag"
     id: int = attribute("id", Integer(), required=True)
-    native: str | None = attribute("nativeMode", Choice("tagged untagged", silent="default"))
+    native: str | None = attribute("nativeMode", Choice("tagged untagged"))
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.id > 4095:
@@ -185,6 +200,8 @@ class Vlan(Model):
             raise XmlError(
                 "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
             )
+        if sum(tag.native is not None for tag in self.tags) > 1:
+            raise XmlError("duplicate native vlan setting", domain=VIR_FROM_NONE)
         text = source.get("trunk")
         if any(tag.native for tag in self.tags) and text not in {None, "yes"}:
             raise XmlError(

@@ -292,40 +292,26 @@ class IpSubnet:
         text = attribute(element, "address")
         if text is None:
             raise refused(f"Missing required address attribute in network '{network}'")
+        address = parse_address(text)
+        if address is None:
+            raise refused(f"Invalid address '{text}' in network '{network}'")
+        mask_text = attribute(element, "netmask")
+        netmask = None if mask_text is None else parse_address(mask_text)
+        if mask_text is not None and netmask is None:
+            raise refused(f"Invalid netmask '{mask_text}' in network '{network}'")
         prefix = element.get("prefix")
         length = 0 if prefix is None else Integer().read(prefix, Where("ip", "prefix")) or 0
         local = element.get("localPtr")
         local_ptr = None if local is None else yes_no().read(local, Where("ip", "localPtr"))
-        address = parse_address(text)
-        if address is None:
-            raise refused(f"Invalid address '{text}' in network '{network}'")
         family = attribute(element, "family")
         _check_family(family, address, text, network)
-        netmask = cls._read_netmask(attribute(element, "netmask"), address, text, length, network)
+        if netmask is not None:
+            _check_netmask(netmask, address, length, network, (mask_text, text))
         if length > address.max_prefixlen:
             raise unsupported(f"Invalid IPv{address.version} prefix '{length}' in network '{network}'")
         subnet = cls(address, family, netmask, length, local_ptr)
         subnet._read_services(element, network)
         return subnet
-
-    @staticmethod
-    def _read_netmask(
-        netmask: str | None, address: Address, text: str, prefix: int, network: str
-    ) -> Address | None:
-        if netmask is None:
-            return None
-        if address.version == 6:
-            raise unsupported(f"netmask not allowed for IPv6 address '{text}' in network '{network}'")
-        if prefix:
-            raise unsupported(f"Network '{network}' IP address cannot have both a prefix and a netmask")
-        found = parse_address(netmask)
-        if found is None:
-            raise refused(f"Invalid netmask '{netmask}' in network '{network}'")
-        if found.version != 4:
-            raise unsupported(
-                f"Invalid netmask '{netmask}' for address '{text}' in network '{network}' (both must be IPv4)"
-            )
-        return found
 
     def _read_services(self, element: Element, network: str) -> None:
         dhcp = element.find("dhcp")
@@ -361,6 +347,19 @@ class IpSubnet:
                 dhcp.add(self.boot.tag())
             made.add(dhcp)
         return made
+
+
+def _check_netmask(
+    netmask: Address, address: Address, prefix: int, network: str, shown: tuple[str | None, str]
+) -> None:
+    """Check that a netmask may be said, and is one; ``shown`` are it and the address as they were written."""
+    if address.version == 6:
+        raise unsupported(f"netmask not allowed for IPv6 address '{shown[1]}' in network '{network}'")
+    if prefix:
+        raise unsupported(f"Network '{network}' IP address cannot have both a prefix and a netmask")
+    if netmask.version != 4:
+        both = f"netmask '{shown[0]}' for address '{shown[1]}'"
+        raise unsupported(f"Invalid {both} in network '{network}' (both must be IPv4)")
 
 
 def _check_family(family: str | None, address: Address, text: str, network: str) -> None:
