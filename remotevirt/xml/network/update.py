@@ -171,7 +171,7 @@ def _dhcp_host(model: NetworkModel, command: int, parent: int, element: Element)
     if command == MODIFY:
         if not same:
             raise _invalid(
-                f"couldn't locate an existing dhcp host entry with \"mac='{host.mac or '(null)'}'\" "
+                f"couldn't locate an existing dhcp host entry with \"mac='{host.mac or 'unknown'}'\" "
                 f"\"name='{name}'\" \"ip='{address or 'unknown'}'\" in network '{model.name}'"
             )
         hosts[same[0]] = host
