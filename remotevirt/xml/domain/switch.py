@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
+from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_NET, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, XmlDetail, XmlError
 from remotevirt.xml.fields import (
@@ -24,7 +25,7 @@ from remotevirt.xml.values import (
     Choice,
     Integer,
     Uuid,
-    detail,
+    parse_integer,
     unsupported,
     xml_error,
 )
@@ -42,19 +43,24 @@ __all__ = [
 ]
 
 
+def _number(name: str, outside: str, high: int) -> Any:
+    """A number of any base: one that is too large is another fault than none at all."""
+
+    def refusal(text: str) -> VirError:
+        no_number = parse_integer(text, base=0, low=-(2**32 - 1)) is None
+        return XmlError(
+            f"cannot parse value of {name} parameter" if no_number else outside, domain=VIR_FROM_NONE
+        )
+
+    return attribute(name, Integer(base=0, high=high, refusal=refusal))
+
+
 @attrs.define
 class PortParameters(Model):
     TAG: ClassVar[str] = "parameters"
-    managerid: int | None = attribute(
-        "managerid", Integer(base=0, high=255, refusal=xml_error("value of managerid out of range", 0))
-    )
-    typeid: int | None = attribute(
-        "typeid", Integer(base=0, high=0xFFFFFF, refusal=xml_error("value for typeid out of range", 0))
-    )
-    typeidversion: int | None = attribute(
-        "typeidversion",
-        Integer(base=0, high=255, refusal=xml_error("value of typeidversion out of range", 0)),
-    )
+    managerid: int | None = _number("managerid", "value of managerid out of range", 255)
+    typeid: int | None = _number("typeid", "value for typeid out of range", 0xFFFFFF)
+    typeidversion: int | None = _number("typeidversion", "value of typeidversion out of range", 255)
     instanceid: bytes | None = attribute(
         "instanceid", Uuid(refusal=xml_error("cannot parse instanceid parameter as a uuid", 0))
     )
@@ -114,7 +120,7 @@ class Rate(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.average is None and self.floor is None:
             raise XmlDetail("Missing mandatory average or floor attributes", domain=VIR_FROM_NONE)
-        if (self.peak or self.burst) and self.average is None:
+        if (self.peak is not None or self.burst is not None) and self.average is None:
             raise ConfigUnsupported("'peak' and 'burst' require 'average' attribute", domain=VIR_FROM_NONE)
         for name in ("average", "peak", "floor", "burst"):
             setattr(self, name, getattr(self, name) or None)
@@ -145,18 +151,17 @@ class Bandwidth(CheckedModel):
     FLOOR: ClassVar[bool] = True
     """Whether a least bandwidth can be guaranteed."""
     empty: bool = attrs.field(default=False)
-    inbound: Inbound | None = child(
-        Inbound, too_many=detail("Only one child <inbound> element allowed", VIR_FROM_NONE)
-    )
-    outbound: Outbound | None = child(
-        Outbound, too_many=detail("Only one child <outbound> element allowed", VIR_FROM_NONE)
-    )
+    inbound: Inbound | None = child(Inbound)
+    outbound: Outbound | None = child(Outbound)
 
     @classmethod
     def read_source(cls, source: Source, how: Reading) -> Self:
         if source.get("classID") is not None:
             text = "classID attribute not supported on <bandwidth> in this usage context"
             raise XmlDetail(text, domain=VIR_FROM_NONE)
+        for tag in ("inbound", "outbound"):
+            if len(source.children.get(tag, ())) > 1:
+                raise XmlDetail(f"Only one child <{tag}> element allowed", domain=VIR_FROM_NONE)
         return super().read_source(source, how)
 
     def check(self, name: str, source: Source, how: Reading) -> None:
@@ -203,19 +208,19 @@ class Vlan(Model):
         if sum(tag.native is not None for tag in self.tags) > 1:
             raise XmlError("duplicate native vlan setting", domain=VIR_FROM_NONE)
         text = source.get("trunk")
-        if any(tag.native for tag in self.tags) and text not in {None, "yes"}:
-            raise XmlError(
-                f"invalid configuration in <vlan> - \"trunk='{text}'\" is not allowed with a native vlan id",
-                domain=VIR_FROM_NONE,
-            )
         if len(self.tags) > 1:
             if text not in {None, "yes"}:
                 raise XmlError(
-                    f"invalid \"trunk='{text}'\" in <vlan> - trunk='yes' is required for more than"
-                    " one vlan tag",
+                    f"invalid \"trunk='{text}'\" in <vlan> - trunk='yes' is required for more than one"
+                    " vlan tag",
                     domain=VIR_FROM_NONE,
                 )
             self.trunk = True
+        elif self.tags[0].native is not None and text not in {None, "yes"}:
+            raise XmlError(
+                "invalid configuration in <vlan> - \"trunk='no'\" is not allowed with a native vlan id",
+                domain=VIR_FROM_NONE,
+            )
         elif text not in {None, "yes", "no"}:
             raise XmlError(f"invalid \"trunk='{text}'\" in <vlan> - must be yes or no", domain=VIR_FROM_NONE)
         else:

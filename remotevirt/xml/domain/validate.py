@@ -32,6 +32,8 @@ HUGE_PAGE: Final = 2048
 
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
+    if model.blkiotune is not None:
+        model.blkiotune.check()
     if model.cputune is not None:
         model.cputune.check_amounts()
     if model.os.bios is not None:
@@ -62,6 +64,8 @@ def validate_domain(model: DomainModel) -> None:
     _check_controllers(model.devices)
     _check_filesystems(model.devices)
     _check_iommu(model)
+    if model.idmap is not None:
+        model.idmap.check()
 
 
 def check_once(devices: Devices) -> None:

@@ -82,7 +82,7 @@ class Lease:
         text = found.get("expiry")
         if text is None:
             return None
-        expiry = Integer(bits=64).read(text, Where("lease", "expiry"))
+        expiry = Integer(base=0, bits=64).read(text, Where("lease", "expiry"))
         unit = found.get("unit")
         unit = "minutes" if unit is None else UNITS.read(unit, Where("lease", "unit"))
         assert expiry is not None and unit is not None
@@ -113,7 +113,7 @@ class DhcpRange:
             if text is None:
                 raise refused(f"Missing '{name}' attribute in dhcp range for network '{network}'")
             ends.append(require_address(text))
-        _check_range(ends[0], ends[1], subnet.address, subnet.prefix_length)
+        _check_range(ends[0], ends[1], subnet)
         return cls(ends[0], ends[1], Lease.read(element))
 
     def tag(self) -> Tag:
@@ -124,7 +124,8 @@ class DhcpRange:
         return made
 
 
-def _check_range(start: Address, end: Address, network: Address, prefix: int) -> None:
+def _check_range(start: Address, end: Address, subnet: IpSubnet) -> None:
+    network, prefix = subnet.address, subnet.prefix_length
     ends = f"{format_address(start)} - {format_address(end)}"
     where = f"{format_address(network)}/{prefix}"
     if not start.version == end.version == network.version:
@@ -133,6 +134,9 @@ def _check_range(start: Address, end: Address, network: Address, prefix: int) ->
             text += f" for network {format_address(network)}"
         raise InternalError(text, domain=0)
     mask = mask_of(network, prefix)
+    if subnet.netmask is not None and int(subnet.netmask) != mask:
+        text = f"bad prefix -1 for network {format_address(network)} when  checking range {ends}"
+        raise InternalError(text, domain=0)
     first, last = int(network) & mask, int(network) | (mask ^ ((1 << network.max_prefixlen) - 1))
     if not first <= int(start) <= last or not first <= int(end) <= last:
         raise InternalError(f"range {ends} is not entirely within network {where}", domain=0)
@@ -316,18 +320,24 @@ class IpSubnet:
     def _read_services(self, element: Element, network: str) -> None:
         dhcp = element.find("dhcp")
         if dhcp is not None:
-            self.ranges = [DhcpRange.read(found, network, self) for found in dhcp.findall("range")]
-            self.hosts = [DhcpHost.read(found, network, self) for found in dhcp.findall("host")]
-            boot = dhcp.find("bootp")
-            if self.address.version == 4 and boot is not None:
-                server = boot.get("server")
-                at = None if server is None else require_address(server)
-                self.boot = BootFile(boot.get("file"), at) if attribute(boot, "file") else None
+            for found in dhcp:
+                if found.tag == "range":
+                    self.ranges.append(DhcpRange.read(found, network, self))
+                elif found.tag == "host":
+                    self.hosts.append(DhcpHost.read(found, network, self))
+                elif found.tag == "bootp" and self.address.version == 4:
+                    self._read_boot(found)
         tftp = element.find("tftp")
         if tftp is not None:
             if self.address.version == 6:
                 raise unsupported(f"Unsupported <tftp> element in an IPv6 element in network '{network}'")
             self.tftp_root = tftp.get("root")
+
+    def _read_boot(self, element: Element) -> None:
+        server = element.get("server")
+        at = None if server is None else require_address(server)
+        if attribute(element, "file"):
+            self.boot = BootFile(element.get("file"), at)
 
     def tag(self) -> Tag:
         """Return the element."""
