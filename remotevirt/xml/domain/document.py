@@ -317,8 +317,6 @@ class DomainModel(CheckedModel):
                 raise NoName(domain=VIR_FROM_DOMAIN)
             if "\n" in self.name:
                 raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
-            if "/" in self.name:
-                raise XmlError(f"name {self.name} cannot contain '/'", domain=VIR_FROM_DOMAIN)
         elif name == "genid" and len(source.children.get("genid", ())) > 1:
             raise XmlError("element 'genid' can only appear once", domain=VIR_FROM_DOMAIN)
         elif name == "bootloader_args" and self.bootloader is None:

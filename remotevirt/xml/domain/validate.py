@@ -32,10 +32,10 @@ HUGE_PAGE: Final = 2048
 
 def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
-    if model.blkiotune is not None:
-        model.blkiotune.check()
     if model.cputune is not None:
         model.cputune.check_amounts()
+    if model.blkiotune is not None:
+        model.blkiotune.check()
     if model.os.bios is not None:
         model.os.bios.check()
     for pool in (model.default_iothread, *(model.iothread_ids.threads if model.iothread_ids else ())):
