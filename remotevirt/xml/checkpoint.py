@@ -142,7 +142,7 @@ def parse_checkpoint(
     else:
         model.created = now()
         model.name = model.name or str(model.created)
-    model.disks = [_read_disk(element) for element in root.findall("disks/disk")]
+    model.disks = [_read_disk(element) for element in root.findall("disks/*")]
     return model
 
 
@@ -169,7 +169,8 @@ def format_checkpoint(model: CheckpointModel, *, guest: bool, secure: bool) -> s
     root = Tag("domaincheckpoint")
     write_head(root, model)
     write_parent(root, model)
-    root.add(leaf("creationTime", model.created))
+    if model.created:
+        root.add(leaf("creationTime", model.created))
     if model.disks:
         disks = Tag("disks")
         for disk in model.disks:

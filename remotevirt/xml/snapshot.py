@@ -116,10 +116,10 @@ def parse_snapshot(
             raise XmlError("a redefined snapshot must have a name", domain=domain)
         _read_description(model, root, defaults)
     _read_memory(model, root, offline=redefine and model.state in {OFF, DISK_SNAPSHOT})
-    model.disks = read_disks(root)
     if model.memory_file is not None and not model.memory_file.startswith("/"):
         text = f"memory snapshot file path ({model.memory_file}) must be absolute"
         raise XmlError(text, domain=domain)
+    model.disks = read_disks(root)
     if not redefine:
         model.created = now()
         model.name = model.name or str(model.created)

@@ -104,7 +104,7 @@ class SnapshotDisk:
 
 def read_disks(root: Element) -> list[SnapshotDisk]:
     """The disks that a document names; raises VirError."""
-    elements = root.findall("disks/disk")
+    elements = root.findall("disks/*")
     if len(elements) > MAX_DEVICES:
         raise _too_many()
     return [SnapshotDisk.read(element) for element in elements]

@@ -47,7 +47,7 @@ KINDS: Final = {
 }
 
 LARGEST: Final = 2**64 - 1
-"""Bytes that a volume may have."""
+"""The largest number that is one at all; of bytes a volume has at most half as many."""
 
 _COMPAT = re.compile(r"[0-9.]*")
 
@@ -116,7 +116,7 @@ class VolumeModel:
         name = "" if found is None else text_of(found)
         if not name:
             raise refused("missing volume name element")
-        kind = element.get("type", "file")
+        kind = element.get("type") or "file"
         if kind not in TYPES:
             raise unsupported(f"unknown volume type '{kind}'")
         backing = _read_backing(element, formats)
@@ -125,30 +125,31 @@ class VolumeModel:
             raise refused("missing capacity element")
         allocation = _size(element, "allocation")
         model = cls(name, capacity, capacity if allocation is None else allocation, kind, backing=backing)
-        target = element.find("target")
         model.key = _text(element, "key")
         model.path = _text(element, "target/path")
-        model.format = _read_format(target, formats)
-        if target is not None:
-            model.permissions = Permissions.read(target.find("permissions"))
-            found = target.find("encryption")
-            model.encryption = None if found is None else Encryption.read(found, Reading())
-            model._read_compat(target)
-            model.cluster_size = _size(target, "clusterSize") or 0
+        model.format = _read_format(element.find("target/format"), formats)
+        model.permissions = Permissions.read(element.find("target/permissions"))
+        found = element.find("target/encryption")
+        model.encryption = None if found is None else Encryption.read(found, Reading())
+        model._read_compat(element)
         return model
 
-    def _read_compat(self, target: Element) -> None:
-        found = target.find("compat")
-        compat = "" if found is None else text_of(found)
+    def _read_compat(self, element: Element) -> None:
+        compat = _text(element, "target/compat")
         if not _COMPAT.fullmatch(compat):
             raise refused("forbidden characters in 'compat' attribute")
         self.compat = compat or None
-        features = target.find("features")
-        if features is None:
+        size = element.find("target/clusterSize")
+        text = "" if size is None else text_of(size)
+        if size is not None and text:
+            self.cluster_size = parse_scaled(
+                text, size.get("unit"), path="./target/clusterSize", default=1, high=LARGEST
+            )
+        if element.find("target/features") is None:
             return
         self.compat = self.compat or "1.1"
         named = set()
-        for feature in features.iterchildren("*"):
+        for feature in element.iterfind("target/features/*"):
             if feature.tag not in FEATURES:
                 raise unsupported(f"unsupported feature {feature.tag}")
             named.add(feature.tag)
@@ -198,10 +199,9 @@ def _target(
     return made
 
 
-def _read_format(element: Element | None, formats: tuple[str, ...]) -> str | None:
-    found = None if element is None else element.find("format")
+def _read_format(found: Element | None, formats: tuple[str, ...]) -> str | None:
     text = None if found is None else found.get("type")
-    if text is None or not formats:
+    if not text or not formats:
         return formats[0] if formats else None
     if text not in formats:
         raise unsupported(f"unknown volume format type {text}")
@@ -209,12 +209,11 @@ def _read_format(element: Element | None, formats: tuple[str, ...]) -> str | Non
 
 
 def _read_backing(element: Element, formats: tuple[str, ...]) -> BackingFile | None:
-    backing = element.find("backingStore")
-    found = None if backing is None else backing.find("path")
-    path = "" if found is None else text_of(found)
-    if not path or backing is None:
+    path = _text(element, "backingStore/path")
+    if not path:
         return None
-    return BackingFile(path, _read_format(backing, formats), Permissions.read(backing.find("permissions")))
+    kind = _read_format(element.find("backingStore/format"), formats)
+    return BackingFile(path, kind, Permissions.read(element.find("backingStore/permissions")))
 
 
 def _text(element: Element, path: str) -> str:
@@ -230,7 +229,7 @@ def _size(element: Element, name: str) -> int | None:
         return None
     if parse_integer(text, high=LARGEST) is None:
         raise _malformed()
-    return parse_scaled(text, found.get("unit"), path=f"./{name}", default=1, high=LARGEST)
+    return parse_scaled(text, found.get("unit"), path=f"./{name}", default=1)
 
 
 def _malformed() -> VirError:

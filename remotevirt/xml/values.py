@@ -379,5 +379,5 @@ def parse_scaled(
         else:
             raise InvalidArg(f"unknown suffix '{unit}'", domain=VIR_FROM_NONE)
     if number * scale > high:
-        raise Overflow(f"value too large: {text}{unit or ''}", domain=VIR_FROM_NONE)
+        raise Overflow(f"value too large: {number}{unit or ''}", domain=VIR_FROM_NONE)
     return number * scale

@@ -64,7 +64,7 @@ class MetadataCalls(DomainCalls):
             raise InvalidArg(f"unknown metadata type '{type}'", domain=c.VIR_FROM_DOMAIN)
         for definition in definitions:
             _change(definition, type, metadata, key, uri)
-        self.world.hub.publish(metadata_change(record.ref, type, uri if type == ELEMENT else None))
+        self.world.hub.publish(metadata_change(record.ref, type, uri))
 
 
 def _change(

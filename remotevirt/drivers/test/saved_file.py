@@ -128,5 +128,5 @@ def _failed(what: str, error: OSError) -> VirError:
 
 
 def _incomplete(what: str) -> VirError:
-    """Return the error of a file that ends too early."""
-    return VirSystemError(f"{what}: the file ends too early", domain=c.VIR_FROM_TEST)
+    """Return the error of a file that ends too early: of a system call that went well, says libvirt."""
+    return VirSystemError(f"{what}: {os.strerror(0)}", domain=c.VIR_FROM_TEST, int1=0)

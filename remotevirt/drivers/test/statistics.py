@@ -233,8 +233,12 @@ class StatisticsCalls(DomainCalls):
             function = "virDomainGetBlockInfo"
             raise argument_error(function, "disk", f"string disk in {function} must not be empty")
         check_flags(flags, 0, "testDomainGetBlockInfo")
-        if self.record(dom).live.disk(path) is None:
+        disk = self.record(dom).live.disk(path)
+        if disk is None:
             raise InvalidArg(f"invalid path {path} not assigned to domain", domain=c.VIR_FROM_TEST)
+        if disk.source_is_empty():
+            text = f"disk '{path}' does not currently have a source assigned"
+            raise InvalidArg(text, domain=c.VIR_FROM_TEST)
         return DomainGetBlockInfoRet(allocation=1099511627776, capacity=1099506450432, physical=1099511627776)
 
     def domain_interface_stats(self, dom: NonnullDomain, device: str) -> DomainInterfaceStatsRet:

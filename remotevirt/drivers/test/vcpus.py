@@ -154,7 +154,8 @@ class VcpuCalls(WorldCalls):
         if not cpumap:
             raise argument_must(function, "cpumap", "not be NULL")
         check_flags(flags, IMPACT, "testDomainPinEmulator")
+        definition = self.one_definition(self.record(dom), flags)
         bits = int.from_bytes(cpumap, "little")
         if not bits:
             raise InvalidArg("Empty cpu list for pinning", domain=c.VIR_FROM_TEST)
-        self.one_definition(self.record(dom), flags).emulator_pin = bits
+        definition.emulator_pin = bits

@@ -23,6 +23,9 @@ __all__ = ["TestPools"]
 LIMIT: Final = "REMOTE_STORAGE_VOL_LIST_MAX"
 
 
+VALIDATE: Final[int] = c.VIR_STORAGE_VOL_CREATE_VALIDATE
+
+
 class TestPools(PoolCalls):
     """The storage sub-driver."""
 
@@ -102,11 +105,9 @@ class TestPools(PoolCalls):
     def storage_vol_create_xml(
         self, pool: NonnullStoragePool, xml: str, flags: int
     ) -> Steps[NonnullStorageVol]:
-        """Make a volume in an active pool; VIR_STORAGE_VOL_CREATE_VALIDATE is stricter with its document."""
-        check_flags(flags, c.VIR_STORAGE_VOL_CREATE_VALIDATE, "testStorageVolCreateXML")
-        kind = self.in_state(pool.name, active=True).model.type
-        validate = bool(flags & c.VIR_STORAGE_VOL_CREATE_VALIDATE)
-        model = yield Work(len(xml), parse_volume, xml, kind, validate=validate)
+        """Make a volume in an active pool; see :meth:`_read` for the flags."""
+        check_flags(flags, VALIDATE, "testStorageVolCreateXML")
+        model = yield Work(len(xml), self._read, xml, self.in_state(pool.name, active=True).model.type, flags)
         found = self.in_state(pool.name, active=True)
         self._check_new(found, model)
         return self._add(found, model, len(xml))
@@ -116,12 +117,19 @@ class TestPools(PoolCalls):
         self, pool: NonnullStoragePool, xml: str, clonevol: NonnullStorageVol, flags: int
     ) -> Steps[NonnullStorageVol]:
         """Make a volume beside one that is there: that is looked for by its name, in the same pool."""
-        check_flags(flags, 0, "testStorageVolCreateXMLFrom")
-        model = yield Work(len(xml), parse_volume, xml, self.in_state(pool.name, active=True).model.type)
+        check_flags(flags, VALIDATE, "testStorageVolCreateXMLFrom")
+        model = yield Work(len(xml), self._read, xml, self.in_state(pool.name, active=True).model.type, flags)
         found = self.in_state(pool.name, active=True)
         self._check_new(found, model)
         self._volume(found, clonevol.name)
         return self._add(found, model, len(xml))
+
+    @staticmethod
+    def _read(xml: str, kind: str, flags: int) -> VolumeModel:
+        """Read a document; VIR_STORAGE_VOL_CREATE_VALIDATE libvirt takes, and then refuses."""
+        model = parse_volume(xml, kind, validate=bool(flags & VALIDATE))
+        check_flags(flags, 0, "virStorageVolDefParseXML", domain=c.VIR_FROM_STORAGE)
+        return model
 
     @staticmethod
     def _check_new(pool: PoolRecord, model: VolumeModel) -> None:

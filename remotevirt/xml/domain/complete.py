@@ -100,6 +100,8 @@ def complete_domain(model: DomainModel, defaults: DomainDefaults, *, genid: bool
         raise InternalError("CPU IDs in <numa> exceed the <vcpu> count", domain=VIR_FROM_DOMAIN)
     _complete_numa(model)
     _complete_memory(model)
+    if "/" in model.name:
+        raise XmlError(f"name {model.name} cannot contain '/'", domain=VIR_FROM_DOMAIN)
     complete_devices(model, defaults)
 
 

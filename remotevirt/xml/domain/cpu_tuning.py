@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import attrs
 
@@ -268,10 +268,20 @@ class CpuTune(CheckedModel):
         super().fill(tag, how)
         write_groups(self.groups, tag, how)
 
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        # of pins of virtual CPUs that are not there nothing else is read
+        pins = source.children.get("vcpupin", [])
+        last = how.guest.maxvcpus - 1
+        kept = [pin for pin in pins if (parse_integer(pin.get("vcpu") or "") or 0) <= last]
+        if pins:
+            source.children["vcpupin"] = kept
+        return super().read_source(source, how)
+
     def check(self, name: str, source: Source, how: Reading) -> None:
         match name:
             case "vcpupin":
-                self._sort_pins(how.guest.maxvcpus)
+                self._sort_pins()
                 if len(source.children.get("emulatorpin", ())) > 1:
                     raise XmlError("only one emulatorpin is supported", domain=VIR_FROM_DOMAIN)
             case "iothreadpin":
@@ -284,13 +294,13 @@ class CpuTune(CheckedModel):
     def complete(self, source: Source, how: Reading) -> None:
         self.groups = read_groups(source.elements, how.guest.maxvcpus)
 
-    def _sort_pins(self, count: int) -> None:
+    def _sort_pins(self) -> None:
         pins: dict[int, VcpuPin] = {}
         for pin in self.vcpupin:
             if pin.vcpu in pins:
                 raise InternalError(f"duplicate vcpupin for vcpu '{pin.vcpu}'", domain=VIR_FROM_DOMAIN)
             pins[pin.vcpu] = pin
-        self.vcpupin = [pins[number] for number in sorted(pins) if number < count]
+        self.vcpupin = [pins[number] for number in sorted(pins)]
 
     def _sort_thread_pins(self, threads: Sequence[int]) -> None:
         pins: dict[int, IoThreadPin] = {}

@@ -158,6 +158,13 @@ def _write_vcpu(value: Vcpu, how: Printing, model: DomainModel) -> Tag:
     return tag
 
 
+def _read_numatune(source: Source, how: Reading, model: DomainModel) -> NumaTune | None:
+    found = source.children.get("numatune", [])
+    if len(found) > 1:
+        raise XmlError("only one numatune is supported", domain=VIR_FROM_DOMAIN)
+    return NumaTune.read(found[0], attrs.evolve(how, guest=model)) if found else None
+
+
 def _read_iothreads(source: Source, how: Reading, model: DomainModel) -> int | None:
     element = source.first("iothreads")
     text = text_of(element) if element is not None else ""
@@ -240,7 +247,9 @@ class DomainModel(CheckedModel):
         ),
         lambda value, how, model: None if (tag := value.element(how)).is_bare() else tag,
     )
-    numatune: NumaTune | None = child(NumaTune, too_many=xml_error("only one numatune is supported"))
+    numatune: NumaTune | None = hook(
+        _read_numatune, lambda value, how, model: None if (tag := value.element(how)).is_bare() else tag
+    )
     resource: ResourcePartition | None = child(
         ResourcePartition, too_many=xml_error("only one resource element is supported")
     )
@@ -273,7 +282,14 @@ class DomainModel(CheckedModel):
     on_poweroff: str = _action("on_poweroff", "destroy", _ACTIONS)
     on_reboot: str = _action("on_reboot", "restart", _ACTIONS)
     on_crash: str = _action("on_crash", "destroy", _ACTIONS)
-    on_lockfailure: str | None = _action("on_lockfailure", None, "poweroff restart pause ignore")
+    on_lockfailure: str | None = leaf(
+        "on_lockfailure",
+        Choice(
+            "poweroff restart pause ignore",
+            silent="default",
+            refusal=unsupported("unknown on_lockfailure action: {}"),
+        ),
+    )
     pm: PowerManagement | None = child(PowerManagement, merged=True)
     perf: PerfEvents | None = child(PerfEvents, merged=True)
     devices: Devices = hook(
@@ -301,14 +317,10 @@ class DomainModel(CheckedModel):
                 raise NoName(domain=VIR_FROM_DOMAIN)
             if "\n" in self.name:
                 raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
-            if "/" in self.name:
-                raise XmlError(f"name {self.name} cannot contain '/'", domain=VIR_FROM_DOMAIN)
         elif name == "genid" and len(source.children.get("genid", ())) > 1:
             raise XmlError("element 'genid' can only appear once", domain=VIR_FROM_DOMAIN)
         elif name == "bootloader_args" and self.bootloader is None:
             self.bootloader_args = None
-        elif name == "numatune" and self.numatune is not None:
-            self.numatune.check(static=self.vcpu.placement == "static", cells=self.cpu and self.cpu.numa)
         elif name == "boot":
             kind = self.os.kind
             if kind is not None and kind.name == "exe" and self.os.init is None:

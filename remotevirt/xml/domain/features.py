@@ -23,7 +23,7 @@ from remotevirt.xml.fields import (
     hook,
     nested_attribute,
 )
-from remotevirt.xml.model import latest
+from remotevirt.xml.model import latest, layout
 from remotevirt.xml.parse import text_of
 from remotevirt.xml.sizes import sized
 from remotevirt.xml.values import (
@@ -350,7 +350,23 @@ class Features(Model):
                 for switch in part:
                     if switch.tag not in words:
                         raise unsupported(template)(switch.tag)
-        return super().read_source(latest(source.elements), how)
+        return cls._read_in_order(latest(source.elements), how)
+
+    @classmethod
+    def _read_in_order(cls, source: Source, how: Reading) -> Self:
+        """Read what there is as it comes; of several elements of a name the first one's place counts."""
+        tags = [part.tag for element in source.elements for part in element]
+        specs: dict[str, tuple[str, Any]] = {}
+        for name, spec in layout(cls):
+            part: Any = spec  # one child's model, or the name of a child
+            specs[part.cls.TAG if hasattr(part, "cls") else part.name] = (name, spec)
+        model = cls()
+        for tag in dict.fromkeys(tags):
+            name, spec = specs[tag]
+            value = spec.read(source, how, model)
+            if value is not None:
+                setattr(model, name, value)
+        return model
 
 
 _KNOWN_FEATURES = frozenset(

@@ -57,10 +57,14 @@ class IdMap(Model):
     gids: list[GidRange] = children(GidRange)
 
     def complete(self, source: Source, how: Reading) -> None:
+        self.uids.sort(key=lambda item: item.start)
+        self.gids.sort(key=lambda item: item.start)
+
+    def check(self) -> None:
+        """Refuse maps without a root, or for users only; raises ConfigUnsupported."""
         if bool(self.uids) != bool(self.gids):
             raise ConfigUnsupported("uid and gid should be mapped both", domain=VIR_FROM_DOMAIN)
         for ranges in (self.uids, self.gids):
-            ranges.sort(key=lambda item: item.start)
             if ranges and ranges[0].start != 0:
                 # said of groups too
                 raise ConfigUnsupported("You must map the root user of container", domain=VIR_FROM_DOMAIN)

@@ -3,10 +3,11 @@
 # ruff: noqa: RUF009 (the calls declare fields)
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import attrs
 
+from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_NONE, VIR_FROM_STORAGE
 from remotevirt.stubs.errors import ConfigUnsupported, XmlError
 from remotevirt.xml.fields import (
@@ -22,7 +23,6 @@ from remotevirt.xml.values import (
     Integer,
     Text,
     Uuid,
-    unsupported,
     xml_error,
 )
 
@@ -77,8 +77,12 @@ class Auth(Model):
 @attrs.define
 class Cipher(Model):
     TAG: ClassVar[str] = "cipher"
-    name: str | None = attribute("name", Text(empty=True))
-    size: int | None = attribute("size", Integer())
+    name: str = attribute(
+        "name",
+        Text(empty=True),
+        required=xml_error("cipher info missing 'name' attribute", VIR_FROM_STORAGE),
+    )
+    size: int = attribute("size", Integer(), required=True)
     mode: str | None = attribute("mode")
     hash: str | None = attribute("hash")
 
@@ -86,13 +90,20 @@ class Cipher(Model):
 @attrs.define
 class IvGen(Model):
     TAG: ClassVar[str] = "ivgen"
-    name: str | None = attribute("name")
+    name: str = attribute("name", required=xml_error("missing ivgen info name string", VIR_FROM_STORAGE))
     hash: str | None = attribute("hash")
+
+
+def _unknown_format(text: str) -> VirError:
+    """Return the error for a format that is not known, or empty."""
+    if not text:
+        return XmlError("unknown volume encryption format", domain=VIR_FROM_STORAGE)
+    return ConfigUnsupported(f"unknown volume encryption format type {text}", domain=VIR_FROM_STORAGE)
 
 
 @attrs.define
 class Encryption(Model):
-    """How a volume is encrypted."""
+    """How a volume is encrypted; only that of LUKS can be told more than its secrets."""
 
     TAG: ClassVar[str] = "encryption"
     HOLD: ClassVar[bool] = True
@@ -100,11 +111,22 @@ class Encryption(Model):
         "format",
         Choice(
             "default qcow luks luks2",
-            refusal=unsupported("unknown volume encryption format type {}", VIR_FROM_STORAGE),
+            refusal=_unknown_format,
         ),
         required=xml_error("unknown volume encryption format", VIR_FROM_STORAGE),
     )
-    engine: str | None = attribute("engine", Choice("qemu librbd", silent="default"))
+    engine: str | None = attribute("engine", Choice("qemu librbd"))
     secrets: list[VolumeSecret] = children(VolumeSecret)
     cipher: Cipher | None = child(Cipher)
     ivgen: IvGen | None = child(IvGen)
+
+    @classmethod
+    def read_source(cls, source: Source, how: Reading) -> Self:
+        if source.get("format") != "luks":
+            for tag in ("cipher", "ivgen"):
+                source.children.pop(tag, None)
+        return super().read_source(source, how)
+
+    def complete(self, source: Source, how: Reading) -> None:
+        if self.ivgen is not None and self.cipher is None:
+            raise XmlError("ivgen element found, but cipher is missing", domain=VIR_FROM_STORAGE)

@@ -34,6 +34,7 @@ from remotevirt.xml.fields import (
     nested_attribute,
     variant,
 )
+from remotevirt.xml.model import CheckedModel
 from remotevirt.xml.parse import Element
 from remotevirt.xml.values import (
     Choice,
@@ -136,7 +137,7 @@ class SourceExtra(Model):
 
 
 @attrs.define
-class StorageSource(Model):
+class StorageSource(CheckedModel):
     """The base of all sources."""
 
     TAG: ClassVar[str] = "source"
@@ -225,10 +226,18 @@ class NetworkSource(StorageSource):
     )
     extra: SourceExtra = inline(SourceExtra)
 
+    def check(self, name: str, source: Source, how: Reading) -> None:
+        if name == "name" and self.name is None and self.protocol != "nbd":
+            raise XmlError("missing name for disk source", domain=VIR_FROM_DOMAIN)
+        if name != "timeout" or self.protocol not in {"gluster", "rbd"}:
+            return
+        if "/" not in (self.name or "").lstrip("/"):
+            raise XmlError(
+                f"can't split path '{self.name}' into pool name and image name", domain=VIR_FROM_DOMAIN
+            )
+
     def complete(self, source: Source, how: Reading) -> None:
         self.extra.seclabels = []
-        if self.name is None and self.protocol != "nbd":
-            raise XmlError("missing name for disk source", domain=VIR_FROM_DOMAIN)
         if self.protocol not in {"http", "https"}:
             self.query = None
         if self.protocol not in {"nbd", "vxhs"}:
@@ -247,10 +256,6 @@ class NetworkSource(StorageSource):
             self.cookies = None
         if self.protocol not in {"http", "https", "ftp", "ftps"}:
             self.readahead = self.timeout = None
-        if self.protocol in {"gluster", "rbd"} and "/" not in (self.name or "").lstrip("/"):
-            raise XmlError(
-                f"can't split path '{self.name}' into pool name and image name", domain=VIR_FROM_DOMAIN
-            )
         for host in self.hosts:
             if host.transport is None and host.port is None:
                 host.port = _PORTS.get(self.protocol)

@@ -63,7 +63,7 @@ class Host(Model):
         else:
             if self.socket is not None:
                 raise XmlError(
-                    f"transport '{self.transport or 'tcp'}' does not support socket attribute",
+                    f"transport '{self.transport or '(null)'}' does not support socket attribute",
                     domain=VIR_FROM_DOMAIN,
                 )
             if self.name is None:

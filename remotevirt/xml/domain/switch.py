@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
+from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_NET, VIR_FROM_NONE
 from remotevirt.stubs.errors import ConfigUnsupported, XmlDetail, XmlError
 from remotevirt.xml.fields import (
@@ -19,18 +20,39 @@ from remotevirt.xml.fields import (
     children,
     hidden,
 )
-from remotevirt.xml.parse import Element
+from remotevirt.xml.model import CheckedModel
 from remotevirt.xml.values import (
     Choice,
     Integer,
     Uuid,
-    detail,
+    parse_integer,
     unsupported,
     xml_error,
 )
 from remotevirt.xml.write import Tag
 
-__all__ = ["Bandwidth", "Inbound", "Outbound", "PortParameters", "VirtualPort", "Vlan", "VlanTag"]
+__all__ = [
+    "Bandwidth",
+    "Inbound",
+    "Outbound",
+    "PortParameters",
+    "SharedBandwidth",
+    "VirtualPort",
+    "Vlan",
+    "VlanTag",
+]
+
+
+def _number(name: str, outside: str, high: int) -> Any:
+    """A number of any base: one that is too large is another fault than none at all."""
+
+    def refusal(text: str) -> VirError:
+        no_number = parse_integer(text, base=0, low=-(2**32 - 1)) is None
+        return XmlError(
+            f"cannot parse value of {name} parameter" if no_number else outside, domain=VIR_FROM_NONE
+        )
+
+    return attribute(name, Integer(base=0, high=high, refusal=refusal))
 
 
 @attrs.define
@@ -38,16 +60,9 @@ class PortParameters(Model):
     """What a switch of some kind is told of a port."""
 
     TAG: ClassVar[str] = "parameters"
-    managerid: int | None = attribute(
-        "managerid", Integer(base=0, high=255, refusal=xml_error("value of managerid out of range", 0))
-    )
-    typeid: int | None = attribute(
-        "typeid", Integer(base=0, high=0xFFFFFF, refusal=xml_error("value for typeid out of range", 0))
-    )
-    typeidversion: int | None = attribute(
-        "typeidversion",
-        Integer(base=0, high=255, refusal=xml_error("value of typeidversion out of range", 0)),
-    )
+    managerid: int | None = _number("managerid", "value of managerid out of range", 255)
+    typeid: int | None = _number("typeid", "value for typeid out of range", 0xFFFFFF)
+    typeidversion: int | None = _number("typeidversion", "value of typeidversion out of range", 255)
     instanceid: bytes | None = attribute(
         "instanceid", Uuid(refusal=xml_error("cannot parse instanceid parameter as a uuid", 0))
     )
@@ -107,7 +122,7 @@ class Rate(Model):
     def complete(self, source: Source, how: Reading) -> None:
         if self.average is None and self.floor is None:
             raise XmlDetail("Missing mandatory average or floor attributes", domain=VIR_FROM_NONE)
-        if (self.peak or self.burst) and self.average is None:
+        if (self.peak is not None or self.burst is not None) and self.average is None:
             raise ConfigUnsupported("'peak' and 'burst' require 'average' attribute", domain=VIR_FROM_NONE)
         for name in ("average", "peak", "floor", "burst"):
             setattr(self, name, getattr(self, name) or None)
@@ -127,40 +142,38 @@ class Outbound(Rate):
     TAG: ClassVar[str] = "outbound"
 
     def complete(self, source: Source, how: Reading) -> None:
+        super().complete(source, how)
         if self.floor:
             raise ConfigUnsupported(
                 "'floor' attribute allowed only in <inbound> element", domain=VIR_FROM_NONE
             )
-        super().complete(source, how)
 
 
 @attrs.define
-class Bandwidth(Model):
+class Bandwidth(CheckedModel):
     """Limits of a network card, in KiB per second and KiB; ``empty`` is printed without any."""
 
     TAG: ClassVar[str] = "bandwidth"
+    FLOOR: ClassVar[bool] = True
+    """Whether a least bandwidth can be guaranteed."""
     empty: bool = attrs.field(default=False)
-    inbound: Inbound | None = child(
-        Inbound, too_many=detail("Only one child <inbound> element allowed", VIR_FROM_NONE)
-    )
-    outbound: Outbound | None = child(
-        Outbound, too_many=detail("Only one child <outbound> element allowed", VIR_FROM_NONE)
-    )
+    inbound: Inbound | None = child(Inbound)
+    outbound: Outbound | None = child(Outbound)
 
     @classmethod
     def read_source(cls, source: Source, how: Reading) -> Self:
         if source.get("classID") is not None:
             text = "classID attribute not supported on <bandwidth> in this usage context"
             raise XmlDetail(text, domain=VIR_FROM_NONE)
+        for tag in ("inbound", "outbound"):
+            if len(source.children.get(tag, ())) > 1:
+                raise XmlDetail(f"Only one child <{tag}> element allowed", domain=VIR_FROM_NONE)
         return super().read_source(source, how)
 
-    @classmethod
-    def read_without_floor(cls, source: Element, how: Reading) -> Self:
-        """Read where nothing can be guaranteed; raises VirError."""
-        model = cls.read(source, how)
-        if model.inbound is not None and model.inbound.floor:
-            raise ConfigUnsupported("floor attribute is not supported for this config", domain=VIR_FROM_NONE)
-        return model
+    def check(self, name: str, source: Source, how: Reading) -> None:
+        if name == "inbound" and not self.FLOOR and self.inbound is not None and self.inbound.floor:
+            text = "floor attribute is not supported for this config"
+            raise ConfigUnsupported(text, domain=VIR_FROM_NONE)
 
     def print_into(self, parent: Tag, how: Printing) -> None:
         if self.empty or self.inbound is not None or self.outbound is not None:
@@ -170,12 +183,19 @@ class Bandwidth(Model):
 
 
 @attrs.define
+class SharedBandwidth(Bandwidth):
+    """Limits of all that is connected to a network."""
+
+    FLOOR: ClassVar[bool] = False
+
+
+@attrs.define
 class VlanTag(Model):
     """A VLAN of a port."""
 
     TAG: ClassVar[str] = "tag"
     id: int = attribute("id", Integer(), required=True)
-    native: str | None = attribute("nativeMode", Choice("tagged untagged", silent="default"))
+    native: str | None = attribute("nativeMode", Choice("tagged untagged"))
 
     def complete(self, source: Source, how: Reading) -> None:
         if self.id > 4095:
@@ -195,20 +215,22 @@ class Vlan(Model):
             raise XmlError(
                 "missing tag id - each <vlan> must have at least one <tag id='n'/> subelement", domain=0
             )
+        if sum(tag.native is not None for tag in self.tags) > 1:
+            raise XmlError("duplicate native vlan setting", domain=VIR_FROM_NONE)
         text = source.get("trunk")
-        if any(tag.native for tag in self.tags) and text not in {None, "yes"}:
-            raise XmlError(
-                f"invalid configuration in <vlan> - \"trunk='{text}'\" is not allowed with a native vlan id",
-                domain=VIR_FROM_NONE,
-            )
         if len(self.tags) > 1:
             if text not in {None, "yes"}:
                 raise XmlError(
-                    f"invalid \"trunk='{text}'\" in <vlan> - trunk='yes' is required for more than"
-                    " one vlan tag",
+                    f"invalid \"trunk='{text}'\" in <vlan> - trunk='yes' is required for more than one"
+                    " vlan tag",
                     domain=VIR_FROM_NONE,
                 )
             self.trunk = True
+        elif self.tags[0].native is not None and text not in {None, "yes"}:
+            raise XmlError(
+                "invalid configuration in <vlan> - \"trunk='no'\" is not allowed with a native vlan id",
+                domain=VIR_FROM_NONE,
+            )
         elif text not in {None, "yes", "no"}:
             raise XmlError(f"invalid \"trunk='{text}'\" in <vlan> - must be yes or no", domain=VIR_FROM_NONE)
         else:

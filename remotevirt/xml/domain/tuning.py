@@ -31,6 +31,7 @@ from remotevirt.xml.fields import (
     leaf,
     nested_attribute,
 )
+from remotevirt.xml.model import CheckedModel
 from remotevirt.xml.sizes import Size, kibibytes, sized
 from remotevirt.xml.values import (
     Choice,
@@ -92,7 +93,8 @@ class BlockIoTune(Model):
     weight: int | None = leaf("weight", Integer(zero="silent", lenient=True))
     devices: list[BlockDevice] = children(BlockDevice)
 
-    def complete(self, source: Source, how: Reading) -> None:
+    def check(self) -> None:
+        """Refuse a device that is named twice; raises ConfigUnsupported."""
         seen: set[str] = set()
         for device in self.devices:
             path = device.path or ""
@@ -256,26 +258,25 @@ class MemoryNode(Model):
 
 
 @attrs.define
-class NumaTune(Model):
+class NumaTune(CheckedModel):
     """Which NUMA nodes of the host the guest's memory comes from."""
 
     TAG: ClassVar[str] = "numatune"
     memory: NumaMemory | None = child(NumaMemory)
     memnodes: list[MemoryNode] = children(MemoryNode)
 
-    def check(self, *, static: bool, cells: object) -> None:
-        """Choose a placement and check that cells can be placed apart. Raises VirError.
-
-        Args:
-            static: whether the placement of the virtual CPUs is.
-            cells: the guest's NUMA cells, None if it has none.
-        """
+    def check(self, name: str, source: Source, how: Reading) -> None:
+        """Choose a placement, and check that cells can be placed apart before it is read how."""
+        if name != "memory":
+            return
         if self.memory is not None:
-            self.memory.settle(static=static)
-        if self.memnodes and self.memory is not None and self.memory.placement == "auto":
+            self.memory.settle(static=how.guest.vcpu.placement == "static")
+        if "memnode" not in source.children:
+            return
+        if self.memory is not None and self.memory.placement == "auto":
             text = "Per-node binding is not compatible with automatic NUMA placement."
             raise ConfigUnsupported(text, domain=VIR_FROM_DOMAIN)
-        if self.memnodes and cells is None:
+        if how.guest.cpu is None or how.guest.cpu.numa is None:
             text = "Element 'memnode' is invalid without any guest NUMA cells"
             raise XmlError(text, domain=VIR_FROM_DOMAIN)
 

@@ -34,6 +34,8 @@ def validate_domain(model: DomainModel) -> None:
     """Refuse a document whose parts contradict each other."""
     if model.cputune is not None:
         model.cputune.check_amounts()
+    if model.blkiotune is not None:
+        model.blkiotune.check()
     if model.os.bios is not None:
         model.os.bios.check()
     for pool in (model.default_iothread, *(model.iothread_ids.threads if model.iothread_ids else ())):
@@ -62,6 +64,8 @@ def validate_domain(model: DomainModel) -> None:
     _check_controllers(model.devices)
     _check_filesystems(model.devices)
     _check_iommu(model)
+    if model.idmap is not None:
+        model.idmap.check()
 
 
 def check_once(devices: Devices) -> None:

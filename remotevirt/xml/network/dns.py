@@ -21,8 +21,8 @@ __all__ = ["Dns", "DnsHost", "DnsService", "DnsText", "Forwarder"]
 PORT_MAXIMUM: Final = 65535
 
 
-_SERVICE = re.compile(r"[A-Za-z0-9_-]*\Z")
-_PROTOCOL = re.compile(r"[A-Za-z0-9-]*\Z")
+_SERVICE = re.compile(r"[A-Za-z0-9_+/*-]*\Z")
+_PROTOCOL = re.compile(r"[A-Za-z0-9+/-]*\Z")
 
 
 def _wrong(text: str) -> VirError:
@@ -151,10 +151,10 @@ class DnsService:
             if text is None:
                 numbers[name] = 0
                 continue
-            if target is None and not partial:
+            number = parse_integer(text)
+            if number is not None and target is None and not partial:
                 raise _wrong(f"DNS SRV {name} attribute not permitted without target {where}")
-            number = parse_integer(text, low=low, high=PORT_MAXIMUM)
-            if number is None:
+            if number is None or not low <= number <= PORT_MAXIMUM:
                 raise _wrong(f"{word} DNS SRV {name} attribute {where}")
             numbers[name] = number
         return cls(service, protocol, element.get("domain"), target, **numbers)

@@ -10,8 +10,8 @@ import attrs
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, NoName, XmlDetail, XmlError
 from remotevirt.xml.addresses import parse_mac
-from remotevirt.xml.domain.interface import Bandwidth, VirtualPort, Vlan
 from remotevirt.xml.domain.metadata import Metadata
+from remotevirt.xml.domain.switch import Bandwidth, SharedBandwidth, VirtualPort, Vlan
 from remotevirt.xml.fields import Model, Printing, Reading
 from remotevirt.xml.network.dns import Dns
 from remotevirt.xml.network.forward import Forward
@@ -50,7 +50,7 @@ class Settings:
         how = Reading()
         found = element.find("bandwidth")
         if found is not None:
-            self.bandwidth = Bandwidth.read_without_floor(found, how)
+            self.bandwidth = SharedBandwidth.read(found, how)
         found = element.find("vlan")
         if found is not None:
             self.vlan = Vlan.read(found, how)

@@ -82,7 +82,7 @@ class Lease:
         text = found.get("expiry")
         if text is None:
             return None
-        expiry = Integer(bits=64).read(text, Where("lease", "expiry"))
+        expiry = Integer(base=0, bits=64).read(text, Where("lease", "expiry"))
         unit = found.get("unit")
         unit = "minutes" if unit is None else UNITS.read(unit, Where("lease", "unit"))
         assert expiry is not None and unit is not None
@@ -113,7 +113,7 @@ class DhcpRange:
             if text is None:
                 raise refused(f"Missing '{name}' attribute in dhcp range for network '{network}'")
             ends.append(require_address(text))
-        _check_range(ends[0], ends[1], subnet.address, subnet.prefix_length)
+        _check_range(ends[0], ends[1], subnet)
         return cls(ends[0], ends[1], Lease.read(element))
 
     def tag(self) -> Tag:
@@ -124,7 +124,8 @@ class DhcpRange:
         return made
 
 
-def _check_range(start: Address, end: Address, network: Address, prefix: int) -> None:
+def _check_range(start: Address, end: Address, subnet: IpSubnet) -> None:
+    network, prefix = subnet.address, subnet.prefix_length
     ends = f"{format_address(start)} - {format_address(end)}"
     where = f"{format_address(network)}/{prefix}"
     if not start.version == end.version == network.version:
@@ -133,6 +134,9 @@ def _check_range(start: Address, end: Address, network: Address, prefix: int) ->
             text += f" for network {format_address(network)}"
         raise InternalError(text, domain=0)
     mask = mask_of(network, prefix)
+    if subnet.netmask is not None and int(subnet.netmask) != mask:
+        text = f"bad prefix -1 for network {format_address(network)} when  checking range {ends}"
+        raise InternalError(text, domain=0)
     first, last = int(network) & mask, int(network) | (mask ^ ((1 << network.max_prefixlen) - 1))
     if not first <= int(start) <= last or not first <= int(end) <= last:
         raise InternalError(f"range {ends} is not entirely within network {where}", domain=0)
@@ -292,56 +296,48 @@ class IpSubnet:
         text = attribute(element, "address")
         if text is None:
             raise refused(f"Missing required address attribute in network '{network}'")
+        address = parse_address(text)
+        if address is None:
+            raise refused(f"Invalid address '{text}' in network '{network}'")
+        mask_text = attribute(element, "netmask")
+        netmask = None if mask_text is None else parse_address(mask_text)
+        if mask_text is not None and netmask is None:
+            raise refused(f"Invalid netmask '{mask_text}' in network '{network}'")
         prefix = element.get("prefix")
         length = 0 if prefix is None else Integer().read(prefix, Where("ip", "prefix")) or 0
         local = element.get("localPtr")
         local_ptr = None if local is None else yes_no().read(local, Where("ip", "localPtr"))
-        address = parse_address(text)
-        if address is None:
-            raise refused(f"Invalid address '{text}' in network '{network}'")
         family = attribute(element, "family")
         _check_family(family, address, text, network)
-        netmask = cls._read_netmask(attribute(element, "netmask"), address, text, length, network)
+        if netmask is not None:
+            _check_netmask(netmask, address, length, network, (mask_text, text))
         if length > address.max_prefixlen:
             raise unsupported(f"Invalid IPv{address.version} prefix '{length}' in network '{network}'")
         subnet = cls(address, family, netmask, length, local_ptr)
         subnet._read_services(element, network)
         return subnet
 
-    @staticmethod
-    def _read_netmask(
-        netmask: str | None, address: Address, text: str, prefix: int, network: str
-    ) -> Address | None:
-        if netmask is None:
-            return None
-        if address.version == 6:
-            raise unsupported(f"netmask not allowed for IPv6 address '{text}' in network '{network}'")
-        if prefix:
-            raise unsupported(f"Network '{network}' IP address cannot have both a prefix and a netmask")
-        found = parse_address(netmask)
-        if found is None:
-            raise refused(f"Invalid netmask '{netmask}' in network '{network}'")
-        if found.version != 4:
-            raise unsupported(
-                f"Invalid netmask '{netmask}' for address '{text}' in network '{network}' (both must be IPv4)"
-            )
-        return found
-
     def _read_services(self, element: Element, network: str) -> None:
         dhcp = element.find("dhcp")
         if dhcp is not None:
-            self.ranges = [DhcpRange.read(found, network, self) for found in dhcp.findall("range")]
-            self.hosts = [DhcpHost.read(found, network, self) for found in dhcp.findall("host")]
-            boot = dhcp.find("bootp")
-            if self.address.version == 4 and boot is not None:
-                server = boot.get("server")
-                at = None if server is None else require_address(server)
-                self.boot = BootFile(boot.get("file"), at) if attribute(boot, "file") else None
+            for found in dhcp:
+                if found.tag == "range":
+                    self.ranges.append(DhcpRange.read(found, network, self))
+                elif found.tag == "host":
+                    self.hosts.append(DhcpHost.read(found, network, self))
+                elif found.tag == "bootp" and self.address.version == 4:
+                    self._read_boot(found)
         tftp = element.find("tftp")
         if tftp is not None:
             if self.address.version == 6:
                 raise unsupported(f"Unsupported <tftp> element in an IPv6 element in network '{network}'")
             self.tftp_root = tftp.get("root")
+
+    def _read_boot(self, element: Element) -> None:
+        server = element.get("server")
+        at = None if server is None else require_address(server)
+        if attribute(element, "file"):
+            self.boot = BootFile(element.get("file"), at)
 
     def tag(self) -> Tag:
         """Return the element."""
@@ -361,6 +357,19 @@ class IpSubnet:
                 dhcp.add(self.boot.tag())
             made.add(dhcp)
         return made
+
+
+def _check_netmask(
+    netmask: Address, address: Address, prefix: int, network: str, shown: tuple[str | None, str]
+) -> None:
+    """Check that a netmask may be said, and is one; ``shown`` are it and the address as they were written."""
+    if address.version == 6:
+        raise unsupported(f"netmask not allowed for IPv6 address '{shown[1]}' in network '{network}'")
+    if prefix:
+        raise unsupported(f"Network '{network}' IP address cannot have both a prefix and a netmask")
+    if netmask.version != 4:
+        both = f"netmask '{shown[0]}' for address '{shown[1]}'"
+        raise unsupported(f"Invalid {both} in network '{network}' (both must be IPv4)")
 
 
 def _check_family(family: str | None, address: Address, text: str, network: str) -> None:

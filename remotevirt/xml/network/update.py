@@ -38,6 +38,13 @@ FIXED: Final = {
 }
 """Sections that libvirt names but cannot change."""
 
+RECORDS: Final = {
+    c.VIR_NETWORK_SECTION_DNS_HOST: "HOST",
+    c.VIR_NETWORK_SECTION_DNS_TXT: "TXT",
+    c.VIR_NETWORK_SECTION_DNS_SRV: "SRV",
+}
+"""Sections whose elements come and go as a whole, and what errors call them."""
+
 T = TypeVar("T")
 
 
@@ -50,7 +57,8 @@ def _impossible(text: str) -> VirError:
 
 
 def _unknown(command: int) -> VirError:
-    return _impossible(f"unrecognized network update command code {command}")
+    shown = command - 2**32 if command >= 2**31 else command  # libvirt prints a signed number
+    return _impossible(f"unrecognized network update command code {shown}")
 
 
 def _insert(items: list[T], item: T, command: int) -> None:
@@ -77,6 +85,8 @@ def update_network(model: NetworkModel, command: int, section: int, parent: int,
         raise _impossible(f"can't update '{FIXED[section]}' section of network '{model.name}'")
     if handler is None:
         raise _impossible("can't update unrecognized section of network")
+    if command == MODIFY and section in RECORDS:
+        raise _impossible(f"DNS {RECORDS[section]} records cannot be modified, only added or deleted")
     tag, change = handler
     if local_name(element) != tag:
         raise refused(
@@ -140,13 +150,13 @@ def _dhcp_host(model: NetworkModel, command: int, parent: int, element: Element)
                 del hosts[number]
                 return
         raise _invalid(f"couldn't locate a matching dhcp host entry in network '{model.name}'")
-    if command not in (*ADDS, MODIFY):
-        raise _unknown(command)
     if host.ip is not None and host.ip.version != subnet.address.version:
         text = (
             "the address family of a host entry IP must match the address family of the dhcp element's parent"
         )
         raise _invalid(text)
+    if command not in (*ADDS, MODIFY):
+        raise _unknown(command)
     if command != MODIFY:
         _check_only_server(model, subnet)
     same = [
@@ -161,7 +171,7 @@ def _dhcp_host(model: NetworkModel, command: int, parent: int, element: Element)
     if command == MODIFY:
         if not same:
             raise _invalid(
-                f"couldn't locate an existing dhcp host entry with \"mac='{host.mac or '(null)'}'\" "
+                f"couldn't locate an existing dhcp host entry with \"mac='{host.mac or 'unknown'}'\" "
                 f"\"name='{name}'\" \"ip='{address or 'unknown'}'\" in network '{model.name}'"
             )
         hosts[same[0]] = host
@@ -252,9 +262,7 @@ def _port_group(model: NetworkModel, command: int, parent: int, element: Element
 
 
 def _dns_host(model: NetworkModel, command: int, parent: int, element: Element) -> None:
-    if command == MODIFY:
-        raise _impossible("DNS HOST records cannot be modified, only added or deleted")
-    host = DnsHost.read(element, model.name, partial=command == DELETE)
+    host = DnsHost.read(element, model.name, partial=command not in ADDS)
     adds = command in ADDS
     # Several addresses may share a name, so only a delete command goes by names.
     same = [
@@ -271,9 +279,7 @@ def _dns_host(model: NetworkModel, command: int, parent: int, element: Element) 
 
 
 def _dns_text(model: NetworkModel, command: int, parent: int, element: Element) -> None:
-    if command == MODIFY:
-        raise _impossible("DNS TXT records cannot be modified, only added or deleted")
-    record = DnsText.read(element, model.name, partial=command == DELETE)
+    record = DnsText.read(element, model.name, partial=command not in ADDS)
     same = [one for one in model.dns.texts if one.name == record.name]
     texts = (
         f"there is already a DNS TXT record with name '{record.name}' in network",
@@ -284,9 +290,7 @@ def _dns_text(model: NetworkModel, command: int, parent: int, element: Element) 
 
 
 def _dns_service(model: NetworkModel, command: int, parent: int, element: Element) -> None:
-    if command == MODIFY:
-        raise _impossible("DNS SRV records cannot be modified, only added or deleted")
-    record = DnsService.read(element, model.name, partial=command == DELETE)
+    record = DnsService.read(element, model.name, partial=command not in ADDS)
     same = [one for one in model.dns.services if record.matches(one)]
     texts = (
         "there is already at least one DNS SRV record matching all specified fields in network",

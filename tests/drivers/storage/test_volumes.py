@@ -205,7 +205,7 @@ class MakingTests(VolumeCase):
     async def test_no_room(self) -> None:
         create = "storage_vol_create_xml"
         await self.no("File too large", create, self.ref, volume_xml("v", capacity=1 << 62), 0)
-        await self.no("File too large", create, self.ref, volume_xml("v", capacity=(1 << 64) - 1), 0)
+        await self.no("File too large", create, self.ref, volume_xml("v", capacity=(1 << 63) - 1), 0)
         self.assertEqual([], self.left())
         self.assertEqual([], await self.names(self.ref))
 
