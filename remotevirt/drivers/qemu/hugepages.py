@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
+from remotevirt.drivers.mounts import read_mounts
+
 if TYPE_CHECKING:
     from remotevirt.drivers.qemu.guest import Guest
 
 __all__ = ["huge_folders"]
-
-MOUNTS: Final = "/proc/self/mounts"
 
 FOLDER: Final = "remotevirt"
 
 KIB: Final = {"K": 1, "M": 1 << 10, "G": 1 << 20}
 
 _PAGE: Final = re.compile(r"(?:^|,)pagesize=(\d{1,9})([KMG])(?:,|$)")
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 log = Logger()
 
@@ -42,13 +41,10 @@ def _mounts() -> dict[int, Path]:
     """Return where huge page file systems are mounted, the first of each size."""
     found: dict[int, Path] = {}
     try:
-        with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                _, where, kind, options, *_ = line.split(" ")
-                page = _PAGE.search(options)
-                if kind == "hugetlbfs" and page is not None:
-                    path = _OCTAL.sub(lambda octal: chr(int(octal[1], 8)), where)
-                    found.setdefault(int(page[1]) * KIB[page[2]], Path(path))
-    except (OSError, ValueError) as error:
+        for mount in read_mounts():
+            page = _PAGE.search(mount.options)
+            if mount.kind == "hugetlbfs" and page is not None:
+                found.setdefault(int(page[1]) * KIB[page[2]], Path(mount.place))
+    except OSError as error:
         log.error("nobody knows where huge pages are: {error}", error=error)
     return found

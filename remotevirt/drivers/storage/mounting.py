@@ -6,13 +6,13 @@ What is mounted is taken for the pool's only if it is the pool's device: nothing
 from __future__ import annotations
 
 import os
-import re
 from typing import Final
 
 from twisted.internet.defer import Deferred
 
 from remotevirt.drivers.disk_threads import Stop, in_thread
 from remotevirt.drivers.faults import both_flags, check_flags
+from remotevirt.drivers.mounts import read_mounts
 from remotevirt.drivers.regardless import regardless
 from remotevirt.drivers.storage.aside import locate_program, run
 from remotevirt.drivers.storage.directory import DirectoryBackend, path_of
@@ -26,9 +26,6 @@ __all__ = ["MountBackend"]
 
 OVERWRITE: Final = c.VIR_STORAGE_POOL_BUILD_OVERWRITE
 NO_OVERWRITE: Final = c.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE
-
-MOUNTS: Final = "/proc/self/mountinfo"
-"""Where the kernel tells what is mounted where; see proc(5)."""
 
 LOOP: Final = "/sys/class/block/{}/loop/backing_file"
 """Where the kernel tells of which file a loop device is."""
@@ -127,13 +124,10 @@ async def _program(name: str) -> str:
 def _is_mounted(stop: Stop, path: str, device: str) -> bool:
     """Return whether a device, or a file by a loop device, is mounted on a path."""
     place, source = os.path.realpath(path), os.path.realpath(device)
-    with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            stop.check()
-            words, _, more = line.partition(" - ")
-            where = _plain(words.split()[4])
-            if where == place and source in _sources(_plain(more.split()[1])):
-                return True
+    for mount in read_mounts():
+        stop.check()
+        if mount.place == place and source in _sources(mount.source):
+            return True
     return False
 
 
@@ -149,8 +143,3 @@ def _sources(mounted: str) -> set[str]:
     except OSError:
         pass  # no loop device
     return found
-
-
-def _plain(text: str) -> str:
-    """Return a path as the kernel means it: blanks and backslashes are written as octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

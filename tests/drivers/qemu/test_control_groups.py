@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import TestCase
 
+from remotevirt.drivers.mounts import parse_mounts
 from remotevirt.drivers.qemu.control_groups.files import GroupFiles
 from remotevirt.drivers.qemu.control_groups.finding import Groups
 from remotevirt.drivers.qemu.control_groups.group import (
@@ -62,7 +63,7 @@ class LayoutTests(TestCase):
 
     def test_mounts(self) -> None:
         """Each controller has its first tree; names of places may have blanks."""
-        layout = Layout.of(HYBRID)
+        layout = Layout.of(parse_mounts(HYBRID.splitlines()))
         self.assertEqual("/sys/fs/cgroup/unified", layout.unified)
         self.assertEqual(
             {
@@ -73,7 +74,7 @@ class LayoutTests(TestCase):
             },
             layout.controllers,
         )
-        self.assertEqual(Layout(), Layout.of("1 2 0:1 / / rw - ext4 /dev/vda rw\n"))
+        self.assertEqual(Layout(), Layout.of(parse_mounts(["1 2 0:1 / / rw - ext4 /dev/vda rw"])))
 
     def test_own_group(self) -> None:
         """Version 2 has no number of a tree."""

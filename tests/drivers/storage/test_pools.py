@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from remotevirt.drivers.storage import mounting
+from remotevirt.drivers import mounts
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote import NonnullStoragePool
 from tests.drivers.storage.driving import MIB, StorageCase, pool_xml, volume_xml
@@ -164,13 +164,13 @@ class FindingTests(StorageCase):
         """A device that is mounted on the pool's folder is the pool's; nothing else that is there is."""
         place, source = self.folder / "a b", "<source><device path='/dev/one'/></source>"
         place.mkdir()
-        mounts = self.folder / "mounts"
-        self.patch(mounting, "MOUNTS", str(mounts))
+        told = self.folder / "mounts"
+        self.patch(mounts, "MOUNTS", str(told))
         escaped = str(place).replace(" ", "\\040")
         ref = await self.call("storage_pool_define_xml", pool_xml("p", place, source, kind="fs"), 0)
         self.patch(os, "geteuid", lambda: 1000)
         for mounted, device in ((False, "/dev/two"), (False, "none"), (True, "/dev/one")):
-            mounts.write_text(
+            told.write_text(
                 f"21 1 8:1 / / rw - ext4 /dev/one rw\n22 1 8:1 / {escaped} rw shared:1 - ext4 {device} rw\n"
             )
             model = self.storage.meant(ref).model

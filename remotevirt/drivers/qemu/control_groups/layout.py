@@ -12,11 +12,12 @@ systemd does not make the groups::
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
+
+from remotevirt.drivers.mounts import Mount, read_mounts
 
 __all__ = ["CONTROLLERS", "EMULATOR", "PARTITION", "Layout", "group_name", "own_group", "partition_path"]
 
@@ -34,8 +35,6 @@ LONGEST_NAME: Final = 64
 _WITHOUT_SUFFIX: Final = frozenset({"machine", "user", "system"})
 """Groups at the top that libvirt does not call partitions."""
 
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
 
 @attrs.frozen
 class Layout:
@@ -50,36 +49,26 @@ class Layout:
     unified: str | None = None
 
     @classmethod
-    def of(cls, mountinfo: str) -> Layout:
-        """Read it out of ``/proc/self/mountinfo``."""
+    def of(cls, mounts: Iterable[Mount]) -> Layout:
+        """Find it in what is mounted."""
         controllers: dict[str, str] = {}
         unified = None
-        for kind, place, options in _mounts(mountinfo):
-            if kind == "cgroup2":
-                unified = unified or place
-            elif kind == "cgroup":
-                for option in options.split(","):
+        for mount in mounts:
+            if mount.kind == "cgroup2":
+                unified = unified or mount.place
+            elif mount.kind == "cgroup":
+                for option in mount.options.split(","):
                     if option in CONTROLLERS:
-                        controllers.setdefault(option, place)
+                        controllers.setdefault(option, mount.place)
         return cls(controllers, unified)
 
     @classmethod
     def of_host(cls) -> Layout:
         """Read it for this process; where that cannot be, there are no control groups."""
         try:
-            with open("/proc/self/mountinfo", encoding="ascii", errors="replace") as file:
-                return cls.of(file.read())
+            return cls.of(read_mounts())
         except OSError:
             return cls()
-
-
-def _mounts(mountinfo: str) -> Iterator[tuple[str, str, str]]:
-    """Yield type, place and options of each mounted file system."""
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        where, what = before.split(), after.split()
-        if len(where) >= 5 and len(what) >= 3:
-            yield what[0], _OCTAL.sub(lambda match: chr(int(match[1], 8)), where[4]), what[2]
 
 
 def own_group(cgroup: str) -> str | None:
