@@ -52,7 +52,9 @@ GUEST = """
 MIB = 1 << 20
 
 FIELDS = """
-state.state state.reason cpu.time cpu.user cpu.system balloon.current balloon.maximum balloon.swap_in
+state.state state.reason cpu.time cpu.user cpu.system
+cpu.cache.monitor.count cpu.haltpoll.success.time cpu.haltpoll.fail.time
+balloon.current balloon.maximum balloon.swap_in
 balloon.swap_out balloon.major_fault balloon.minor_fault balloon.unused balloon.available balloon.usable
 balloon.last-update balloon.disk_caches balloon.hugetlb_pgalloc balloon.hugetlb_pgfail balloon.rss
 vcpu.current vcpu.maximum vcpu.0.state vcpu.0.time vcpu.0.wait vcpu.0.delay vcpu.1.state vcpu.1.time
@@ -61,7 +63,8 @@ block.0.rd.reqs block.0.rd.bytes block.0.rd.times block.0.wr.reqs block.0.wr.byt
 block.0.fl.reqs block.0.fl.times block.0.allocation block.0.capacity block.0.physical block.1.name
 block.1.rd.reqs block.1.rd.bytes block.1.rd.times block.1.wr.reqs block.1.wr.bytes block.1.wr.times
 block.1.fl.reqs block.1.fl.times iothread.count iothread.1.poll-max-ns iothread.1.poll-grow
-iothread.1.poll-shrink
+iothread.1.poll-shrink dirtyrate.calc_status dirtyrate.calc_start_time dirtyrate.calc_period
+dirtyrate.calc_mode
 """
 """What libvirt 9.0.0 tells of such a guest, in its order."""
 

@@ -43,11 +43,16 @@ def mortal(words: list[str]) -> list[str]:
 
     Args:
         words: the path of the program and its arguments, or setpriv's that :func:`as_user` has returned.
+
+    Raises:
+        OSError: we cannot execute it.
     """
     if not _can_become():
         return words
     if words[0] == SETPRIV:  # the kernel forgets it where the user changes later
         return [SETPRIV, "--pdeathsig=KILL", *words[1:]]
+    if not stat.S_ISREG(os.stat(words[0]).st_mode) or not os.access(words[0], os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), words[0])
     return [SETPRIV, "--pdeathsig=KILL", "--", *words]
 
 

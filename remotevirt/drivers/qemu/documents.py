@@ -120,11 +120,14 @@ def movable_document(definition: Definition, flags: int) -> str:
     copy = definition.copy()
     model = copy.changing()
     devices = model.devices
-    if find_board(model).is_i440fx:
+    board = find_board(model)
+    if board.is_i440fx:
         for kind, models in (("usb", {None, "piix3-uhci"}), ("pci", {"pci-root"})):
             those = [one for one in devices.controllers if one.type == kind]
             if len(those) == 1 and those[0].index == 0 and those[0].model in models:
                 devices.controllers.remove(those[0])
+    for disk in devices.disks:
+        complete_device(disk, board)  # a drive that is empty while the guest runs has no format
     lines: list[Any] = [*devices.serials, *devices.parallels, *devices.consoles, *devices.channels]
     for line in lines:
         if line.backend.type == "pty":

@@ -12,6 +12,7 @@ systemd does not make the groups::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -66,7 +67,8 @@ class Layout:
     def of_host(cls) -> Layout:
         """Read it for this process; where that cannot be, there are no control groups."""
         try:
-            return cls.of(read_mounts())
+            # what is mounted above a tree hides it, as in a namespace with another /sys
+            return cls.of(mount for mount in read_mounts() if os.path.isdir(mount.place))
         except OSError:
             return cls()
 
