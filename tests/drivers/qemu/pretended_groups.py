@@ -76,17 +76,19 @@ class PretendedFiles(GroupFiles):
         written: the writes so far: path and text.
         made: the groups that were made.
         done: both, in order; for a group that was made the text is empty.
+        old: groups that were made long ago; all others were just now.
         refused: paths whose writing, making or reading fails: with which number.
         owned: groups that systemd has left to us.
         devices: block devices.
     """
 
-    __slots__ = ("devices", "done", "folders", "made", "owned", "refused", "where", "written")
+    __slots__ = ("devices", "done", "folders", "made", "old", "owned", "refused", "where", "written")
 
     def __init__(self, controllers: str = "cpuset cpu io memory pids") -> None:
         self.written: list[tuple[str, str]] = []
         self.made: list[str] = []
         self.done: list[tuple[str, str]] = []
+        self.old: set[str] = set()
         self.refused: dict[str, int] = {}
         self.owned: set[str] = set()
         self.devices = {"/dev/vda": os.makedev(254, 0)}
@@ -129,6 +131,10 @@ class PretendedFiles(GroupFiles):
             raise _error(errno.ENOENT, path)
         below = (other.removeprefix(f"{path}/") for other in self.folders if other.startswith(f"{path}/"))
         return [name for name in below if "/" not in name]
+
+    def age(self, path: str) -> float:
+        """Return how old a group is."""
+        return 3600.0 if path in self.old else 0.0
 
     def make(self, path: str) -> None:
         """Make a group."""

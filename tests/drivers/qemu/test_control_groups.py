@@ -473,6 +473,22 @@ class V2Tests(TestCase):
         self.assertIn("memory", group.controllers)
         self.assertEqual([f"{UNIFIED}{own}/daemon"], list(self.files.where.values()))
 
+    def test_left_behind(self) -> None:
+        """An old group without processes makes way; one that is new, or in use, does not."""
+        self.group.make(self.groups.makeable)
+        self.group.add("vcpu0")
+        path = self.group.folder("cpu")
+        again = self.groups.group(self.group.path)
+        self.assertRaises(FileExistsError, again.make, self.groups.makeable)
+        self.files.old.add(path)
+        for place in (path, f"{path}/vcpu0"):
+            self.files.folders[place]["cgroup.procs"] = "17"
+            self.assertRaises(FileExistsError, again.make, self.groups.makeable)
+            self.files.folders[place]["cgroup.procs"] = ""
+        again.make(self.groups.makeable)
+        self.assertEqual(self.group.controllers, again.controllers)
+        self.assertNotIn(f"{path}/vcpu0", self.files.folders)
+
     def test_others_in_the_way(self) -> None:
         """Processes of others stay where they are, and guests have no limits of memory then."""
         self.files.make(f"{UNIFIED}/theirs")

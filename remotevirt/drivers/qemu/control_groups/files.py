@@ -6,6 +6,7 @@ Making a folder makes a group, with all its files in it; removing the folder rem
 from __future__ import annotations
 
 import os
+import time
 from typing import Final
 
 from remotevirt.stubs import constants as c
@@ -54,6 +55,10 @@ class GroupFiles:
         """Return the names of the groups below a group."""
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+    def age(self, path: str) -> float:
+        """Return for how many seconds no group was made or removed below a group, nor it itself."""
+        return time.time() - os.stat(path).st_mtime
 
     def device(self, path: str) -> os.stat_result:
         """Return what a device's file is."""

@@ -12,6 +12,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from remotevirt.drivers.qemu.control_groups.files import GroupFiles, unmade, unreadable, unwritable
@@ -40,6 +41,9 @@ DEVICE_LIMITS: Final = ("weight", "read_iops", "write_iops", "read_bytes", "writ
 
 NOT_ALLOWED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """Why a group cannot be made by somebody who does well without; as in libvirt."""
+
+LEFT_SECONDS: Final = 60.0
+"""How old a group without processes is that nobody is about to use."""
 
 NO_WEIGHT: Final = "blkio weight is valid only for bfq or cfq scheduler"
 NO_DEVICE_WEIGHT: Final = "blkio device weight is valid only for cfq scheduler"
@@ -230,16 +234,35 @@ class ControlGroup(ABC):
         """Make a folder.
 
         Raises:
-            FileExistsError: it is there, and should be new.
+            FileExistsError: it is there, and should be new; one that a guest has left behind makes way.
             VirSystemError: it cannot be made.
         """
         try:
-            self.files.make(path)
+            try:
+                self.files.make(path)
+            except FileExistsError:
+                if not new:
+                    return
+                if not (self._is_left(path) and self.remove_tree(path)):
+                    raise
+                self.files.make(path)
         except FileExistsError:
-            if new:
-                raise
+            raise
         except OSError as error:
             raise unmade(path, error) from error
+
+    def _is_left(self, path: str) -> bool:
+        """Return whether a group is of a guest that is over, whose daemon was killed before it removed it."""
+        try:
+            if self.files.age(path) < LEFT_SECONDS or self.files.read(f"{path}/cgroup.procs"):
+                return False
+            for name in self.files.children(path):
+                with suppress(OSError):  # a group of threads does not tell, but the one above it does
+                    if self.files.read(f"{path}/{name}/cgroup.procs"):
+                        return False
+        except OSError:
+            return False
+        return True
 
     def remove_tree(self, path: str) -> bool:
         """Remove a group and those below it; return False if something is left that must go."""
