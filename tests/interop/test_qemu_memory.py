@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.interop.peers import Output, run
-from tests.interop.qemu_session import GuestTestCase, RemotevirtQemu, until
+from tests.interop.apart import RemotevirtApart
+from tests.interop.qemu_session import GuestTestCase, until
 from tests.interop.spaces import Space, require_space
 
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
@@ -29,28 +28,14 @@ CELLS = """
 <numatune><memnode cellid='1' mode='strict' nodeset='0'/></numatune>"""
 
 
-class Apart(RemotevirtQemu):
+class Apart(RemotevirtApart):
     """remotevirt with huge pages that are mounted for it alone."""
 
     def __init__(self) -> None:
         super().__init__()
         self.mount = self.directory / "huge pages"
         self.mount.mkdir()
-        self._space = Space(SPACE, MOUNT.format(str(self.mount)))
-
-    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
-        command, environment = super()._command()
-        return [*self._space.enter(), *command], environment
-
-    def inside(self, *words: str) -> Output:
-        """Run a program where the daemon is."""
-        return run([*self._space.enter(), *words])
-
-    def stop(self) -> int | None:
-        """End guests, daemon and namespace."""
-        status = super().stop()
-        self._space.close()
-        return status
+        self.space = Space(SPACE, MOUNT.format(str(self.mount)))
 
 
 class MemoryTests(GuestTestCase):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
 
 from twisted.internet.threads import deferToThread
 
+from tests.interop.apart import RemotevirtApart
 from tests.interop.daemons import _accepts
-from tests.interop.peers import Output, run
-from tests.interop.qemu_session import GuestTestCase, RemotevirtQemu, until
+from tests.interop.qemu_session import GuestTestCase, until
 from tests.interop.spaces import Space, require_space
 
 SPACE = ("--mount", "--net")
@@ -50,29 +49,15 @@ CARD = """
 """ + "".join(f"<controller type='pci' index='{number}' model='pcie-root-port'/>" for number in range(1, 6))
 
 
-class Apart(RemotevirtQemu):
+class Apart(RemotevirtApart):
     """remotevirt in a network namespace, which outlives it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._space = Space(SPACE, PREPARE)
-
-    def _command(self) -> tuple[Sequence[str], Mapping[str, str]]:
-        command, environment = super()._command()
-        return [*self._space.enter(), *command], environment
+        self.space = Space(SPACE, PREPARE)
 
     def _is_up(self) -> bool:
         return _accepts(str(self.unix))
-
-    def inside(self, *words: str) -> Output:
-        """Run a program where the daemon is."""
-        return run([*self._space.enter(), *words])
-
-    def stop(self) -> int | None:
-        """End guests, daemon and namespace."""
-        status = super().stop()
-        self._space.close()
-        return status
 
 
 class NetworkTests(GuestTestCase):

@@ -27,8 +27,8 @@ __all__ = [
     "UNLIMITED",
     "ControlGroup",
     "CpuTimes",
+    "check_range",
     "device_number",
-    "range_error",
 ]
 
 UNLIMITED: Final[int] = c.VIR_DOMAIN_MEMORY_PARAM_UNLIMITED
@@ -308,6 +308,8 @@ def device_number(files: GroupFiles, path: str) -> str:
     return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
 
 
-def range_error(what: str, value: int, least: int, most: int) -> InvalidArg:
-    """Return the error for a number that is out of bounds."""
-    return InvalidArg(f"{what} '{value}' must be in range [{least}, {most}]", domain=c.VIR_FROM_CGROUP)
+def check_range(what: str, value: int, bounds: tuple[int, int]) -> None:
+    """Refuse a number below the first or above the second bound. Raises InvalidArg."""
+    least, most = bounds
+    if not least <= value <= most:
+        raise InvalidArg(f"{what} '{value}' must be in range [{least}, {most}]", domain=c.VIR_FROM_CGROUP)

@@ -18,8 +18,8 @@ from remotevirt.drivers.qemu.control_groups.group import (
     UNLIMITED,
     ControlGroup,
     CpuTimes,
+    check_range,
     device_number,
-    range_error,
 )
 from remotevirt.drivers.qemu.control_groups.layout import CONTROLLERS, EMULATOR
 from remotevirt.stubs import constants as c
@@ -149,8 +149,7 @@ class V1Group(ControlGroup):
         return self.number("cpu", "cpu.shares")
 
     def set_shares(self, shares: int) -> None:
-        if not SHARES[0] <= shares <= SHARES[1]:
-            raise range_error("shares", shares, *SHARES)
+        check_range("shares", shares, SHARES)
         self.write("cpu", "cpu.shares", shares)
 
     def bandwidth(self, name: str) -> tuple[int, int]:

@@ -25,8 +25,8 @@ from remotevirt.drivers.qemu.control_groups.group import (
     UNLIMITED,
     ControlGroup,
     CpuTimes,
+    check_range,
     device_number,
-    range_error,
 )
 from remotevirt.drivers.qemu.control_groups.layout import EMULATOR
 from remotevirt.stubs import constants as c
@@ -150,8 +150,7 @@ class V2Group(ControlGroup):
         return self.number("cpu", "cpu.weight")
 
     def set_shares(self, shares: int) -> None:
-        if not SHARES[0] <= shares <= SHARES[1]:
-            raise range_error("shares", shares, *SHARES)
+        check_range("shares", shares, SHARES)
         self.write("cpu", "cpu.weight", shares)
 
     def bandwidth(self, name: str) -> tuple[int, int]:
