@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-from pathlib import Path
 from unittest import skipUnless
 
 from twisted.internet import reactor
@@ -26,7 +25,9 @@ class ConnectTests(TestCase):
     """On real sockets."""
 
     async def test_nobody_there(self) -> None:
-        path = str(Path(self.mktemp()).resolve())
+        directory = tempfile.mkdtemp(prefix="qmp-")  # a short path: a socket's address has 107 bytes
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "monitor")
         error = await self.assertFailure(ensureDeferred(connect(reactor, path, timeout=5)), VirSystemError)
         self.assertEqual("failed to connect to monitor socket: No such file or directory", error.message)
 
