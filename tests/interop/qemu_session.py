@@ -291,6 +291,16 @@ class GuestTestCase(TestCase):
             self.assertLess(reactor.seconds(), end, f"{name} is {found}, not {wanted}")
             await deferLater(reactor, 0.1)
 
+    async def is_gone(self, name: str = "guest") -> None:
+        """Wait until a transient guest has ended."""
+        end = reactor.seconds() + SECONDS
+        while not (output := await self.tried("domstate", "--reason", name)).status:
+            self.assertLess(
+                reactor.seconds(), end, f"{name} is {output.out.strip()}\n{self.daemon.log()[-3000:]}"
+            )
+            await deferLater(reactor, 0.1)
+        self.assertIn("failed to get domain", output.err)
+
     async def watch(self, daemon: RemotevirtQemu | QemuLibvirtd | None = None) -> Watching:
         """Hear events from now on, those of a domain ``mark`` among them."""
         daemon = daemon or self.daemon

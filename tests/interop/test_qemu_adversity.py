@@ -117,7 +117,7 @@ class DyingTests(GuestTestCase):
             await self.settled("empty")
             await self.agrees(words)
         await self.virsh("destroy", "empty")
-        self.nothing_left()
+        await self.nothing_left()
         for name in ("one", "two", "old", "new"):
             self.assertEqual(os.geteuid(), (folder / name).stat().st_uid, name)
 
@@ -191,7 +191,7 @@ class DyingTests(GuestTestCase):
                 self.assertTrue(path.exists())
                 path.unlink() if path is file else await self.virsh("managedsave-remove", "empty")
         await self.tried("destroy", "empty")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def test_both(self) -> None:
         """QEMU dies while the daemon is away: off, crashed; and nobody else's process is taken for it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.interop.peers import require
-from tests.interop.qemu_session import GuestTestCase, until, uuid_of
+from tests.interop.qemu_session import GuestTestCase, uuid_of
 from tests.qemu_guests import ARM_KERNEL_ARGS, Console, guest_initrd, guest_kernel
 
 MIB = 1 << 20
@@ -102,9 +102,9 @@ class ArmTests(GuestTestCase):
         # version 3 of the interrupt controller, as the device tree tells it
         self.assertIn("gic-v3", await console.command("cat /proc/device-tree/intc*/compatible; echo"))
         console.send_line("poweroff -f")
-        await until(lambda: not self.daemon.qemus(), "the end of the guest")
-        self.assertIn("failed to get domain", await self.refused("domstate", "guest"))
-        self.nothing_left()
+        await console.wait_for("reboot: Power down$")
+        await self.is_gone()
+        await self.nothing_left()
 
     async def test_firmware(self) -> None:
         """UEFI starts it, its variables stay; disks come and go; it is saved; its power button works."""
@@ -140,4 +140,4 @@ class ArmTests(GuestTestCase):
         self.assertIn("cannot undefine domain with nvram", await self.refused("undefine", "guest"))
         await self.virsh("undefine", "guest", "--nvram")
         self.assertFalse(variables.exists())
-        self.nothing_left()
+        await self.nothing_left()

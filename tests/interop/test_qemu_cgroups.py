@@ -145,7 +145,7 @@ class CgroupTests(CgroupCase):
         os.kill(pid, signal.SIGKILL)
         await self.state_is("shut off (crashed)", "empty")
         await until(lambda: not self.folders(), "no groups")
-        self.nothing_left()
+        await self.nothing_left()
 
     async def check_cpu(self) -> None:
         """Shares and quotas, of all threads, of new ones too, and of a guest that is found again."""

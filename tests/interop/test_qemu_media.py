@@ -217,7 +217,7 @@ class MediaTests(GuestTestCase):
         self.assertIn("cannot undefine domain with nvram", await self.refused("undefine", "guest"))
         await self.virsh("undefine", "guest", "--keep-nvram")
         self.assertTrue(path.exists())
-        self.nothing_left()
+        await self.nothing_left()
 
 
 FIND_MEDIUM = (
