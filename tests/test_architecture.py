@@ -14,7 +14,8 @@ A *room* is a module or package directly in ``remotevirt``.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 
 from twisted.trial.unittest import TestCase
@@ -111,8 +112,12 @@ class Module:
         self.text = path.read_text(encoding="utf-8")
         self.tree = ast.parse(self.text)
 
-    def imports(self) -> Iterator[tuple[str, ...]]:
+    @cached_property
+    def imports(self) -> Sequence[tuple[str, ...]]:
         """The full name of each thing imported, in parts."""
+        return tuple(self._imports())
+
+    def _imports(self) -> Iterator[tuple[str, ...]]:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -126,15 +131,16 @@ class Module:
     def rooms(self) -> set[str]:
         """The other rooms that it imports from."""
         found = set()
-        for name in self.imports():
+        for name in self.imports:
             if name[0] == "remotevirt":
                 known = len(name) > 1 and name[1] in MAY_SEE
                 found.add(name[1] if known else "__init__")
         return found - {self.room}
 
 
-def modules() -> list[Module]:
-    """All of the package."""
+@cache
+def modules() -> Sequence[Module]:
+    """All of the package, read once."""
     return [Module(path) for path in sorted((ROOT / "remotevirt").rglob("*.py"))]
 
 
@@ -172,14 +178,14 @@ class ArchitectureTests(TestCase):
             f"{module.path.relative_to(ROOT)} imports {'.'.join(name)}"
             for module in self.modules
             if module.room in SANS_IO
-            for name in module.imports()
+            for name in module.imports
             if name[0] in IO_MODULES
         ]
         self.assertEqual([], wrong)
 
     def test_nothing_imports_tests(self) -> None:
         wrong = [
-            str(m.path) for m in self.modules for name in m.imports() if name[0] in ("tests", "benchmarks")
+            str(m.path) for m in self.modules for name in m.imports if name[0] in ("tests", "benchmarks")
         ]
         self.assertEqual([], wrong)
 
