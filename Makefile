@@ -31,6 +31,9 @@ ROUNDS ?=
 TARGETS ?=
 SECONDS ?= 60
 
+# A daemon starts in a second if it finds its modules compiled, else in five; and tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test check lint generate durability bench abuse fuzz docs clean peers venv
 
 help:
