@@ -106,7 +106,7 @@ class Process(ProcessProtocol):
 class ProcessTestCase(TestCase):
     """A test case that starts processes."""
 
-    timeout = 120  # type: ignore[assignment]
+    timeout = 120
 
     def spawn(
         self,

@@ -139,7 +139,7 @@ class Stubs:
     def find(self, name: str) -> type[Any]:
         """The class of a struct or union."""
         for module in self._modules:
-            found = getattr(module, class_name(name), None)
+            found: type[Any] | None = getattr(module, class_name(name), None)
             if found is not None:
                 return found
         raise LookupError(f"no class for {name}")

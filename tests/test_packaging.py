@@ -31,7 +31,7 @@ NOT_SOURCE = shutil.ignore_patterns(
 class DistributionTests(ProcessTestCase):
     """The distributions, built once for all that is asked of them."""
 
-    timeout = 300  # type: ignore[assignment]
+    timeout = 300
 
     @inlineCallbacks
     def run_ok(self, *command: str, **kwargs: Any) -> Any:

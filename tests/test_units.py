@@ -30,7 +30,7 @@ PROGRAM = Path("/bin/true")
 def parsed(text: str) -> ConfigParser:
     """A unit, by its sections."""
     parser = ConfigParser(interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[method-assign,assignment]
+    parser.optionxform = str
     parser.read_string(text)
     return parser
 

@@ -307,7 +307,7 @@ class KeysTests(AuthTestCase):
         self.assertEqual((SALT_SIZE, 64, 64, 5000), shape(one))
         self.assertEqual((SALT_SIZE, 20, 20, 5000), shape(decoy_keys(b"s", "x", "SCRAM-SHA-1", 5000)))
         others = [("t", "x", "SCRAM-SHA-512"), ("s", "y", "SCRAM-SHA-512"), ("s", "x", "SCRAM-SHA-256")]
-        salts = {decoy_keys(secret.encode(), *rest, 5000).salt for secret, *rest in others}
+        salts = {decoy_keys(secret.encode(), name, kind, 5000).salt for secret, name, kind in others}
         self.assertEqual(4, len(salts | {one.salt}))
 
     def test_secrets_are_not_shown(self) -> None:

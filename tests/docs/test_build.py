@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -80,7 +81,7 @@ class ManualTablesTests(SynchronousTestCase):
 
     def test_who_answers(self) -> None:
         """A session is asked: itself, the driver, nobody, or it is an event."""
-        import procedures
+        procedures = importlib.import_module("procedures")
 
         remote = PROGRAMS[0]
         expected = {
@@ -96,7 +97,7 @@ class ManualTablesTests(SynchronousTestCase):
 
     def test_notes(self) -> None:
         """Streams and descriptors are told of."""
-        import procedures
+        procedures = importlib.import_module("procedures")
 
         by_name = PROGRAMS[0].by_name
         self.assertIn("stream from the client", procedures.notes(by_name["storage_vol_upload"]))

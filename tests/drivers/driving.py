@@ -51,7 +51,7 @@ class Watcher:
 
     @staticmethod
     def _plain(event: Event) -> tuple[Any, ...]:
-        fields = dict(zip(event.msg._fields, event.msg, strict=True))  # type: ignore[attr-defined]
+        fields = dict(zip(event.msg._fields, event.msg, strict=True))
         ref = fields.pop("dom")
         assert event.key == ref.uuid
         fields.pop("callbackID", None)

@@ -38,7 +38,8 @@ class ObjectsCase(TestCase):
         taken, self.seen[:] = list(self.seen), []
         plain = []
         for event in taken:
-            (_, ref, *rest) = event.msg  # type: ignore[misc]
+            fields: Any = event.msg
+            _, ref, *rest = fields
             self.assertEqual(event.key, getattr(ref, "uuid", ref.name))
             plain.append((event.kind, event.id, ref.name, *rest))
         return plain

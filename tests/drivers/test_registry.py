@@ -59,7 +59,7 @@ class SpecCase(SynchronousTestCase):
         module = ModuleType("rv_fake_drivers")
         for cls in (Recording, Strict, NoDriver):
             setattr(module, cls.__name__, cls)
-        module.NUMBER = 7  # type: ignore[attr-defined]
+        module.NUMBER = 7
         self.patch(sys, "modules", {**sys.modules, "rv_fake_drivers": module})
 
     def options(self, text: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class SpecTests(SpecCase):
     def test_any_text(self, text: str) -> None:
         """Whatever the operator types: a driver, or ValueError."""
         module = ModuleType("rv_fake_drivers")
-        module.Recording = Recording  # type: ignore[attr-defined]
+        module.Recording = Recording
         self.patch(sys, "modules", {**sys.modules, "rv_fake_drivers": module})
         with contextlib.suppress(ValueError):
             self.assertIsInstance(load_driver(f"rv_fake_drivers:Recording{text}"), Recording)

@@ -22,7 +22,7 @@ class GuestCase(TestCase):
 
     def code(self, call: Any, *arguments: Any) -> int:
         """Return the code of the error that a call ends in."""
-        return self.assertRaises(VirError, call, *arguments).code
+        return int(self.assertRaises(VirError, call, *arguments).code)
 
 
 class FileTests(GuestCase):

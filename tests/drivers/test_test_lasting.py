@@ -207,7 +207,7 @@ class RestartTests(LastingCase):
         connection: Any = self.open()
         connection.hypervisor.domain_undefine(dom(connection, "test"))
         self.assertEqual(1, connection.hypervisor.connect_num_of_domains())
-        self.assertEqual({}, self.again().hypervisor.world.by_name)  # type: ignore[attr-defined]
+        self.assertEqual({}, self.again().hypervisor.world.by_name)
 
     def test_what_does_not_last_is_not_written(self) -> None:
         """Calls about running state write nothing."""
@@ -290,11 +290,11 @@ class UnkeptTests(LastingCase):
         with self.assertRaisesRegex(Exception, "scsi_host11"):
             connection.storage.storage_pool_create_xml(xml, 0)
         self.assertEqual({}, connection.storage.pools.by_name)
-        self.assertEqual({}, self.again().storage.pools.by_name)  # type: ignore[attr-defined]
+        self.assertEqual({}, self.again().storage.pools.by_name)
 
     def test_outside_of_a_call(self) -> None:
         """Nothing changes behind the journal's back."""
-        world = self.open().hypervisor.world  # type: ignore[attr-defined]
+        world = self.open().hypervisor.world
         record = world.by_name["test"]
         with self.assertRaisesRegex(RuntimeError, "outside"):
             world.set_autostart(record, True)
@@ -404,7 +404,7 @@ class WorldsTests(LastingCase):
         connection = connect(driver)
         connection.hypervisor.domain_define_xml(domain_xml("a"))
         connection.on_close()
-        self.assertEqual(1, len(connect(driver).hypervisor.world.by_name))  # type: ignore[attr-defined]
+        self.assertEqual(1, len(connect(driver).hypervisor.world.by_name))
 
     def test_options(self) -> None:
         """The daemon's folder is handed to drivers that want one; what the specification says counts more."""

@@ -20,7 +20,7 @@ from tests.drivers.driving import READ_ONLY, Watcher, connect, domain_xml
 def names(connection: DriverConnection) -> list[str]:
     """Return the names of all domains of a connection."""
     answer = connection.hypervisor.connect_list_all_domains(1, 0)
-    return sorted(ref.name for ref in answer.domains)  # type: ignore[union-attr]
+    return sorted(ref.name for ref in answer.domains)
 
 
 class SharedWorldTests(TestCase):
@@ -171,7 +171,7 @@ class BoundsTests(TestCase):
     def test_text(self) -> None:
         """Definitions that are too long together are refused, and those that go make room."""
         calls = connect().hypervisor
-        world = calls.world  # type: ignore[attr-defined]
+        world = calls.world
         xml = domain_xml("big", f"<description>{'x' * 5000}</description>")
         self.patch(world_module, "MAX_TEXT", world.text + len(xml) + 100)
         ref = calls.domain_define_xml(xml)

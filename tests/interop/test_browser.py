@@ -79,7 +79,7 @@ class BrowserTests(ProcessTestCase):
         self.addCleanup(port.stopListening)
         self.url = f"http://127.0.0.1:{port.getHost().port}/"
         self.report = self.status.report
-        self.status.report = self.count_report  # type: ignore[method-assign]
+        self.status.report = self.count_report
 
     def count_report(self) -> Any:
         """What the page is made from, counted."""
@@ -134,7 +134,7 @@ class BrowserTests(ProcessTestCase):
                 raise RuntimeError("gone")
             return self.count_report()
 
-        self.status.report = report  # type: ignore[method-assign]
+        self.status.report = report
         page = yield self.browse("--dump-dom", "--virtual-time-budget=7000")
         self.assertGreaterEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertIn('class="gone">the daemon does not answer', page)

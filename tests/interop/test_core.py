@@ -83,7 +83,7 @@ class ClientTests(SynchronousTestCase):
         calls = [self.client.core.call(PROGRAM.number, 1, procedure.number) for _ in range(100)]
         self.client.socket.sendall(b"".join(data for _, data in calls))
         for serial, _ in calls:
-            self.client.await_message(lambda message, serial=serial: message.serial == serial)  # type: ignore[misc]
+            self.client.await_message(lambda message, serial=serial: message.serial == serial)
         self.assertEqual(self.client.core.pending, 0)
 
     def test_events(self) -> None:
@@ -93,7 +93,7 @@ class ClientTests(SynchronousTestCase):
         event = self.client.await_message(lambda message: message.kind is Kind.EVENT)
         procedure = PROGRAM.procedures[event.procedure]
         self.assertEqual(procedure.name, "domain_event_lifecycle")
-        message, _ = procedure.args.unpack(event.payload, 0)  # type: ignore[union-attr]
+        message, _ = procedure.args.unpack(event.payload, 0)
         self.assertEqual(message.dom, TEST)
 
     def test_stream(self) -> None:

@@ -62,7 +62,7 @@ class LifeTests(GuestTestCase):
         ):
             for one in words:
                 await self.virsh(*one)
-            console.close()
+            await console.close()
             console = await self.console()
             self.assertEqual("kept", await console.command("cat /run/note"), words)
             now = int(await console.command("counter"))
@@ -174,7 +174,7 @@ class LifeTests(GuestTestCase):
             await console.boot()
             console.send_line("echo c >/proc/sysrq-trigger")
             await self.state_is(wanted)
-            console.close()
+            await console.close()
         self.assertIn("guest lifecycle Crashed Panicked", watching.events())
         self.assertIn("guest lifecycle Stopped Crashed", watching.events())
         await self.virsh("destroy", "guest")

@@ -130,7 +130,7 @@ class DyingTests(GuestTestCase):
         """Check that QEMU and the definition agree, and that just the files of the latter are the guest's."""
         document = ElementTree.fromstring(await self.virsh("dumpxml", "empty"))
         there = {one["name"] for one in await self.asked("qom-list", path="/machine/peripheral")}
-        aliases = {str(one.find("alias").get("name")) for one in document.iterfind("devices/disk")}  # type: ignore[union-attr]
+        aliases = {str(one.find("alias").get("name")) for one in document.iterfind("devices/disk")}
         found = {one for one in there if one.startswith(("scsi0-", "sata0-", "virtio-disk"))}
         self.assertEqual(aliases, found, words)
         indexes = {one.get("index") for one in document.iter("source") if one.get("index")}
@@ -180,12 +180,12 @@ class DyingTests(GuestTestCase):
             client.stop()
             state = await self.settled("empty")
             if state.startswith("running"):
-                await until(lambda path=path: not path.exists() or _is_dump(path))  # type: ignore[misc]
+                await until(lambda path=path: not path.exists() or _is_dump(path))
                 path.unlink(missing_ok=True)
                 self.assertIn("None", await self.virsh("domjobinfo", "empty"))
             elif state == "shut off (crashed)":
                 self.assertTrue(both, words)
-                await until(lambda path=path: not path.exists())  # type: ignore[misc]
+                await until(lambda path=path: not path.exists())
             else:
                 self.assertEqual("shut off (saved)", state, words)
                 self.assertTrue(path.exists())

@@ -128,7 +128,7 @@ class ArmTests(GuestTestCase):
         saved = str(self.daemon.directory / "saved")
         await self.virsh("save", "guest", saved)
         await self.virsh("restore", saved)
-        console.close()
+        await console.close()
         console = await self.console()
         self.assertEqual("kept", await console.command("cat /run/note"))
         await self.virsh("detach-disk", "guest", "vdb")

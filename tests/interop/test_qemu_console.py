@@ -240,7 +240,7 @@ class GuestTests(TestCase):
         if not self.booted:
             log = Console.file(self.log)
             await log.boot()
-            log.close()
+            await log.close()
             GuestTests.booted = True
         console = await self.console(*words)
         await self.answers(console)
@@ -365,7 +365,7 @@ class GuestTests(TestCase):
                     break
             await watching.wait_for("event STOP for domain 'paused'")
             self.assertEqual(not words, "event RESUME" in watching.seen, watching.seen)
-            watching.close()
+            await watching.close()
         output = run_virsh(self.uri, "qemu-monitor-event", "--regex", "--event", "((A*)*)*")
         self.assertIn("failed to compile regex '((A*)*)*'", output.err)
         self.virsh("destroy", "paused")

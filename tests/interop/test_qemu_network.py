@@ -10,6 +10,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.interop.apart import RemotevirtApart
 from tests.interop.daemons import _accepts
+from tests.interop.peers import Output
 from tests.interop.qemu_session import GuestTestCase, until
 from tests.interop.spaces import Space, require_space
 
@@ -72,18 +73,18 @@ class NetworkTests(GuestTestCase):
 
     async def inside(self, *words: str) -> str:
         """What a program says that runs where the daemon is; it must succeed."""
-        output = await deferToThread(self.daemon.inside, *words)
+        output: Output = await deferToThread(self.daemon.inside, *words)
         self.assertEqual(0, output.status, f"{words}: {output}")
         return output.out
 
     async def reach(self, address: str, seconds: str = "10") -> bool:
         """Whether a guest sends back what it is sent."""
-        output = await deferToThread(self.daemon.inside, sys.executable, "-c", ECHO, address, seconds)
+        output: Output = await deferToThread(self.daemon.inside, sys.executable, "-c", ECHO, address, seconds)
         return output.status == 0
 
     async def link(self, name: str) -> str:
         """What the host says of a network card; empty where there is none."""
-        output = await deferToThread(self.daemon.inside, "ip", "-o", "link", "show", name)
+        output: Output = await deferToThread(self.daemon.inside, "ip", "-o", "link", "show", name)
         return output.out
 
     async def count(self, name: str = "vnet0") -> dict[str, int]:

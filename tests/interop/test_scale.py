@@ -31,7 +31,7 @@ class ScaleTests(SynchronousTestCase):
         scale.fill(f"{folder}/test/default.db", 300)
         driver = TestDriver(state=folder)
         self.addCleanup(driver.stop)
-        world = connect(driver).hypervisor.world  # type: ignore[attr-defined]
+        world = connect(driver).hypervisor.world
         self.assertEqual((300, 150), (len(world.by_uuid), len(world.by_id)))
         unread = [record for record in world.by_uuid.values() if record.live._model is None]
         self.assertEqual(300, len(unread))

@@ -164,7 +164,7 @@ class DaemonTests(ProcessTestCase):
 class EndpointTestCase(TestCase):
     """The endpoint itself, in this process; its clients run in threads."""
 
-    timeout = 120  # type: ignore[assignment]
+    timeout = 120
 
     def setUp(self) -> None:
         self.authority = Authority()
@@ -181,7 +181,7 @@ class EndpointTestCase(TestCase):
             yield port.stopListening()
         # Whoever is still there (a client of a thread that has ended) is cut off.
         for connection in list(Echo.open):
-            connection.transport.abortConnection()  # type: ignore[union-attr]
+            connection.transport.abortConnection()
         if self.ports:
             yield self.until(lambda: not Echo.open and self.endpoint.handshakes == 0)
 
@@ -250,7 +250,7 @@ class EndpointTests(EndpointTestCase):
     @inlineCallbacks
     def test_no_certificate(self) -> Any:
         yield self.listen()
-        self.client = None  # type: ignore[assignment]
+        self.client = None
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             yield self.turned_away("peer did not return a certificate", version=version)
 
@@ -386,7 +386,7 @@ class Echo(Protocol):
         self.open.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        self.transport.write(data)  # type: ignore[union-attr]
+        self.transport.write(data)
 
     def connectionLost(self, reason: object = None) -> None:
         self.open.discard(self)

@@ -98,7 +98,7 @@ class RecordTests(SynchronousTestCase):
     def test_through_twisteds_log(self) -> None:
         """The names of levels and sources are those that Twisted's Logger gives."""
         seen: list[Record] = []
-        log = Logger(observer=lambda event: seen.append(Record.of(event)))  # type: ignore[arg-type]
+        log = Logger(observer=lambda event: seen.append(Record.of(event)))
         log.warn("{what} is late", what="it")
         self.assertEqual(
             [(Level.WARNING, __name__, "it is late")], [(r.level, r.source, r.message) for r in seen]

@@ -108,8 +108,8 @@ class MetricsTests(TestCase):
 
     def test_streams(self) -> None:
         procedure = make_call("no").procedure
-        self.metrics.stream_moved(FakeClient(), procedure, 5, 0)  # type: ignore[arg-type]
-        self.metrics.stream_moved(FakeClient(), procedure, 1, 100)  # type: ignore[arg-type]
+        self.metrics.stream_moved(FakeClient(), procedure, 5, 0)
+        self.metrics.stream_moved(FakeClient(), procedure, 1, 100)
         self.assertEqual(6, self.value("remotevirt_stream_bytes_total", direction="sent"))
         self.assertEqual(100, self.value("remotevirt_stream_bytes_total", direction="received"))
 
@@ -133,8 +133,8 @@ class MetricsTests(TestCase):
         self.finish("domain_create", DOMAIN)
         self.fail_call(NoDomain("no"))
         self.metrics.client_connected(FakeClient(listener='unix:/a "b"\\\n'))
-        text = generate_openmetrics(self.metrics.registry).decode()  # type: ignore[no-untyped-call]
-        names = {family.name for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
+        text = generate_openmetrics(self.metrics.registry).decode()
+        names = {family.name for family in text_string_to_metric_families(text)}
         self.assertLessEqual(set(FAMILIES), names)
         self.assertIn(b"process_resident_memory_bytes", generate_latest(self.metrics.registry))
 

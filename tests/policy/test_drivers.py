@@ -37,7 +37,7 @@ class BlindTests(SynchronousTestCase):
     def test_some_lookups(self) -> None:
         """A driver that finds by UUID only: honest references pass, and nothing that asks for more."""
         made = connection()
-        made.hypervisor.domain_lookup_by_name = _unsupported  # type: ignore[method-assign]
+        made.hypervisor.domain_lookup_by_name = _unsupported
         procedure = remote.PROGRAM.by_name["domain_create"]
         rule = rights(allow("domain:*", name="one"))
         method = enforce(remote.PROGRAM, procedure, lambda dom: 7, rule, made)

@@ -316,7 +316,7 @@ def everything(procedure: Procedure) -> Any:
     if procedure.name == "connect_get_all_domain_stats":
         return Recorder([remote.DomainStatsRecord(dom, []) for dom in refs(kind)])
     if "need_results" in args_of(procedure):
-        return Recorder(procedure.ret(refs(kind), 2))  # type: ignore[misc]
+        return Recorder(procedure.ret(refs(kind), 2))
     if counts(procedure):
         return Recorder(2)
     return getattr(getattr(CONNECTION, str(procedure.driver)), procedure.name)

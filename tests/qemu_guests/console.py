@@ -58,7 +58,9 @@ class Console(Protocol):
     @classmethod
     async def unix(cls, path: str | Path) -> Console:
         """A UNIX socket that listens."""
-        return await connectProtocol(UNIXClientEndpoint(reactor, str(path), timeout=TIMEOUT), cls())
+        console = cls()
+        await connectProtocol(UNIXClientEndpoint(reactor, str(path), timeout=TIMEOUT), console)
+        return console
 
     @classmethod
     def adopt(cls, connected: socket.socket) -> Console:
@@ -141,13 +143,13 @@ class Console(Protocol):
         compiled = re.compile(pattern, re.MULTILINE)
         self._wanted = compiled, waiting
 
-        def too_slow(value: object, seconds: float) -> object:
+        def too_slow(value: object, seconds: float) -> re.Match[str]:
             self._wanted = None
             raise self._failure(compiled, f"not printed within {seconds:g} seconds")
 
-        waiting.addTimeout(timeout, reactor, too_slow)
+        timed = waiting.addTimeout(timeout, reactor, too_slow)
         self._look()
-        return await waiting
+        return await timed
 
     async def boot(self, timeout: float = BOOT_TIMEOUT) -> str:
         """Wait until the guest is ready.
@@ -211,7 +213,7 @@ class _Terminal(FileDescriptor):
         self.connected = True
         self._descriptor = descriptor
         self._console = console
-        console.makeConnection(self)  # type: ignore[arg-type]
+        console.makeConnection(self)
         self.startReading()
 
     def fileno(self) -> int:
@@ -237,7 +239,7 @@ class _Program(ProcessProtocol):
         self._console = console
 
     def connectionMade(self) -> None:
-        self._console.makeConnection(self)  # type: ignore[arg-type]
+        self._console.makeConnection(self)
 
     def write(self, data: bytes) -> None:
         assert self.transport is not None
@@ -245,7 +247,7 @@ class _Program(ProcessProtocol):
 
     def reads_keys(self) -> bool:
         """Whether its terminal gives it single keys."""
-        flags: int = termios.tcgetattr(self.transport.fd)[LOCAL_MODES]  # type: ignore[union-attr]
+        flags: int = termios.tcgetattr(self.transport.fd)[LOCAL_MODES]
         return not flags & termios.ICANON
 
     def loseConnection(self) -> None:

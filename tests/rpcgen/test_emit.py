@@ -88,7 +88,7 @@ class OddShapesTests(SynchronousTestCase):
     def test_sizes_enforced(self) -> None:
         """What has a fixed size must have it, and what has a bound keeps it."""
         end = self.module["False_"](*END.values())
-        for change in (
+        changes: tuple[dict[str, Any], ...] = (
             {"names": ["one"]},
             {"three": [1, 2]},
             {"letters": b"wxyz"},
@@ -98,5 +98,6 @@ class OddShapesTests(SynchronousTestCase):
             {"rows": [[1, 2, 3, 4]]},
             {"rows": [[], [], []]},
             {"more": b"seven.."},
-        ):
+        )
+        for change in changes:
             self.assertRaises(XDRError, self.make(**change).pack)

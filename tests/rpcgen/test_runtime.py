@@ -1,6 +1,7 @@
 """A contract that is loaded at run time is served like the compiled ones."""
 
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -37,13 +38,13 @@ program CALC_PROGRAM {
 class Calculator(HypervisorDriver):
     """Answers the program of the contract above, all but ``forget``."""
 
-    def __init__(self, program) -> None:
+    def __init__(self, program: Any) -> None:
         self.divided = program.by_name["divide"].ret
 
-    def calc_add(self, numbers, label):
+    def calc_add(self, numbers: list[int], label: str) -> int:
         return sum(numbers) if label == "sum" else 0
 
-    def calc_divide(self, dividend, divisor):
+    def calc_divide(self, dividend: int, divisor: int) -> Any:
         return self.divided(*divmod(dividend, divisor))
 
 
@@ -62,7 +63,7 @@ class RuntimeProgramTests(SynchronousTestCase):
             schemes = ("calc",)
             default_uri = "calc:///"
 
-            def open(self, uri, client):
+            def open(self, uri: Any, client: Any) -> DriverConnection:
                 return DriverConnection(uri.text, hypervisor=Calculator(program))
 
         daemon = Daemon([Driver()], reactor=Clock(), programs=(*PROGRAMS, program))
@@ -73,7 +74,7 @@ class RuntimeProgramTests(SynchronousTestCase):
         self.codec = ReferenceCodec(self.contract)
         self.call(remote.PROGRAM.number, 1, 1, remote.ConnectOpenArgs(None, 0).pack())
 
-    def call(self, *call):
+    def call(self, *call: Any) -> Any:
         """Call and return the reply."""
         _, data = self.client.call(*call)
         self.server.dataReceived(data)

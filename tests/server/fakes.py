@@ -374,7 +374,7 @@ class Descriptor(FileDescriptor):
     """
 
     def __init__(self) -> None:
-        super().__init__(self)  # type: ignore[arg-type] # its own reactor: see below
+        super().__init__(self)  # its own reactor: see below
         self.connected = 1
         self.room = 1 << 30
         self.sent = bytearray()

@@ -91,7 +91,7 @@ class SideBySideTests(SlowCase):
         """However a call ends."""
         self.slow(5)
         self.running[0].errback(NoDomain("x"))
-        self.running[1].callback("not a number")  # type: ignore[arg-type]
+        self.running[1].callback("not a number")
         self.assertEqual(1, len(self.flushLoggedErrors()))
         self.assertEqual(5, len(self.running))
 

@@ -266,7 +266,7 @@ class RefusedTests(DispatchCase):
             def connect_get_version(self) -> int:
                 return 7
 
-        self.world.driver.hypervisor = Own()  # type: ignore[assignment]
+        self.world.driver.hypervisor = Own()
         client = self.world.opened()
         error = client.error("domain_get_info", DOMAIN)
         self.assertEqual((3, "virDomainGetInfo"), (error.code, error.str2))
@@ -312,10 +312,10 @@ class RefusedTests(DispatchCase):
         """A VirError with a field of a wrong type or range: an internal error in its place, and a record."""
         wrong = [
             VirError("x", code=1 << 40),
-            VirError("x", code=1, domain="test"),  # type: ignore[arg-type]
-            VirError("x", code=1, message=5),  # type: ignore[arg-type]
+            VirError("x", code=1, domain="test"),
+            VirError("x", code=1, message=5),
             VirError("x", code=1, int1=1 << 31),
-            VirError("x", code=1, str3=b"bytes"),  # type: ignore[arg-type]
+            VirError("x", code=1, str3=b"bytes"),
         ]
         for sent in wrong:
 

@@ -223,7 +223,8 @@ class VanishingTests(LargeCase):
             raise RuntimeError("cannot")
 
         cancelled: list[Any] = []
-        results = [Deferred(canceller), Deferred(cancelled.append), Deferred(canceller)]
+        cancellers = (canceller, cancelled.append, canceller)
+        results: list[Deferred[int]] = [Deferred(one) for one in cancellers]
         self.world.hypervisor.domain_get_autostart = lambda dom: results.pop(0)
         client = self.world.opened()
         for _ in range(3):

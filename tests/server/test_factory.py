@@ -57,7 +57,7 @@ class FactoryTests(SynchronousTestCase):
     def test_limits_are_frozen(self) -> None:
         """What all clients share does not change under them."""
         with self.assertRaises(attrs.exceptions.FrozenInstanceError):
-            Limits().max_clients = 1  # type: ignore[misc]
+            Limits().max_clients = 1
 
     def test_reactor_of_twisted(self) -> None:
         """It is the clock where no other is given."""

@@ -240,7 +240,7 @@ class FeatureTests(SessionCase):
         client = self.world.opened()
         self.assertEqual(0, client.result("connect_supports_feature", 1))
 
-        class Featured(type(self.world.hypervisor)):  # type: ignore[misc]
+        class Featured(type(self.world.hypervisor)):
             def connect_supports_feature(self, feature: int) -> Any:
                 return succeed(feature + 1)
 

@@ -168,7 +168,7 @@ class FailureTests(StoreCase):
                     raise error
                 return real.execute(statement, *args)
 
-        store._connection = Failing()  # type: ignore[assignment]
+        store._connection = Failing()
         with self.assertRaisesRegex(StoreError, "I/O error"):
             store.write([domain(2)], [])
         store._connection = real

@@ -120,7 +120,7 @@ class VocabularyTests(SynchronousTestCase):
 class SocketTests(TestCase):
     """The whole way: a blocking client, HTTP, both kinds of sockets."""
 
-    timeout = 60  # type: ignore[assignment]
+    timeout = 60
 
     @inlineCallbacks
     def use(self, endpoint: Callable[[Fake], str], where: Callable[[Any], str]) -> Any:

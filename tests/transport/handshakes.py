@@ -80,7 +80,7 @@ class Deaf(Protocol):
             self.done = True
         except SSL.WantReadError:
             pass
-        self.transport.write(self.tls.bio_read(1 << 16))  # type: ignore[union-attr]
+        self.transport.write(self.tls.bio_read(1 << 16))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -159,7 +159,7 @@ class TLSTestCase(TestCase):
             options,
             True,
             Factory.forProtocol(lambda: client),
-            self.reactor,  # type: ignore[arg-type]
+            self.reactor,
         ).buildProtocol(None)
         server = factory.buildProtocol(peer)
         pump = connect(

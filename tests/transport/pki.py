@@ -75,7 +75,7 @@ class Authority:
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
-        signed = builder.sign(self.key, digest or hashes.SHA256())  # type: ignore[arg-type]
+        signed = builder.sign(self.key, digest or hashes.SHA256())
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -102,7 +102,7 @@ class Authority:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now() - DAY).build()
             )
-        signed = builder.sign(self.key, hashes.SHA256())  # type: ignore[arg-type]
+        signed = builder.sign(self.key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM)
 
     def server_folder(

@@ -34,7 +34,7 @@ class VirshCommandTests(TestCase):
             (IPv6Address("TCP", "::", 16509), "tcp", "test+tcp://localhost/default"),
             (IPv6Address("TCP", "fe80::1", 7), "tcp", "test+tcp://[fe80::1]:7/default"),
         ]:
-            command = virsh_command("test:///default", address, transport)  # type: ignore[arg-type]
+            command = virsh_command("test:///default", address, transport)
             self.assertEqual(f"virsh -c '{uri}'", command)
 
     def test_survives_the_shell(self) -> None:

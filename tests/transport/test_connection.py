@@ -275,7 +275,7 @@ class ContextTests(ConnectionTestCase):
         """Make so many connections; returns how many contexts were used."""
         contexts = set()
         for _ in range(number):
-            server = connections.serverConnectionForTLS(None)  # type: ignore[arg-type]
+            server = connections.serverConnectionForTLS(None)
             self.client(version).shake(server)
             server.shutdown()  # of those who leave without a goodbye OpenSSL forgets the session
             contexts.add(id(connections.context))

@@ -126,5 +126,5 @@ class ShowAddressTests(TestCase):
             (UNIXAddress(os.fsencode("/run/s")), "unix", "unix:/run/s"),
             (UNIXAddress(None), "unix", "unix:"),
         ]:
-            self.assertEqual(text, show_address(address, transport))  # type: ignore[arg-type]
+            self.assertEqual(text, show_address(address, transport))
         self.assertTrue(show_address(HostnameAddress(b"h", 5), "tcp").startswith("tcp:"))

@@ -66,7 +66,7 @@ class ListeningServiceTests(TestCase):
         ]
         return ListeningService(
             self.listeners,
-            lambda listener: Factory.forProtocol(lambda: None),  # type: ignore[arg-type, return-value]
+            lambda listener: Factory.forProtocol(lambda: None),
             lambda listener, address: self.opened.append(listener.text),
             self.errors.append,
             stop,
@@ -87,7 +87,7 @@ class ListeningServiceTests(TestCase):
 
     def test_one_factory_for_each(self) -> None:
         self.start(self.service(succeed(Port()), succeed(Port())))
-        factories = {listener.endpoint.factory for listener in self.listeners}  # type: ignore[attr-defined]
+        factories = {listener.endpoint.factory for listener in self.listeners}
         self.assertEqual(2, len(factories))
 
     def test_without_privileges(self) -> None:
@@ -135,7 +135,7 @@ class ListeningServiceTests(TestCase):
         service = self.service(succeed(Port()))
         self.start(service)
         self.successResultOf(service.stopService())
-        self.listeners[0].endpoint.result = succeed(Port())  # type: ignore[attr-defined]
+        self.listeners[0].endpoint.result = succeed(Port())
         self.start(service)
         self.assertEqual(["tcp:0", "tcp:0"], self.opened)
 

@@ -43,10 +43,10 @@ class AcceptTests(TLSTestCase):
     def test_bytes_pass(self) -> None:
         client, pump = self.connect(self.listen(), self.options(self.pair))
         (server,) = self.behind.built
-        client.transport.write(b"ping" * 10_000)  # type: ignore[union-attr]
+        client.transport.write(b"ping" * 10_000)
         self.flow(pump)
         self.assertEqual(b"ping" * 10_000, server.received)
-        server.transport.write(b"pong")  # type: ignore[union-attr]
+        server.transport.write(b"pong")
         self.flow(pump)
         self.assertEqual(b"\x01pong", client.received)
 
@@ -60,7 +60,7 @@ class AcceptTests(TLSTestCase):
 
     def test_protocol_learns_of_the_end_once(self) -> None:
         client, pump = self.connect(self.listen(), self.options(self.pair))
-        client.transport.loseConnection()  # type: ignore[union-attr]
+        client.transport.loseConnection()
         self.flow(pump)
         self.assertEqual([1], [len(protocol.lost) for protocol in self.behind.built])
         self.assertEqual([], self.refusals())
@@ -71,7 +71,7 @@ class AcceptTests(TLSTestCase):
         (server,) = self.behind.built
         server.reply = b"farewell" * 1000
         for _ in range(3):
-            client.transport.write(b"call" * 10_000)  # type: ignore[union-attr]
+            client.transport.write(b"call" * 10_000)
         self.flow(pump)
         self.assertEqual(b"\x01" + server.reply, client.received)
         self.assertEqual([1, 1], [len(client.lost), len(server.lost)])
@@ -90,7 +90,7 @@ class AcceptTests(TLSTestCase):
         for version in (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3):
             client, _ = self.connect(factory, self.options(self.pair, lowerMaximumSecurityTo=version))
             self.assertEqual(b"\x01", client.received)
-            handle = self.behind.built[-1].transport.getHandle()  # type: ignore[union-attr]
+            handle = self.behind.built[-1].transport.getHandle()
             self.assertEqual(version.name.replace("_", "."), handle.version)
             self.assertIn("GCM", handle.cipher)
 
@@ -98,10 +98,10 @@ class AcceptTests(TLSTestCase):
         """A client that begins another handshake loses its connection over it."""
         options = self.options(self.pair, lowerMaximumSecurityTo=TLSVersion.TLSv1_2)
         client, pump = self.connect(self.listen(), options)
-        connection = client.transport.getHandle()  # type: ignore[union-attr]
+        connection = client.transport.getHandle()
         connection.renegotiate()
         self.assertRaises(SSL.WantReadError, connection.do_handshake)
-        client.transport._flushSendBIO()  # type: ignore[union-attr]
+        client.transport._flushSendBIO()
         self.flow(pump)
         self.assertEqual(1, len(client.lost))
 
@@ -192,7 +192,7 @@ class RefuseTests(TLSTestCase):
 
         self.endpoint.refused = fail
         client, pump = self.connect_plain(factory)
-        client.transport.write(HALF_A_HELLO)  # type: ignore[union-attr]
+        client.transport.write(HALF_A_HELLO)
         pump.flush()
         client, _ = self.connect(factory, self.options(self.pair))
         self.assertEqual(b"\x01", client.received)
@@ -261,7 +261,7 @@ class RefuseTests(TLSTestCase):
         ]:
             client, pump = self.connect_plain(self.listen())
             self.logged.clear()
-            client.transport.write(data)  # type: ignore[union-attr]
+            client.transport.write(data)
             pump.flush()
             self.assertEqual([why], self.refusals())
             self.assertEqual(1, len(client.lost))
@@ -269,15 +269,15 @@ class RefuseTests(TLSTestCase):
 
     def test_port_scan(self) -> None:
         client, pump = self.connect_plain(self.listen())
-        client.transport.loseConnection()  # type: ignore[union-attr]
+        client.transport.loseConnection()
         pump.flush()
         self.assertEqual(["it sent nothing, as a port scan does"], self.refusals())
         self.assertEqual([], self.reactor.getDelayedCalls())
 
     def test_gone_during_the_handshake(self) -> None:
         client, pump = self.connect_plain(self.listen())
-        client.transport.write(HALF_A_HELLO)  # type: ignore[union-attr]
-        client.transport.loseConnection()  # type: ignore[union-attr]
+        client.transport.write(HALF_A_HELLO)
+        client.transport.loseConnection()
         pump.flush()
         self.assertEqual(["the connection ended during the handshake"], self.refusals())
         self.assertEqual([], self.reactor.getDelayedCalls())
@@ -296,7 +296,7 @@ class RefuseTests(TLSTestCase):
         """Bytes that come one by one win no time."""
         client, pump = self.connect_plain(self.listen())
         for byte in b"\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03":
-            client.transport.write(bytes([byte]))  # type: ignore[union-attr]
+            client.transport.write(bytes([byte]))
             pump.flush()
             self.reactor.advance(1)
         pump.flush()
@@ -305,7 +305,7 @@ class RefuseTests(TLSTestCase):
 
     def test_deadline_can_be_set(self) -> None:
         client, pump = self.connect_plain(self.listen(handshake_timeout=2.5))
-        client.transport.write(HALF_A_HELLO)  # type: ignore[union-attr]
+        client.transport.write(HALF_A_HELLO)
         pump.flush()
         self.reactor.advance(2.6)
         pump.flush()
@@ -319,7 +319,7 @@ class RefuseTests(TLSTestCase):
         hello = b"\x01\x01\xff\xff\x03\x03" + bytes(0x1FFFF - 2)
         for start in range(0, len(hello), 1 << 14):
             part = hello[start : start + (1 << 14)]
-            client.transport.write(b"\x16\x03\x01" + len(part).to_bytes(2) + part)  # type: ignore[union-attr]
+            client.transport.write(b"\x16\x03\x01" + len(part).to_bytes(2) + part)
             pump.flush()
         self.assertEqual(1, len(client.lost))
         self.assertEqual(["its handshake is larger than 65536 bytes"], self.refusals())

@@ -24,7 +24,7 @@ class ReloadTests(TLSTestCase):
 
     def serial(self, client: Recorder) -> int:
         """The serial number of the certificate that the server showed."""
-        return int(client.transport.getPeerCertificate().get_serial_number())  # type: ignore[union-attr]
+        return int(client.transport.getPeerCertificate().get_serial_number())
 
     def replace(self, **files: bytes) -> None:
         for name, data in files.items():
@@ -40,7 +40,7 @@ class ReloadTests(TLSTestCase):
         self.assertNotEqual(self.serial(old), self.serial(new))
         self.assertEqual(x509.load_pem_x509_certificate(certificate).serial_number, self.serial(new))
         self.assertEqual(self.serial(new), self.endpoint.credentials.chain[0].serial_number)
-        old.transport.write(b"still here")  # type: ignore[union-attr]
+        old.transport.write(b"still here")
         self.flow(pump)
         self.assertEqual(b"still here", self.behind.built[0].received)
 

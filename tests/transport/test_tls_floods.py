@@ -16,7 +16,7 @@ class FloodTests(TLSTestCase):
     def stall(self, factory: Any, peer: Any = PEER) -> Recorder:
         """A client that sends half a hello and no more."""
         client, pump = self.connect_plain(factory, peer)
-        client.transport.write(HALF_A_HELLO)  # type: ignore[union-attr]
+        client.transport.write(HALF_A_HELLO)
         pump.flush()
         self.pumps = [*getattr(self, "pumps", []), pump]
         return client

@@ -169,5 +169,5 @@ class UnixEndpointTests(TestCase):
             yield client.over
             yield port.stopListening()
             self.assertTrue(os.path.exists(self.path))
-            self.assertNotIn(port, reactor.getReaders())  # type: ignore[attr-defined]
+            self.assertNotIn(port, reactor.getReaders())
             yield self.assertFailure(adopted.listen(Factory.forProtocol(Protocol)), AlreadyListened)

@@ -18,7 +18,7 @@ class Refusals(SynchronousTestCase):
 
     def refused(self, text: str, words: str) -> VirError:
         """Assert that a document is refused, with some words."""
-        error = self.assertRaises(XmlError, parse_fragment, text, source=SOURCE)
+        error: VirError = self.assertRaises(XmlError, parse_fragment, text, source=SOURCE)
         self.assertIn(words, error.message)
         self.assertEqual(error.domain, VIR_FROM_XML)
         return error
@@ -87,7 +87,8 @@ class PrivateTests(SynchronousTestCase):
 
     def refusal(self, text: str, source: str = SOURCE) -> str:
         """The message of the error that a document ends in."""
-        return self.assertRaises(XmlDetail, parse_fragment, text, source=source).message
+        error: XmlDetail = self.assertRaises(XmlDetail, parse_fragment, text, source=source)
+        return error.message
 
     def test_passwords(self) -> None:
         """Of a document that may hold a password only line and column of the error are told."""

@@ -38,7 +38,8 @@ class BlockCallTests(HotplugBase):
 
     async def test_nonsense(self) -> None:
         """An answer that makes no sense is an error, or nothing."""
-        for answer in ({}, [], 7, None, "x", [[]]):
+        nonsense: list[Any] = [{}, [], 7, None, "x", [[]]]
+        for answer in nonsense:
             self.monitor.answers["query-blockstats"] = answer
             await self.assertFailure(self.begin("domain_block_stats", "vda"), InternalError)
             self.monitor.answers["query-block"] = answer

@@ -394,4 +394,4 @@ def _common(text: str) -> str:
     for place in DIFFERENT:
         for element in root.xpath(place):
             element.getparent().remove(element)
-    return etree.tostring(root, pretty_print=True).decode()
+    return str(etree.tostring(root, pretty_print=True).decode())

@@ -326,13 +326,14 @@ class MachineTests(SynchronousTestCase):
         slots[2]["qom-path"] = "/machine/unattached/device[0]"
         (order,) = orders_for_vcpus(setting(model), slots)
         self.assertEqual({"driver": "cpu", "id": "vcpu1", "socket-id": 1}, order.arguments)
-        for answer in (
+        nonsense: list[Any] = [
             None,
             {},
             [None],
             [{"type": 1, "props": {}}],
             [{"type": "x", "props": {"core-id": "1"}}],
-        ):
+        ]
+        for answer in nonsense:
             self.assertRaises(InternalError, orders_for_vcpus, setting(model), answer)
         self.assertRaises(VirError, orders_for_vcpus, setting(model), [])
 

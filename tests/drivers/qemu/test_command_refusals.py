@@ -224,7 +224,7 @@ class RefusalTests(SynchronousTestCase):
         for name in NAMES:
             model = read(document(name, "/images"))
             check_expressed(model)
-            model.devices.disks[0].geometry = "anything"  # type: ignore[assignment]
+            model.devices.disks[0].geometry = "anything"
             error = self.assertRaises(ConfigUnsupported, check_expressed, model)
             self.assertEqual(
                 "unsupported configuration: 'geometry' of <disk> is not supported by this driver", str(error)

@@ -44,7 +44,7 @@ class LimitTests(TestCase):
             f"<os><type arch='x86_64' machine='{machine}'>hvm</type></os>"
             f"<devices>{devices}</devices></domain>"
         )
-        code, _, message = answer(text)
+        code, _, message = list(answer(text))
         self.assertIn(code, {1, 27})
         return str(message)
 

@@ -106,8 +106,8 @@ class EndTests(TestCase):
             self.world.touch(self.record)
             self.record.guest = self.guest
             if process:
-                self.guest.process = self.process  # type: ignore[assignment]
-                self.guest.monitor = self.monitor  # type: ignore[assignment]
+                self.guest.process = self.process
+                self.guest.monitor = self.monitor
                 self.guest.started = True
                 self.world.start(self.record, c.VIR_DOMAIN_RUNNING_BOOTED)
             else:
@@ -149,12 +149,12 @@ class EndTests(TestCase):
         log.write_text("of another day\nno such CPU\n")
         self.process.log_start = len("of another day\n")
         self.process.ended.callback(None)
-        self.world.emulators = Emulators(recorded_emulators()[0])  # type: ignore[assignment]
+        self.world.emulators = Emulators(recorded_emulators()[0])
         outcomes = []
         for error in (MonitorHungUp("End of file"), OperationTimeout("it is silent")):
 
             async def fail(guest: Guest, *_: object, error: VirError = error, **__: object) -> None:
-                guest.process = self.process  # type: ignore[assignment]
+                guest.process = self.process
                 raise error
 
             self.patch(starting, "launch", fail)

@@ -223,7 +223,8 @@ class HotplugTests(HotplugBase):
 
     async def test_lies(self) -> None:
         """Events about what is no device of the guest change nothing."""
-        for device in ("", "nobody", 7, None, ["x"], {}, "x" * 5000):
+        devices: list[Any] = ["", "nobody", 7, None, ["x"], {}, "x" * 5000]
+        for device in devices:
             self.tell("DEVICE_DELETED", device=device)
             self.tell("DEVICE_UNPLUG_GUEST_ERROR", device=device)
         self.tell("BLOCK_WRITE_THRESHOLD", **{"node-name": "libvirt-1-storage", "write-threshold": "x"})

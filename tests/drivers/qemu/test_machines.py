@@ -270,7 +270,7 @@ class StatisticsTests(MachineCase):
     def test_silent(self) -> None:
         """What needs no QEMU is told when the time is up."""
         self.monitor.answers["query-balloon"] = {"actual": 1 << 20}
-        self.monitor.execute = lambda *_, **__: Deferred()  # type: ignore[method-assign]
+        self.monitor.execute = lambda *_, **__: Deferred()
         call = self.ask()
         self.clock.advance(SECONDS - 1)
         self.assertNoResult(call)
@@ -311,8 +311,9 @@ class StatisticsTests(MachineCase):
         params = {param.field: param.value.value for param in dirty_rate_params(answer)}
         self.assertEqual(params["dirtyrate.megabytes_per_second"], 5)
         self.assertEqual(params["dirtyrate.calc_mode"], "page-sampling")
-        for nonsense in (None, [], {"status": "x"}, {"status": ["measured"]}):
-            self.assertEqual(list(dirty_rate_params(nonsense)), [])
+        nonsense: list[Any] = [None, [], {"status": "x"}, {"status": ["measured"]}]
+        for one in nonsense:
+            self.assertEqual(list(dirty_rate_params(one)), [])
         for seconds in (0, 61):
             await self.refused(
                 ConfigUnsupported, "choose value within [1, 60]", "domain_start_dirty_rate_calc", seconds, 0

@@ -348,7 +348,8 @@ class EndTests(MonitorCase):
         self.assertTrue(self.wire.disconnecting)
 
     def test_answer_to_nothing(self) -> None:
-        for message in ({"return": {}, "id": 99}, {"return": {}}):
+        messages: list[dict[str, Any]] = [{"return": {}, "id": 99}, {"return": {}}]
+        for message in messages:
             self.setUp()
             self.say(message)
             self.assertTrue(self.monitor.closed)

@@ -273,7 +273,7 @@ class EndTests(ProcessCase):
         self.assertEqual(-signal.SIGKILL, await again.kill(0))
         self.assertEqual([], self.ends)
         # The zombie was reaped by the one that was found.
-        child._child.wait()  # type: ignore[union-attr]
+        child._child.wait()
         child.exited = True
 
 
@@ -303,7 +303,7 @@ class FindTests(ProcessCase):
         found = figures.task_figures(pid)
         start = found.start_time if found else 0
         defaults = {"start_time": start, "boot": figures.boot_id(), "program": sys.executable}
-        return find(pid, reactor=reactor, on_exit=self.ends.append, **(defaults | arguments))  # type: ignore[arg-type]
+        return find(pid, reactor=reactor, on_exit=self.ends.append, **(defaults | arguments))
 
     async def test_orphan(self) -> None:
         """Its end is seen, and its status not known."""

@@ -153,7 +153,7 @@ class PlugTests(TestCase):
         """A place that a device asks for has to be free."""
         model = guest("<memballoon model='virtio'><address type='pci' slot='7'/></memballoon>", "pc").model
         disk = new_disk("vda")
-        disk.info.address = model.devices.memballoon.info.address  # type: ignore[union-attr]
+        disk.info.address = model.devices.memballoon.info.address
         error = self.assertRaises(XmlError, assign_address, model, disk)
         self.assertEqual(error.message, "XML error: Attempted double use of PCI Address 0000:00:07.0")
 
@@ -163,7 +163,7 @@ class PlugTests(TestCase):
         keyboard = Input()
         keyboard.type, keyboard.bus = "keyboard", "usb"
         assign_address(model, keyboard)
-        self.assertEqual(keyboard.info.address.port, "2")  # type: ignore[union-attr]
+        self.assertEqual(keyboard.info.address.port, "2")
 
     def test_fit(self) -> None:
         """A device is completed, placed and checked at once."""
@@ -172,7 +172,7 @@ class PlugTests(TestCase):
         DEFAULTS.fit(model, disk)
         address = disk.info.address
         self.assertIsInstance(address, DriveAddress)
-        self.assertEqual((disk.driver and disk.driver.type, address and address.unit), ("raw", 1))  # type: ignore[attr-defined]
+        self.assertEqual((disk.driver and disk.driver.type, address and address.unit), ("raw", 1))
         disk = new_disk("vda")
         disk.device = "cdrom"
         error = self.assertRaises(ConfigUnsupported, DEFAULTS.fit, model, disk)

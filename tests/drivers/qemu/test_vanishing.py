@@ -106,8 +106,17 @@ class VanishingTests(VanishingBase):
 
     async def test_answers_that_are_none(self) -> None:
         """A QEMU that answers nonsense cannot make the daemon believe, or stumble over, anything."""
-        nonsense = [7, None, [], {"name": []}, {"fdset-id": 1, "fds": [3]}, {"cpu-index": "x"}, {"label": 1}]
-        for answer in (nonsense, 7, {}, "x"):
+        nonsense: list[Any] = [
+            7,
+            None,
+            [],
+            {"name": []},
+            {"fdset-id": 1, "fds": [3]},
+            {"cpu-index": "x"},
+            {"label": 1},
+        ]
+        answers: list[Any] = [nonsense, 7, {}, "x"]
+        for answer in answers:
             for command in ("qom-list", "query-fdsets", "query-chardev", "query-cpus-fast"):
                 self.monitor.answers[command] = answer
             self.assertEqual(await find_terminals(self.guest), {})

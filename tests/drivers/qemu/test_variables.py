@@ -18,7 +18,8 @@ CODE = "/usr/share/OVMF/OVMF_CODE_4M"
 
 def guest(os: str, features: str = "") -> DomainModel:
     """A guest whose ``<os>`` ends like that."""
-    return parsed(os, features).model
+    model: DomainModel = parsed(os, features).model
+    return model
 
 
 def parsed(os: str, features: str = "") -> Definition:  # type: ignore[valid-type]

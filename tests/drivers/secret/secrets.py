@@ -71,5 +71,5 @@ class SecretsCase(TestCase):
         """Return the events since the last call: number, the last byte of the UUID, the rest."""
         taken, self.seen[:] = list(self.seen), []
         for event in taken:
-            self.assertEqual(("secret", event.key), (event.kind, event.msg[1].uuid))  # type: ignore[index]
-        return [(event.id, event.msg[1].uuid[-1], *event.msg[2:]) for event in taken]  # type: ignore[index]
+            self.assertEqual(("secret", event.key), (event.kind, event.msg[1].uuid))
+        return [(event.id, event.msg[1].uuid[-1], *event.msg[2:]) for event in taken]
