@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.interop.peers import Running, require, run_virsh
-from tests.interop.qemu_session import GuestTestCase, QemuLibvirtd, RemotevirtQemu, until
+from tests.interop.qemu_session import SECONDS, GuestTestCase, QemuLibvirtd, RemotevirtQemu, reactor, until
+
+AGENT_CAME = "guest agent-lifecycle state: 'connected' reason: 'channel event'"
 
 
 class LifeTests(GuestTestCase):
@@ -82,12 +86,26 @@ class LifeTests(GuestTestCase):
         await self.nothing_left()
 
     async def test_ignored(self) -> None:
-        """A guest that ignores its power button is destroyed, and one that is away powers off by itself."""
+        """A guest that ignores its power button is destroyed, and one that is away powers off by itself.
+
+        What it opens and closes meanwhile is known afterwards.
+        """
         await self.begin()
-        await self.virsh("define", str(self.guest(cmdline="ignore-acpi")))
+        channel = "<channel type='unix'><target type='virtio' name='{}'/></channel>"
+        agent, other = (channel.format(name) for name in ("org.qemu.guest_agent.0", "other"))
+        await self.virsh("define", str(self.guest(cmdline="ignore-acpi", devices=agent + other)))
         await self.virsh("start", "guest")
+        watching = await self.watch()
+        await self.channels_are("disconnected", "disconnected")
         console = await self.console()
         await console.boot()
+        await console.command("sleep 999 </dev/vport0p1 & echo $! >/run/held")
+        await until(lambda: AGENT_CAME in watching.events(), "the agent's channel")
+        await self.channels_are("connected", "disconnected")
+        await deferToThread(self.daemon.kill)
+        await console.command("kill $(cat /run/held); sleep 999 </dev/vport0p2 &")
+        await deferToThread(self.daemon.start)
+        await self.channels_are("disconnected", "connected")
         await self.virsh("shutdown", "guest")
         await console.wait_for("key 116")
         self.assertIn("running", await self.state())
@@ -97,6 +115,13 @@ class LifeTests(GuestTestCase):
         await deferToThread(self.daemon.start)
         await self.state_is("shut off (shutdown)")
         await self.nothing_left()
+
+    async def channels_are(self, *states: str) -> None:
+        """Wait until the guest has its channels open or not."""
+        end = reactor.seconds() + SECONDS
+        while (found := re.findall(r"state='(\w+)'/>", await self.virsh("dumpxml", "guest"))) != [*states]:
+            self.assertLess(reactor.seconds(), end, found)
+            await deferLater(reactor, 0.1)
 
     async def test_away(self) -> None:
         """What guests do by themselves is as their definitions say, also while there is no daemon."""

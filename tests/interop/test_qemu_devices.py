@@ -136,7 +136,7 @@ class GuestTests(DeviceTestCase):
         await self.check_media(console)
         await self.check_sizes(console)
         self.check_limits()
-        await self.check_others(console)
+        await self.check_others(console, events)
 
     async def check_disks(self, console: Console, events: Running) -> None:
         """A disk comes, is written to, and goes; both definitions know."""
@@ -224,10 +224,10 @@ class GuestTests(DeviceTestCase):
             *("blkdeviotune", "guest", "vda", "--total-iops-sec-max", "5", "--live"),
         )
 
-    async def check_others(self, console: Console) -> None:
+    async def check_others(self, console: Console, events: Running) -> None:
         """Memory, a channel, randomness, a serial line."""
         memory = "<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>"
-        channel = "<channel type='unix'><target type='virtio' name='org.example'/></channel>"
+        channel = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
         documents = {
             "memory": memory,
             "channel": channel,
@@ -241,7 +241,13 @@ class GuestTests(DeviceTestCase):
         live = self.virsh("dumpxml", "guest")
         for alias in ("dimm0", "channel0", "rng0", "serial1", "input2"):
             self.assertIn(f"<alias name='{alias}'/>", live)
-        self.assertEqual(os.listdir(self.folder / "qemu/channel" / UUID), ["org.example"])
+        self.assertEqual(os.listdir(self.folder / "qemu/channel" / UUID), ["org.qemu.guest_agent.0"])
+        await console.command("for port in /dev/vport*; do sleep 999 <$port & done")
+        events.wait_for(
+            "event 'agent-lifecycle' for domain 'guest': state: 'connected' reason: 'channel event'"
+        )
+        self.assertIn("name='org.qemu.guest_agent.0' state='connected'/>", self.virsh("dumpxml", "guest"))
+        self.assertNotIn("state='connected'", self.virsh("dumpxml", "guest", "--inactive"))
         for name in ("channel", "rng", "input"):
             self.virsh("detach-device", "guest", str(self.folder / f"{name}.xml"))
         live = self.virsh("dumpxml", "guest")

@@ -48,6 +48,15 @@ setvcpus empty 1 --live
 setvcpus empty 2 --guest
 iothreadset empty 1 --poll-max-ns 5 --config
 iothreadset empty 9 --poll-max-ns 5 --live
+iothreadset empty 1 --thread-pool-min 2 --live
+iothreadset empty 1 --thread-pool-min 4 --thread-pool-max 9
+iothreadset empty 1 --thread-pool-min 1 --thread-pool-max 2 --live
+iothreadset empty 1 --thread-pool-max -1 --live
+iothreadset empty 1 --thread-pool-max -2 --config
+iothreadset empty 1 --thread-pool-max 3 --config
+iothreadset empty 1 --thread-pool-min -1 --config
+iothreadset empty 1 --poll-grow 5 --thread-pool-max 5 --live --config
+qemu-monitor-command empty --hmp qom-get /objects/iothread1 thread-pool-max
 blkdeviotune empty vdz
 blkdeviotune empty vdz --config
 domblkinfo empty vda

@@ -1,29 +1,29 @@
 """What a guest's QEMU is told before the guest runs, and asked: what the command line cannot say.
 
-Passwords (which would be seen there), what a reset leads to, the names of pseudo-terminals, the balloon's
-size, the threads of the processors.
+Passwords (which would be seen there), what a reset leads to, the names of pseudo-terminals, which channels
+are open, the balloon's size, the threads of the processors.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from remotevirt.drivers.qemu.characters import (
+    STARTED,
+    channels_of,
+    find_characters,
+    place_terminals,
+    take_in_states,
+)
 from remotevirt.drivers.qemu.command import Setting, hotpluggable_vcpus, orders_before_run, orders_for_vcpus
 from remotevirt.drivers.qemu.displays import password_orders
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.threads import settle_threads
-from remotevirt.xml.domain import DomainModel
-from remotevirt.xml.domain.chardev import CharSource, Console
 from remotevirt.xml.domain.graphics import Vnc
 
-__all__ = ["configure", "find_terminals", "find_threads"]
-
-_TERMINAL = re.compile(r"pty:/dev/pts/[0-9]{1,10}")
-"""How QEMU tells where a terminal is. A guest may have broken out into it, and a definition that holds what
-no document can would not be read again after a restart of the daemon."""
+__all__ = ["configure", "find_threads"]
 
 
 async def configure(guest: Guest, emulator: Emulator) -> None:
@@ -46,15 +46,16 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
     if record.live.has_balloon and record.live.memory < record.live.max_memory:
         await guest.execute("balloon", {"value": record.live.memory * 1024})
     await _find_port(guest)
-    terminals = await find_terminals(guest)
+    characters = await find_characters(guest)
     guest.threads = await find_threads(guest)
     await settle_threads(guest)
 
     def change() -> None:
         world.touch(record)
-        place_terminals(record.live.changing(), terminals)
+        place_terminals(record.live.changing(), characters)
+        take_in_states(guest, characters, STARTED)
 
-    if terminals:
+    if channels_of(model) or any(one.terminal is not None for one in characters.values()):
         world.commit(change)
 
 
@@ -84,29 +85,6 @@ async def _find_port(guest: Guest) -> None:
 def _objects(answer: Any) -> list[dict[str, Any]]:
     """Return the objects of an answer that should be a list of them."""
     return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
-
-
-async def find_terminals(guest: Guest) -> dict[str, str]:
-    """Return the pseudo-terminals of a guest's character devices, by the device's id."""
-    found: dict[str, str] = {}
-    answer = await guest.execute("query-chardev")
-    for one in _objects(answer):
-        label, name = one.get("label"), one.get("filename")
-        if isinstance(label, str) and isinstance(name, str) and _TERMINAL.fullmatch(name):
-            found[label] = name.removeprefix("pty:")
-    return found
-
-
-def place_terminals(model: DomainModel, terminals: dict[str, str]) -> None:
-    """Say in a live definition where the pseudo-terminals are."""
-    devices = model.devices
-    lines: list[Any] = [*devices.serials, *devices.parallels, *devices.channels, *devices.consoles]
-    for one in lines:
-        path = terminals.get(f"char{one.info.alias}")
-        if path is not None and one.backend.type == "pty":
-            if isinstance(one, Console):
-                one.backend.tty = path  # what clients looked for before there was <source>
-            one.backend.sources = [CharSource(path=path)]
 
 
 async def find_threads(guest: Guest) -> dict[int, int]:

@@ -1,8 +1,8 @@
-"""IO threads of guests: those that there are, where they may run, how they poll; they come and go."""
+"""IO threads of guests: those that there are, where they may run, how they work; they come and go."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from remotevirt.drivers.domains.calls import IMPACT
@@ -22,7 +22,7 @@ from remotevirt.drivers.qemu.threads import (
     tell_tunable,
 )
 from remotevirt.stubs import constants as c
-from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg, OperationUnsupported
+from remotevirt.stubs.errors import ConfigUnsupported, InvalidArg, OperationInvalid, OperationUnsupported
 from remotevirt.stubs.remote import DomainIothreadInfo, NonnullDomain, TypedParam
 from remotevirt.stubs.remote.domain import DomainGetIothreadInfoRet
 from remotevirt.typed_params import check_params, to_dict
@@ -42,7 +42,18 @@ POLLING: Final = {
     c.VIR_DOMAIN_IOTHREAD_POLL_GROW: ("poll-grow", c.VIR_TYPED_PARAM_UINT),
     c.VIR_DOMAIN_IOTHREAD_POLL_SHRINK: ("poll-shrink", c.VIR_TYPED_PARAM_UINT),
 }
-"""Parameters: QEMU's property, and the type."""
+"""Parameters of how a thread polls: QEMU's property, and the type."""
+
+POOL_MIN: Final[str] = c.VIR_DOMAIN_IOTHREAD_THREAD_POOL_MIN
+POOL_MAX: Final[str] = c.VIR_DOMAIN_IOTHREAD_THREAD_POOL_MAX
+POOL: Final = {POOL_MIN: "thread-pool-min", POOL_MAX: "thread-pool-max"}
+"""Parameters of the pool of workers that a thread has: QEMU's property."""
+
+TYPES: Final = {
+    **{name: kind for name, (_, kind) in POLLING.items()},
+    **dict.fromkeys(POOL, c.VIR_TYPED_PARAM_INT),
+}
+"""Parameters: their types."""
 
 
 class IoThreadCalls(QemuCalls):
@@ -184,37 +195,110 @@ class IoThreadCalls(QemuCalls):
 
         self.world.commit(change)
 
+    @to_the_end
     async def domain_set_iothread_params(
         self, dom: NonnullDomain, iothread_id: int, params: Sequence[TypedParam], flags: int
     ) -> None:
-        """Change how a thread of a running guest polls."""
+        """Change how a thread of a running guest polls, and how many workers it may have."""
         need_params(params, "virDomainSetIOThreadParams")
         self.check_flags(flags, IMPACT, "DomainSetIOThreadParams")
         _check_id(iothread_id)
-        check_params(params, {name: kind for name, (_, kind) in POLLING.items()})
+        check_params(params, TYPES)
         wanted = {name: int(value) for name, value in to_dict(params).items()}
-        for name, value in wanted.items():
-            if value > MAX_VALUE:
-                text = f"{POLLING[name][0]} ({value}) must be less than or equal to {MAX_VALUE}"
-                raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+        _check_wanted(wanted)
         record = self.record(dom)
         async with self.turn(record, "remoteDispatchDomainSetIothreadParams"):
             live, config = self.definitions(record, flags)
             for definition in (live, config):
-                if definition is not None and all(
-                    thread.id != iothread_id for thread in threads_of(definition.model)
-                ):
-                    text = f"cannot find IOThread '{iothread_id}' in iothreadids"
-                    raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
-            if config is not None:
-                text = "configuring persistent polling values is not supported"
-                raise OperationUnsupported(text, domain=c.VIR_FROM_QEMU)
-            guest = self.guest(record)
-            for name, (property_name, _) in POLLING.items():
-                if name in wanted:
+                if definition is not None:
+                    thread = _thread(definition, iothread_id)
+                    if definition is config and not POLLING.keys().isdisjoint(wanted):
+                        text = "configuring persistent polling values is not supported"
+                        raise OperationUnsupported(text, domain=c.VIR_FROM_QEMU)
+                    _check_pool(thread, wanted, live=definition is live)
+            if live is not None:
+                guest = self.guest(record)
+                for property_name, value in _orders(_thread(live, iothread_id), wanted):
                     path = f"/objects/iothread{iothread_id}"
-                    order = {"path": path, "property": property_name, "value": wanted[name]}
+                    order = {"path": path, "property": property_name, "value": value}
                     await guest.execute("qom-set", order)
+                guest.check_alive()
+                live, config = self.definitions(self.record(dom), flags)
+
+            def change() -> None:
+                self.world.touch(record)
+                for definition in (live, config):
+                    if definition is not None:
+                        threads = threads_of(definition.changing())
+                        for thread in threads:
+                            if thread.id == iothread_id:
+                                thread.pool_min, thread.pool_max = _pool(thread, wanted)
+                                thread.counted = False
+                        keep_threads(definition.changing(), threads)
+
+            if not POOL.keys().isdisjoint(wanted):
+                self.world.commit(change)
+
+
+def _check_wanted(wanted: Mapping[str, int]) -> None:
+    """Refuse parameters that no thread can have; raises ConfigUnsupported."""
+    for name, (property_name, _) in POLLING.items():
+        if wanted.get(name, 0) > MAX_VALUE:
+            text = f"{property_name} ({wanted[name]}) must be less than or equal to {MAX_VALUE}"
+            raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+    if wanted.get(POOL_MIN, 0) < -1:
+        text = f"{POOL_MIN} ({wanted[POOL_MIN]}) must be equal to or greater than -1"
+        raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+    if wanted.get(POOL_MAX, 1) < -1 or wanted.get(POOL_MAX) == 0:
+        text = f"{POOL_MAX} ({wanted[POOL_MAX]}) must be a positive number or -1"
+        raise ConfigUnsupported(text, domain=c.VIR_FROM_QEMU)
+
+
+def _thread(definition: Definition, iothread_id: int) -> IoThread:
+    """Return a thread of a definition; raises InvalidArg."""
+    for thread in threads_of(definition.model):
+        if thread.id == iothread_id:
+            return thread
+    text = f"cannot find IOThread '{iothread_id}' in iothreadids"
+    raise InvalidArg(text, domain=c.VIR_FROM_QEMU)
+
+
+def _pool(thread: IoThread, wanted: Mapping[str, int]) -> tuple[int | None, int | None]:
+    """Return the least and the most workers that a thread shall have, None for what QEMU chooses."""
+    found = wanted.get(POOL_MIN, thread.pool_min), wanted.get(POOL_MAX, thread.pool_max)
+    low, high = (None if value == -1 else value for value in found)
+    return low, high
+
+
+def _check_pool(thread: IoThread, wanted: Mapping[str, int], *, live: bool) -> None:
+    """Refuse a pool whose least is more than its most; raises OperationInvalid.
+
+    Args:
+        thread: as it is.
+        wanted: the parameters.
+        live: the guest runs, and QEMU cannot be told to choose anew.
+    """
+    for name in POOL:
+        if live and wanted.get(name) == -1:
+            text = f"{name} (-1) must be equal to or greater than 0 for live change"
+            raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
+    low, high = (-1 if value is None else value for value in _pool(thread, wanted))
+    if low > high:
+        # also where there is no most, as in libvirt
+        text = f"{POOL_MIN} ({low}) can't be greater than {POOL_MAX} ({high})"
+        raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
+
+
+def _orders(thread: IoThread, wanted: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return what QEMU is told, one after the other: its properties, and their values.
+
+    A pool's most may not be less than its least at any time.
+    """
+    names = [POOL_MAX, POOL_MIN]
+    if wanted.get(POOL_MAX, MAX_VALUE) < (thread.pool_min or 0):
+        names.reverse()
+    found = [(property_name, wanted[name]) for name, (property_name, _) in POLLING.items() if name in wanted]
+    return found + [(POOL[name], wanted[name]) for name in names if name in wanted]
 
 
 def _check_id(iothread_id: int) -> None:

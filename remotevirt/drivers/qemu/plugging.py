@@ -15,6 +15,7 @@ from typing import Any
 from remotevirt.drivers.domains.devices import CHARACTER, DeviceEditor
 from remotevirt.drivers.domains.events import device_added
 from remotevirt.drivers.qemu.chains import find_disk, find_volume
+from remotevirt.drivers.qemu.characters import CHANGED, find_characters, place_terminals, take_in_states
 from remotevirt.drivers.qemu.command import (
     Setting,
     images_of,
@@ -23,7 +24,6 @@ from remotevirt.drivers.qemu.command import (
     parts_of_device,
     throttle_of,
 )
-from remotevirt.drivers.qemu.configuring import find_terminals, place_terminals
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_devices import LiveEditor
@@ -77,7 +77,7 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
             await making.add(parts_of_device(setting, one))
         for order in _after(device):
             await making.order(order)
-        terminals = await find_terminals(guest) if device.TAG in CHARACTER else {}
+        characters = await find_characters(guest) if device.TAG in CHARACTER else {}
         bases = await _memory_bases(guest) if device.TAG == "memory" else {}
         guest.check_alive()
 
@@ -85,7 +85,7 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
             for one in wanted[:-1]:
                 put(editor.model.devices, one.copy())
             editor.attach(device.copy())
-            place_terminals(editor.model, terminals)
+            place_terminals(editor.model, characters)
             place_taps(editor.model, making.taps)
             _place_memory(editor.model, bases)
 
@@ -93,6 +93,9 @@ async def plug(guest: Guest, device: Device, config: Change | None) -> None:
             world.change_devices(record, live=take_in, config=config)
             if device.info.alias is not None:
                 world.hub.publish(device_added(record.ref, device.info.alias))
+                name = f"char{device.info.alias}"
+                if name in characters and characters[name].open:  # the guest was faster than QEMU's answer
+                    take_in_states(guest, {name: characters[name]}, CHANGED)
             made(guest)
 
         world.commit(commit)

@@ -33,6 +33,7 @@ from twisted.logger import Logger
 from remotevirt.drivers.disk_threads import in_thread
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.chains import find_volume
+from remotevirt.drivers.qemu.characters import CHANGED, channels_of, find_characters, take_in_states
 from remotevirt.drivers.qemu.complete.aliases import assign_aliases
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.control_groups.group import ControlGroup
@@ -257,6 +258,7 @@ async def _look(guest: Guest) -> None:
     status = await guest.execute("query-status")
     guest.threads = await find_threads(guest)
     await reconcile(guest)
+    await _look_at_channels(guest)
     if record.reason not in GIVEN_UP:
         await drop_output(guest)  # of a dump that did not pause the guest
     word = status.get("status") if isinstance(status, dict) else None
@@ -278,6 +280,20 @@ async def _look(guest: Guest) -> None:
     elif word == "suspended" and record.state != c.VIR_DOMAIN_PMSUSPENDED:
         state = (c.VIR_DOMAIN_PMSUSPENDED, c.VIR_DOMAIN_PMSUSPENDED_UNKNOWN)
         world.apply(lambda: world.set_state(record, *state))
+
+
+async def _look_at_channels(guest: Guest) -> None:
+    """Find out which channels a guest has opened or closed meanwhile."""
+    world, record = guest.world, guest.record
+    if not channels_of(record.live.model):
+        return
+    characters = await find_characters(guest)
+
+    def change() -> None:
+        world.touch(record)
+        take_in_states(guest, characters, CHANGED)
+
+    world.apply(change)
 
 
 GIVEN_UP: Final = frozenset({c.VIR_DOMAIN_PAUSED_SAVE, c.VIR_DOMAIN_PAUSED_DUMP})

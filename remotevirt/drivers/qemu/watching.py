@@ -7,6 +7,7 @@ RESET                 it has rebooted
 GUEST_PANICKED        ``on_crash``
 WATCHDOG              what the device's action says
 BLOCK_IO_ERROR        an event, and paused where the disk's policy is to stop
+VSERPORT_CHANGE       the state of a channel, and an event if it is the agent's
 DEVICE_DELETED        an unplugged device is gone: whoever waits goes on; if nobody does, it is taken in here
 ====================  ===================================================================================
 
@@ -25,6 +26,7 @@ from twisted.logger import Logger
 
 from remotevirt.drivers.domains.events import device_removal_failed
 from remotevirt.drivers.events import Event
+from remotevirt.drivers.qemu.characters import opened
 from remotevirt.drivers.qemu.command import images_of
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.stopping import DESTROYED, OFF, PANICKED, end
@@ -391,6 +393,12 @@ def _dumped(guest: Guest, data: dict[str, Any]) -> None:
         guest.progress.error = _text(data, "error")
 
 
+def _port(guest: Guest, data: dict[str, Any]) -> None:
+    is_open = data.get("open")
+    if isinstance(is_open, bool):
+        opened(guest, _text(data, "id"), is_open)
+
+
 REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "STOP": _stop,
     "RESUME": _resume,
@@ -409,5 +417,6 @@ REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "MIGRATION_PASS": _passed,
     "DEVICE_UNPLUG_GUEST_ERROR": _unplug_refused,
     "BLOCK_WRITE_THRESHOLD": _threshold,
+    "VSERPORT_CHANGE": _port,
 }
 """What is done about which event; others are of no interest here."""

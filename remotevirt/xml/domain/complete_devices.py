@@ -189,6 +189,8 @@ def mirror_console(devices: Devices) -> None:
     serial = devices.serials[0]
     mirror = Console()
     mirror.backend = serial.backend.copy()
+    if mirror.backend.type == "pty" and mirror.backend.sources:
+        mirror.backend.tty = mirror.backend.sources[0].path
     mirror.info = serial.info.copy()
     mirror.target = ConsoleTarget()
     mirror.target.type = "serial"

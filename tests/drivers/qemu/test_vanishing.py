@@ -13,7 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 
 from remotevirt.drivers.qemu import saving
-from remotevirt.drivers.qemu.configuring import find_terminals, find_threads
+from remotevirt.drivers.qemu.characters import CHANGED, Character, find_characters
+from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.savefile import finish_image, start_image
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.unplugging import gone_meanwhile
@@ -21,6 +22,9 @@ from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.typed_params import ullong
 from tests.drivers.qemu.test_hotplug import CONFIG, LIVE, HotplugBase, reactor_later, refusal
+
+CONNECTED = c.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED
+DISCONNECTED = c.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_DISCONNECTED
 
 
 class VanishingBase(HotplugBase):
@@ -119,7 +123,7 @@ class VanishingTests(VanishingBase):
         for answer in answers:
             for command in ("qom-list", "query-fdsets", "query-chardev", "query-cpus-fast"):
                 self.monitor.answers[command] = answer
-            self.assertEqual(await find_terminals(self.guest), {})
+            self.assertEqual(await find_characters(self.guest), {})
             self.assertEqual(await find_threads(self.guest), {})
         self.guest.details.unplugging = ["virtio-disk0"]
         await gone_meanwhile(self.guest)
@@ -130,9 +134,50 @@ class VanishingTests(VanishingBase):
         for place in ("3\n", "3\0", "../sda", 99 * "9"):
             name = f"pty:/dev/pts/{place}"
             self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": name}]
-            self.assertEqual(await find_terminals(self.guest), {}, name)
+            found = await find_characters(self.guest)
+            self.assertEqual(found, {"charserial0": Character(None, None)}, name)
         self.monitor.answers["query-chardev"] = [{"label": "charserial0", "filename": "pty:/dev/pts/3"}]
-        self.assertEqual(await find_terminals(self.guest), {"charserial0": "/dev/pts/3"})
+        found = await find_characters(self.guest)
+        self.assertEqual(found, {"charserial0": Character("/dev/pts/3", None)})
+
+    async def test_channels(self) -> None:
+        """Which channels a guest has open is told once for each change; nothing else has a state."""
+        agent = "<channel type='null'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+        await self.begin("domain_attach_device_flags", agent, LIVE)
+        await self.begin("domain_attach_device_flags", agent.replace("org.qemu.guest_agent.0", "other"), LIVE)
+        self.events.clear()
+        for alias, is_open in (("channel0", "x"), ("virtio-disk0", True), ("nobody", True), (7, True)):
+            self.tell("VSERPORT_CHANGE", id=alias, open=is_open)
+        self.assertNotIn("state=", self.record.live.format(0, 1))
+        for alias, is_open in (
+            ("channel0", True),
+            ("channel1", True),
+            ("channel0", True),
+            ("channel0", False),
+        ):
+            self.tell("VSERPORT_CHANGE", id=alias, open=is_open)
+        self.assertEqual(
+            [(event.id, event.msg.state, event.msg.reason) for event in self.events],
+            [(c.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, state, CHANGED) for state in (CONNECTED, DISCONNECTED)],
+        )
+        live = self.record.live.format(0, 1)
+        self.assertIn("<target type='virtio' name='org.qemu.guest_agent.0' state='disconnected'/>", live)
+        self.assertIn("<target type='virtio' name='other' state='connected'/>", live)
+
+    async def test_quick_channel(self) -> None:
+        """A channel that the guest has opened before QEMU says that it is there is open."""
+        self.monitor.answers["query-chardev"] = [
+            {"label": "charchannel0", "filename": "null", "frontend-open": True},
+            {"label": "charchannel1", "filename": "null", "frontend-open": False},
+        ]
+        for name in ("org.qemu.guest_agent.0", "other"):
+            channel = f"<channel type='null'><target type='virtio' name='{name}'/></channel>"
+            await self.begin("domain_attach_device_flags", channel, LIVE)
+        added, agent = c.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, c.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE
+        self.assertEqual(self.ids(), [added, agent, added])
+        live = self.record.live.format(0, 1)
+        self.assertIn("<target type='virtio' name='org.qemu.guest_agent.0' state='connected'/>", live)
+        self.assertIn("<target type='virtio' name='other'/>", live)
 
     async def test_end_at_each_step(self) -> None:
         """Whichever command is the last that QEMU gets: the call ends, and nothing goes on or stays open."""

@@ -28,6 +28,7 @@ from remotevirt.drivers.qemu.command.disk import parts_of_disk, throttle_of
 from remotevirt.drivers.qemu.command.expressed import check_device, check_expressed
 from remotevirt.drivers.qemu.command.firmware import bios_options, flash_parts
 from remotevirt.drivers.qemu.command.graphics import graphics_options, parts_of_video
+from remotevirt.drivers.qemu.command.iothreads import iothread_parts
 from remotevirt.drivers.qemu.command.machine import machine_options, name_options
 from remotevirt.drivers.qemu.command.memory import (
     default_memory,
@@ -192,12 +193,6 @@ def _devices(setting: Setting) -> Iterable[Part]:
     yield from nameless_parts(setting)
 
 
-def _iothreads(setting: Setting) -> list[Part]:
-    return [
-        Part("object", {"qom-type": "iothread", "id": f"iothread{number}"}) for number in setting.iothreads
-    ]
-
-
 def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield from name_options(setting)
     yield from flash_parts(setting)
@@ -206,7 +201,7 @@ def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield from bios_options(setting)
     yield from memory_parts(setting)
     yield from topology_options(setting)
-    yield from _iothreads(setting)
+    yield from iothread_parts(setting)
     yield from numa_parts(setting)
     yield option("-uuid", uuid_text(setting.model.uuid))
     yield from generation_parts(setting)

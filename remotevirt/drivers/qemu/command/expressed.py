@@ -39,14 +39,15 @@ EXPRESSED: Final[Mapping[str, frozenset[str]]] = {
     # the domain
     "document.DomainModel": _words(
         "type name uuid genid memory_slots max_memory dump_core memory memory_backing maxvcpus vcpus vcpu"
-        " vcpu_list iothreads iothread_ids numatune sysinfo os features cpu clock on_poweroff on_reboot"
-        " on_crash pm devices seclabels commandline"
+        " vcpu_list iothreads iothread_ids default_iothread numatune sysinfo os features cpu clock"
+        " on_poweroff on_reboot on_crash pm devices seclabels commandline"
     ),
     "security.SecLabel": _words("type model relabel"),
     "cpu_tuning.VcpuList": _words("vcpus"),
     "cpu_tuning.SingleVcpu": _words("id enabled hotpluggable order"),
     "cpu_tuning.IoThreadIds": _words("threads"),
-    "cpu_tuning.IoThread": _words("id counted"),
+    "cpu_tuning.IoThread": _words("id counted pool_min pool_max"),
+    "cpu_tuning.DefaultIoThread": _words("pool_min pool_max"),
     "tuning.MemoryBacking": _words("hugepages nosharepages locked source access allocation discard"),
     "tuning.HugePages": _words("pages"),
     "tuning.HugePage": _words("size unit nodeset"),
