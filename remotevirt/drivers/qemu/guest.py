@@ -125,8 +125,8 @@ class Guest:
 
     @property
     def socket(self) -> Path:
-        """Where its monitor listens."""
-        return self.folder / "monitor.sock"
+        """Where its monitor listens: not in its folder, so that it cannot lead to another one."""
+        return self.world.settings.monitor / f"{self.folder.name}.sock"
 
     def remember(self) -> None:
         """Note that ``details`` have changed; inside of a commit."""
