@@ -318,7 +318,7 @@ def _listen(path: str, settings: Settings) -> int:
                 if stat.S_ISSOCK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
                     os.unlink(name, dir_fd=place)
             os.fchmod(listener.fileno(), 0o600)
-            listener.bind(real)
+            listener.bind(path)
             if settings.user is not None:
                 _give_socket(name, place, settings.user)
         listener.listen(LISTEN_BACKLOG)

@@ -266,7 +266,7 @@ async def _look(guest: Guest) -> None:
     if word == "shutdown":
         shut_down(guest, {})
     elif word == "guest-panicked":
-        panicked(guest, {})
+        panicked(guest)
     elif record.state == c.VIR_DOMAIN_PAUSED and record.reason in GIVEN_UP:
         with suppress(VirError):
             await guest.execute("migrate_cancel")
