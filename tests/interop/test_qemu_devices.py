@@ -267,7 +267,7 @@ class LateTests(DeviceTestCase):
         """Reset a guest that no daemon watches, over its monitor."""
         with socket.socket(socket.AF_UNIX) as monitor, monitor.makefile("rw") as lines:
             monitor.settimeout(20)
-            monitor.connect(str(self.own_folder / "monitor.sock"))
+            monitor.connect(str(self.own_folder.parents[1] / "monitor" / f"{self.own_folder.name}.sock"))
             for command in ("qmp_capabilities", "system_reset"):
                 lines.write(json.dumps({"execute": command}) + "\n")
                 lines.flush()

@@ -90,6 +90,7 @@ class Guest:
         ending: (reason, detail) of a stop that was asked for or announced; None while it just runs.
         powered_off: QEMU has said that the guest is off.
         restarting: it is off, and about to be started anew in the same QEMU.
+        dumping: its memory is being kept because its watchdog has bitten.
         started: it has begun to run, or to be paused: that was told, and its end will be.
         group: its control groups, None for none.
         threads: of its virtual processors, by their index.
@@ -112,6 +113,7 @@ class Guest:
         self.powered_off = False
         self.started = False
         self.restarting = False
+        self.dumping = False
         self.group: ControlGroup | None = None
         self.threads: dict[int, int] = {}
         self.stamp = object()
@@ -125,8 +127,8 @@ class Guest:
 
     @property
     def socket(self) -> Path:
-        """Where its monitor listens."""
-        return self.folder / "monitor.sock"
+        """Where its monitor listens: not in its folder, so that it cannot lead to another one."""
+        return self.world.settings.monitor / f"{self.folder.name}.sock"
 
     def remember(self) -> None:
         """Note that ``details`` have changed; inside of a commit."""

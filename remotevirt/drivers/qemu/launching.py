@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -24,6 +23,7 @@ from remotevirt.drivers.qemu.command import (
     build_command,
 )
 from remotevirt.drivers.qemu.emulator import Emulator
+from remotevirt.drivers.qemu.folders import remove_folder
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import give_files
 from remotevirt.drivers.qemu.hugepages import huge_folders
@@ -77,6 +77,7 @@ def surroundings_of(guest: Guest) -> Surroundings:
     }
     return Surroundings(
         folder=str(guest.folder),
+        monitor=str(guest.socket),
         channel_folder=str(settings.channel / guest.record.uuid.hex()),
         vnc_ports=ports,
         vnc_others=OTHER_PORTS,
@@ -110,7 +111,7 @@ async def launch(guest: Guest, emulator: Emulator, *, incoming: bool, reset_nvra
     guest.check_wanted()
     own = str(settings.state)
     huge = list(huge_folders(guest).values())
-    await in_thread(own, lambda stop: _make_folders(guest.folder, settings, huge))
+    await in_thread(own, lambda stop: _make_folders(stop, guest.folder, settings, huge))
     nvram = model.os.nvram
     if nvram is not None and nvram.path is not None:
         place = os.path.dirname(nvram.path)
@@ -195,10 +196,11 @@ async def converse(guest: Guest, timeout: float) -> Monitor:
     )
 
 
-def _make_folders(folder: Path, settings: Settings, huge: Iterable[Path]) -> None:
+def _make_folders(stop: Stop, folder: Path, settings: Settings, huge: Iterable[Path]) -> None:
     """Make the folders of a guest, which nobody but QEMU's user and the daemon can enter.
 
     Args:
+        stop: asked between files of a guest before it.
         folder: its own.
         settings: where the others are.
         huge: those for its huge pages.
@@ -213,11 +215,11 @@ def _make_folders(folder: Path, settings: Settings, huge: Iterable[Path]) -> Non
             settings.save,
         ):
             shared.mkdir(mode=0o711, exist_ok=True)
+        settings.monitor.mkdir(mode=0o700, exist_ok=True)
         for own in huge:
             own.parent.mkdir(mode=0o711, exist_ok=True)
         for own in (folder, settings.channel / folder.name, *huge):
-            with suppress(FileNotFoundError):
-                shutil.rmtree(own)
+            remove_folder(stop, str(own))
             own.mkdir(mode=0o700)
             _to_user(own, settings.user)
     except OSError as error:
@@ -299,27 +301,43 @@ def _open(one: Descriptor, settings: Settings) -> int:
 
 
 def _listen(path: str, settings: Settings) -> int:
-    """Return a socket that listens where QEMU's user may connect; what is there already goes if it is one."""
-    if not path.startswith(f"{settings.run}/"):
-        check_allowed(path, settings)
-    with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            os.unlink(path)
+    """Return a socket that listens where QEMU's user may connect; what is there already goes if it is one.
+
+    The folder may be the guests', who exchange its entries while we look. So a socket has its mode from the
+    beginning, and it is given away only as what it is: a new one of ours, in that very folder.
+    """
+    folder, name = os.path.split(path)
+    folder = os.path.realpath(folder)
+    real = os.path.join(folder, name)
+    if not real.startswith((f"{settings.run}/", f"{settings.monitor}/")):
+        check_allowed(real, settings)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(path)
-        with exactly(os.path.realpath(path)) as descriptor:
-            itself = f"/proc/self/fd/{descriptor}"
-            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), path)
-            os.chmod(itself, 0o600)
+        with exactly(folder) as place:
+            with suppress(FileNotFoundError):
+                if stat.S_ISSOCK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=place)
+            os.fchmod(listener.fileno(), 0o600)
+            listener.bind(path)
             if settings.user is not None:
-                os.chown(itself, settings.user.uid, settings.user.gid)
+                _give_socket(name, place, settings.user)
         listener.listen(LISTEN_BACKLOG)
         return listener.detach()
     except BaseException:
         listener.close()
         raise
+
+
+def _give_socket(name: str, folder: int, user: GuestUser) -> None:
+    """Make a socket in a folder QEMU's user's; raises OSError if it is none that we have just made."""
+    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
+        os.chown(f"/proc/self/fd/{descriptor}", user.uid, user.gid)
+    finally:
+        os.close(descriptor)
 
 
 def _open_output(path: str, settings: Settings, *, append: bool) -> int:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -39,6 +38,7 @@ from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.control_groups.group import ControlGroup
 from remotevirt.drivers.qemu.dumping import dump_over
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
+from remotevirt.drivers.qemu.folders import discard
 from remotevirt.drivers.qemu.guest import Details, Guest, Output, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
 from remotevirt.drivers.qemu.monitor import Monitor
@@ -48,6 +48,7 @@ from remotevirt.drivers.qemu.reconciling import reconcile
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus
 from remotevirt.drivers.qemu.saving import managed_path
+from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.stopping import CRASHED, DESTROYED, SAVED, abandon, end, gone
 from remotevirt.drivers.qemu.watching import panicked, shut_down
 from remotevirt.drivers.qemu.world import QemuWorld
@@ -217,8 +218,10 @@ def _noted_by_qemu(guest: Guest) -> dict[str, Any]:
     """Return what QEMU has noted of its own process; only if that process was started for this guest."""
     path = guest.folder / PID_FILE
     try:
-        with open(path, "rb") as file:
-            pid = int(file.read(32))
+        # the folder is QEMU's own: a pipe in its place would hold up whoever reads it
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            pid = int(file.read(32) or b"")
         with open(f"/proc/{pid:d}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
     except (OSError, ValueError):
@@ -265,7 +268,7 @@ async def _look(guest: Guest) -> None:
     if word == "shutdown":
         shut_down(guest, {})
     elif word == "guest-panicked":
-        panicked(guest, {})
+        panicked(guest)
     elif record.state == c.VIR_DOMAIN_PAUSED and record.reason in GIVEN_UP:
         with suppress(VirError):
             await guest.execute("migrate_cancel")
@@ -313,26 +316,37 @@ PAUSED: Final = {
 
 
 async def sweep(world: QemuWorld) -> None:
-    """Remove folders of guests that are no more; called before the first guest starts."""
+    """Remove what guests have left that are no more; called before the first guest starts.
+
+    Their folders are taken out of the way and removed later: nobody knows what is in them. What cannot be
+    removed is logged.
+    """
     names = frozenset(guest.folder.name for guest in world.guests())
+    sockets = frozenset(guest.socket.name for guest in world.guests())
     saves = frozenset(managed_path(world, record).name for record in world.records() if record.managed_save)
     known = frozenset(managed_path(world, record).name for record in world.records())
-    await in_thread(str(world.settings.state), lambda stop: _sweep(world, names, known - saves))
+    settings = world.settings
+    for folder in (settings.run, settings.channel):
+        try:
+            for entry in folder.iterdir():
+                if entry.name not in names:
+                    discard(entry)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.error("{folder} is not swept: {error}", folder=folder, error=error)
+    await in_thread(str(settings.state), lambda stop: _sweep(settings, sockets, known - saves))
 
 
-def _sweep(world: QemuWorld, names: frozenset[str], saves: frozenset[str]) -> None:
-    """Remove folders of other guests than those, and managed saves that do not count; in a thread.
+def _sweep(settings: Settings, sockets: frozenset[str], saves: frozenset[str]) -> None:
+    """Remove other sockets than those, and managed saves that do not count; in a thread.
 
     The saves of domains that this daemon cannot read stay.
     """
     for name in saves:
         with suppress(OSError):
-            os.unlink(world.settings.save / name)
-    for folder in (world.settings.run, world.settings.channel):
-        try:
-            entries = list(folder.iterdir())
-        except FileNotFoundError:
-            continue
-        for entry in entries:
-            if entry.name not in names:
-                shutil.rmtree(entry, ignore_errors=True)
+            os.unlink(settings.save / name)
+    with suppress(OSError):
+        for entry in settings.monitor.iterdir():
+            if entry.name not in sockets:
+                entry.unlink()

@@ -95,12 +95,36 @@ async def save(guest: Guest, path: str, xml: str, flags: int, *, managed: bool) 
             await pour(guest, file, c.VIR_DOMAIN_JOB_OPERATION_SAVE)
         guest.check_alive()
         if managed:
-            world.commit(world.set_managed_save, record, True)
+            await _keep_managed(world, record)
     except BaseException:
         if ran and record.guest is guest and guest.monitor is not None:
             await run_cpus(guest, c.VIR_DOMAIN_RUNNING_SAVE_CANCELED, c.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
         raise
     await end(guest, SAVED)
+
+
+async def _keep_managed(world: QemuWorld, record: QemuRecord) -> None:
+    """Note that a domain has a managed save.
+
+    Raises:
+        OperationInvalid: nobody could use it, and it is removed.
+    """
+
+    def keep() -> None:
+        _check_persistent(record)  # it may have been undefined meanwhile
+        world.set_managed_save(record, True)
+
+    try:
+        world.commit(keep)
+    except BaseException:
+        await remove_managed(world, record)
+        raise
+
+
+def _check_persistent(record: QemuRecord) -> None:
+    if not record.persistent:
+        text = "cannot do managed save for transient domain"
+        raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
 
 
 async def restore_managed(
@@ -117,7 +141,11 @@ async def restore_managed(
     path = str(managed_path(world, record))
     file, image = await _open_image(path)
 
+    taken = False
+
     def loaded(guest: Guest) -> None:
+        nonlocal taken
+        taken = True
         world.set_managed_save(record, False)
         world.set_state(record, c.VIR_DOMAIN_PAUSED, RESTORE.paused)
         guest.started = True
@@ -142,13 +170,22 @@ async def restore_managed(
             reset_nvram=reset_nvram,
         )
     except BaseException:
-        if not record.active:
-            world.commit(world.set_managed_save, record, True)
+        # until it was loaded, whether the file counts was for others to say: they may have removed it
+        if taken and not record.active:
+            await _give_up_managed(world, record)
         take_back(world, record)
         raise
     finally:
         await close_in_thread(os.path.dirname(path), file)
     await drop_managed(world, record)
+
+
+async def _give_up_managed(world: QemuWorld, record: QemuRecord) -> None:
+    """Let a managed save count again that could not be run on, or remove it if its domain was undefined."""
+    if world.by_uuid.get(record.uuid) is record:
+        world.commit(world.set_managed_save, record, True)
+    else:
+        await remove_managed(world, record)
 
 
 async def drop_managed(world: QemuWorld, record: QemuRecord) -> None:
@@ -207,9 +244,7 @@ class SavingCalls(TakingIn):
         self.guest(record)
         async with self.turn(record, "remoteDispatchDomainManagedSave"):
             guest = self.guest(record)
-            if not record.persistent:
-                text = "cannot do managed save for transient domain"
-                raise OperationInvalid(text, domain=c.VIR_FROM_QEMU)
+            _check_persistent(record)
             path = str(managed_path(self.world, record))
             await save(guest, path, self._document(record, None), flags, managed=True)
 
@@ -222,8 +257,12 @@ class SavingCalls(TakingIn):
         """Forget the managed save of a domain."""
         self.check_flags(flags, 0, "DomainManagedSaveRemove")
         record = self.record(dom)
-        if record.managed_save:
-            await drop_managed(self.world, record)
+        if not record.managed_save:
+            return
+        async with self.turn(record, "remoteDispatchDomainManagedSaveRemove"):
+            if record.managed_save:
+                self.still(record)
+                await drop_managed(self.world, record)
 
     async def domain_managed_save_get_xml_desc(self, dom: NonnullDomain, flags: int) -> str:
         """Return the document in the managed save of a domain."""

@@ -14,8 +14,9 @@ __all__ = ["NO_GROUPS", "SOCKET_MAXIMUM", "GuestUser", "Settings"]
 SOCKET_MAXIMUM: Final = 107
 """Bytes of a UNIX socket's path (``sun_path`` without the zero at its end)."""
 
-LONGEST_SOCKET: Final = len("/run/") + 32 + len("/monitor.sock")
-"""What a guest's folder and its longest socket add to the state folder."""
+LONGEST_SOCKET: Final = len("/monitor/") + 32 + len(".sock")
+"""What a guest's longest socket adds to the state folder: that of its monitor, or of a display in
+``run/UUID/vnc.sock``."""
 
 MONITOR_SECONDS: Final = 30.0
 """How long QEMU has to answer, where the operator does not say."""
@@ -108,6 +109,12 @@ class Settings:
     def run(self) -> Path:
         """The folder of the guests' own folders."""
         return self.state / "run"
+
+    @property
+    def monitor(self) -> Path:
+        """The folder of the sockets of guests' monitors, which only the daemon enters: each QEMU is given its
+        own open."""
+        return self.state / "monitor"
 
     @property
     def save(self) -> Path:

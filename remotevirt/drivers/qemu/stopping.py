@@ -12,17 +12,13 @@ A guest that has no process yet is taken back by the call that starts it (:func:
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from remotevirt.drivers.disk_threads import surely_in_thread
+from remotevirt.drivers.qemu.folders import discard
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import pay_back, soon
 from remotevirt.drivers.qemu.hugepages import huge_folders
@@ -153,6 +149,8 @@ def gone(guest: Guest) -> None:
         forget_output(guest)
     for folder in folders:
         discard(folder)
+    with suppress(OSError):
+        guest.socket.unlink()
     waiting = [waiter for waiters in guest.waiting.values() for waiter in waiters]
     for waiter in waiting:
         if not waiter.called:
@@ -160,15 +158,3 @@ def gone(guest: Guest) -> None:
     over, guest.over = guest.over, []
     for waiter in over:
         waiter.callback(None)
-
-
-def discard(folder: Path) -> None:
-    """Take a guest's folder out of the way at once, and remove it: QEMU may have put anything into it.
-
-    What is left when the daemon is killed meanwhile, the next one removes.
-    """
-    doomed = folder.with_name(f"{folder.name}-{secrets.token_hex(8)}")
-    with suppress(OSError):
-        os.rename(folder, doomed)
-        remove = surely_in_thread(str(folder.parent), lambda stop: shutil.rmtree(doomed, ignore_errors=True))
-        Deferred.fromCoroutine(remove)

@@ -187,7 +187,13 @@ def _reset(guest: Guest, data: dict[str, Any]) -> None:
     _tell(guest, c.VIR_DOMAIN_EVENT_ID_REBOOT, messages.DomainEventRebootMsg(guest.record.ref))
 
 
-def panicked(guest: Guest, data: dict[str, Any]) -> None:
+def _panic(guest: Guest, data: dict[str, Any]) -> None:
+    if guest.record.state == c.VIR_DOMAIN_CRASHED or guest.restarting:
+        return  # it stands still: a QEMU that says so again would have it dumped without end
+    panicked(guest)
+
+
+def panicked(guest: Guest) -> None:
     """The guest's kernel has given up; QEMU has stopped it."""
     record, world = guest.record, guest.world
     action = record.live.model.on_crash
@@ -202,6 +208,7 @@ def panicked(guest: Guest, data: dict[str, Any]) -> None:
         later(guest, lambda: _dump_then(guest, action), "no dump after its panic")
     elif action in ("restart", "rename-restart"):
         why = c.VIR_DOMAIN_RUNNING_CRASHED
+        guest.restarting = True
         later(guest, lambda: _start_anew(guest, why), "the guest does not start anew")
     elif action == "destroy":
         later(guest, lambda: end(guest, PANICKED), "its QEMU does not end")
@@ -236,7 +243,8 @@ def _watchdog(guest: Guest, data: dict[str, Any]) -> None:
     record = guest.record
     if action == c.VIR_DOMAIN_EVENT_WATCHDOG_PAUSE:
         guest.pausing = (c.VIR_DOMAIN_PAUSED_WATCHDOG, c.VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG)
-        if any(one.action == "dump" for one in record.live.model.devices.watchdogs):
+        if any(one.action == "dump" for one in record.live.model.devices.watchdogs) and not guest.dumping:
+            guest.dumping = True
             later(guest, lambda: _dump_and_go_on(guest), "no dump after its watchdog")
     msg = messages.DomainEventWatchdogMsg(record.ref, action)
     _tell(guest, c.VIR_DOMAIN_EVENT_ID_WATCHDOG, msg)
@@ -248,6 +256,7 @@ async def _dump_and_go_on(guest: Guest) -> None:
         if guest.world.dump_panicked is not None:
             await guest.world.dump_panicked(guest)
     finally:
+        guest.dumping = False
         record = guest.record
         if record.guest is guest and record.reason == c.VIR_DOMAIN_PAUSED_WATCHDOG:
             await guest.execute("cont")
@@ -404,7 +413,7 @@ REACTIONS: Final[dict[str, Callable[[Guest, dict[str, Any]], None]]] = {
     "RESUME": _resume,
     "SHUTDOWN": shut_down,
     "RESET": _reset,
-    "GUEST_PANICKED": panicked,
+    "GUEST_PANICKED": _panic,
     "WATCHDOG": _watchdog,
     "BLOCK_IO_ERROR": _io_error,
     "BALLOON_CHANGE": _balloon,

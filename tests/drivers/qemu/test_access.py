@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from remotevirt.drivers.qemu.access import check_allowed, exactly, give, give_back, owner_before
 from remotevirt.drivers.qemu.guest import Owner
-from remotevirt.drivers.qemu.launching import _listen, _open_output
+from remotevirt.drivers.qemu.launching import _give_socket, _listen, _open_output
 from remotevirt.drivers.qemu.logs import KEPT, MAX_LOG, cut, log_path
 from remotevirt.drivers.qemu.savefile import open_image, start_image
 from remotevirt.drivers.qemu.settings import GuestUser, Settings
@@ -105,6 +105,28 @@ class PlaceTests(AccessTestCase):
         path.write_text("mine")
         self.assertRaises(OSError, _listen, str(path), self.settings)
         self.assertEqual("mine", path.read_text())
+
+    def test_socket_swapped(self) -> None:
+        """A socket is given away only if it is the new one of ours, whatever is in its place."""
+        folder = self.opened(self.images)
+        user = GuestUser(NOBODY, NOBODY) if os.geteuid() == 0 else GuestUser(os.geteuid(), os.getegid())
+        os.close(_listen(os.path.relpath(self.other / "line"), Settings(self.state / "qemu")))
+        other = self.other / "line"
+        (self.images / "link").symlink_to(other)
+        os.link(other, self.images / "name")
+        os.mkfifo(self.images / "pipe")
+        for name in ("link", "name", "pipe"):
+            self.assertRaises(OSError, _give_socket, name, folder, user)
+        self.assertEqual((os.geteuid(), 0o600), (other.stat().st_uid, other.stat().st_mode & 0o777))
+        (self.images / "name").unlink()
+        _give_socket("line", self.opened(self.other), user)
+        self.assertEqual(user.uid, other.stat().st_uid)
+
+    def opened(self, folder: Path) -> int:
+        """A descriptor of a folder."""
+        descriptor = os.open(folder, os.O_PATH)
+        self.addCleanup(os.close, descriptor)
+        return descriptor
 
     def test_saved(self) -> None:
         """A guest is saved into a regular file, which is emptied only when that is certain."""

@@ -17,10 +17,11 @@ from remotevirt.drivers.qemu import starting
 from remotevirt.drivers.qemu.documents import definitions_for
 from remotevirt.drivers.qemu.guest import Details, Guest, Owner
 from remotevirt.drivers.qemu.keeping import QemuKeeper
+from remotevirt.drivers.qemu.launching import PID_FILE
 from remotevirt.drivers.qemu.logs import log_path
 from remotevirt.drivers.qemu.monitor import MonitorHungUp
 from remotevirt.drivers.qemu.record import QemuRecord
-from remotevirt.drivers.qemu.reviving import take_in
+from remotevirt.drivers.qemu.reviving import _noted_by_qemu, take_in
 from remotevirt.drivers.qemu.running import stop_cpus
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.qemu.stopping import CRASHED, DESTROYED, FAILED, abandon, end, gone
@@ -30,6 +31,7 @@ from remotevirt.errors import VirError
 from remotevirt.store import GuestRow, Store
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed, OperationTimeout, VirSystemError
+from remotevirt.xml.domain.small import Watchdog
 from tests.drivers.qemu.pretending import Emulators
 from tests.drivers.qemu.recorded import recorded_emulators
 
@@ -218,6 +220,37 @@ class EndTests(TestCase):
         gone(self.guest)
         heard(self.guest, "STOP", {})
         self.assertEqual(c.VIR_DOMAIN_SHUTOFF, self.record.state)
+
+    def test_panics(self) -> None:
+        """A guest panics once, however often its QEMU says so: its memory is not kept again and again."""
+        self.begin()
+        dumps: list[Guest] = []
+        never: Deferred[None] = Deferred()
+
+        async def dump(guest: Guest) -> None:
+            dumps.append(guest)
+            await never
+
+        self.world.dump_panicked = dump
+        self.record.live.changing().on_crash = "coredump-destroy"
+        self.record.live.model.devices.watchdogs.append(Watchdog("i6300esb", action="dump"))
+        for _ in range(9):
+            heard(self.guest, "WATCHDOG", {"action": "pause"})
+        self.assertEqual(1, len(dumps))
+        for _ in range(9):
+            heard(self.guest, "GUEST_PANICKED", {})
+        self.assertEqual(2, len(dumps))
+        self.assertEqual(c.VIR_DOMAIN_CRASHED, self.record.state)
+
+    def test_pipe_for_a_number(self) -> None:
+        """Where QEMU should have noted its number there may be anything; nobody waits for what comes out."""
+        path = self.guest.folder / PID_FILE
+        path.parent.mkdir(parents=True)
+        os.mkfifo(path)
+        self.assertEqual({}, _noted_by_qemu(self.guest))
+        path.unlink()
+        path.symlink_to(self.path)
+        self.assertEqual({}, _noted_by_qemu(self.guest))
 
     def test_another_process(self) -> None:
         """A process of another boot is not the guest's, whatever its number; a transient one is gone."""

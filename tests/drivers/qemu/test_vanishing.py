@@ -12,14 +12,17 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 
+from remotevirt.drivers.disk_threads import busy
 from remotevirt.drivers.qemu import saving
 from remotevirt.drivers.qemu.characters import CHANGED, Character, find_characters
 from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.savefile import finish_image, start_image
+from remotevirt.drivers.qemu.saving import managed_path
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.unplugging import gone_meanwhile
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
+from remotevirt.stubs.errors import OperationInvalid
 from remotevirt.typed_params import ullong
 from tests.drivers.qemu.test_hotplug import CONFIG, LIVE, HotplugBase, reactor_later, refusal
 
@@ -36,16 +39,16 @@ class VanishingBase(HotplugBase):
         reactor_later(waiting)
         await waiting
 
-
-class VanishingTests(VanishingBase):
-    """Whatever happens in the middle of a change, QEMU and the definitions agree in the end."""
-
     async def asked(self, command: str) -> None:
         """Wait until QEMU is asked something."""
         while command not in self.monitor.commands:
             waiting: Deferred[None] = Deferred()
             reactor_later(waiting)
             await waiting
+
+
+class VanishingTests(VanishingBase):
+    """Whatever happens in the middle of a change, QEMU and the definitions agree in the end."""
 
     async def test_client_goes_while_a_device_comes(self) -> None:
         """QEMU has the command, so the device comes, and everybody else hears of it."""
@@ -260,3 +263,46 @@ class SaveImageTests(VanishingBase):
         await self.assertFailure(calling, CancelledError)
         self.assertEqual(seen, [path])
         self.assertEqual(before, len(os.listdir("/proc/self/fd")))
+
+    async def test_undefined_while_saved(self) -> None:
+        """A guest that is undefined while it is saved goes on, and leaves no memory that nobody could use."""
+        folder = self.world.settings.save
+        folder.mkdir(parents=True)
+        self.monitor.silent["query-migrate"] = Deferred()
+        calling = self.begin("domain_managed_save", 0)
+        await self.asked("query-migrate")
+        self.assertEqual(1, len(os.listdir(folder)))
+        await self.begin("domain_undefine_flags", c.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+        self.monitor.silent.pop("query-migrate").callback({"status": "completed"})
+        await self.assertFailure(calling, OperationInvalid)
+        self.assertEqual([], os.listdir(folder))
+        self.assertFalse(self.record.managed_save)
+        self.assertEqual("cont", self.monitor.commands[-1])
+
+    async def test_removed_while_restored(self) -> None:
+        """A managed save that was removed while its guest was starting does not count when that fails."""
+        path = managed_path(self.world, self.record)
+        path.parent.mkdir(parents=True)
+        xml = self.record.live.format(c.VIR_DOMAIN_XML_SECURE, 0)
+        file = start_image(str(path), xml, running=True, over=True)
+        finish_image(file, str(path))
+        os.close(file)
+        self.record.guest = None
+        self.world.stop(self.record, c.VIR_DOMAIN_SHUTOFF_SAVED)
+        self.world.set_managed_save(self.record, True)
+        started: Deferred[None] = Deferred()
+
+        async def start(*args: Any, **kwargs: Any) -> None:
+            await started
+
+        self.patch(saving, "start", start)
+        starting = Deferred.fromCoroutine(
+            saving.restore_managed(self.world, self.record, paused=False, autodestroy=False)
+        )
+        while busy():
+            await self.asked_nothing()
+        await saving.drop_managed(self.world, self.record)
+        started.errback(OperationInvalid("no"))
+        await self.assertFailure(starting, OperationInvalid)
+        self.assertFalse(self.record.managed_save)
+        self.assertFalse(path.exists())

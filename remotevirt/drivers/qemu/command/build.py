@@ -253,7 +253,7 @@ def build_command(
         raise unsupported(f"Emulator '{emulator.path}' does not support arch '{setting.arch}'")
     if any(label.type != "none" for label in model.seclabels):
         raise unsupported("security labels are not supported by this driver")
-    monitor = f"{surroundings.folder}/{MONITOR_SOCKET}"
+    monitor = surroundings.monitor or f"{surroundings.folder}/{MONITOR_SOCKET}"
     extra = passthrough or passthrough_of(model.commandline)
     given = [option(word) for word in extra.arguments]
     parts = (*_all_parts(setting, monitor), *given, *_last_parts(setting))

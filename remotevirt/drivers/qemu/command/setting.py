@@ -37,6 +37,7 @@ class Surroundings:
 
     Attributes:
         folder: the guest's private folder, which only it and the daemon may enter: secrets, caches.
+        monitor: the socket of the guest's monitor; None for one in its folder.
         channel_folder: where the sockets of channels without a path of their own are made.
         memory_folder: where memory that is backed by files lives.
         vnc_listen: the address of screens that do not say where they listen.
@@ -51,6 +52,7 @@ class Surroundings:
     """
 
     folder: str
+    monitor: str | None = None
     channel_folder: str | None = None
     memory_folder: str | None = None
     vnc_listen: str = "127.0.0.1"
