@@ -321,6 +321,9 @@ class ConfinedTests(GuestTestCase):
         self.assertEqual(0o700, folder.stat().st_mode & 0o777)
         self.assertEqual(status["Uid"].split()[0], str(folder.stat().st_uid))
         self.assertEqual(str(folder), os.readlink(proc / "cwd"))
+        monitors = self.daemon.state / "qemu" / "monitor"
+        self.assertEqual((os.geteuid(), 0o700), (monitors.stat().st_uid, monitors.stat().st_mode & 0o777))
+        self.assertEqual([f"{folder.name}.sock"], os.listdir(monitors))
         names = {word.partition(b"=")[0] for word in (proc / "environ").read_bytes().split(b"\0")}
         self.assertLessEqual(names, ENVIRONMENT)
         ours = _things(Path(f"/proc/{self.daemon.pid}"))

@@ -51,6 +51,8 @@ in libvirt; QEMU's own parser stops at 1024."""
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_EVENT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+"""Names of events; clients get them as they are, and what cannot be sent would fill the log."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -230,6 +232,8 @@ def _event(value: dict[str, Any]) -> Event:
     name, data, stamp = value["event"], value.get("data", {}), value.get("timestamp")
     if not isinstance(name, str) or not isinstance(data, dict) or not isinstance(stamp, dict):
         raise RemoteProtocolError("an event without its parts")
+    if not _EVENT.fullmatch(name):
+        raise RemoteProtocolError("an event whose name is none")
     seconds, microseconds = stamp.get("seconds"), stamp.get("microseconds")
     if type(seconds) is not int or type(microseconds) is not int:
         raise RemoteProtocolError("an event without a time")

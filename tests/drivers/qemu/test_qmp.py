@@ -141,6 +141,8 @@ class HostileTests(SynchronousTestCase):
             ({"QMP": 1}, "greeting"),
             ({"event": "STOP"}, "event"),
             (STOP | {"event": 5}, "event"),
+            (STOP | {"event": "A\0B"}, "whose name is none"),
+            (STOP | {"event": "A" * 200}, "whose name is none"),
             (STOP | {"data": []}, "event"),
             (STOP | {"timestamp": {"seconds": 1.5, "microseconds": 1}}, "event"),
             (STOP | {"timestamp": {"seconds": 2**63, "microseconds": 1}}, "time"),
