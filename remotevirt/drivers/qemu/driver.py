@@ -8,6 +8,7 @@ The folder for what must outlive the daemon::
     STATE/qemu/domains.db       the domains, and which of them run
     STATE/qemu/emulators.json   what the emulators can do, as they said when they were asked
     STATE/qemu/run/UUID/        one guest's sockets and secrets, while it runs
+    STATE/qemu/left-groups/     control groups of guests that have ended, until they are removed
     STATE/qemu/{channel,log,nvram,save}/
 """
 

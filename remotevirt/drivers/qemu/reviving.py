@@ -40,6 +40,7 @@ from remotevirt.drivers.qemu.dumping import dump_over
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.guest import Details, Guest, Output, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
+from remotevirt.drivers.qemu.left_groups import remove_left
 from remotevirt.drivers.qemu.monitor import Monitor
 from remotevirt.drivers.qemu.outputs import drop_output
 from remotevirt.drivers.qemu.process import QemuProcess, find
@@ -297,11 +298,15 @@ PAUSED: Final = {
 
 
 async def sweep(world: QemuWorld) -> None:
-    """Remove folders of guests that are no more; called before the first guest starts."""
+    """Remove folders and groups of guests that are no more; called before the first guest starts."""
     names = frozenset(guest.folder.name for guest in world.guests())
     saves = frozenset(managed_path(world, record).name for record in world.records() if record.managed_save)
     known = frozenset(managed_path(world, record).name for record in world.records())
     await in_thread(str(world.settings.state), lambda stop: _sweep(world, names, known - saves))
+    try:
+        remove_left(world)
+    except OSError as error:
+        log.error("control groups may be left: {error}", error=error)
 
 
 def _sweep(world: QemuWorld, names: frozenset[str], saves: frozenset[str]) -> None:
