@@ -166,7 +166,9 @@ class QemuDriver:
         await place.storage.start()
         find_volumes(world)
         self._logs = Logs(
-            reactor, lambda: [log_path(settings, guest.record.name) for guest in world.guests()]
+            reactor,
+            settings.log,
+            lambda: [log_path(settings, guest.record.name) for guest in world.guests()],
         )
         self._logs.start()
         self.world = world

@@ -130,7 +130,7 @@ class HangingTests(StorageCase):
         self.assertGreater(self.disk.touched, 50)
 
     async def test_client_that_goes_at_the_end_of_a_stream(self) -> None:
-        """All threads for a disk hang: what waits to be closed is closed when it answers, and nobody waits."""
+        """All threads for a disk hang: what waits to be closed is closed when it answers."""
         slow = await self.pool("slow")
         vol = await self.make(slow, "v")
         before = descriptors()
