@@ -2,8 +2,8 @@
 
 QEMU appends to the file by itself, so that nothing is lost while the daemon is away. A guest that makes it
 talk without end must not fill the disk: the files of guests that run are looked at every few seconds, and one
-that has grown too long loses its beginning. Nobody looks while the daemon is away; when it starts, it looks at
-all.
+that has grown too long loses its beginning. Nobody looks while the daemon is away; when it starts, it looks
+at all.
 """
 
 from __future__ import annotations
