@@ -9,6 +9,7 @@ The folder for what must outlive the daemon::
     STATE/qemu/emulators.json   what the emulators can do, as they said when they were asked
     STATE/qemu/run/UUID/        one guest's sockets and secrets, while it runs
     STATE/qemu/monitor/         the sockets of their monitors, for the daemon only
+    STATE/qemu/left-groups/     control groups of guests that have ended, until they are removed
     STATE/qemu/{channel,log,nvram,save}/
 """
 
@@ -166,7 +167,9 @@ class QemuDriver:
         await place.storage.start()
         find_volumes(world)
         self._logs = Logs(
-            reactor, lambda: [log_path(settings, guest.record.name) for guest in world.guests()]
+            reactor,
+            settings.log,
+            lambda: [log_path(settings, guest.record.name) for guest in world.guests()],
         )
         self._logs.start()
         self.world = world

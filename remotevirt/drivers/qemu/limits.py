@@ -14,10 +14,9 @@ all others do. What is written may make the kernel free or move memory, hence is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -29,6 +28,7 @@ from remotevirt.drivers.qemu.control_groups.group import (
 from remotevirt.drivers.qemu.control_groups.layout import EMULATOR, PARTITION
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.left_groups import remove_group
 from remotevirt.drivers.qemu.limit_orders import carry_out, check_limits, guest_orders, thread_orders
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import ConfigUnsupported, OperationFailed
@@ -55,12 +55,6 @@ PLACE: Final = "/sys/fs/cgroup"
 
 NAMES_TRIED: Final = 16
 """How many guests of one id and name, of other daemons, a host may have."""
-
-REMOVE_SECONDS: Final = 0.2
-"""How long to wait before a group is removed that has processes yet; libvirt waits as long."""
-
-REMOVE_TRIES: Final = 50
-"""How often that is tried: the kernel may be freeing the memory of a large guest."""
 
 
 async def make_group(guest: Guest) -> None:
@@ -164,22 +158,11 @@ def drop_thread(guest: Guest, name: str) -> None:
         guest.group.drop(name)
 
 
-def forget_group(guest: Guest) -> None:
-    """Remove the groups of a guest that is over, as soon as the kernel lets them go."""
+def forget_group(guest: Guest, note: Path | None) -> None:
+    """Remove the groups of a guest that is over, as soon as the kernel lets them go, and the note of them."""
     group, guest.group = guest.group, None
     if group is not None:
-        removing = Deferred.fromCoroutine(_remove(guest, group))
-        removing.addErrback(lambda failure: log.failure("a control group is left", failure=failure))
-
-
-async def _remove(guest: Guest, group: ControlGroup) -> None:
-    for _ in range(REMOVE_TRIES):
-        if await deferToThread(group.remove):
-            return
-        await deferLater(guest.world.reactor, REMOVE_SECONDS)
-    log.error(
-        "domain {name!r}: control group {path} cannot be removed", name=guest.record.name, path=group.path
-    )
+        remove_group(guest.world, group, note)
 
 
 def tell_tuned(guest: Guest, params: Sequence[TypedParam]) -> None:

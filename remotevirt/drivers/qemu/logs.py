@@ -2,7 +2,8 @@
 
 QEMU appends to the file by itself, so that nothing is lost while the daemon is away. A guest that makes it
 talk without end must not fill the disk: the files of guests that run are looked at every few seconds, and one
-that has grown too long loses its beginning.
+that has grown too long loses its beginning. Nobody looks while the daemon is away; when it starts, it looks
+at all.
 """
 
 from __future__ import annotations
@@ -73,17 +74,20 @@ class Logs:
 
     Args:
         reactor: provides IReactorTime.
-        paths: returns the logs of guests that run.
+        folder: of all logs.
+        paths: returns those of guests that run.
     """
 
-    def __init__(self, reactor: Any, paths: Callable[[], Iterable[Path]]) -> None:
+    def __init__(self, reactor: Any, folder: Path, paths: Callable[[], Iterable[Path]]) -> None:
+        self._folder = folder
         self._paths = paths
+        self._begun = False
         self._call = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._call.clock = reactor
 
     def start(self) -> None:
-        """Look at them from now on."""
-        self._call.start(LOOK_SECONDS, now=False)
+        """Look at all logs now, as guests may have ended meanwhile, and then at those that are written."""
+        self._call.start(LOOK_SECONDS)
 
     def stop(self) -> None:
         """Look no more."""
@@ -91,8 +95,13 @@ class Logs:
             self._call.stop()
 
     async def _look(self) -> None:
+        begun, self._begun = self._begun, True
         paths = list(self._paths())
+        if begun and not paths:
+            return
         try:
-            await surely_in_thread(str(paths[0].parent) if paths else "", lambda stop: _cut_all(paths))
+            await surely_in_thread(
+                str(self._folder), lambda stop: _cut_all(paths if begun else self._folder.glob("*.log"))
+            )
         except Exception:
             log.failure("the logs of guests were not looked at")

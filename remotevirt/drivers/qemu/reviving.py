@@ -41,6 +41,7 @@ from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.folders import discard
 from remotevirt.drivers.qemu.guest import Details, Guest, Output, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
+from remotevirt.drivers.qemu.left_groups import remove_left
 from remotevirt.drivers.qemu.monitor import Monitor
 from remotevirt.drivers.qemu.outputs import drop_output
 from remotevirt.drivers.qemu.process import QemuProcess, find
@@ -336,6 +337,10 @@ async def sweep(world: QemuWorld) -> None:
         except OSError as error:
             log.error("{folder} is not swept: {error}", folder=folder, error=error)
     await in_thread(str(settings.state), lambda stop: _sweep(settings, sockets, known - saves))
+    try:
+        remove_left(world)
+    except OSError as error:
+        log.error("control groups may be left: {error}", error=error)
 
 
 def _sweep(settings: Settings, sockets: frozenset[str], saves: frozenset[str]) -> None:

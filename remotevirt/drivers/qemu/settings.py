@@ -117,6 +117,11 @@ class Settings:
         return self.state / "monitor"
 
     @property
+    def left_groups(self) -> Path:
+        """The folder of notes of control groups that are to be removed."""
+        return self.state / "left-groups"
+
+    @property
     def save(self) -> Path:
         """The folder of managed saves."""
         return self.state / "save"

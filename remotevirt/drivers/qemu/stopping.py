@@ -22,6 +22,7 @@ from remotevirt.drivers.qemu.folders import discard
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import pay_back, soon
 from remotevirt.drivers.qemu.hugepages import huge_folders
+from remotevirt.drivers.qemu.left_groups import note_group
 from remotevirt.drivers.qemu.limits import forget_group
 from remotevirt.drivers.qemu.outputs import forget_output
 from remotevirt.drivers.regardless import regardless
@@ -137,6 +138,7 @@ def gone(guest: Guest) -> None:
         if not record.persistent:
             world.remove(record)
 
+    note = note_group(guest)
     world.apply(change)
     monitor, guest.monitor = guest.monitor, None
     if monitor is not None:
@@ -144,7 +146,7 @@ def gone(guest: Guest) -> None:
     if guest.console is not None:
         guest.console.close()
     guest.settled = pay_back(world, guest.details.owners)
-    forget_group(guest)
+    forget_group(guest, note)
     if guest.details.output is not None:
         forget_output(guest)
     for folder in folders:

@@ -14,6 +14,7 @@ from remotevirt.drivers.events import EventHub
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.keeping import TableKeeper
 from remotevirt.drivers.storage.active import ActivePools
+from remotevirt.drivers.storage.aside import kill_all
 from remotevirt.drivers.storage.directory import DirectoryBackend
 from remotevirt.drivers.storage.logical import LogicalBackend, is_possible
 from remotevirt.drivers.storage.mounting import MountBackend
@@ -114,7 +115,8 @@ class RealStorage(VolumeCalls):
         waiter.callback(None)
 
     def close(self) -> None:
-        """Let go of the file of definitions."""
+        """Let go of the file of definitions; programs that run yet are killed."""
+        kill_all()
         if self.journal is not None:
             self.journal.store.close()
 

@@ -39,12 +39,12 @@ def is_possible() -> bool:
     return all(find_program(name) is not None for name in PROGRAMS)
 
 
-async def _lvm(program: str, group: str, *args: str) -> list[list[str]]:
+async def _lvm(program: str, group: str, *args: str, long: bool = False) -> list[list[str]]:
     """Run one of LVM's programs for a group; returns the lines that it tells, in fields; raises VirError."""
     path = await locate_program(program)
     if path is None:
         raise internal(f"{program} is not there any more")
-    said = await run(f"/dev/{group}", path, args)
+    said = await run(f"/dev/{group}", path, args, long=long)
     lines = said.decode("utf-8", "replace").splitlines()
     return [line.strip().split(SEPARATOR) for line in lines if line.strip()]
 
@@ -152,7 +152,8 @@ class LogicalBackend:
         """Remove a volume; raises VirError."""
         check_flags(flags, 0, "virStorageBackendLogicalDeleteVol", c.VIR_FROM_STORAGE)
         group = _group(pool)
-        await _lvm("lvremove", group, "-f", "--", f"{group}/{model.name}")
+        # it may have to tell the disks that the room is free
+        await _lvm("lvremove", group, "-f", "--", f"{group}/{model.name}", long=True)
 
     async def measure(self, pool: PoolModel, model: VolumeModel) -> VolumeModel | None:
         """Return None: volumes stay as long as they are."""

@@ -69,7 +69,7 @@ class MountBackend(DirectoryBackend):
                 text = f"{text} forced overwrite is necessary"
                 raise StoragePoolBuilt(text, domain=c.VIR_FROM_STORAGE)
         force = ["-f"] if kind == "xfs" else []  # it looks for itself otherwise
-        await run(device, await _program("mkfs"), ["-t", kind, *force, device])
+        await run(device, await _program("mkfs"), ["-t", kind, *force, device], long=True)
 
     async def start(self, model: PoolModel) -> None:
         """Mount the file system, if it is not; raises VirError."""
@@ -97,7 +97,8 @@ class MountBackend(DirectoryBackend):
         """Unmount the file system; raises VirError."""
         program = await locate_program("umount")
         if program is not None and os.geteuid() == 0 and await self.is_active(model):
-            await run(path_of(model), program, ["--", path_of(model)])
+            # what was written goes to the disk first
+            await run(path_of(model), program, ["--", path_of(model)], long=True)
 
     async def is_active(self, model: PoolModel) -> bool:
         """Return whether the file system is mounted."""

@@ -170,7 +170,8 @@ async def create(folder: int, name: str, args: list[str], *, where: str, secret:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             program, place = await _program(), os.path.dirname(where)
-            await run(place, program, command, folder=folder, secret=secret, shown={file: where})
+            shown, long = {file: where}, any("preallocation=" in part for part in args)
+            await run(place, program, command, folder=folder, secret=secret, shown=shown, long=long)
             return
         except InternalError as error:
             if attempt == ATTEMPTS or MISMEASURED not in str(error):
@@ -193,7 +194,7 @@ async def convert(folder: int, name: str, args: list[str], source: Any, *, where
     image = _json(source)
     command = ["convert", *into, image, file]
     shown = {image: source["file"]["filename"], file: where}
-    await run(os.path.dirname(where), await _program(), command, folder=folder, shown=shown)
+    await run(os.path.dirname(where), await _program(), command, folder=folder, shown=shown, long=True)
 
 
 async def resize(folder: int, image: Any, capacity: int, *, where: str, shrink: bool) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from remotevirt.drivers.disk_threads import Stop, surely_in_thread
+from remotevirt.drivers.regardless import regardless
 from remotevirt.drivers.storage.bytes import next_part
 from remotevirt.drivers.storage.faults import system
 from remotevirt.drivers.streams import DriverStream, Hole
@@ -94,7 +95,8 @@ class _FileStream(DriverStream):
         if over is None:
             return
         try:
-            await self._close()
+            # it may wait for its turn for as long as a disk hangs, and must be closed though the client goes
+            await regardless(Deferred.fromCoroutine(self._close()))
         finally:
             after = over()
             if isawaitable(after):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import attrs
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from remotevirt.drivers.qemu import logs
 from remotevirt.drivers.qemu.access import check_allowed, exactly, give, give_back, owner_before
 from remotevirt.drivers.qemu.guest import Owner
 from remotevirt.drivers.qemu.launching import _give_socket, _listen, _open_output
@@ -205,6 +208,29 @@ class LogTests(AccessTestCase):
             self.assertEqual(KEPT, path.stat().st_size)
             qemu.write(b" more")
         self.assertTrue(path.read_bytes().endswith(b"xend more"))
+
+    def test_all_at_the_start(self) -> None:
+        """The first look is at all logs, also of guests that have ended; then at some."""
+
+        def at_once(place: str, work: Any) -> Any:
+            async def done() -> None:
+                work(None)
+
+            return done()
+
+        self.patch(logs, "surely_in_thread", at_once)
+        ended, runs = self.other / "ended.log", self.other / "runs.log"
+        clock = Clock()
+        looking = logs.Logs(clock, self.other, lambda: [runs])
+        for path in (ended, runs):
+            path.write_bytes(b"x" * (MAX_LOG + 1))
+        looking.start()
+        self.addCleanup(looking.stop)
+        self.assertEqual([KEPT, KEPT], [path.stat().st_size for path in (ended, runs)])
+        for path in (ended, runs):
+            path.write_bytes(b"x" * (MAX_LOG + 1))
+        clock.advance(logs.LOOK_SECONDS)
+        self.assertEqual([MAX_LOG + 1, KEPT], [path.stat().st_size for path in (ended, runs)])
 
     def test_names(self) -> None:
         """No name leads out of the folder, or is too long for a file."""

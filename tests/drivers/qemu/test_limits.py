@@ -15,8 +15,10 @@ from twisted.internet.task import Clock, deferLater
 from remotevirt.drivers.qemu.control_groups.finding import Groups
 from remotevirt.drivers.qemu.control_groups.layout import Layout
 from remotevirt.drivers.qemu.cpu_plugging import plug_vcpu
+from remotevirt.drivers.qemu.figures import boot_id
 from remotevirt.drivers.qemu.keeping import GuestKeeper
-from remotevirt.drivers.qemu.limits import REMOVE_SECONDS, make_group, name_partition
+from remotevirt.drivers.qemu.left_groups import REMOVE_SECONDS, remove_left
+from remotevirt.drivers.qemu.limits import make_group, name_partition
 from remotevirt.drivers.qemu.reviving import take_in
 from remotevirt.drivers.qemu.stopping import gone
 from remotevirt.drivers.qemu.threads import settle_threads
@@ -529,6 +531,28 @@ class EndTests(LimitsCase):
         self.assertEqual([], take_in(self.world, [row._replace(process=over)]))
         while self.left():
             await deferLater(reactor, 0)
+
+    async def test_killed_meanwhile(self) -> None:
+        """What a daemon had not removed yet, the next one does, unless there are processes in it."""
+        await self.begun()
+        gone(self.guest)
+        while not self.threaded.getDelayedCalls():
+            await deferLater(reactor, 0)
+        folder = self.world.settings.left_groups
+        (note,) = folder.iterdir()
+        boot, path = note.read_text().split("\n")
+        self.assertEqual((boot_id(), PATH), (boot, path))
+        before = folder / "before"
+        before.write_text(f"another start\n{PATH}")
+        remove_left(self.world)
+        while len(self.threaded.getDelayedCalls()) < 2:
+            await deferLater(reactor, 0)
+        self.assertEqual((4, [note]), (len(self.left()), list(folder.iterdir())))
+        self.files.where.clear()
+        self.threaded.advance(REMOVE_SECONDS)
+        while list(folder.iterdir()):
+            await deferLater(reactor, 0)
+        self.assertEqual([], self.left())
 
     async def test_vanished(self) -> None:
         """Groups that somebody has removed meanwhile are no error."""

@@ -11,7 +11,7 @@ from remotevirt.drivers import disk_threads
 from remotevirt.drivers.storage import driver, pools
 from remotevirt.stubs.errors import OperationTimeout
 from tests.drivers.hanging import Disk, held, quiet
-from tests.drivers.storage.driving import BUILD, MIB, StorageCase, pool_xml, volume_xml
+from tests.drivers.storage.driving import BUILD, MIB, StorageCase, descriptors, pool_xml, volume_xml
 from tests.drivers.storage.test_streams import done
 
 reactor: Any = _reactor
@@ -128,3 +128,31 @@ class HangingTests(StorageCase):
         await self.call("storage_pool_delete", ref, 0)
         self.assertEqual([], self.disk.by_reactor)
         self.assertGreater(self.disk.touched, 50)
+
+    async def test_client_that_goes_at_the_end_of_a_stream(self) -> None:
+        """All threads for a disk hang: what waits to be closed is closed when it answers."""
+        slow = await self.pool("slow")
+        vol = await self.make(slow, "v")
+        before = descriptors()
+        streams = [
+            (await self.call("storage_vol_download", vol, 0, 0, 0)).stream
+            for _ in range(disk_threads.LANE + 1)
+        ]
+        *reading, ended = streams
+        self.disk.hang()
+        pieces = [Deferred.fromCoroutine(one.read(512)) for one in reading]
+        await held(self.disk, len(reading))
+        ending = Deferred.fromCoroutine(ended.finish())
+        ending.cancel()
+        await self.assertFailure(ending, CancelledError)
+        for one, piece in zip(reading, pieces, strict=True):
+            one.abort()
+            piece.cancel()
+        self.assertEqual(["v"], await self.names(slow))
+        await self.make(await self.pool("fast"), "other")
+        self.disk.recover()
+        for piece in pieces:
+            await self.assertFailure(piece, CancelledError)
+        await quiet()
+        self.assertEqual(before, descriptors())
+        await self.call("storage_vol_delete", vol, 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import sys
 import threading
 from typing import Any
 
@@ -14,6 +16,7 @@ from remotevirt.drivers.disk_threads import Stop, in_thread, open_in_thread
 from remotevirt.drivers.storage import aside, directory
 from remotevirt.drivers.storage.aside import run
 from remotevirt.errors import VirError
+from remotevirt.stubs.errors import OperationTimeout
 from tests.drivers.storage.driving import StorageCase, descriptors, volume_xml
 from tests.drivers.storage.test_volumes import VolumeCase
 
@@ -242,3 +245,63 @@ class ProgramTests(StorageCase):
         waiting.cancel()
         await self.assertFailure(waiting, CancelledError)
         self.assertTrue(ended.is_set())
+
+    async def test_program_that_does_not_get_on(self) -> None:
+        """It is killed, whoever else has its pipes, and others run meanwhile."""
+        self.patch(aside, "IDLE_SECONDS", 1.0)
+        note = self.folder / "helper"
+        words = ["-c", f"sleep 1000 & echo $! > {note}; wait"]
+        begun = Deferred.fromCoroutine(run("/slow", "/bin/sh", words))
+        self.assertEqual(b"", await run("/slow", "/bin/true", []))
+        error = await self.assertFailure(begun, OperationTimeout)
+        self.assertIn("sh does not get on: the storage at '/slow' does not answer", str(error))
+        self.assertEqual(0, len(aside._short.lanes))
+        os.kill(int(note.read_text()), signal.SIGKILL)
+
+    async def test_program_that_works(self) -> None:
+        """One that uses CPU time is let go on, for longer than it may do nothing."""
+        self.patch(aside, "IDLE_SECONDS", 0.5)
+        busy = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
+        self.assertEqual(b"", await run("/", sys.executable, ["-c", busy]))
+
+    async def test_long_work_leaves_room(self) -> None:
+        """As many as may run wait for a disk; the next one with short work does not wait for them."""
+        works = [
+            Deferred.fromCoroutine(run("/slow", "/bin/sleep", ["1000"], long=True))
+            for _ in range(aside.PROGRAMS + 1)
+        ]
+        self.assertEqual(b"", await run("/slow", "/bin/true", []))
+        aside.kill_all()
+        for work in works[: aside.PROGRAMS]:
+            await self.refused(work, "unexpected fatal signal 9")
+        works[-1].cancel()
+        await self.assertFailure(works[-1], CancelledError)
+        self.assertEqual(0, len(aside._long.lanes))
+
+    async def test_program_that_cannot_be_killed(self) -> None:
+        """Nobody waits for it, and its turn is taken until it ends."""
+        self.patch(aside, "IDLE_SECONDS", 0.3)
+        self.patch(aside, "KILL_SECONDS", 0.3)
+        real = aside._Run.kill
+
+        def kill(one: Any) -> None:
+            transport, one.transport = one.transport, None
+            real(one)
+            one.transport = transport
+
+        self.patch(aside._Run, "kill", kill)
+        for _ in range(aside.PROGRAMS):
+            error = await self.assertFailure(
+                Deferred.fromCoroutine(run("/slow", "/bin/sleep", ["1000"])), OperationTimeout
+            )
+            self.assertIn("does not get on", str(error))
+        late = Deferred.fromCoroutine(run("/slow", "/bin/true", []))
+        await self.assertFailure(late, OperationTimeout)
+        self.assertEqual(b"", await run("/fast", "/bin/true", []))
+        ended = [one.ended for one in tuple(aside._running)]
+        for one in tuple(aside._running):
+            assert one.transport is not None
+            one.transport.signalProcess("KILL")
+        for end in ended:
+            await end
+        self.assertEqual(b"", await run("/slow", "/bin/true", []))

@@ -254,15 +254,26 @@ class ControlGroup(ABC):
     def _is_left(self, path: str) -> bool:
         """Return whether a group is of a guest that is over, whose daemon was killed before it removed it."""
         try:
-            if self.files.age(path) < LEFT_SECONDS or self.files.read(f"{path}/cgroup.procs"):
-                return False
-            for name in self.files.children(path):
-                with suppress(OSError):  # a group of threads does not tell, but the one above it does
-                    if self.files.read(f"{path}/{name}/cgroup.procs"):
-                        return False
+            return self.files.age(path) >= LEFT_SECONDS and not self.has_processes(path)
         except OSError:
             return False
-        return True
+
+    def is_in_use(self) -> bool:
+        """Return whether there is a process in the guest's groups."""
+        folders = {self.folder(controller) for controller in self.controllers}
+        with suppress(OSError):  # it has just gone
+            return any(self.has_processes(folder) for folder in folders)
+        return False
+
+    def has_processes(self, path: str) -> bool:
+        """Return whether there is a process in a group, or one below it. Raises OSError."""
+        if self.files.read(f"{path}/cgroup.procs"):
+            return True
+        for name in self.files.children(path):
+            with suppress(OSError):  # a group of threads does not tell, but the one above it does
+                if self.files.read(f"{path}/{name}/cgroup.procs"):
+                    return True
+        return False
 
     def remove_tree(self, path: str) -> bool:
         """Remove a group and those below it; return False if something is left that must go."""
