@@ -261,15 +261,16 @@ class GuestTestCase(TestCase):
             ),
         )
 
-    def empty(self, name: str = "empty", settings: str = "", devices: str = "") -> Path:
+    def empty(
+        self, name: str = "empty", settings: str = "", devices: str = "", daemon: Daemon | None = None
+    ) -> Path:
         """The document of a guest that boots nothing, in a file."""
-        return self.document(
-            name, EMPTY.format(name=name, uuid=uuid_of(name), settings=settings, devices=devices)
-        )
+        text = EMPTY.format(name=name, uuid=uuid_of(name), settings=settings, devices=devices)
+        return self.document(name, text, daemon)
 
-    def document(self, name: str, text: str) -> Path:
-        """A document in a file."""
-        path = self.daemon.directory / f"{name}.xml"
+    def document(self, name: str, text: str, daemon: Daemon | None = None) -> Path:
+        """A document in a file, in the folder of the daemon that is asked."""
+        path = (daemon or self.daemon).directory / f"{name}.xml"
         path.write_text(text)
         path.chmod(0o644)
         return path
@@ -313,7 +314,7 @@ class GuestTestCase(TestCase):
 
     async def mark(self, daemon: RemotevirtQemu | QemuLibvirtd) -> None:
         """Do something that leads to an event."""
-        await deferToThread(run_virsh, daemon.guests_uri, "define", str(self.empty("mark")))
+        await deferToThread(run_virsh, daemon.guests_uri, "define", str(self.empty("mark", daemon=daemon)))
 
     async def heard(self, watching: Watching, daemon: RemotevirtQemu | QemuLibvirtd) -> list[str]:
         """What was heard until now, the last being the event of a mark."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
@@ -27,13 +27,14 @@ class LifeTests(GuestTestCase):
         libvirtd = QemuLibvirtd()
         self.addCleanup(libvirtd.stop)
         await deferToThread(libvirtd.start)
-        theirs = await self.walk(libvirtd)
-        ours = await self.walk(self.daemon)
+        # Side by side, since libvirtd often sleeps.
+        walks = [Deferred.fromCoroutine(self.walk(daemon)) for daemon in (libvirtd, self.daemon)]
+        theirs, ours = await gatherResults(walks, consumeErrors=True)
         self.assertEqual(theirs, ours)
 
     async def walk(self, daemon: RemotevirtQemu | QemuLibvirtd) -> list[tuple[str, str, list[str]]]:
         """What each call leads to: an error or the domain's state, and events."""
-        path = self.empty()
+        path = self.empty(daemon=daemon)
         watching = await self.watch(daemon)
         seen = len(watching.events())
         saved = str(daemon.directory / "saved")

@@ -393,12 +393,12 @@ class GuestTests(TestCase):
         monitor.parent.mkdir(parents=True)
         process = subprocess.Popen(words[start:], env=environment, stdout=subprocess.DEVNULL)
         try:
-            while not monitor.exists():
-                self.assertIsNone(process.poll())
-                await deferLater(reactor, 0.02)
             with socket.socket(socket.AF_UNIX) as line:
                 line.settimeout(TIMEOUT)
-                line.connect(str(monitor))
+                # It is there a moment before anybody listens.
+                while line.connect_ex(str(monitor)):
+                    self.assertIsNone(process.poll())
+                    await deferLater(reactor, 0.02)
                 self.assertIn(b'{"QMP": ', line.recv(100))
         finally:
             process.kill()

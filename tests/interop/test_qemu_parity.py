@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from tests.interop.peers import require, run_virsh
@@ -95,8 +96,9 @@ class ParityTests(GuestTestCase):
         self.addCleanup(libvirtd.stop)
         await deferToThread(libvirtd.start)
         for start in (False, True):
-            theirs = await self.walk(libvirtd, start)
-            ours = await self.walk(self.daemon, start)
+            # Side by side, since libvirtd often sleeps.
+            walks = [Deferred.fromCoroutine(self.walk(daemon, start)) for daemon in (libvirtd, self.daemon)]
+            theirs, ours = await gatherResults(walks, consumeErrors=True)
             differ = [pair for pair in zip(theirs, ours, strict=True) if pair[0] != pair[1]]
             self.assertEqual([], differ, f"running: {start}")
 
@@ -110,7 +112,7 @@ class ParityTests(GuestTestCase):
         self.image(str(files["disk"]), "qcow2")
         self.image(str(files["iso"]), "raw")
         settings = "<vcpu current='2'>4</vcpu><iothreads>1</iothreads>"
-        path = self.empty(devices=DEVICES.format(disk=files["disk"]))
+        path = self.empty(devices=DEVICES.format(disk=files["disk"]), daemon=daemon)
         path.write_text(path.read_text().replace("<vcpu>1</vcpu>", settings))
         watching = await self.watch(daemon)
         uri = daemon.guests_uri

@@ -64,7 +64,9 @@ RESERVED = {"bool", "case", "char", "const", "default", "double", "enum", "float
 RESERVED |= {"program", "quadruple", "short", "string", "struct", "switch", "typedef", "union", "unsigned"}
 RESERVED |= {"version", "void", *keyword.kwlist}
 
-names = st.from_regex(r"[a-z][a-z_]{2,7}", fullmatch=True).filter(lambda name: name not in RESERVED)
+names = st.text(string.ascii_lowercase + "_", min_size=3, max_size=8).filter(
+    lambda name: name[0] != "_" and name not in RESERVED
+)
 comments = st.lists(
     st.text(string.printable.replace("\n", "").replace("\r", "") + "äß", max_size=30)
     .map(str.strip)
