@@ -13,18 +13,21 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
+from twisted.python.failure import Failure
 
 from remotevirt.errors import RemotevirtError
 from remotevirt.testing.driver import FakeDriver
 from remotevirt.testing.fake import Fake
+from remotevirt.transport.service import explain
 
 __all__ = ["main"]
 
@@ -96,8 +99,8 @@ async def _serve(reactor: Any, options: argparse.Namespace) -> None:
     stopped: Deferred[None] = Deferred()
     reactor.addSystemEventTrigger("before", "shutdown", fake.stop)
     await fake.start()
-    addresses = [await fake.serve(endpoint) for endpoint in options.listen]
-    control = (await fake.serve_control(options.control)).getHost()
+    addresses = [await _listen(fake.serve, endpoint) for endpoint in options.listen]
+    control = (await _listen(fake.serve_control, options.control)).getHost()
     where = f"unix:{os.fsdecode(control.name)}" if hasattr(control, "name") else _http(control)
     line = {"uri": fake.uri(), "control": where, "pid": os.getpid()}
     if addresses:
@@ -109,6 +112,13 @@ async def _serve(reactor: Any, options: argparse.Namespace) -> None:
         stdin = _UntilEnd()
         StandardIO(stdin)
         await stdin.ended
+
+
+async def _listen(serve: Callable[[str], Any], endpoint: str) -> Any:
+    try:
+        return await serve(endpoint)
+    except CannotListenError:
+        raise ValueError(f"cannot listen on {endpoint}: {explain(Failure())}") from None
 
 
 def _http(address: Any) -> str:

@@ -75,7 +75,13 @@ class CommandTests(ProcessTestCase):
     @inlineCallbacks
     def test_mistakes(self) -> Any:
         """One line, no traceback, status 1."""
-        for options in (("--world", "/nowhere.toml"), ("--fault", "hang"), ("--listen", "nothing:1")):
+        for options in (
+            ("--world", "/nowhere.toml"),
+            ("--fault", "hang"),
+            ("--listen", "nothing:1"),
+            ("--listen", "unix:/nonexistent/sock"),
+            ("--control", "unix:/nonexistent/sock"),
+        ):
             process = self.start(*options)
             self.assertEqual(1, (yield self.ended(process)), process.printed())
             self.assertRegex(process.err.decode(), r"\Aremotevirt-fake: [^\n]+\n\Z")
