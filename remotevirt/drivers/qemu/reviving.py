@@ -39,7 +39,7 @@ from remotevirt.drivers.qemu.configuring import find_threads
 from remotevirt.drivers.qemu.control_groups.group import ControlGroup
 from remotevirt.drivers.qemu.dumping import dump_over
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
-from remotevirt.drivers.qemu.guest import Details, Guest, Output, Owner
+from remotevirt.drivers.qemu.guest import AskedCpu, Details, Guest, Output, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
 from remotevirt.drivers.qemu.monitor import Monitor
 from remotevirt.drivers.qemu.outputs import drop_output
@@ -163,6 +163,9 @@ def _details(text: str) -> Details:
     output = kept.pop("output", None)
     if output is not None:
         kept["output"] = Output(**output)
+    cpu = kept.pop("cpu", None)
+    if cpu is not None:
+        kept["cpu"] = AskedCpu(**cpu)
     known = {field.name for field in attrs.fields(Details)}
     return Details(owners=owners, **{name: value for name, value in kept.items() if name in known})
 
