@@ -22,6 +22,9 @@ DEVICES = """
 <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
 """
 
+CPU = "<cpu><model>Haswell</model></cpu>"
+"""One that has more than it should, and less: emulated, but for what QEMU cannot emulate."""
+
 COMMANDS = """
 set-lifecycle-action empty poweroff restart
 set-lifecycle-action empty reboot destroy
@@ -70,6 +73,7 @@ change-media empty sda {iso} --config
 attach-disk empty {iso} vdb --config
 dumpxml empty --migratable
 dumpxml empty --inactive --update-cpu
+dumpxml empty --xpath //cpu
 domstate nobody
 nodesevinfo
 dump empty {dump} --memory-only
@@ -111,7 +115,7 @@ class ParityTests(GuestTestCase):
         files = {name: folder / f"empty.{name}" for name in ("disk", "iso")} | {"dump": folder / "dump"}
         self.image(str(files["disk"]), "qcow2")
         self.image(str(files["iso"]), "raw")
-        settings = "<vcpu current='2'>4</vcpu><iothreads>1</iothreads>"
+        settings = "<vcpu current='2'>4</vcpu><iothreads>1</iothreads>" + CPU
         path = self.empty(devices=DEVICES.format(disk=files["disk"]), daemon=daemon)
         path.write_text(path.read_text().replace("<vcpu>1</vcpu>", settings))
         watching = await self.watch(daemon)

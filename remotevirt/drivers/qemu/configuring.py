@@ -20,6 +20,7 @@ from remotevirt.drivers.qemu.displays import password_orders
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
+from remotevirt.drivers.qemu.live_cpu import take_in_cpu
 from remotevirt.drivers.qemu.threads import settle_threads
 from remotevirt.xml.domain.graphics import Vnc
 
@@ -46,6 +47,7 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
     if record.live.has_balloon and record.live.memory < record.live.max_memory:
         await guest.execute("balloon", {"value": record.live.memory * 1024})
     await _find_port(guest)
+    await take_in_cpu(guest)
     characters = await find_characters(guest)
     guest.threads = await find_threads(guest)
     await settle_threads(guest)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from remotevirt.drivers.qemu.record import QemuRecord
     from remotevirt.drivers.qemu.world import QemuWorld
 
-__all__ = ["Details", "Guest", "Output", "Owner", "Undo"]
+__all__ = ["AskedCpu", "Details", "Guest", "Output", "Owner", "Undo"]
 
 
 Undo = tuple[str, dict[str, Any]]
@@ -45,6 +45,14 @@ class Output:
     inode: int
 
 
+@attrs.frozen
+class AskedCpu:
+    """What a definition asks for of a CPU of its own: how it is checked, and features with their policies."""
+
+    check: str | None
+    features: list[tuple[str, str]]
+
+
 @attrs.define
 class Details:
     """What must be known of a running guest after a restart of the daemon; kept with its row.
@@ -63,6 +71,7 @@ class Details:
         output: the file that a call writes its memory into; None while none does.
         autodestroy: it ends with the connection that has started it.
         group: the path of its control groups; empty for none.
+        cpu: the CPU that was asked for; None if it has just that, or one that nobody looks into.
     """
 
     owners: list[Owner] = attrs.field(factory=list)
@@ -77,6 +86,7 @@ class Details:
     output: Output | None = None
     autodestroy: bool = False
     group: str = ""
+    cpu: AskedCpu | None = None
 
 
 class Guest:

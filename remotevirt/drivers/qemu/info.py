@@ -10,6 +10,7 @@ from remotevirt.drivers.qemu.calls import QemuCalls
 from remotevirt.drivers.qemu.documents import movable_document
 from remotevirt.drivers.qemu.figures import task_figures
 from remotevirt.drivers.qemu.lifecycle import no_agent
+from remotevirt.drivers.qemu.live_cpu import as_asked
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import NoHostname, OperationInvalid
 from remotevirt.stubs.remote import NonnullDomain
@@ -32,7 +33,7 @@ class InfoCalls(QemuCalls, DomainInfoCalls):
         inactive = flags & c.VIR_DOMAIN_XML_INACTIVE
         definition = record.persistent_definition if inactive else record.live
         if flags & c.VIR_DOMAIN_XML_MIGRATABLE:
-            return movable_document(definition, flags)
+            return movable_document(definition if inactive else as_asked(record), flags)
         running = record.active and not inactive
         return (definition if running else definition.copy()).format(flags, record.id)
 

@@ -10,6 +10,7 @@ from remotevirt.drivers.qemu.complete.choice import choose_firmware
 from remotevirt.drivers.qemu.displays import place_display
 from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.live_cpu import add_removed
 from remotevirt.xml.domain.chardev import Channel, CharSource
 from remotevirt.xml.domain.graphics import Vnc
 
@@ -27,6 +28,7 @@ def prepare_definition(guest: Guest, emulator: Emulator) -> None:
     assign_aliases(model)
     if model.cpu is not None and model.cpu.model is not None:
         model.cpu.model.fallback = "forbid"  # it has what it got, and nothing in its stead
+    add_removed(model)
     for disk in model.devices.disks:
         if disk.source_is_empty() and disk.driver is not None:
             disk.driver.type = None  # of the medium, and there is none

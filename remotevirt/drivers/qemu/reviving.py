@@ -39,7 +39,7 @@ from remotevirt.drivers.qemu.control_groups.group import ControlGroup
 from remotevirt.drivers.qemu.dumping import dump_over
 from remotevirt.drivers.qemu.figures import boot_id, task_figures
 from remotevirt.drivers.qemu.folders import discard
-from remotevirt.drivers.qemu.guest import Details, Guest, Output, Owner
+from remotevirt.drivers.qemu.guest import AskedCpu, Details, Guest, Output, Owner
 from remotevirt.drivers.qemu.launching import PID_FILE, attend, converse
 from remotevirt.drivers.qemu.left_groups import remove_left
 from remotevirt.drivers.qemu.monitor import Monitor
@@ -165,6 +165,9 @@ def _details(text: str) -> Details:
     output = kept.pop("output", None)
     if output is not None:
         kept["output"] = Output(**output)
+    cpu = kept.pop("cpu", None)
+    if cpu is not None:
+        kept["cpu"] = AskedCpu(**cpu)
     known = {field.name for field in attrs.fields(Details)}
     return Details(owners=owners, **{name: value for name, value in kept.items() if name in known})
 

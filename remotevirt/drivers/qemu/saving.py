@@ -27,6 +27,7 @@ from remotevirt.drivers.qemu.access import check_allowed
 from remotevirt.drivers.qemu.documents import movable_document
 from remotevirt.drivers.qemu.flowing import fill, pour
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.live_cpu import as_asked
 from remotevirt.drivers.qemu.outputs import output
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.running import run_cpus, stop_cpus
@@ -229,7 +230,7 @@ class SavingCalls(TakingIn):
 
     def _document(self, record: QemuRecord, dxml: str | None) -> str:
         """Return what a guest is saved with: its own document, or one that the guest cannot tell apart."""
-        definition = record.live
+        definition: Definition = as_asked(record)
         if dxml is not None:
             other = self.world.definitions.parse(dxml)
             check_stability(other.model, definition.model)

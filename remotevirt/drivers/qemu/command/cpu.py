@@ -19,6 +19,7 @@ __all__ = [
     "hotpluggable_vcpus",
     "orders_for_vcpus",
     "parts_of_vcpu",
+    "qemu_feature",
     "topology_options",
     "vcpu_slots",
 ]
@@ -106,7 +107,12 @@ def _features(setting: Setting) -> list[str]:
 def _feature_name(setting: Setting, name: str) -> str:
     if not setting.is_x86:
         return escaped(name)
-    return escaped(_NAMES.get(name, name).replace("_", "-"))
+    return escaped(qemu_feature(name))
+
+
+def qemu_feature(name: str) -> str:
+    """Return what QEMU calls a feature of an x86 CPU."""
+    return _NAMES.get(name, name).replace("_", "-")
 
 
 def _on(value: bool | None) -> str:
