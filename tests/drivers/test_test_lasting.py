@@ -90,7 +90,9 @@ class RestartTests(LastingCase):
         """What a pool says of its allocation lasts, also where it has wrapped around."""
         connection: Any = self.open()
         storage = connection.storage
-        text = f"<pool type='dir'><name>p</name><uuid>{UUID % 1}</uuid><target><path>/p</path></target></pool>"
+        text = (
+            f"<pool type='dir'><name>p</name><uuid>{UUID % 1}</uuid><target><path>/p</path></target></pool>"
+        )
         pool = storage.storage_pool_define_xml(text, 0)
         storage.storage_pool_create(pool, 0)
         volume = "<volume><name>v</name><capacity>100</capacity></volume>"

@@ -238,7 +238,9 @@ class ChangingTests(StorageCase):
         self.define(pool("a", 1))
         self.calls.storage_vol_delete(gone, 0)
         self.assertEqual(self.calls.storage_pool_get_info(ref), (2, SIZE, 2**64 - 100, SIZE + 100))
-        self.assertIn("<allocation unit='bytes'>18446744073709551516<", self.calls.storage_pool_get_xml_desc(ref, 0))
+        self.assertIn(
+            "<allocation unit='bytes'>18446744073709551516<", self.calls.storage_pool_get_xml_desc(ref, 0)
+        )
         self.make(ref, "w")
         self.assertEqual(self.calls.storage_pool_get_info(ref), (2, SIZE, 0, SIZE))
 

@@ -22,7 +22,7 @@ CAPACITY: Final = 100 * 1024**3
 """Bytes that every pool has."""
 
 WRAP: Final = 1 << 64
-"""Where libvirt's sizes begin again at 0: a pool that was defined anew, and then loses a volume, falls below it."""
+"""Where libvirt's sizes begin again at 0: a pool defined anew that then loses a volume falls below it."""
 
 
 class VolumeRecord:
