@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotevirt.errors import VirError
 from remotevirt.xml.domain import DomainDefaults, parse_domain
 
+DEFAULTS = DomainDefaults()
 CELL = "<vcpu>2</vcpu><cpu><numa><cell id='0' cpus='0-1' memory='65536'/></numa></cpu>"
 FEATURE = "<os{}><firmware><feature {}/></firmware><type>hvm</type></os>"
 
@@ -52,11 +53,11 @@ class SingleFaultTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What is wrong is named as there."""
         for text, words in REFUSED:
-            error = self.assertRaises(VirError, parse_domain, text, DomainDefaults())
+            error = self.assertRaises(VirError, parse_domain, text, defaults=DEFAULTS)
             self.assertIn(words, str(error.message))
 
     def test_taken(self) -> None:
         """What says nothing, or is of interest to nobody, is no fault."""
         silent = "<clock offset='utc'><timer name='rtc'><catchup slew='0'/></timer></clock>"
         for text in (document(silent), document(os=FEATURE.format("", "name='x' enabled='q'"))):
-            self.assertEqual(parse_domain(text, DomainDefaults()).name, "z")
+            self.assertEqual(parse_domain(text, defaults=DEFAULTS).name, "z")
