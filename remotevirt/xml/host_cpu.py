@@ -80,6 +80,9 @@ def parse_host_cpu(text: str) -> HostCpu:
         raise XmlError("XML does not contain expected 'cpu' element", domain=VIR_FROM_CPU)
     if root.get("mode") is not None:
         raise ConfigUnsupported("Attribute mode is only allowed for guest CPU", domain=VIR_FROM_CPU)
+    if root.get("migratable") is not None:
+        text = "Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode"
+        raise ConfigUnsupported(text, domain=VIR_FROM_CPU)
     arch = _text(root, "arch")
     if not arch:
         raise XmlError("Missing CPU architecture", domain=VIR_FROM_CPU)

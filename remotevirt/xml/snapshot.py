@@ -149,13 +149,13 @@ def _read_memory(model: SnapshotModel, root: Element, *, offline: bool) -> None:
     domain = VIR_FROM_DOMAIN_SNAPSHOT
     element = root.find("memory")
     word = None if element is None else element.get("snapshot")
-    model.memory_file = (None if element is None else element.get("file")) or None
+    model.memory_file = None if element is None else element.get("file")
     if word is not None:
         model.memory = _MEMORY.read(word, Where("memory", "snapshot"))
         if offline and model.memory != NO:
             text = "memory state cannot be saved with offline or disk-only snapshot"
             raise XmlError(text, domain=domain)
-    elif model.memory_file:
+    elif model.memory_file is not None:
         model.memory = EXTERNAL
     elif offline:
         model.memory = NO
@@ -163,9 +163,9 @@ def _read_memory(model: SnapshotModel, root: Element, *, offline: bool) -> None:
         model.memory = INTERNAL
     if model.memory == MANUAL:
         raise XmlError("'manual' memory snapshot mode not supported", domain=domain)
-    if model.memory_file and model.memory != EXTERNAL:
+    if model.memory_file is not None and model.memory != EXTERNAL:
         raise XmlError(f"memory filename '{model.memory_file}' requires external snapshot", domain=domain)
-    if model.memory == EXTERNAL and not model.memory_file:
+    if model.memory == EXTERNAL and model.memory_file is None:
         raise XmlError("external memory snapshots require a filename", domain=domain)
 
 

@@ -277,6 +277,22 @@ class MetadataTests(DomainCase):
             ],
         )
 
+    def test_prefixes_declared_around(self) -> None:
+        """A prefix that is declared further out is declared by what a domain keeps, as libxml2 copies it."""
+        text = (
+            "<domain type='test' xmlns:x='http://u/' xmlns:w='http://w/'><name>md</name>"
+            "<metadata w:kind='1' xmlns:y='http://y/'>text<x:a><w:i/></x:a><plain/><y:b/><x:c/></metadata>"
+            "<memory>1024</memory><os><type>hvm</type></os></domain>"
+        )
+        ref = self.calls.domain_define_xml(text)
+        opening = '<metadata xmlns:y="http://y/" xmlns:w="http://w/" xmlns:x="http://u/" w:kind="1">'
+        application = "    <x:a>\n      <w:i/>\n    </x:a>\n"
+        shown = self.calls.domain_get_xml_desc(ref, 0)
+        self.assertIn(f"  {opening}\n{application}    <y:b/>\n  </metadata>\n", shown)
+        self.calls.domain_set_metadata(ref, ELEMENT, "<n/>", "k", "http://y/", 0)
+        self.calls.domain_set_metadata(ref, ELEMENT, None, None, "http://u/", 0)
+        self.assertIn(f"  {opening}\n    <", self.calls.domain_get_xml_desc(ref, 0))
+
     def test_element(self) -> None:
         """An element stands under its namespace and comes back without it."""
         self.put(ELEMENT, "<a x='1'><b xmlns='q'><c/></b></a>", "k", "http://u/")

@@ -86,6 +86,22 @@ class RestartTests(LastingCase):
             # the calls need what runs, so the world itself goes on
             connection.hypervisor.world.keeper.journal.store = self.journal.store
 
+    def test_a_pool_below_zero(self) -> None:
+        """What a pool says of its allocation lasts, also where it has wrapped around."""
+        connection: Any = self.open()
+        storage = connection.storage
+        text = (
+            f"<pool type='dir'><name>p</name><uuid>{UUID % 1}</uuid><target><path>/p</path></target></pool>"
+        )
+        pool = storage.storage_pool_define_xml(text, 0)
+        storage.storage_pool_create(pool, 0)
+        volume = "<volume><name>v</name><capacity>100</capacity></volume>"
+        made = storage.storage_vol_create_xml(pool, volume, 0)
+        storage.storage_pool_define_xml(text, 0)
+        storage.storage_vol_delete(made, 0)
+        again: Any = self.again()
+        self.assertEqual(2**64 - 100, again.storage.storage_pool_get_info(pool).allocation)
+
     def test_as_a_host_that_starts(self) -> None:
         """Transient domains are gone, autostart ones run with new ids, the rest is off."""
         connection: Any = self.open()

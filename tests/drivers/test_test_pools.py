@@ -231,6 +231,19 @@ class ChangingTests(StorageCase):
         self.assertEqual(self.calls.storage_pool_list_volumes(ref, 9), ["v"])
         self.assertEqual(self.calls.storage_pool_is_persistent(ref), 1)
 
+    def test_less_than_nothing(self) -> None:
+        """A pool that was made to look empty, and then loses a volume, has libvirt's size below zero."""
+        ref = self.create(pool("a", 1))
+        gone = self.make(ref, "v")
+        self.define(pool("a", 1))
+        self.calls.storage_vol_delete(gone, 0)
+        self.assertEqual(self.calls.storage_pool_get_info(ref), (2, SIZE, 2**64 - 100, SIZE + 100))
+        self.assertIn(
+            "<allocation unit='bytes'>18446744073709551516<", self.calls.storage_pool_get_xml_desc(ref, 0)
+        )
+        self.make(ref, "w")
+        self.assertEqual(self.calls.storage_pool_get_info(ref), (2, SIZE, 0, SIZE))
+
     def test_virtual_adapter(self) -> None:
         """A pool on a virtual adapter that is created makes its device, and takes it along."""
         adapter = "<adapter type='fc_host' wwnn='20000000c9831b4b' wwpn='10000000c9831b4b'/>"

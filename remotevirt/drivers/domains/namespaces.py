@@ -88,10 +88,9 @@ def replace_element(root: Any, uri: str, element: Any) -> Any:
         uri: the namespace.
         element: the new child, or None.
     """
-    made = etree.Element("metadata")
-    for child in () if root is None else root:
-        if not isinstance(child.tag, str) or etree.QName(child).namespace != uri:
-            made.append(copy.deepcopy(child))
+    made = etree.Element("metadata") if root is None else copy.deepcopy(root)
+    while (found := find_element(made, uri)) is not None:
+        made.remove(found)
     if element is not None:
         made.append(element)
     return made

@@ -23,7 +23,7 @@ from remotevirt.drivers.tables import Table
 from remotevirt.drivers.test.interfaces import InterfaceRecord
 from remotevirt.drivers.test.networks import NetworkRecord
 from remotevirt.drivers.test.nodedevs import DeviceRecord
-from remotevirt.drivers.test.pools import PoolRecord, VolumeRecord
+from remotevirt.drivers.test.pools import WRAP, PoolRecord, VolumeRecord
 from remotevirt.drivers.test.world import World
 from remotevirt.store import (
     DeviceRow,
@@ -132,7 +132,7 @@ class PoolKeeper(TableKeeper):
         """Return what lasts of a pool."""
         if not thing.persistent or not self.is_there(thing):
             return None
-        return thing.pending or thing.model, thing.autostart, thing.model.allocation, thing.size
+        return thing.pending or thing.model, thing.autostart, _signed(thing.model.allocation), thing.size
 
     def row(self, thing: PoolRecord) -> PoolRow:
         """Return a pool's row."""
@@ -143,7 +143,7 @@ class PoolKeeper(TableKeeper):
             format_pool(thing.pending or thing.model),
             thing.size,
             int(thing.autostart),
-            thing.model.allocation,
+            _signed(thing.model.allocation),
         )
 
     def parts(self, thing: PoolRecord) -> list[Any]:
@@ -192,6 +192,11 @@ class VolumeKeeper(TableKeeper):
     def row(self, thing: VolumeRecord) -> VolumeRow:
         """Return a volume's row."""
         return _volume_row(thing)
+
+
+def _signed(size: int) -> int:
+    """Return a size as a row holds it: one below zero, which has wrapped around, as what it stands for."""
+    return size - WRAP if size >= WRAP // 2 else size
 
 
 def _volume_row(volume: VolumeRecord) -> VolumeRow:

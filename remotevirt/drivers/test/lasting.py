@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import Logger
 
@@ -50,6 +50,9 @@ from remotevirt.xml.storage_volume import parse_volume
 __all__ = ["open_world"]
 
 log = Logger()
+
+BY_VOLUMES: Final = -1
+"""In the row of a pool: its volumes together are what it says of its allocation."""
 
 
 def open_world(path: str) -> tuple[World, Journal]:
@@ -100,7 +103,7 @@ class _Loader:
             self._try(row, lambda row: _add_volume(world, row))
         for row in self.rows[PoolRow]:
             pool = world.pools.by_uuid.get(row.uuid)
-            if pool is not None and row.allocation >= 0:
+            if pool is not None and row.allocation != BY_VOLUMES:
                 pool.use(row.allocation - pool.model.allocation)
         self._fill(world.interfaces, InterfaceRow, _interface)
         self._fill(world.devices, DeviceRow, _device)

@@ -16,10 +16,13 @@ from remotevirt.stubs.errors import InternalError
 from remotevirt.xml.storage_pool import PoolModel, read_pool
 from remotevirt.xml.storage_volume import VolumeModel, read_volume
 
-__all__ = ["CAPACITY", "PoolRecord", "PoolTable", "VolumeRecord"]
+__all__ = ["CAPACITY", "WRAP", "PoolRecord", "PoolTable", "VolumeRecord"]
 
 CAPACITY: Final = 100 * 1024**3
 """Bytes that every pool has."""
+
+WRAP: Final = 1 << 64
+"""Where libvirt's sizes begin again at 0: a pool defined anew that then loses a volume falls below it."""
 
 
 class VolumeRecord:
@@ -68,8 +71,8 @@ class PoolRecord(Pool[VolumeRecord]):
 
     def use(self, bytes_: int) -> None:
         """Note that so many bytes more are in use."""
-        self.model.allocation += bytes_
-        self.model.available = CAPACITY - self.model.allocation
+        self.model.allocation = (self.model.allocation + bytes_) % WRAP
+        self.model.available = (CAPACITY - self.model.allocation) % WRAP
 
     def add(self, volume: VolumeRecord) -> None:
         """Take in a volume, whose name must be free; raises OperationFailed."""
@@ -85,7 +88,7 @@ class PoolRecord(Pool[VolumeRecord]):
 
     def check_room(self, model: VolumeModel) -> None:
         """Check that a new volume fits; raises InternalError."""
-        if self.model.allocation + model.allocation > self.model.capacity:
+        if (self.model.allocation + model.allocation) % WRAP > self.model.capacity:
             text = f"Not enough free space in pool for volume '{model.name}'"
             raise InternalError(text, domain=c.VIR_FROM_TEST)
 

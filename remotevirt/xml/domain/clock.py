@@ -33,6 +33,10 @@ class Catchup(Model):
     slew: int | None = attribute("slew", Integer(bits=64, zero="silent"))
     limit: int | None = attribute("limit", Integer(bits=64, zero="silent"))
 
+    def says(self) -> bool:
+        """Whether it says anything: zeros do not."""
+        return bool(self.threshold or self.slew or self.limit)
+
 
 _SUPPORT = {
     "tickpolicy": frozenset(("platform", "rtc", "tsc", "hpet", "pit", "armvtimer")),
@@ -59,7 +63,7 @@ class Timer(Model):
 
     def check(self) -> None:
         """Refuse what this timer does not have; raises VirError."""
-        if self.catchup is not None and self.tickpolicy != "catchup":
+        if self.catchup is not None and self.catchup.says() and self.tickpolicy != "catchup":
             raise XmlError(
                 "setting of timer catchup policies is only supported with tickpolicy='catchup'",
                 domain=VIR_FROM_DOMAIN,

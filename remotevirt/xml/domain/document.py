@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import attrs
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_XML
-from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoName, XmlDetail, XmlError
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN
+from remotevirt.stubs.errors import ConfigUnsupported, InternalError, NoName, XmlError
 from remotevirt.xml.domain.clock import Clock
 from remotevirt.xml.domain.commandline import CommandLine
 from remotevirt.xml.domain.counting import count_iothreads, count_vcpus
@@ -315,8 +315,6 @@ class DomainModel(CheckedModel):
         elif name == "name":
             if not self.name:
                 raise NoName(domain=VIR_FROM_DOMAIN)
-            if "\n" in self.name:
-                raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
         elif name == "genid" and len(source.children.get("genid", ())) > 1:
             raise XmlError("element 'genid' can only appear once", domain=VIR_FROM_DOMAIN)
         elif name == "bootloader_args" and self.bootloader is None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
+from remotevirt.errors import VirError
 from remotevirt.stubs.constants import VIR_FROM_DOMAIN
 from remotevirt.stubs.errors import ConfigUnsupported
 from remotevirt.xml.fields import (
@@ -25,7 +26,7 @@ from remotevirt.xml.fields import (
 )
 from remotevirt.xml.model import latest, layout
 from remotevirt.xml.parse import text_of
-from remotevirt.xml.sizes import sized
+from remotevirt.xml.sizes import sized, sized_leaf
 from remotevirt.xml.values import (
     Choice,
     Integer,
@@ -286,11 +287,26 @@ class Smm(Model):
             self.tseg = None
 
 
+def _read_page_size(source: Source, how: Reading, model: Any) -> int | None:
+    element = source.first("maxpagesize")
+    if element is None or not text_of(element):
+        return None
+    try:
+        size = parse_scaled(text_of(element), element.get("unit"), path="./maxpagesize", default=1024)
+    except VirError:
+        raise ConfigUnsupported("Unable to parse HPT maxpagesize setting", domain=VIR_FROM_DOMAIN) from None
+    return -(-size // 1024)
+
+
+def _write_page_size(value: int, how: Printing, model: Any) -> Tag:
+    return sized_leaf("maxpagesize", value)
+
+
 @attrs.define
 class Hpt(Model):
     TAG: ClassVar[str] = "hpt"
     resizing: str | None = attribute("resizing", Choice("enabled disabled required"))
-    maxpagesize: int | None = sized("maxpagesize")
+    maxpagesize: int | None = hook(_read_page_size, _write_page_size)
 
 
 @attrs.define

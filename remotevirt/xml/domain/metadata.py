@@ -42,9 +42,11 @@ class Metadata(Model):
 
     @classmethod
     def read(cls, element: Element, how: Reading) -> Self:
-        root = etree.Element("metadata")
+        # As libxml2 copies it, with a declaration for each prefix that is declared further out.
+        root = copy.deepcopy(element)
+        root.text = root.tail = None
         seen: set[str] = set()
-        for part in element:
+        for part in list(root):
             space = (
                 part.tag[1:].partition("}")[0]
                 if isinstance(part.tag, str) and part.tag.startswith("{")
@@ -52,9 +54,9 @@ class Metadata(Model):
             )
             if space is not None and space not in seen:
                 seen.add(space)
-                twin = copy.deepcopy(part)
-                twin.tail = None
-                root.append(twin)
+                part.tail = None
+            else:
+                root.remove(part)
         model = cls()
         model.root = root
         return model

@@ -87,6 +87,7 @@ class OsType(Model):
 @attrs.define
 class FirmwareFeature(Model):
     TAG: ClassVar[str] = "feature"
+    READ_FIRST: ClassVar[tuple[str, ...]] = ("name",)
     enabled: bool = attribute("enabled", yes_no(), required=True)
     name: str = attribute("name", Choice("enrolled-keys secure-boot"), required=True)
 
@@ -220,6 +221,17 @@ def _write_kind(value: OsType, how: Printing, model: Any) -> Tag:
     return value.element(how)
 
 
+def _read_features(source: Source, how: Reading, model: Any) -> Firmware | None:
+    # What the firmware shall have is of interest to nobody who does not let it be chosen.
+    element = source.first("firmware")
+    chosen = source.element.get("firmware") is not None
+    return Firmware.read(element, how) if chosen and element is not None else None
+
+
+def _write_features(value: Firmware, how: Printing, model: Any) -> Tag:
+    return value.element(how)
+
+
 _BOOTING = frozenset(("hvm", "xen", "xenpvh", "uml"))
 MAX_BOOT_DEVICES = 4
 _EXE_ONLY = ("init", "initargs", "initenv", "initdir", "inituser", "initgroup")
@@ -232,8 +244,8 @@ class Os(Model):
 
     TAG: ClassVar[str] = "os"
     READ_FIRST: ClassVar[tuple[str, ...]] = (
-        "firmware",
         "firmware_features",
+        "firmware",
         "nvram",
         "loader",
         "acpi",
@@ -244,7 +256,7 @@ class Os(Model):
         "firmware", Choice("bios efi", refusal=xml_error("unknown firmware value {}"))
     )
     kind: OsType | None = hook(_read_kind, _write_kind)
-    firmware_features: Firmware | None = child(Firmware)
+    firmware_features: Firmware | None = hook(_read_features, _write_features)
     init: str | None = leaf("init")
     initargs: list[str] = leaves("initarg")
     initenv: list[InitVariable] = children(InitVariable)

@@ -253,7 +253,7 @@ class NumaMemory(Model):
 class MemoryNode(Model):
     TAG: ClassVar[str] = "memnode"
     cellid: int = attribute("cellid", Integer(), required=True)
-    mode: str = attribute("mode", _MODES, default="strict")
+    mode: str = attribute("mode", Choice("strict preferred interleave restrictive"), default="strict")
     nodeset: str | None = attribute("nodeset", CpuSet(), required=True)
 
 
@@ -267,6 +267,8 @@ class NumaTune(CheckedModel):
 
     def check(self, name: str, source: Source, how: Reading) -> None:
         """Choose a placement, and check that cells can be placed apart before it is read how."""
+        if name == "memnodes":
+            self._check_nodes(how)
         if name != "memory":
             return
         if self.memory is not None:
@@ -279,6 +281,19 @@ class NumaTune(CheckedModel):
         if how.guest.cpu is None or how.guest.cpu.numa is None:
             text = "Element 'memnode' is invalid without any guest NUMA cells"
             raise XmlError(text, domain=VIR_FROM_DOMAIN)
+
+    def _check_nodes(self, how: Reading) -> None:
+        """Check that there is such a cell, and that its memory can be restricted."""
+        numa = how.guest.cpu.numa if how.guest.cpu is not None else None
+        restricted = self.memory is not None and self.memory.mode == "restrictive"
+        for node in self.memnodes:
+            if numa is None or node.cellid >= len(numa.cells):
+                text = "Argument 'cellid' in memnode element must correspond to existing guest's NUMA cell"
+                raise XmlError(text, domain=VIR_FROM_DOMAIN)
+            if restricted and node.mode != "restrictive":
+                text = "'restrictive' mode is required in memnode element when mode is 'restrictive' in "
+                text += "memory element"
+                raise XmlError(text, domain=VIR_FROM_DOMAIN)
 
 
 @attrs.define

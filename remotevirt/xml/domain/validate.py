@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE
+from remotevirt.stubs.constants import VIR_FROM_DOMAIN, VIR_FROM_NONE, VIR_FROM_XML
 from remotevirt.stubs.errors import ConfigUnsupported, InternalError, XmlDetail, XmlError
 from remotevirt.xml.domain.address import USER_ALIAS, DriveAddress
 from remotevirt.xml.domain.chardev_rules import check_characters
@@ -48,6 +48,8 @@ def validate_domain(model: DomainModel) -> None:
         check_disk(disk)
     _check_places(model.devices)
     _check_targets(model.devices.disks)
+    if "\n" in model.name:
+        raise XmlDetail("invalid char in name: \n", domain=VIR_FROM_XML)
     _check_aliases(model)
     for interface in model.devices.interfaces:
         _check_interface(interface)
