@@ -23,6 +23,9 @@ OpenSSL's own bound lies above 200 KiB. One read from the socket may come on top
 FIRST_BYTES = 16
 """How many of a client's first bytes are kept, to say what it was if it was none."""
 
+NO_CERTIFICATE = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+"""OpenSSL's reason for refusing a client that shows none (sslerr.h)."""
+
 VERIFY_ERRORS = {
     3: "there is no revocation list of its authority",
     9: "the certificate is not valid yet",
@@ -95,6 +98,10 @@ class Connection:
     def do_handshake(self) -> None:
         """Go on with the handshake as far as the bytes at hand allow.
 
+        A client that is refused for its certificate is told so, and is left to end the connection: it may be
+        about to send the rest of its part, and one that met a closed connection there would be ended by a
+        signal (SIGPIPE) before it reads why. The handshake's deadline and size hold for it, too.
+
         Raises:
             SSL.WantReadError: there must be more of them.
             SSL.Error: it has failed; :attr:`refusal` says why.
@@ -102,6 +109,8 @@ class Connection:
         if self._under_way and self.received > MAX_HANDSHAKE_BYTES:
             self.refusal = f"its handshake is larger than {MAX_HANDSHAKE_BYTES} bytes"
             raise SSL.Error([("", "", self.refusal)])
+        if self.refusal is not None:
+            raise SSL.WantReadError()
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -110,6 +119,8 @@ class Connection:
             raise SSL.SysCallError(-1, "Unexpected EOF") from None
         except ssl.SSLError as error:
             self.refusal = _explain(error)
+            if isinstance(error, ssl.SSLCertVerificationError) or error.reason == NO_CERTIFICATE:
+                raise SSL.WantReadError() from None
             raise SSL.Error([("", "", self.refusal)]) from None
         self._under_way = False
 

@@ -268,8 +268,29 @@ class ContextTests(ConnectionTestCase):
         self.assertIsNotNone(server.get_peer_certificate())
         self.folder = self.authority.client_folder(Path(self.mktemp()))
         server = Connection(make_context(Credentials.load(folder), self.settings))
-        self.assertRaises(SSL.Error, self.client().shake, server)
+        self.client().shake(server)
+        self.assertIsNone(server.get_peer_certificate())
         self.assertEqual("the certificate is of another authority", server.refusal)
+
+    def test_refused_clients_end_it(self) -> None:
+        """They read why, and may send the rest before that; but not without end."""
+        others = self.authority.server_folder(Path(self.mktemp()))
+        (others / "cacert.pem").write_bytes(Authority().ca.cert_pem.bytes())
+        server = Connection(make_context(Credentials.load(others), self.settings))
+        client = self.client()
+        client.shake(server)
+        self.assertRaisesRegex(ssl.SSLError, "UNKNOWN_CA", client.read, server)
+        server.bio_write(b"more")
+        self.assertRaises(SSL.WantReadError, server.do_handshake)
+        server.bio_write(bytes(MAX_HANDSHAKE_BYTES))
+        self.assertRaises(SSL.Error, server.do_handshake)
+
+    def test_refused_clients_that_go(self) -> None:
+        server = Connection(make_context(self.credentials, self.settings))
+        Client(self.authority, None, ssl.TLSVersion.TLSv1_3).shake(server)
+        self.assertEqual("peer did not return a certificate", server.refusal)
+        server.bio_shutdown()
+        self.assertRaises(SSL.Error, server.recv, 1)
 
     def sessions(self, connections: Connections, number: int, version: ssl.TLSVersion) -> int:
         """Make so many connections; returns how many contexts were used."""
