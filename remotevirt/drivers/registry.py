@@ -30,6 +30,9 @@ long ones would stay in memory when their clients are gone. libvirt's only bound
 GROUP = "remotevirt.drivers"
 """The entry-point group."""
 
+OBJECTS = frozenset({"reactor"})
+"""Parameters of a class that programs give it and no specification can: they are not texts."""
+
 BUILTIN = {
     "fake": "remotevirt.testing.driver:FakeDriver",
     "qemu": "remotevirt.drivers.qemu.driver:QemuDriver",
@@ -61,13 +64,17 @@ def load_driver(spec: str, state: str | None = None) -> Any:
         if not key.isidentifier() or key in options:
             raise ValueError(f"driver {spec!r}: {name!r} is no option, or is given twice")
         options[key] = True if value is None else value
-    if state is not None and "state" not in options and _takes_state(target):
-        options["state"] = state
+    known = _options_of(target)
+    if known is not None:
+        unknown = next((name for name in options if name not in known), None)
+        if unknown is not None:
+            names = ", ".join(name.replace("_", "-") for name in known if name not in OBJECTS)
+            raise ValueError(f"driver {spec!r}: unknown option {unknown!r}; known: {names or 'none'}")
+        if state is not None and "state" in known:
+            options.setdefault("state", state)
     try:
         driver = target(**options)
-    except TypeError as error:
-        raise ValueError(f"driver {spec!r}: {_explain(error)}") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"driver {spec!r}: {error}") from error
     try:
         verifyObject(IDriver, driver)
@@ -76,12 +83,15 @@ def load_driver(spec: str, state: str | None = None) -> Any:
     return driver
 
 
-def _takes_state(target: Any) -> bool:
-    """Return whether a class has an option ``state``."""
+def _options_of(target: Any) -> list[str] | None:
+    """Return the names of the options that a class takes; None if it takes any, or does not say."""
     try:
-        return "state" in inspect.signature(target).parameters
+        parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):
-        return False
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return [parameter.name for parameter in parameters]
 
 
 def _find(positional: list[str]) -> tuple[Any, int]:
@@ -109,13 +119,6 @@ def _find(positional: list[str]) -> tuple[Any, int]:
         return getattr(importlib.import_module(name), positional[1]), 2
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load driver {name}:{positional[1]}: {error}") from error
-
-
-def _explain(error: TypeError) -> str:
-    """Turn a complaint about keyword arguments into one about options."""
-    text = str(error)
-    _, found, option = text.partition("unexpected keyword argument ")
-    return f"unknown option {option}" if found else text
 
 
 class DriverRegistry:

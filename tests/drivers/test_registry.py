@@ -143,7 +143,9 @@ class SpecTests(SpecCase):
         self.assertIsInstance(driver, TestDriver)
         self.assertTrue(driver.keep)
         self.assertIn("keep", self.refused("test:keep=yes"))
-        self.assertIn("unknown option", self.refused("test:kepe"))
+        self.assertIn("unknown option 'kepe'; known: keep, files, state, newer", self.refused("test:kepe"))
+        self.assertIn("known: state, user, images, monitor-timeout", self.refused("qemu:usr=x"))
+        self.assertNotIn("reactor", self.refused("fake:wrold=x"))
 
     @bounded(200)
     @given(st.text(alphabet="ab:=\\-_/. ", max_size=20))
