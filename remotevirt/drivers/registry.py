@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from itertools import takewhile
 from typing import Any
@@ -62,36 +62,52 @@ def load_driver(spec: str, state: str | None = None) -> Any:
             continue
         key = name.replace("-", "_")
         if not key.isidentifier() or key in options:
-            raise ValueError(f"driver {spec!r}: {name!r} is no option, or is given twice")
+            raise ValueError(f"{name!r} is no option, or is given twice")
         options[key] = True if value is None else value
-    known = _options_of(target)
-    if known is not None:
-        unknown = next((name for name in options if name not in known), None)
-        if unknown is not None:
-            names = ", ".join(name.replace("_", "-") for name in known if name not in OBJECTS)
-            raise ValueError(f"driver {spec!r}: unknown option {unknown!r}; known: {names or 'none'}")
-        if state is not None and "state" in known:
+    parameters = _parameters_of(target)
+    if parameters is not None:
+        if state is not None and "state" in parameters:
             options.setdefault("state", state)
+        _check_options(options, parameters)
     try:
         driver = target(**options)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"driver {spec!r}: {error}") from error
+    except TypeError as error:
+        raise ValueError(str(error)) from error
     try:
         verifyObject(IDriver, driver)
     except Invalid as error:
-        raise ValueError(f"driver {spec!r}: not a driver: {' '.join(str(error).split())}") from error
+        raise ValueError(f"not a driver: {' '.join(str(error).split())}") from error
     return driver
 
 
-def _options_of(target: Any) -> list[str] | None:
-    """Return the names of the options that a class takes; None if it takes any, or does not say."""
+def _parameters_of(target: Any) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a class by name; None if it takes any, or does not say."""
     try:
-        parameters = inspect.signature(target).parameters.values()
+        parameters = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):
         return None
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return [parameter.name for parameter in parameters]
+    return None if any(one.kind is one.VAR_KEYWORD for one in parameters.values()) else parameters
+
+
+def _check_options(options: Iterable[str], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Check the names of options against the parameters of the class that gets them.
+
+    Raises:
+        ValueError: there is no such option, or one is missing.
+    """
+    known = [name for name in parameters if name not in OBJECTS]
+    for name in options:
+        if name not in known:
+            names = ", ".join(map(_typed, known)) or "none"
+            raise ValueError(f"unknown option {_typed(name)!r}; known: {names}")
+    for name in known:
+        if name not in options and parameters[name].default is inspect.Parameter.empty:
+            raise ValueError(f"it needs an option {_typed(name)!r}")
+
+
+def _typed(name: str) -> str:
+    """Return the name of an option as one types it."""
+    return name.replace("_", "-")
 
 
 def _find(positional: list[str]) -> tuple[Any, int]:

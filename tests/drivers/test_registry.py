@@ -48,6 +48,13 @@ class Strict(Recording):
         super().__init__(speed=speed)
 
 
+class Needy(Recording):
+    """A driver that wants to be told something."""
+
+    def __init__(self, top_speed: str) -> None:
+        super().__init__(top_speed=top_speed)
+
+
 class NoDriver:
     """Something else."""
 
@@ -57,7 +64,7 @@ class SpecCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         module = ModuleType("rv_fake_drivers")
-        for cls in (Recording, Strict, NoDriver):
+        for cls in (Recording, Strict, Needy, NoDriver):
             setattr(module, cls.__name__, cls)
         module.NUMBER = 7
         self.patch(sys, "modules", {**sys.modules, "rv_fake_drivers": module})
@@ -116,6 +123,7 @@ class SpecTests(SpecCase):
         self.assertIn("bad is bad", self.refused("rv_fake_drivers:Recording:bad"))
         self.assertIn("that is no number", self.refused("rv_fake_drivers:Recording:strange"))
         self.assertIn("unknown option 'color'", self.refused("rv_fake_drivers:Strict:color=red"))
+        self.assertEqual("it needs an option 'top-speed'", self.refused("rv_fake_drivers:Needy"))
         self.assertEqual({"speed": "3"}, load_driver("rv_fake_drivers:Strict:speed=3").options)
 
     def test_nothing_there(self) -> None:
