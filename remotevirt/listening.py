@@ -174,7 +174,7 @@ def runtime_folder(
     else:
         base = environ.get("XDG_RUNTIME_DIR") or os.path.join(os.path.expanduser("~"), ".cache")
         folder, mode = Path(base, "remotevirt"), 0o700
-    if make and not folder.is_dir():
+    if make and not os.path.isdir(folder):
         try:
             folder.mkdir(parents=True)
             folder.chmod(mode)  # whatever the umask: everybody may reach the read-only socket

@@ -17,6 +17,7 @@ there is one line on standard error and status 1; ``twistd`` itself would print 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -200,7 +201,7 @@ class Options(usage.Options):
         try:
             self.config = self._read_config(self["config"])
         except RemotevirtError as error:
-            yield str(error)
+            yield _unread("--config", error)
             return  # what follows would be about settings that nobody wanted
         try:
             self.places = find_places(reactor, self["listen"], self.config, dry=self["check-config"])
@@ -215,17 +216,34 @@ class Options(usage.Options):
                     f'who may; {key} = "none" lets in everybody who reaches it'
                 )
         yield from self._load_rights()
-        if self.config.state_dir is not None and not self.config.state_dir.is_dir():
-            yield f"state_dir {self.config.state_dir}: no such folder"
+        yield from self._missing("state_dir", self.config.state_dir)
         trail = self.config.audit_file
-        if trail not in (None, "journald") and not os.path.isdir(os.path.dirname(trail)):
-            yield f"audit_file {trail}: no such folder"
+        if trail not in (None, "journald"):
+            yield from self._missing("audit_file", os.path.dirname(trail))
         yield from self._load_drivers()
         if not self["check-config"]:
             try:
                 self._open_log()
             except ValueError as error:
                 yield str(error)
+
+    def _missing(self, key: str, folder: str | os.PathLike[str] | None) -> Iterator[str]:
+        """What is wrong with a folder that a key names, if anything is."""
+        try:
+            if folder is not None and not stat.S_ISDIR(os.stat(folder).st_mode):
+                yield f"{self._said_by(key)} {folder}: not a folder"
+        except FileNotFoundError:
+            yield f"{self._said_by(key)} {folder}: no such folder"
+        except OSError as error:
+            yield f"{self._said_by(key)} {folder}: {error.strerror}"
+
+    def _said_by(self, key: str) -> str:
+        """Return what the value of a key comes from: its option, ``--set``, or the key in a file."""
+        option = next((option for option, twin, _, _ in TWINS if twin == key), None)
+        if option is not None and self[option] is not None:
+            return f"--{option}"
+        is_set = any(setting.partition("=")[0].strip() == key for setting in self["set"])
+        return f"--set {key}" if is_set else key
 
     def _read_config(self, path: str | None) -> config.Config:
         """Read the configuration file, and what the command line says of its keys.
@@ -317,10 +335,14 @@ class Options(usage.Options):
         try:
             if self.config.policy_file is not None:
                 self.policy = PolicyStore(self.config.policy_file)
+        except PolicyError as error:
+            yield _unread(self._said_by("policy_file"), error)
+            return
+        try:
             if self.config.sasl_users_file is not None:
                 self.users = UsersFile(self.config.sasl_users_file)
-        except (PolicyError, UsersError) as error:
-            yield str(error)
+        except UsersError as error:
+            yield _unread(self._said_by("sasl_users_file"), error)
             return
         try:
             sasl = self.make_sasl(None)
@@ -367,6 +389,11 @@ class Options(usage.Options):
                 DriverRegistry(self.drivers)
             except ValueError as error:
                 yield f"--driver: {error}"
+
+
+def _unread(said_by: str, error: Exception) -> str:
+    """A mistake in a file, which names its line; or that it cannot be read, and what named that file."""
+    return f"{said_by} {error}" if isinstance(error.__cause__, OSError) else str(error)
 
 
 def _read(option: str, key: str, text: str) -> Any:

@@ -145,6 +145,18 @@ class ListenersTests(TestCase):
         folder = self.folder / "file" / "remotevirt"
         self.assertEqual(f"cannot make {folder} for sockets: Not a directory", str(error))
 
+    def test_runtime_folder_below_a_home_of_somebody_else(self) -> None:
+        """So it is with ``sudo -u`` and the like, which may leave HOME as it was."""
+
+        def refuse(path: object, *args: object, **options: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(os, "mkdir", refuse)
+        self.patch(os, "stat", refuse)
+        environ = {"XDG_RUNTIME_DIR": "/theirs"}
+        error = self.assertRaises(ConfigError, runtime_folder, 1000, environ)
+        self.assertEqual("cannot make /theirs/remotevirt for sockets: Permission denied", str(error))
+
 
 class AuthTests(TestCase):
     """How clients of each listener log in."""

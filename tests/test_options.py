@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -66,8 +67,14 @@ class OptionsTests(TestCase):
             (["--driver", "tests.quiet_driver:Other"], "Other"),
             (["--driver", f"{QUIET}:speed=3"], "speed"),
             (["--driver", QUIET, "--driver", QUIET], "two drivers answer test: URIs"),
-            (["--config", "/nonexistent"], "/nonexistent: No such file or directory"),
-            (["--driver", QUIET, "--listen", TCP, "--state", "/nonexistent"], "no such folder"),
+            (["--config", "/nonexistent"], "--config /nonexistent: No such file or directory"),
+            (["--policy", "/nonexistent"], "--policy /nonexistent: No such file or directory"),
+            (["--sasl-users", "/nonexistent"], "--sasl-users /nonexistent: No such file or directory"),
+            (["--set", "policy_file=/nonexistent"], "--set policy_file /nonexistent: No such file"),
+            (["--state", "/nonexistent"], "--state /nonexistent: no such folder"),
+            (["--set", "state_dir=/nonexistent"], "--set state_dir /nonexistent: no such folder"),
+            (["--state", __file__], f"--state {os.path.abspath(__file__)}: not a folder"),
+            (["--state", f"{__file__}/x"], f"--state {os.path.abspath(__file__)}/x: Not a directory"),
             (["--nonsense"], "nonsense"),
             (["word"], "unexpected argument 'word'"),
         ]:
@@ -197,6 +204,17 @@ class OptionsTests(TestCase):
         users.touch(mode=0o600)
         words = ("--auth-tcp", "sasl", "--sasl-users", str(users))
         self.assertIn("CRAM-MD5", self.refused("--listen", TCP, *words, "--set", "sasl_mechanisms=CRAM-MD5"))
+
+    def test_mistakes_of_a_file_name_its_keys(self) -> None:
+        path = Path(self.mktemp())
+        for setting, why in {
+            'state_dir = "/nonexistent"': "state_dir /nonexistent: no such folder",
+            'policy_file = "/nonexistent"': "policy_file /nonexistent: No such file or directory",
+            "max_clients = many": f"{path.absolute()}:1: ",
+        }.items():
+            path.write_text(f"{setting}\n")
+            why_not = self.refused("--driver", QUIET, "--listen", TCP, "--config", str(path.absolute()))
+            self.assertTrue(why_not.startswith(why), why_not)
 
     def test_nothing_to_log_in_with(self) -> None:
         """Where nobody could log in, the daemon does not start."""

@@ -171,7 +171,7 @@ class DaemonTests(ProcessTestCase):
         line = yield self.fails(*options, str(folder / "audit"))
         self.assertEqual(f"remotevirt: audit_file {folder}/audit: Is a directory", line)
         line = yield self.fails(*options, str(folder / "none" / "audit"))
-        self.assertEqual(f"remotevirt: audit_file {folder}/none/audit: no such folder", line)
+        self.assertEqual(f"remotevirt: --audit {folder}/none: no such folder", line)
 
     @inlineCallbacks
     def test_port_in_use(self) -> Any:

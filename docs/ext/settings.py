@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class CommandLineOptions(TableDirective):
         for name in sorted(takes_value, key=lambda name: (name in GENERAL, name)):
             words = f"--{name} {VALUES[name]}" if takes_value[name] else f"--{name}"
             letter = f", ``-{short[name]}``" if name in short else ""
-            rows.append([f"``{words}``{letter}", " ".join(options.docs[name].split())])
+            text = re.sub(r"(?<!\S)--[a-z-]+", r"``\g<0>``", " ".join(options.docs[name].split()))
+            rows.append([f"``{words}``{letter}", text])
         return self.table(["option", "what it does"], rows, [1, 3])
 
 

@@ -183,7 +183,7 @@ def _read(path: Path) -> tuple[Users, _Stamp]:
                 raise UsersError(f"{path}: others may read or change it (mode {mode:04o}); chmod 600")
             data = file.read(FILE_MAXIMUM + 1)
     except OSError as error:
-        raise UsersError(f"{path}: {error.strerror}") from None
+        raise UsersError(f"{path}: {error.strerror}") from error
     if len(data) > FILE_MAXIMUM:
         raise UsersError(f"{path}: larger than {FILE_MAXIMUM} bytes")
     try:

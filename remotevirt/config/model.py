@@ -241,7 +241,7 @@ def load(path: str | Path) -> Config:
         with open(path, "rb") as file:
             data = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}") from error
     if len(data) > MAX_FILE:
         raise ConfigError(f"{path}: larger than {MAX_FILE} bytes")
     try:

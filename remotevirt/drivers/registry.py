@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from itertools import takewhile
 from typing import Any
@@ -29,6 +29,9 @@ long ones would stay in memory when their clients are gone. libvirt's only bound
 
 GROUP = "remotevirt.drivers"
 """The entry-point group."""
+
+OBJECTS = frozenset({"reactor"})
+"""Parameters of a class that programs give it and no specification can: they are not texts."""
 
 BUILTIN = {
     "fake": "remotevirt.testing.driver:FakeDriver",
@@ -59,29 +62,52 @@ def load_driver(spec: str, state: str | None = None) -> Any:
             continue
         key = name.replace("-", "_")
         if not key.isidentifier() or key in options:
-            raise ValueError(f"driver {spec!r}: {name!r} is no option, or is given twice")
+            raise ValueError(f"{name!r} is no option, or is given twice")
         options[key] = True if value is None else value
-    if state is not None and "state" not in options and _takes_state(target):
-        options["state"] = state
+    parameters = _parameters_of(target)
+    if parameters is not None:
+        if state is not None and "state" in parameters:
+            options.setdefault("state", state)
+        _check_options(options, parameters)
     try:
         driver = target(**options)
     except TypeError as error:
-        raise ValueError(f"driver {spec!r}: {_explain(error)}") from error
-    except ValueError as error:
-        raise ValueError(f"driver {spec!r}: {error}") from error
+        raise ValueError(str(error)) from error
     try:
         verifyObject(IDriver, driver)
     except Invalid as error:
-        raise ValueError(f"driver {spec!r}: not a driver: {' '.join(str(error).split())}") from error
+        raise ValueError(f"not a driver: {' '.join(str(error).split())}") from error
     return driver
 
 
-def _takes_state(target: Any) -> bool:
-    """Return whether a class has an option ``state``."""
+def _parameters_of(target: Any) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a class by name; None if it takes any, or does not say."""
     try:
-        return "state" in inspect.signature(target).parameters
+        parameters = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):
-        return False
+        return None
+    return None if any(one.kind is one.VAR_KEYWORD for one in parameters.values()) else parameters
+
+
+def _check_options(options: Iterable[str], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Check the names of options against the parameters of the class that gets them.
+
+    Raises:
+        ValueError: there is no such option, or one is missing.
+    """
+    known = [name for name in parameters if name not in OBJECTS]
+    for name in options:
+        if name not in known:
+            names = ", ".join(map(_typed, known)) or "none"
+            raise ValueError(f"unknown option {_typed(name)!r}; known: {names}")
+    for name in known:
+        if name not in options and parameters[name].default is inspect.Parameter.empty:
+            raise ValueError(f"it needs an option {_typed(name)!r}")
+
+
+def _typed(name: str) -> str:
+    """Return the name of an option as one types it."""
+    return name.replace("_", "-")
 
 
 def _find(positional: list[str]) -> tuple[Any, int]:
@@ -109,13 +135,6 @@ def _find(positional: list[str]) -> tuple[Any, int]:
         return getattr(importlib.import_module(name), positional[1]), 2
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load driver {name}:{positional[1]}: {error}") from error
-
-
-def _explain(error: TypeError) -> str:
-    """Turn a complaint about keyword arguments into one about options."""
-    text = str(error)
-    _, found, option = text.partition("unexpected keyword argument ")
-    return f"unknown option {option}" if found else text
 
 
 class DriverRegistry:

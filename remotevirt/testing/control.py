@@ -38,6 +38,9 @@ __all__ = ["BODY_MAXIMUM", "ControlResource", "control_site", "listen", "serve_w
 BODY_MAXIMUM: Final = 16 * 1024 * 1024
 """Bytes of a request's body: a world's description at most."""
 
+KNOWN: Final = "GET /worlds, PUT and DELETE /worlds/NAME, POST /worlds/NAME/VERB"
+"""What there is, for who asks for something else."""
+
 log = Logger()
 
 
@@ -62,8 +65,8 @@ class ControlResource(Resource):
         try:
             return _answer(request, 200, {"result": self._do(request)})
         except _NotFound:
-            path = request.path.decode("ascii", "replace")
-            return _answer(request, 404, {"error": f"there is no {path:.200}"})
+            what = f"{request.method.decode('ascii', 'replace')} {request.path.decode('ascii', 'replace')}"
+            return _answer(request, 404, {"error": f"there is no {what:.200}; see {KNOWN}"})
         except (RemotevirtError, ValueError, TypeError) as error:
             return _answer(request, 400, {"error": str(error)})
         except Exception:
@@ -113,7 +116,10 @@ def _body(request: Request) -> dict[str, Any]:
     if kind != "application/json":
         raise ValueError("a body of Content-Type application/json is wanted")
     content: Any = request.content
-    found = json.loads(content.read() or b"{}")
+    try:
+        found = json.loads(content.read() or b"{}")
+    except ValueError as error:
+        raise ValueError(f"a JSON object is wanted: {error}") from None
     if not isinstance(found, dict):
         raise ValueError("a JSON object is wanted")
     return found

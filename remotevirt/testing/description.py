@@ -287,7 +287,7 @@ def read_spec(content: Mapping[str, Any] | str | WorldSpec, where: str = "world"
         try:
             content = tomllib.loads(content)
         except tomllib.TOMLDecodeError as error:
-            raise WorldError(f"{where}: {error}") from None
+            raise WorldError(f"{where}: {error}; a world is written in TOML or libvirt's XML") from None
     return make(WorldSpec, content, where)
 
 

@@ -48,6 +48,13 @@ class Strict(Recording):
         super().__init__(speed=speed)
 
 
+class Needy(Recording):
+    """A driver that wants to be told something."""
+
+    def __init__(self, top_speed: str) -> None:
+        super().__init__(top_speed=top_speed)
+
+
 class NoDriver:
     """Something else."""
 
@@ -57,7 +64,7 @@ class SpecCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         module = ModuleType("rv_fake_drivers")
-        for cls in (Recording, Strict, NoDriver):
+        for cls in (Recording, Strict, Needy, NoDriver):
             setattr(module, cls.__name__, cls)
         module.NUMBER = 7
         self.patch(sys, "modules", {**sys.modules, "rv_fake_drivers": module})
@@ -116,6 +123,7 @@ class SpecTests(SpecCase):
         self.assertIn("bad is bad", self.refused("rv_fake_drivers:Recording:bad"))
         self.assertIn("that is no number", self.refused("rv_fake_drivers:Recording:strange"))
         self.assertIn("unknown option 'color'", self.refused("rv_fake_drivers:Strict:color=red"))
+        self.assertEqual("it needs an option 'top-speed'", self.refused("rv_fake_drivers:Needy"))
         self.assertEqual({"speed": "3"}, load_driver("rv_fake_drivers:Strict:speed=3").options)
 
     def test_nothing_there(self) -> None:
@@ -143,7 +151,9 @@ class SpecTests(SpecCase):
         self.assertIsInstance(driver, TestDriver)
         self.assertTrue(driver.keep)
         self.assertIn("keep", self.refused("test:keep=yes"))
-        self.assertIn("unknown option", self.refused("test:kepe"))
+        self.assertIn("unknown option 'kepe'; known: keep, files, state, newer", self.refused("test:kepe"))
+        self.assertIn("known: state, user, images, monitor-timeout", self.refused("qemu:usr=x"))
+        self.assertNotIn("reactor", self.refused("fake:wrold=x"))
 
     @bounded(200)
     @given(st.text(alphabet="ab:=\\-_/. ", max_size=20))

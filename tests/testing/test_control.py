@@ -71,12 +71,12 @@ class RequestTests(SynchronousTestCase):
             '{"seconds": -1}': "seconds: a number",
             "{}": "missing a required argument",
             '{"second": 1}': "advance:",
-            "[]": "an object",
-            "{": "",
+            "[]": "a JSON object is wanted",
+            "{": "a JSON object is wanted: ",
         }.items():
             status, answer = self.ask("POST", "/worlds/a/advance", body)
             self.assertEqual(400, status, body)
-            self.assertIn(words.replace("an object", "a JSON object"), answer["error"])
+            self.assertIn(words, answer["error"])
         self.assertEqual(400, self.ask("PUT", "/worlds/-", "{}")[0])
 
     def test_nothing_else_can_be_asked_for(self) -> None:
@@ -88,7 +88,9 @@ class RequestTests(SynchronousTestCase):
             ("GET", "/"),
             ("POST", "/worlds"),
         ):
-            self.assertEqual(404, self.ask(method, path, "{}")[0], path)
+            status, answer = self.ask(method, path, "{}")
+            self.assertEqual(404, status, path)
+            self.assertIn(f"there is no {method} {path}; see GET /worlds, ", answer["error"])
 
     def test_web_pages_cannot(self) -> None:
         """A page in a browser can send a form, or have a name of its own lead here; not both of ours."""

@@ -185,6 +185,7 @@ class DescriptionTests(SynchronousTestCase):
             "[profile]\nx = 3": "profile x: a table",
             "[host]\ncores = 0": "host: cores",
             "<node><domain/></node>": "",
+            "base: empty": "a world is written in TOML or libvirt's XML",
         }.items():
             error = self.assertRaises(WorldError, self.fake.driver.make_world, "bad", text)
             self.assertIn(words, str(error), text)

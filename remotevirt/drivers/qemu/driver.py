@@ -89,10 +89,14 @@ class QemuDriver:
     ) -> None:
         if not isinstance(state, str):
             raise ValueError("what runs must be remembered: give the daemon a folder with --state DIR")
-        if isinstance(user, bool) or isinstance(images, bool) or isinstance(monitor_timeout, bool):
-            raise ValueError("user needs a name, images needs folders, monitor-timeout needs seconds")
+        if isinstance(user, bool):
+            raise ValueError("user needs a name: user=NAME")
+        if isinstance(images, bool):
+            raise ValueError("images needs folders: images=DIR,DIR")
+        if isinstance(monitor_timeout, bool):
+            raise ValueError("monitor-timeout needs seconds: monitor-timeout=30")
         if isinstance(cgroups, bool):
-            raise ValueError("cgroups needs a path, or off")
+            raise ValueError("cgroups needs a path, or off: cgroups=PATH")
         self.settings = Settings.make(state, user, images, monitor_timeout, cgroups)
         self.world: QemuWorld | None = None
         self.place: Place | None = None
@@ -119,8 +123,11 @@ class QemuDriver:
         try:
             await self._open(reactor)
         except (StoreError, OSError) as error:
-            log.critical("the QEMU driver cannot open its store: {error}", error=error)
-            self._failed = OperationFailed(f"the QEMU driver has no store: {error}", domain=c.VIR_FROM_QEMU)
+            why = str(error)
+            if isinstance(error, OSError) and error.filename is not None:
+                why = f"{error.filename}: {error.strerror}"
+            log.critical("the QEMU driver cannot open its store: {why}", why=why)
+            self._failed = OperationFailed(f"the QEMU driver has no store: {why}", domain=c.VIR_FROM_QEMU)
         except Exception:
             log.failure("the QEMU driver does not start")
             self._failed = InternalError("the QEMU driver did not start", domain=c.VIR_FROM_QEMU)

@@ -220,6 +220,8 @@ def _choose_user(name: str | None) -> GuestUser | None:
         found = GuestUser.of(name)
         if os.geteuid() not in (0, found.uid):
             raise ValueError(f"user={name}: only root can run guests as somebody else")
+        if found.uid == 0:
+            raise ValueError(f"user={name}: guests do not run as root")
         return found if os.geteuid() == 0 else None
     if os.geteuid() != 0:
         return None
