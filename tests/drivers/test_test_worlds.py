@@ -227,6 +227,7 @@ class NodeFileTests(TestCase):
             + found("pauses", "<t:runstate>3</t:runstate>")
             + found("off", "<t:runstate>5</t:runstate><t:hasmanagedsave/>")
             + found("crashed", "<t:runstate>6</t:runstate>")
+            + found("silent", "<t:runstate></t:runstate>")
         )
         calls = connect(self.driver, self.write("states.xml", f"<node>{body}</node>")).hypervisor
         answers = {}
@@ -241,6 +242,7 @@ class NodeFileTests(TestCase):
                 "pauses": (2, (3, 0), 1, 0),
                 "off": (-1, (5, 0), 1, 1),
                 "crashed": (3, (6, 0), 1, 0),
+                "silent": (4, (1, 0), 1, 0),
             },
         )
 
@@ -278,6 +280,15 @@ class NodeFileTests(TestCase):
         ):
             error = self.assertRaises(VirError, connect, self.driver, self.write("wrong.xml", text))
             self.assertEqual((error.code, error.message), (code, message))
+
+    def test_volume_in_a_file_of_its_own(self) -> None:
+        """A pool's volume may stand in another file, as other objects may."""
+        self.write("volume.xml", "<volume><name>v</name><capacity>1000</capacity></volume>")
+        words = "<name>p</name><target><path>/p</path></target><volume file='volume.xml'/>"
+        pool = f"<pool type='dir'>{words}</pool>"
+        storage = connect(self.driver, self.write("node.xml", f"<node>{pool}</node>")).storage
+        found = storage.storage_pool_lookup_by_name("p")
+        self.assertEqual(storage.storage_vol_lookup_by_name(found, "v").name, "v")
 
     def test_run_states_that_make_no_sense(self) -> None:
         """They are refused in node files and wherever else a domain is defined."""

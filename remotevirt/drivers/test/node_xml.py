@@ -65,7 +65,8 @@ def load_world(text: str, path: str, node: Node, read: ReadFile | None = None) -
     for element in root.findall("interface"):
         world.interfaces.load(_element_of(element, path, "interface", read))
     for element in root.findall("pool"):
-        world.pools.load(_element_of(element, path, "pool", read))
+        pool = _element_of(element, path, "pool", read)
+        world.pools.load(pool, inner=lambda found: _element_of(found, path, "volume", read))
     for element in root.findall("device"):
         world.devices.load(_element_of(element, path, "device", read))
     return world

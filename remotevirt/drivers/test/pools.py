@@ -7,6 +7,7 @@ definition makes the pool look empty, whatever its volumes hold.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from remotevirt.drivers.pools.records import Pool, VolumeRef, find_pool
@@ -101,12 +102,18 @@ class PoolTable(KeyedTable[PoolRecord]):
     def __init__(self) -> None:
         super().__init__("storage pool", c.VIR_FROM_TEST)
 
-    def load(self, element: Any, size: int = 0) -> None:
-        """Take in an active pool with its volumes from a node file; raises VirError."""
+    def load(self, element: Any, size: int = 0, inner: Callable[[Any], Any] | None = None) -> None:
+        """Take in an active pool with its volumes from a node file; raises VirError.
+
+        Args:
+            element: the pool.
+            size: the characters that it came in.
+            inner: finds a volume's element, which may stand in a file of its own.
+        """
         record = self.assign(read_pool(element), size, live=False)
         record.active = record.persistent = True
         for found in element.findall("volume"):
-            volume = read_volume(found, record.model.type)
+            volume = read_volume(inner(found) if inner else found, record.model.type)
             record.check_room(volume)
             record.add(VolumeRecord(record, volume, 0, keep=True))
         self.changed()

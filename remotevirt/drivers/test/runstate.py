@@ -46,7 +46,7 @@ def read_run_state(element: Any) -> RunState:
     managed_save = element.find(f"{{{NAMESPACE}}}hasmanagedsave") is not None
     state: int = c.VIR_DOMAIN_RUNNING
     text = element.findtext(f"{{{NAMESPACE}}}runstate")
-    if text is not None:
+    if text:
         text = text.strip()
         if not text.isascii() or not text.isdigit() or len(text) > 10:
             raise XmlError("invalid runstate", domain=c.VIR_FROM_TEST)
