@@ -67,7 +67,8 @@ class SpecCase(SynchronousTestCase):
         for cls in (Recording, Strict, Needy, NoDriver):
             setattr(module, cls.__name__, cls)
         module.NUMBER = 7
-        self.patch(sys, "modules", {**sys.modules, "rv_fake_drivers": module})
+        sys.modules["rv_fake_drivers"] = module  # what is imported meanwhile has to stay
+        self.addCleanup(sys.modules.pop, "rv_fake_drivers")
 
     def options(self, text: str) -> dict[str, Any]:
         """The options that a driver is made with for this text."""
@@ -161,7 +162,8 @@ class SpecTests(SpecCase):
         """Whatever the operator types: a driver, or ValueError."""
         module = ModuleType("rv_fake_drivers")
         module.Recording = Recording
-        self.patch(sys, "modules", {**sys.modules, "rv_fake_drivers": module})
+        sys.modules["rv_fake_drivers"] = module  # what is imported meanwhile has to stay
+        self.addCleanup(sys.modules.pop, "rv_fake_drivers")
         with contextlib.suppress(ValueError):
             self.assertIsInstance(load_driver(f"rv_fake_drivers:Recording{text}"), Recording)
 
