@@ -57,6 +57,7 @@ __all__ = [
     "leaves",
     "nested_attribute",
     "variant",
+    "write_element",
 ]
 
 M = TypeVar("M", bound="Model")
@@ -334,6 +335,11 @@ def hook(reader: Reader, writer: Writer, *, default: Any = None, factory: Any = 
         writer: (value, how, model) -> an element, or None.
     """
     return _field(_Hook(reader, writer), default, factory)
+
+
+def write_element(value: Model, how: Printing, model: Any) -> Tag:
+    """Write a model as it writes itself: for a :func:`hook` that only reads in a way of its own."""
+    return value.element(how)
 
 
 def hidden(default: Any = None, factory: Any = None) -> Any:

@@ -20,6 +20,7 @@ from remotevirt.drivers.qemu.command import block_id, images_of, node_of
 from remotevirt.drivers.qemu.disks import FileSizes, device_of, disk_named, file_sizes
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import forget_secrets
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.drivers.qemu.settings import Settings
 from remotevirt.drivers.storage.chains import read_facts
 from remotevirt.stubs import constants as c
@@ -171,8 +172,8 @@ class BlockCalls(QemuCalls):
             return DomainGetDiskErrorsRet((), len(disks))
         answer = await guest.execute("query-block")
         states: dict[Any, Any] = {}
-        for one in answer if isinstance(answer, list) else ():
-            if isinstance(one, dict) and isinstance(one.get("io-status"), str):
+        for one in objects_of(answer):
+            if isinstance(one.get("io-status"), str):
                 states[str(one.get("qdev"))] = one["io-status"]
         errors = [
             DomainDiskError(disk.dev, ERRORS[state])

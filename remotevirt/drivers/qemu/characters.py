@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from remotevirt.drivers.events import Event
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.remote.event import DomainEventCallbackAgentLifecycleMsg
 from remotevirt.xml.domain import DomainModel
@@ -64,9 +65,8 @@ class Character(NamedTuple):
 async def find_characters(guest: Guest) -> dict[str, Character]:
     """Return a guest's character devices, by their ids (``char`` and the device's alias). Raises VirError."""
     found: dict[str, Character] = {}
-    answer = await guest.execute("query-chardev")
-    for one in answer if isinstance(answer, list) else ():
-        if isinstance(one, dict) and isinstance(one.get("label"), str):
+    for one in objects_of(await guest.execute("query-chardev")):
+        if isinstance(one.get("label"), str):
             name, is_open = one.get("filename"), one.get("frontend-open")
             terminal = isinstance(name, str) and _TERMINAL.fullmatch(name)
             found[one["label"]] = Character(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from remotevirt.drivers.domains.definition import Definition
 from remotevirt.drivers.qemu.command import block_id
 from remotevirt.drivers.qemu.guest import Guest
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, InvalidArg
 from remotevirt.xml.domain.disk import Disk
@@ -32,8 +33,8 @@ async def device_of(guest: Guest, disk: Disk) -> dict[str, Any]:
     """
     wanted = block_id(disk)
     answer = await guest.execute("query-block")
-    for one in answer if isinstance(answer, list) else ():
-        if isinstance(one, dict) and one.get("qdev") == wanted:
+    for one in objects_of(answer):
+        if one.get("qdev") == wanted:
             return one
     raise InternalError(f"cannot find device '{disk.dev}' in QEMU", domain=c.VIR_FROM_QEMU)
 

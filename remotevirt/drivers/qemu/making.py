@@ -24,6 +24,7 @@ from remotevirt.drivers.qemu.guest import Guest, Undo
 from remotevirt.drivers.qemu.handing import give_files, release_files
 from remotevirt.drivers.qemu.launching import forget_secrets, opened, write_secrets
 from remotevirt.drivers.qemu.monitor import qmp_class
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.drivers.qemu.taps import tap_names
 from remotevirt.errors import VirError
 from remotevirt.stubs.errors import InternalError
@@ -222,8 +223,8 @@ async def _sets(guest: Guest) -> list[tuple[int, list[str]]]:
     """Return QEMU's descriptor sets: their numbers, and what we called their descriptors."""
     answer = await guest.execute("query-fdsets")
     found: list[tuple[int, list[str]]] = []
-    for one in answer if isinstance(answer, list) else ():
-        number, descriptors = (one.get("fdset-id"), one.get("fds")) if isinstance(one, dict) else (None, None)
+    for one in objects_of(answer):
+        number, descriptors = one.get("fdset-id"), one.get("fds")
         if isinstance(number, int) and isinstance(descriptors, list):
             opaque = [str(each.get("opaque")) for each in descriptors if isinstance(each, dict)]
             found.append((number, opaque))

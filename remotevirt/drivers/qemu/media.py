@@ -20,6 +20,7 @@ from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.handing import release_files
 from remotevirt.drivers.qemu.making import Making, forget_making, made, remove_parts, undoing
 from remotevirt.drivers.qemu.plugging import Change, find_images, setting_of
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import OperationFailed
@@ -99,8 +100,8 @@ async def put_back(guest: Guest, disk: Disk) -> None:
         VirError: QEMU refuses.
     """
     answer, wanted = await guest.execute("query-block"), node_of(disk)
-    for one in answer if isinstance(answer, list) else ():
-        if not isinstance(one, dict) or one.get("qdev") != block_id(disk):
+    for one in objects_of(answer):
+        if one.get("qdev") != block_id(disk):
             continue
         inside = one.get("inserted")
         node = inside.get("node-name") if isinstance(inside, dict) else None

@@ -28,6 +28,7 @@ from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_devices import LiveEditor
 from remotevirt.drivers.qemu.making import Making, made
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.drivers.qemu.taps import place_taps
 from remotevirt.xml.domain import DomainModel
 from remotevirt.xml.domain.address import DimmAddress
@@ -140,8 +141,8 @@ async def _memory_bases(guest: Guest) -> dict[str, int]:
     """Return where in the guest its memory modules are, by their aliases."""
     answer = await guest.execute("query-memory-devices")
     found: dict[str, int] = {}
-    for one in answer if isinstance(answer, list) else ():
-        data = one.get("data") if isinstance(one, dict) else None
+    for one in objects_of(answer):
+        data = one.get("data")
         if isinstance(data, dict) and isinstance(data.get("addr"), int) and 0 <= data["addr"] < 2**63:
             found[str(data.get("id"))] = data["addr"]
     return found

@@ -34,6 +34,7 @@ __all__ = [
     "QmpError",
     "Reply",
     "encode_command",
+    "objects_of",
 ]
 
 LINE_MAXIMUM: Final = 4 << 20
@@ -248,3 +249,8 @@ def _greeting(value: Any) -> Greeting:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RemoteProtocolError("a greeting without capabilities")
     return Greeting(tuple(names))
+
+
+def objects_of(answer: Any) -> list[dict[str, Any]]:
+    """Return the objects of an answer that should be a list of them; what else is in it is left out."""
+    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []

@@ -27,6 +27,7 @@ from remotevirt.drivers.qemu.handing import release_files
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.making import remove_parts, take_leftover
 from remotevirt.drivers.qemu.monitor import qmp_class
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import InternalError, OperationFailed
@@ -151,7 +152,7 @@ async def _setting(guest: Guest) -> Setting:
 async def gone_meanwhile(guest: Guest) -> None:
     """Find out which devices have gone while the daemon was away. Raises VirError."""
     answer = await guest.execute("qom-list", {"path": "/machine/peripheral"})
-    names = [one.get("name") for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
+    names = [one.get("name") for one in objects_of(answer)]
     there = {name for name in names if isinstance(name, str)}
     if "type" not in there:
         return  # every object has one, so this is no list of any

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
 from twisted.internet import reactor as _reactor
@@ -22,6 +23,7 @@ from twisted.python.failure import Failure
 
 from remotevirt.drivers.disk_threads import Lanes, in_thread
 from remotevirt.drivers.documents import LARGE
+from remotevirt.drivers.regardless import regardless
 from remotevirt.drivers.storage.faults import internal, system
 from remotevirt.errors import VirError
 from remotevirt.stubs import constants as c
@@ -310,24 +312,13 @@ async def run(
 
 async def _over(run: _Run) -> None:
     """Wait until a program is over, even when cancelled."""
-    answer: Deferred[None] = Deferred()
-    over: Deferred[None] = Deferred()
-
-    def deliver(_: None) -> None:
-        if not answer.called:
-            answer.callback(None)
-        over.callback(None)
-
-    run.over.addCallback(deliver)
     try:
-        await answer
+        await regardless(run.over)
     except CancelledError:
         run.kill()
-        while not over.called:
-            try:
-                await over
-            except CancelledError:
-                continue
+        while not run.over.called:
+            with suppress(CancelledError):
+                await regardless(run.over)
         raise
 
 

@@ -12,19 +12,18 @@ from remotevirt.stubs.errors import XmlError
 from remotevirt.xml.domain.storage import FORMATS, STORAGE_TYPES, StorageSource, read_source
 from remotevirt.xml.fields import (
     Model,
-    Printing,
     Reading,
     Source,
     attribute,
     child,
     hook,
+    write_element,
 )
 from remotevirt.xml.values import (
     Choice,
     Integer,
     xml_error,
 )
-from remotevirt.xml.write import Tag
 
 __all__ = ["BackingStore"]
 
@@ -51,17 +50,9 @@ def _read_nested(source: Source, how: Reading, model: Any) -> StorageSource:
     return found
 
 
-def _write_nested(value: StorageSource, how: Printing, model: Any) -> Tag:
-    return value.element(how)
-
-
 def _read_backing(source: Source, how: Reading, model: Any) -> BackingStore | None:
     element = source.first("backingStore")
     return BackingStore.read(element, how) if element is not None else None
-
-
-def _write_backing(value: BackingStore, how: Printing, model: Any) -> Tag:
-    return value.element(how)
 
 
 @attrs.define
@@ -76,9 +67,9 @@ class BackingStore(Model):
     index: int | None = attribute("index", Integer(), live=True)
     format: Format | None = child(Format)
     source: StorageSource | None = hook(
-        lambda source, how, model: _read_nested(source, how, model) if model.type else None, _write_nested
+        lambda source, how, model: _read_nested(source, how, model) if model.type else None, write_element
     )
-    backing: BackingStore | None = hook(_read_backing, _write_backing)
+    backing: BackingStore | None = hook(_read_backing, write_element)
 
     @classmethod
     def read_source(cls, source: Source, how: Reading) -> BackingStore:

@@ -12,7 +12,6 @@ from remotevirt.stubs.errors import ConfigUnsupported
 from remotevirt.xml.domain.storage import STORAGE_TYPES, StorageSource, read_source
 from remotevirt.xml.fields import (
     Model,
-    Printing,
     Reading,
     Source,
     attribute,
@@ -23,11 +22,11 @@ from remotevirt.xml.fields import (
     leaf,
     leaves,
     nested_attribute,
+    write_element,
 )
 from remotevirt.xml.model import layout, merged, reading
 from remotevirt.xml.parse import Element, text_of
 from remotevirt.xml.values import Boolean, Choice, Integer, detail, unsupported, xml_error, yes_no
-from remotevirt.xml.write import Tag
 
 __all__ = ["ARCHITECTURES", "OS_TYPES", "BootDevice", "Os", "OsType"]
 
@@ -217,19 +216,11 @@ def _read_kind(source: Source, how: Reading, model: Any) -> OsType | None:
     return OsType.read(element, how) if element is not None and text_of(element) else None
 
 
-def _write_kind(value: OsType, how: Printing, model: Any) -> Tag:
-    return value.element(how)
-
-
 def _read_features(source: Source, how: Reading, model: Any) -> Firmware | None:
     # What the firmware shall have is of interest to nobody who does not let it be chosen.
     element = source.first("firmware")
     chosen = source.element.get("firmware") is not None
     return Firmware.read(element, how) if chosen and element is not None else None
-
-
-def _write_features(value: Firmware, how: Printing, model: Any) -> Tag:
-    return value.element(how)
 
 
 _BOOTING = frozenset(("hvm", "xen", "xenpvh", "uml"))
@@ -255,8 +246,8 @@ class Os(Model):
     firmware: str | None = attribute(
         "firmware", Choice("bios efi", refusal=xml_error("unknown firmware value {}"))
     )
-    kind: OsType | None = hook(_read_kind, _write_kind)
-    firmware_features: Firmware | None = hook(_read_features, _write_features)
+    kind: OsType | None = hook(_read_kind, write_element)
+    firmware_features: Firmware | None = hook(_read_features, write_element)
     init: str | None = leaf("init")
     initargs: list[str] = leaves("initarg")
     initenv: list[InitVariable] = children(InitVariable)
