@@ -6,8 +6,6 @@ are open, the balloon's size, the threads of the processors.
 
 from __future__ import annotations
 
-from typing import Any
-
 from remotevirt.drivers.qemu.characters import (
     STARTED,
     channels_of,
@@ -21,6 +19,7 @@ from remotevirt.drivers.qemu.emulator import Emulator
 from remotevirt.drivers.qemu.guest import Guest
 from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_cpu import take_in_cpu
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.drivers.qemu.threads import settle_threads
 from remotevirt.xml.domain.graphics import Vnc
 
@@ -47,7 +46,7 @@ async def configure(guest: Guest, emulator: Emulator) -> None:
     if record.live.has_balloon and record.live.memory < record.live.max_memory:
         await guest.execute("balloon", {"value": record.live.memory * 1024})
     await _find_port(guest)
-    await take_in_cpu(guest)
+    await take_in_cpu(guest, setting)
     characters = await find_characters(guest)
     guest.threads = await find_threads(guest)
     await settle_threads(guest)
@@ -84,16 +83,11 @@ async def _find_port(guest: Guest) -> None:
     guest.world.commit(change)
 
 
-def _objects(answer: Any) -> list[dict[str, Any]]:
-    """Return the objects of an answer that should be a list of them."""
-    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
-
-
 async def find_threads(guest: Guest) -> dict[int, int]:
     """Return the threads of a guest's processors: by index, the number of the thread."""
     answer = await guest.execute("query-cpus-fast")
     found: dict[int, int] = {}
-    for one in _objects(answer):
+    for one in objects_of(answer):
         index, thread = one.get("cpu-index"), one.get("thread-id")
         if isinstance(index, int) and isinstance(thread, int) and 0 <= index < 65536:
             found[index] = thread

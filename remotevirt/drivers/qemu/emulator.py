@@ -46,6 +46,14 @@ class CpuModel:
 
 
 @attrs.frozen
+class MadeCpu:
+    """A CPU that an emulator has made: the features that it has, and those that had to be left out."""
+
+    enabled: frozenset[str]
+    dropped: frozenset[str]
+
+
+@attrs.frozen
 class Emulator:
     """A binary and what it can do.
 

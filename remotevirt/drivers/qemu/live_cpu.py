@@ -15,8 +15,11 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from remotevirt.drivers.cpu.x86_models import FEATURES, X86_MODELS
 from remotevirt.drivers.domains.definition import Definition
+from remotevirt.drivers.qemu.command import Setting, cpu_words
 from remotevirt.drivers.qemu.command.cpu import qemu_feature
+from remotevirt.drivers.qemu.emulator import MadeCpu
 from remotevirt.drivers.qemu.guest import AskedCpu, Guest
+from remotevirt.drivers.qemu.qmp import objects_of
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import CpuIncompatible, OperationFailed
@@ -27,6 +30,9 @@ __all__ = ["add_removed", "as_asked", "take_in_cpu"]
 
 PROPERTIES: Final = {qemu_feature(name): name for name in FEATURES}
 """Features by the names that QEMU has for them."""
+
+CPUS_MAXIMUM: Final = 64
+"""Kinds of CPUs that are remembered: clients choose the words, and what is not remembered is asked again."""
 
 WANTED: Final = ("force", "require")
 UNWANTED: Final = ("disable", "forbid")
@@ -41,19 +47,22 @@ def add_removed(model: DomainModel) -> None:
         cpu.features += [_feature(name, "disable") for name in removed if name not in known]
 
 
-async def take_in_cpu(guest: Guest) -> None:
+async def take_in_cpu(guest: Guest, setting: Setting) -> None:
     """Say in a live definition what CPU the guest has got; it has not run yet.
+
+    Args:
+        guest: the guest.
+        setting: what its QEMU was started with.
 
     Raises:
         OperationFailed, CpuIncompatible: not the one that it has to have.
         VirError: QEMU does not say.
     """
     world, record = guest.world, guest.record
-    cpu = _named(record.live.model)
-    path = None if cpu is None else await _first_cpu(guest)
-    if path is None:
+    made = None if _named(record.live.model) is None else await _made(guest, setting)
+    if made is None:
         return
-    enabled, dropped = await _features_of(guest, path)
+    enabled, dropped = made.enabled, made.dropped
     guest.check_alive()
     cpu = _named(record.live.model)
     if cpu is None:
@@ -120,27 +129,42 @@ def _feature(name: str, policy: str) -> Feature:
     return feature
 
 
+async def _made(guest: Guest, setting: Setting) -> MadeCpu | None:
+    """Return the CPU that QEMU has made; None if it has none.
+
+    To ask for each feature takes longer than all else of a start, so it is done once for each kind of CPU: no
+    guest has run in a QEMU that is asked, and the next one from the same binary makes the same.
+    """
+    known, words = guest.world.made_cpus, cpu_words(setting)
+    emulator, made = known.pop(words, (None, None))
+    if emulator is not setting.emulator or made is None:
+        path = await _first_cpu(guest)
+        if path is None:
+            return None
+        made = await _features_of(guest, path)
+    known[words] = setting.emulator, made
+    if len(known) > CPUS_MAXIMUM:
+        del known[next(iter(known))]
+    return made
+
+
 async def _first_cpu(guest: Guest) -> str | None:
     """Return where QEMU has the guest's first processor."""
-    answer = await guest.execute("query-cpus-fast")
-    first = answer[0] if isinstance(answer, list) and answer else None
-    path = first.get("qom-path") if isinstance(first, dict) else None
+    answer = objects_of(await guest.execute("query-cpus-fast"))
+    path = answer[0].get("qom-path") if answer else None
     return path if isinstance(path, str) else None
 
 
-async def _features_of(guest: Guest, path: str) -> tuple[frozenset[str], frozenset[str]]:
+async def _features_of(guest: Guest, path: str) -> MadeCpu:
     """Return the features that a processor has, and those that QEMU had to drop."""
-    answer = await guest.execute("qom-list", {"path": path})
-    there = (
-        {one.get("name") for one in answer if isinstance(one, dict)} if isinstance(answer, list) else set()
-    )
+    there = {one.get("name") for one in objects_of(await guest.execute("qom-list", {"path": path}))}
     names = [name for name in PROPERTIES if name in there]
     asked = [{"path": path, "property": name} for name in (*names, "unavailable-features")]
     # all at once: QEMU answers some hundred of these in a few milliseconds
     waiting = [Deferred.fromCoroutine(guest.execute("qom-get", one)) for one in asked]
     *values, dropped = await gatherResults(waiting, consumeErrors=True)
     enabled = (PROPERTIES[name] for name, value in zip(names, values, strict=True) if value is True)
-    return frozenset(enabled), frozenset(_translated(dropped))
+    return MadeCpu(frozenset(enabled), frozenset(_translated(dropped)))
 
 
 def _translated(names: Any) -> Iterable[str]:

@@ -23,6 +23,7 @@ from remotevirt.drivers.domains.domain import DomainRecord
 from remotevirt.drivers.domains.table import DomainTable
 from remotevirt.drivers.journal import Journal
 from remotevirt.drivers.qemu.control_groups.finding import Groups
+from remotevirt.drivers.qemu.emulator import Emulator, MadeCpu
 from remotevirt.drivers.qemu.firmware import Firmware
 from remotevirt.drivers.qemu.record import QemuRecord
 from remotevirt.drivers.qemu.settings import Settings
@@ -56,6 +57,7 @@ class QemuWorld(DomainTable):
         open: the store can be written; the daemon is not ending.
         dump_panicked: keeps the memory of a guest that has panicked, or neglects its watchdog.
         storage: finds the volumes that disks name.
+        made_cpus: what CPUs emulators have made before, by the words that decide it; see ``live_cpu``.
         owed: files that are to be given back to who had them, by their paths.
         device_gone: takes in that a guest has let go of a device, by its alias, which no call waits for.
         secret_value: returns the value of a secret, by UUID or usage.
@@ -68,6 +70,7 @@ class QemuWorld(DomainTable):
         "firmware",
         "groups",
         "journal",
+        "made_cpus",
         "note_owed",
         "open",
         "owed",
@@ -96,6 +99,7 @@ class QemuWorld(DomainTable):
         self.reactor = reactor
         self.journal: Journal | None = None
         self.storage: RealStorage | None = None
+        self.made_cpus: dict[tuple[str, ...], tuple[Emulator, MadeCpu]] = {}
         self.owed: dict[str, Owner] = {}
         self.note_owed: Callable[[Owner], None] | None = None
         self.open = True

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from remotevirt.drivers.cpu.x86_models import X86_MODELS
+from remotevirt.drivers.qemu.command import Setting
+from remotevirt.drivers.qemu.launching import surroundings_of
 from remotevirt.drivers.qemu.live_cpu import as_asked, take_in_cpu
 from remotevirt.stubs import constants as c
 from remotevirt.stubs.errors import CpuIncompatible, OperationFailed
 from remotevirt.xml.domain.cpu import Cpu, CpuModel, Feature
+from tests.drivers.qemu.recorded import recorded_emulators
 from tests.drivers.qemu.test_hotplug import HotplugBase
 
 PATH = "/machine/unattached/device[0]"
@@ -24,6 +28,7 @@ class LiveCpuTests(HotplugBase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.emulator = next(one for one in recorded_emulators() if one.arch == "x86_64")
         self.has = X86_MODELS["Nehalem"].features - {"sse4.1"} | {"hypervisor", "aes"}
         self.monitor.answers["query-cpus-fast"] = [{"qom-path": PATH, "cpu-index": 0}]
         names = {*self.has, "sse4.1", "pcid", "svm", "pclmulqdq", "lahf-lm"} - {"pclmuldq", "lahf_lm"}
@@ -49,6 +54,10 @@ class LiveCpuTests(HotplugBase):
             feature.name, feature.policy = name, policy
             cpu.features.append(feature)
 
+    def setting(self) -> Setting:
+        """What QEMU was started with."""
+        return Setting(self.record.live.model, self.emulator, surroundings_of(self.guest))
+
     def features(self) -> list[tuple[str, str]]:
         """What the live definition says."""
         cpu = self.record.live.model.cpu
@@ -59,7 +68,7 @@ class LiveCpuTests(HotplugBase):
         """What came and what was left out is said; what was asked for is remembered."""
         self.want("none", avx="optional", aes="optional", mmx="require", svm="force")
         asked = self.features()
-        await take_in_cpu(self.guest)
+        await take_in_cpu(self.guest, self.setting())
         first = [("avx", "disable"), ("aes", "require"), ("mmx", "require"), ("svm", "disable")]
         rest = [("pcid", "disable"), ("sse4.1", "disable"), ("hypervisor", "require")]
         self.assertEqual(self.features(), first + rest)
@@ -78,8 +87,21 @@ class LiveCpuTests(HotplugBase):
             ("partial", CpuIncompatible, "Host CPU does not provide required features: sse4.1"),
         ):
             self.want(check, aes="optional")
-            taking = Deferred.fromCoroutine(take_in_cpu(self.guest))
+            taking = Deferred.fromCoroutine(take_in_cpu(self.guest, self.setting()))
             error: Any = await self.assertFailure(taking, kind)
             self.assertEqual((error.domain, error.message), (c.VIR_FROM_CPU, f"{error.plain}: {text}"))
             self.assertEqual(self.features(), [("aes", "optional")])
             self.assertIsNone(self.guest.details.cpu)
+
+    async def test_asked_once(self) -> None:
+        """What QEMU makes of the same words is remembered, as long as it is the same binary."""
+        told = []
+        for policy in ("require", "optional", "disable"):  # the first two are one to QEMU
+            self.want("none", avx=policy)
+            await take_in_cpu(self.guest, self.setting())
+            told.append((self.monitor.commands.count("qom-list"), self.features()[0]))
+        self.assertEqual(told, [(1, ("avx", "disable")), (1, ("avx", "disable")), (2, ("avx", "disable"))])
+        self.emulator = attrs.evolve(self.emulator)
+        self.want("none", avx="disable")
+        await take_in_cpu(self.guest, self.setting())
+        self.assertEqual(3, self.monitor.commands.count("qom-list"))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from remotevirt.drivers.qemu.command.build import (
     Command,
     build_command,
+    cpu_words,
     format_command,
     order_for_ends,
     orders_before_run,
@@ -65,6 +66,7 @@ __all__ = [
     "block_id",
     "block_parts",
     "build_command",
+    "cpu_words",
     "format_command",
     "hotpluggable_vcpus",
     "images_of",

@@ -73,7 +73,7 @@ from remotevirt.xml.domain.memory_device import MemoryDevice
 from remotevirt.xml.domain.small import MemoryBalloon, Panic, RandomSource, Watchdog
 from remotevirt.xml.model import Model
 
-__all__ = ["Command", "build_command", "format_command", "orders_before_run", "parts_of_device"]
+__all__ = ["Command", "build_command", "cpu_words", "format_command", "orders_before_run", "parts_of_device"]
 
 SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 """System calls that QEMU never needs again once it runs: it may start no process and gain no right."""
@@ -218,6 +218,13 @@ def _all_parts(setting: Setting, monitor: str) -> Iterable[Part]:
     yield from boot_options(setting)
     yield from kernel_options(setting)
     yield from _devices(setting)
+
+
+def cpu_words(setting: Setting) -> tuple[str, ...]:
+    """Return the words of a guest's command line that decide which CPU QEMU makes. Raises VirError."""
+    parts = (*machine_options(setting, memory=None), *cpu_options(setting), *topology_options(setting))
+    given = passthrough_of(setting.model.commandline).arguments
+    return (setting.emulator.path, *(word for part in parts for word in to_arguments(part)), *given)
 
 
 def _last_parts(setting: Setting) -> Iterable[Part]:
