@@ -209,7 +209,7 @@ class DyingTests(GuestTestCase):
         await self.nothing_left()
 
     async def descriptors(self) -> int:
-        """How many descriptors the daemon has, but for those that it has for a moment: of what guests left."""
+        """How many descriptors the daemon has, but for those that it has for a moment."""
         found = []
         for _ in range(10):
             await deferLater(reactor, 0.05)
